@@ -19,7 +19,10 @@ KERAS = ["keras>=3.15,<4", "keras-rs>=0.4,<0.5", "numpy>=2,<3"]
 SERVING = ["grpcio>=1.70", "numpy>=2,<3", "protobuf>=6.31,<7"]
 TFX = [
     "apache-beam==2.77.0",
+    "grpcio-health-checking>=1.70",
+    "grpcio-reflection>=1.70",
     "kfp==2.16.1",
+    "matplotlib>=3.9",
     "pydantic>=2.7,<3",
     "pyyaml>=6.0",
     "rich>=14.1",
@@ -31,7 +34,7 @@ TFX = [
     "tfx==1.21.0",
 ]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
-DEV = ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "types-PyYAML"]
+DEV = ["grpcio-tools>=1.70", "hypothesis>=6.100", "jax", "mypy>=1.11", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "types-PyYAML"]
 
 setup(
     name="dmf-ranking",
