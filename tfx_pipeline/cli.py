@@ -83,7 +83,44 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--history", metavar="A,B,C", help="item ids, oldest first; default: the user's, from the logs")
     rank.add_argument("--json", action="store_true", help="print JSON instead of a table")
     rank.set_defaults(command=_rank)
+
+    bench = commands.add_parser("bench", help="measure speed on this machine")
+    bench_commands = bench.add_subparsers(dest="bench_command", required=True, metavar="COMMAND")
+    attention = bench_commands.add_parser(
+        "attention", help="factored attention and DMF against textbook form, early fusion and ID-only"
+    )
+    attention.add_argument(
+        "--history", type=_count, nargs="+", default=[100, 500], metavar="L", help="default: 100 500"
+    )
+    attention.add_argument("--candidates", type=_count, default=1200, metavar="N", help="default: 1200")
+    attention.add_argument(
+        "--id-dim", type=_count, default=64, metavar="D", help="width of item embeddings; default: 64"
+    )
+    attention.set_defaults(command=_bench_attention)
+    training = bench_commands.add_parser("training", help="candidates per second of every model's training step")
+    training.add_argument("--models", metavar="A,B", help="default: all that are registered")
+    training.set_defaults(command=_bench_training)
+    for command, seconds, what in ((attention, 30.0, "per length of history"), (training, 60.0, "in all")):
+        duration = f"how long to measure {what}; default: {seconds:g}"
+        command.add_argument("--seconds", type=_seconds, default=seconds, metavar="S", help=duration)
+        command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return seconds
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -135,6 +172,25 @@ def _rank(parsed: argparse.Namespace) -> int:
         history=[item for item in parsed.history.split(",") if item] if parsed.history is not None else None,
         as_json=parsed.json,
     )
+
+
+def _bench_attention(parsed: argparse.Namespace) -> int:
+    from tfx_pipeline.bench.command import attention
+
+    return attention(
+        parsed.history,
+        candidates=parsed.candidates,
+        id_dim=parsed.id_dim,
+        seconds=parsed.seconds,
+        as_json=parsed.json,
+    )
+
+
+def _bench_training(parsed: argparse.Namespace) -> int:
+    from tfx_pipeline.bench.command import training
+
+    models = parsed.models.split(",") if parsed.models is not None else None
+    return training(models, seconds=parsed.seconds, as_json=parsed.json)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""What a run's cache depends on beside the configuration: the input files and this project's own code."""
+"""What a run's cache depends on beside the configuration: the input files, this project's code and an own model's."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
+from dmf_keras.models.registry import model_class
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.logs.files import fingerprint
 from tfx_pipeline.pipeline import Fingerprints
@@ -54,15 +57,30 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     data = config.data
     logs = [data.interactions.path, data.items.path, *([data.users.path] if data.users else [])]
     content = [data.items.path, *(modality.path for modality in config.content.modalities.values())]
-    code = {step: _code_digest(places) for step, places in _CODE.items()}
+    code = {step: _code_digest(_ROOT, [_ROOT / place for place in places]) for step, places in _CODE.items()}
+    if config.model.module is not None:
+        modules = {config.model.module, model_class(config.model.name).partition(":")[0]}
+        code["train"] = "-".join([code["train"], *sorted({_module_digest(module) for module in modules})])
     return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code)
 
 
-def _code_digest(places: tuple[str, ...]) -> str:
+def _module_digest(name: str) -> str:
+    """Of the package that a module is or lies in, sub-packages included; of its one file if it lies in none.
+
+    Files are named by their place inside the package: where the package lies does not count.
+    """
+    spec = find_spec(name)
+    if spec.parent:
+        folders = [Path(folder) for folder in find_spec(spec.parent).submodule_search_locations]
+        return "-".join(_code_digest(folder, [folder]) for folder in folders)
+    file = Path(spec.origin)
+    return _code_digest(file.parent, [file])
+
+
+def _code_digest(root: Path, places: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for place in places:
-        path = _ROOT / place
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(str(source.relative_to(_ROOT)).encode())
+        for source in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(str(source.relative_to(root)).encode())
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]

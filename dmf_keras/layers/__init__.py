@@ -3,15 +3,23 @@
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
 from dmf_keras.layers.content_embedding import ContentEmbedding
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
+from dmf_keras.layers.dice import Dice
+from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
 from dmf_keras.layers.interest_head import InterestHead
+from dmf_keras.layers.local_activation_unit import LocalActivationUnit
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
+from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
     "ComplementaryModalityMixing",
     "ContentEmbedding",
     "DecoupledTargetAttention",
+    "Dice",
+    "EarlyFusionTargetAttention",
     "InterestHead",
+    "LocalActivationUnit",
     "SimilarityBuckets",
     "SimilarityHistogram",
+    "TargetAttention",
 ]

@@ -17,7 +17,11 @@ MODES = ("fixed", "learned", "gate", "concat")
 
 @dmf_keras_export("dmf_keras.layers.ComplementaryModalityMixing")
 class ComplementaryModalityMixing(keras.layers.Layer):
-    """Mixes two interests of one width: `r = alpha * enriched + (1 - alpha) * centric`.
+    """Mixes two interests of one width.
+
+        r_n = alpha enriched_n + (1 - alpha) centric_n
+
+    Where neither interest depends on padding, nor does the mixture: each position is mixed alone.
 
     Args:
         mode: "fixed": alpha as given. "learned": one trained scalar that starts there. "gate": an alpha per candidate,
@@ -26,8 +30,13 @@ class ComplementaryModalityMixing(keras.layers.Layer):
 
     Examples:
 
-    >>> ComplementaryModalityMixing(alpha=0.25)(np.ones((1, 1, 2)), np.zeros((1, 1, 2)))
+    >>> from dmf_keras.layers import ComplementaryModalityMixing
+    >>> layer = ComplementaryModalityMixing(alpha=0.25)
+    >>> keras.ops.convert_to_numpy(layer(np.ones((1, 1, 2)), np.zeros((1, 1, 2)))).tolist()
     [[[0.25, 0.25]]]
+    >>> gate = ComplementaryModalityMixing("gate")
+    >>> tuple(gate(np.ones((2, 5, 3)), np.zeros((2, 5, 3))).shape)
+    (2, 5, 3)
 
     References:
         DMF, arXiv:2510.11066 (fixed at 0.5 in its public form; the other modes are options of this library).
@@ -52,7 +61,7 @@ class ComplementaryModalityMixing(keras.layers.Layer):
             )
 
     def call(self, enriched: Tensor, centric: Tensor) -> Tensor:
-        """Mixes [..., R] and [..., R] to [..., R], or to [..., R + R'] with "concat".
+        """Mixes [..., R] and [..., R] to [..., R], or to [..., R + R'] with "concat"; in the compute dtype.
 
         Raises:
             ValueError: different widths.
@@ -68,5 +77,5 @@ class ComplementaryModalityMixing(keras.layers.Layer):
         return centric + alpha * (enriched - centric)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor\'s arguments as plain values."""
+        """The constructor's arguments as plain values."""
         return {**super().get_config(), "mode": self.mode, "alpha": self.alpha}

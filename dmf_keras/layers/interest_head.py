@@ -17,8 +17,12 @@ from dmf_keras.types import Tensor
 class InterestHead(keras.layers.Layer):
     """An MLP on `concat(user, item, pair)` to one logit per candidate, with its first layer split in three.
 
-    The first layer is linear in the concatenation: `W x + b = (W_u user + b) + W_i item + W_p pair`. The user part is
-    computed once per request and not once per candidate, and an item part can be kept as long as the item's embedding.
+        W [user, item, pair] + b = (W_u user + b) + W_i item + W_p pair
+
+    The first layer is linear in the concatenation. The user part is computed once per request and not once per
+    candidate, and an item part can be kept as long as the item's embedding. A model without anything that holds for
+    user and item together, such as mean pooling, has no pair part. Candidates do not see each other, so none needs a
+    mask; what comes out at padding is meaningless.
 
     Args:
         hidden_units: widths of the hidden layers, at least one.
@@ -28,9 +32,21 @@ class InterestHead(keras.layers.Layer):
 
     Examples:
 
+    >>> from dmf_keras.layers import InterestHead
     >>> head = InterestHead((256, 128))
-    >>> head(user, item, pair)  # user [B, U], item [B, N, I], pair [B, N, P] to logits [B, N]
-    >>> head.score(head.encode_user(user), head.encode_item(item), pair)  # the same
+    >>> user, item, pair = np.ones((2, 4)), np.ones((2, 5, 3)), np.ones((2, 5, 6))
+    >>> logits = head(user, item, pair)
+    >>> tuple(logits.shape)
+    (2, 5)
+
+    The same with the user part kept:
+
+    >>> parts = head.score(head.encode_user(user), head.encode_item(item), pair)
+    >>> bool(np.allclose(keras.ops.convert_to_numpy(parts), keras.ops.convert_to_numpy(logits)))
+    True
+
+    References:
+        DMF, arXiv:2510.11066, for the network; the split is this library's.
     """
 
     def __init__(
@@ -49,9 +65,9 @@ class InterestHead(keras.layers.Layer):
         self.dropout = check_fraction("dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, user_shape: Any, item_shape: Any, pair_shape: Any) -> None:
-        """Creates the weights."""
-        self.widths = [user_shape[-1], item_shape[-1], pair_shape[-1]]
+    def build(self, user_shape: Any, item_shape: Any, pair_shape: Any = None) -> None:
+        """Creates the weights; without `pair_shape` a head without a pair part."""
+        self.widths = [user_shape[-1], item_shape[-1], 0 if pair_shape is None else pair_shape[-1]]
         first, *rest = self.hidden_units
         # One kernel, so that it is initialised as the layer on the concatenation that it stands for.
         self.kernel = self.add_weight(
@@ -95,21 +111,40 @@ class InterestHead(keras.layers.Layer):
         check_rank("item", item, "batch candidates width")
         return self._part("item", item, 1)
 
-    def score(self, user_part: Tensor, item_part: Tensor, pair: Tensor, training: bool = False) -> Tensor:
-        """Logits float32 [B, N] of the two parts and of `pair` [B, N, P], what holds for user and item together."""
-        check_rank("pair", pair, "batch candidates width")
-        hidden = item_part + self._part("pair", pair, 2)
-        hidden = self.activation(hidden + ops.expand_dims(ops.cast(user_part, self.compute_dtype), 1))
+    def score(self, user_part: Tensor, item_part: Tensor, pair: Tensor | None = None, training: bool = False) -> Tensor:
+        """Logits of the parts.
+
+        Args:
+            user_part: of `encode_user`.
+            item_part: of `encode_item`.
+            pair: float [B, N, P], what holds for user and item together; None for a head that was built without.
+            training: whether units are dropped.
+
+        Returns:
+            float32 [B, N] under every dtype policy.
+
+        Raises:
+            ValueError: `pair` is missing, unexpected, or of another rank or width than the head was built for.
+        """
+        width = self.widths[2]
+        if (pair is None) != (width == 0):
+            expected = f"have shape (batch, candidates, {width})" if width else "be None, as the head was built without"
+            raise ValueError(f"`pair` must {expected}. Received: {None if pair is None else tuple(pair.shape)}")
+        hidden = ops.cast(item_part, self.compute_dtype) + ops.expand_dims(ops.cast(user_part, self.compute_dtype), 1)
+        if pair is not None:
+            check_rank("pair", pair, "batch candidates width")
+            hidden = hidden + self._part("pair", pair, 2)
+        hidden = self.activation(hidden)
         for layer in self.tail:
             hidden = layer(hidden, training=training) if isinstance(layer, keras.layers.Dropout) else layer(hidden)
         return ops.squeeze(hidden, -1)
 
-    def call(self, user: Tensor, item: Tensor, pair: Tensor, training: bool = False) -> Tensor:
-        """Logits float32 [B, N] of `user` [B, U], `item` [B, N, I] and `pair` [B, N, P]."""
+    def call(self, user: Tensor, item: Tensor, pair: Tensor | None = None, training: bool = False) -> Tensor:
+        """Logits float32 [B, N] of `user` [B, U], `item` [B, N, I] and `pair` [B, N, P] or None."""
         return self.score(self.encode_user(user), self.encode_item(item), pair, training)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor\'s arguments as plain values."""
+        """The constructor's arguments as plain values."""
         return {
             **super().get_config(),
             "hidden_units": self.hidden_units,

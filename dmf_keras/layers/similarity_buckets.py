@@ -19,9 +19,16 @@ from dmf_keras.types import Tensor
 class SimilarityBuckets(keras.layers.Layer):
     """Bucket ids of the cosine similarity between candidates and history items.
 
+        s_nj = m_n . m_j / (|m_n| |m_j|),    b_nj = |{edge : edge <= s_nj}|
+
     Continuous content never mixes with the ID space; only this relation does. Ids are 0 to `buckets` - 1 in rising
     similarity, and `buckets` where either side has no content. Buckets are closed on the left; see `dmf_keras.ops`.
-    Cosines are computed in float32 under every dtype policy: bucket edges do not forgive rounding. No gradient passes.
+    Similarities that rounding has put beyond -1 or 1 are taken as -1 or 1. Cosines are computed in float32 under every
+    dtype policy: bucket edges do not forgive rounding. No gradient passes.
+
+    Several modalities take a layer each, as their similarities spread differently and so do their edges; the layers
+    that read the ids (`DecoupledTargetAttention`) have a table per modality, and `SimilarityHistogram` is called once
+    per modality.
 
     Args:
         buckets: int, the number of buckets S, without the missing bucket.
@@ -31,9 +38,21 @@ class SimilarityBuckets(keras.layers.Layer):
 
     Examples:
 
+    >>> from dmf_keras.layers import SimilarityBuckets
     >>> layer = SimilarityBuckets(buckets=4)
     >>> candidates, history = np.array([[[1.0, 0.0]]]), np.array([[[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]]])
-    >>> layer(candidates, history)  # int32 [[[3, 2, 0]]]
+    >>> keras.ops.convert_to_numpy(layer(candidates, history)).tolist()
+    [[[3, 2, 0]]]
+    >>> has_content = np.array([[True, True, False]])
+    >>> keras.ops.convert_to_numpy(layer(candidates, history, history_present=has_content)).tolist()
+    [[[3, 2, 4]]]
+
+    Edges from data, half of the pairs in each bucket:
+
+    >>> layer = SimilarityBuckets(buckets=2, edges="quantile")
+    >>> layer.adapt(np.array([-0.2, 0.5, 0.6, 0.9]))
+    >>> np.round(keras.ops.convert_to_numpy(layer.edge_values).astype(float), 3).tolist()
+    [0.55]
 
     References:
         DMF, arXiv:2510.11066. SimTier, arXiv:2407.19467.
@@ -113,7 +132,7 @@ class SimilarityBuckets(keras.layers.Layer):
             int32 [B, N, L], ids in [0, S].
 
         Raises:
-            ValueError: wrong rank, different widths, or a presence mask that is not boolean.
+            ValueError: wrong rank, different widths, or a presence mask that is not boolean or of another length.
         """
         check_rank("candidates", candidates, "batch candidates width")
         check_rank("history", history, "batch history width")
@@ -122,19 +141,21 @@ class SimilarityBuckets(keras.layers.Layer):
         if self.edge_values is None:
             ids = equal_width_buckets(similarity, self.buckets)
         else:
-            ids = bucketize(similarity, ops.convert_to_tensor(self.edge_values))
-        for name, present, axis in (
-            ("candidates_present", candidates_present, 2),
-            ("history_present", history_present, 1),
+            # An edge at exactly -1 must not separate opposite vectors by how their cosine was rounded.
+            ids = bucketize(ops.clip(similarity, -1.0, 1.0), ops.convert_to_tensor(self.edge_values))
+        for name, present, vectors, axis in (
+            ("candidates_present", candidates_present, candidates, 2),
+            ("history_present", history_present, history, 1),
         ):
             if present is not None:
                 check_rank(name, present, "batch items")
                 check_kind(name, present, "bool")
+                check_axis(name, present, 1, vectors.shape[1], "the vectors")
                 ids = ops.where(ops.expand_dims(present, axis), ids, self.buckets)
         return ids
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor\'s arguments as plain values."""
+        """The constructor's arguments as plain values."""
         return {**super().get_config(), "buckets": self.buckets, "edges": self.edges, "normalize": self.normalize}
 
 

@@ -17,7 +17,12 @@ SCALINGS = ("raw", "log1p", "l1")
 
 @dmf_keras_export("dmf_keras.layers.SimilarityHistogram")
 class SimilarityHistogram(keras.layers.Layer):
-    """Counts of history items per similarity bucket: `c_n[b] = |{j : b_nj = b}|`, the missing bucket included.
+    """Counts of history items per similarity bucket, the missing bucket included.
+
+        c_n[b] = |{j : b_nj = b}|
+
+    It is all that the modality-centric interest knows of a candidate: how many items of the history are how similar to
+    it. An empty history has zeros. No weights; called once per modality.
 
     Args:
         buckets: int, S; ids are 0 to S, where S is the missing bucket.
@@ -25,8 +30,11 @@ class SimilarityHistogram(keras.layers.Layer):
 
     Examples:
 
-    >>> SimilarityHistogram(buckets=2, scaling="raw")(np.array([[[0, 1, 1, 2, 0]]]), np.array([[True] * 4 + [False]]))
-    [[[1., 2., 1.]]]
+    >>> from dmf_keras.layers import SimilarityHistogram
+    >>> layer = SimilarityHistogram(buckets=2, scaling="raw")
+    >>> ids, mask = np.array([[[0, 1, 1, 2, 0]]]), np.array([[True, True, True, True, False]])
+    >>> keras.ops.convert_to_numpy(layer(ids, mask)).tolist()
+    [[[1.0, 2.0, 1.0]]]
 
     References:
         SimTier, arXiv:2407.19467. DMF, arXiv:2510.11066 (the modality-centric interest).
@@ -48,7 +56,7 @@ class SimilarityHistogram(keras.layers.Layer):
             [B, N, S + 1] in the compute dtype; counted in float32.
 
         Raises:
-            ValueError: wrong rank or dtype.
+            ValueError: wrong rank or dtype, or a mask of another length than the ids.
         """
         check_rank("ids", ids, "batch candidates history")
         check_kind("ids", ids, "int")
@@ -64,5 +72,5 @@ class SimilarityHistogram(keras.layers.Layer):
         return ops.cast(counts, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor\'s arguments as plain values."""
+        """The constructor's arguments as plain values."""
         return {**super().get_config(), "buckets": self.buckets, "scaling": self.scaling}

@@ -1,18 +1,38 @@
-"""Ranking and calibration metrics on NumPy arrays; exact, and free of Keras."""
+"""Ranking and calibration metrics.
+
+Functions on NumPy arrays are exact and free of Keras. `NormalizedEntropy` and `CalibrationRatio` are Keras metrics for
+`fit`; they, and Keras with them, load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from dmf_keras.metrics.auc_by_group import AUCByGroup, auc_by_group
 from dmf_keras.metrics.calibration import Reliability, calibration_ratio, reliability
 from dmf_keras.metrics.gauc import GroupedAUC, grouped_auc
 from dmf_keras.metrics.normalized_entropy import log_loss, normalized_entropy
 
+if TYPE_CHECKING:
+    from dmf_keras.metrics.streaming import CalibrationRatio, NormalizedEntropy
+
 __all__ = [
-    "GroupedAUC",
-    "Reliability",
-    "calibration_ratio",
     "AUCByGroup",
+    "CalibrationRatio",
+    "GroupedAUC",
+    "NormalizedEntropy",
+    "Reliability",
     "auc_by_group",
+    "calibration_ratio",
     "grouped_auc",
     "log_loss",
     "normalized_entropy",
     "reliability",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("CalibrationRatio", "NormalizedEntropy"):
+        return getattr(import_module("dmf_keras.metrics.streaming"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has: {', '.join(__all__)}")

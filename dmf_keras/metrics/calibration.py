@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dmf_keras.metrics.rows import label_column, value_column
+from dmf_keras.metrics.rows import labels_and_probabilities
 
 
 def calibration_ratio(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -20,8 +20,7 @@ def calibration_ratio(labels: ArrayLike, probabilities: ArrayLike) -> float:
     Raises:
         ValueError: different lengths, labels other than 0 and 1, probabilities outside [0, 1].
     """
-    labels = label_column(labels)
-    probabilities = value_column("probabilities", probabilities, labels.size, 0, 1)
+    labels, probabilities = labels_and_probabilities(labels, probabilities)
     positives = float(labels.sum())
     return float(probabilities.sum() / positives) if positives else float("nan")
 
@@ -55,8 +54,7 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> 
     """Reliability diagram of the predictions in equal-width bins. Arguments and errors as in `calibration_ratio`."""
     if bins < 1:
         raise ValueError(f"`bins` must be at least 1. Received: {bins!r}")
-    labels = label_column(labels)
-    probabilities = value_column("probabilities", probabilities, labels.size, 0, 1)
+    labels, probabilities = labels_and_probabilities(labels, probabilities)
     index = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     rows = np.bincount(index, minlength=bins)
     divisor = np.where(rows > 0, rows, np.nan)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dmf_keras.metrics.rows import label_column, value_column
+from dmf_keras.metrics.rows import labels_and_probabilities
 
 # Of float32, in which probabilities are served: a certain and wrong answer costs 15.9 nats and not infinity.
-_SMALLEST = float(np.finfo(np.float32).eps)
+SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
 
 
 def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -21,11 +21,10 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     Raises:
         ValueError: different lengths, labels other than 0 and 1, probabilities outside [0, 1].
     """
-    labels = label_column(labels)
-    probabilities = value_column("probabilities", probabilities, labels.size, 0, 1)
+    labels, probabilities = labels_and_probabilities(labels, probabilities)
     if not labels.size:
         return float("nan")
-    clipped = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    clipped = np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
     return float(-np.mean(np.where(labels == 1, np.log(clipped), np.log1p(-clipped))))
 
 
@@ -38,8 +37,8 @@ def normalized_entropy(labels: ArrayLike, probabilities: ArrayLike) -> float:
     References:
         He et al. 2014, Practical lessons from predicting clicks on ads at Facebook.
     """
-    base = float(np.mean(label_column(labels))) if np.size(labels) else float("nan")
     loss = log_loss(labels, probabilities)
+    base = float(np.mean(np.asarray(labels, np.float64))) if np.size(labels) else float("nan")
     if not 0 < base < 1:
         return float("nan")
     return loss / float(-(base * np.log(base) + (1 - base) * np.log1p(-base)))

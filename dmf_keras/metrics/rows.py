@@ -35,3 +35,13 @@ def value_column(name: str, values: ArrayLike, rows: int, low: float = -np.inf, 
         row = int(np.argmax(wrong))
         raise ValueError(f"`{name}` must be from {low:g} to {high:g}. Received: {column[row]} in row {row}")
     return column
+
+
+def labels_and_probabilities(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64 [rows].
+
+    Raises:
+        ValueError: different lengths, labels other than 0 and 1, probabilities outside [0, 1].
+    """
+    column = label_column(labels)
+    return column, value_column("probabilities", probabilities, column.size, 0, 1)

@@ -38,6 +38,8 @@ class RankingModel(keras.Model):
     """
 
     config_class: ClassVar[type[ModelConfig]]
+    # False in models over IDs alone: their content tables would only take memory.
+    uses_content: ClassVar[bool] = True
 
     def __init__(self, schema: RankingSchema, config: ModelConfig, **kwargs: Any) -> None:
         # Without autocast=False a mixed policy would round content vectors before they are compared.
@@ -48,7 +50,7 @@ class RankingModel(keras.Model):
             name: ContentEmbedding(
                 schema.content_rows, spec.width, spec.dtype, dtype=self.dtype_policy, name=f"{name}_content"
             )
-            for name, spec in schema.modalities.items()
+            for name, spec in (schema.modalities.items() if self.uses_content else ())
         }
         for layer in self.content.values():
             layer.build((None, None))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dmf_keras.models.dmf_config import DMFConfig
+from dmf_keras.models import configs
 from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.models.schema import RankingSchema
 
@@ -53,15 +53,22 @@ def model_names() -> list[str]:
     return sorted(_MODELS)
 
 
+def model_class(name: str) -> str:
+    """Where the class of a registered model lies, as "package.module:Class".
+
+    Raises:
+        ValueError: no such model; lists those that exist.
+    """
+    return _entry(name).model
+
+
 def model_config(name: str, params: dict[str, Any]) -> ModelConfig:
     """The checked hyper-parameters of a model.
 
     Raises:
         ValueError: no such model, no such parameter (both list what exists), or values out of range.
     """
-    if name not in _MODELS:
-        raise ValueError(f"no model {name!r}{_meant(name, _MODELS)}; models: {', '.join(model_names())}")
-    config = _MODELS[name].config
+    config = _entry(name).config
     known = [field.name for field in fields(config)]
     unknown = [f"{param!r}{_meant(param, known)}" for param in params if param not in known]
     if unknown:
@@ -82,7 +89,7 @@ def build_model(name: str, params: dict[str, Any], schema: RankingSchema, seed: 
         ValueError: as `model_config`.
     """
     config = model_config(name, params)
-    module, class_name = _MODELS[name].model.split(":")
+    module, class_name = model_class(name).split(":")
     cls = getattr(import_module(module), class_name)
     if seed is None:
         return cls(schema, config)  # type: ignore[no-any-return]
@@ -95,9 +102,24 @@ def build_model(name: str, params: dict[str, Any], schema: RankingSchema, seed: 
         random.setstate(state)
 
 
+def _entry(name: str) -> _Entry:
+    if name not in _MODELS:
+        raise ValueError(f"no model {name!r}{_meant(name, _MODELS)}; models: {', '.join(model_names())}")
+    return _MODELS[name]
+
+
 def _meant(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-register_model("dmf", DMFConfig, "dmf_keras.models.dmf:DMF")
+register_model("din", configs.DINConfig, "dmf_keras.models.din:DIN")
+register_model("dmf", configs.DMFConfig, "dmf_keras.models.dmf:DMF")
+register_model("dmf_centric", configs.DMFCentricConfig, "dmf_keras.models.dmf:DMFCentric")
+register_model("dmf_enriched", configs.DMFEnrichedConfig, "dmf_keras.models.dmf:DMFEnriched")
+register_model("early_fusion", configs.EarlyFusionConfig, "dmf_keras.models.early_fusion:EarlyFusion")
+register_model("mean_pooling", configs.MeanPoolingConfig, "dmf_keras.models.mean_pooling:MeanPooling")
+register_model("simtier", configs.SimTierConfig, "dmf_keras.models.simtier:SimTier")
+register_model(
+    "target_attention", configs.TargetAttentionConfig, "dmf_keras.models.id_target_attention:IDTargetAttention"
+)

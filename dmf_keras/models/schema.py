@@ -9,12 +9,12 @@ from typing import Any
 from dmf_keras.models.inputs import RESERVED
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_STORAGE_DTYPES = ("float16", "float32")
+_STORAGE_DTYPES = ("int8", "float16", "float32")
 
 
 @dataclass(frozen=True)
 class ModalitySpec:
-    """One table of content vectors: their width and how they are stored ("float16" or "float32")."""
+    """One table of content vectors: their width and how they are stored ("int8", "float16" or "float32")."""
 
     width: int
     dtype: str = "float16"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keras import ops
 
@@ -20,6 +20,7 @@ def decoupled_attention(
     key_tables: Sequence[Tensor],
     value_tables: Sequence[Tensor],
     history_mask: Tensor,
+    drop: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Target attention whose keys and values carry an embedding of the bucket of each (candidate, history item) pair.
 
@@ -36,10 +37,11 @@ def decoupled_attention(
         buckets: per modality int32 [B, N, L], ids in [0, S].
         key_tables, value_tables: per modality float [S + 1, H, A].
         history_mask: bool [B, L], false for padding.
+        drop: applied to the weights, float32 [B, H, N, L], before they weigh anything; dropout is one.
 
     Returns:
         The interest float [B, N, H, A] in the dtype of `query`, all zeros for an empty history, and the weights
-        float32 [B, H, N, L], exactly 0 on padding.
+        float32 [B, H, N, L], exactly 0 on padding and as they were before `drop`.
 
     References:
         DMF, arXiv:2510.11066; the factored form is this library's.
@@ -54,13 +56,15 @@ def decoupled_attention(
         by_bucket = ops.reshape(ops.einsum("bnha,sha->bhns", query, table), (-1, candidates, table.shape[0]))
         logits = logits + gather_by_bucket(ops.cast(by_bucket, "float32"), ids)
     weights = masked_softmax(logits, ops.expand_dims(_repeat_heads(history_mask, heads), 1))
-    interest = ops.matmul(ops.cast(weights, dtype), _heads_to_batch(values))
+    all_heads = (batch, heads, candidates, length)
+    kept = weights if drop is None else ops.reshape(drop(ops.reshape(weights, all_heads)), ops.shape(weights))
+    interest = ops.matmul(ops.cast(kept, dtype), _heads_to_batch(values))
     interest = ops.transpose(ops.reshape(interest, (batch, heads, candidates, width)), (0, 2, 1, 3))
     for ids, table in zip(per_head, value_tables, strict=True):
-        by_bucket = ops.cast(sum_by_bucket(weights, ids, table.shape[0]), dtype)
+        by_bucket = ops.cast(sum_by_bucket(kept, ids, table.shape[0]), dtype)
         by_bucket = ops.reshape(by_bucket, (batch, heads, candidates, table.shape[0]))
         interest = interest + ops.einsum("bhns,sha->bnha", by_bucket, table)
-    return interest, ops.reshape(weights, (batch, heads, candidates, length))
+    return interest, ops.reshape(weights, all_heads)
 
 
 def _heads_to_batch(tensor: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from keras import ops
 
@@ -19,6 +19,7 @@ def decoupled_attention_reference(
     key_tables: Sequence[Tensor],
     value_tables: Sequence[Tensor],
     history_mask: Tensor,
+    drop: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As `decoupled_attention`, with a key and a value per pair: memory grows with [B, N, L, H, A]."""
     pair_keys = ops.expand_dims(keys, 1)
@@ -28,5 +29,6 @@ def decoupled_attention_reference(
         pair_values = pair_values + ops.take(value_table, ids, axis=0)
     logits = ops.sum(ops.expand_dims(query, 2) * pair_keys, axis=-1) / math.sqrt(query.shape[3])
     weights = masked_softmax(ops.transpose(logits, (0, 3, 1, 2)), ops.expand_dims(history_mask, (1, 2)))
-    per_pair = ops.expand_dims(ops.cast(ops.transpose(weights, (0, 2, 3, 1)), query.dtype), -1)
+    kept = weights if drop is None else drop(weights)
+    per_pair = ops.expand_dims(ops.cast(ops.transpose(kept, (0, 2, 3, 1)), query.dtype), -1)
     return ops.sum(per_pair * pair_values, axis=2), weights

@@ -25,3 +25,19 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
         return logits * 0.0 + ops.cast(mask, "float32")
     weights = ops.softmax(ops.where(mask, logits, _MASKED_LOGIT), axis=-1)
     return weights * ops.cast(ops.any(mask, axis=-1, keepdims=True), "float32")
+
+
+def masked_mean(values: Tensor, mask: Tensor, axis: int | tuple[int, ...]) -> Tensor:
+    """Mean over `axis` of the vectors of `values` whose position is true in `mask`.
+
+    Args:
+        values: float [..., D]. Summed in float32 whatever the dtype; masked ones may be anything, NaN included.
+        mask: bool, the shape of `values` without its last axis.
+        axis: one or several axes of `mask`, counted from the front.
+
+    Returns:
+        float32, the shape of `values` without `axis`: zeros, in value and in gradient, where everything is masked.
+    """
+    kept = ops.expand_dims(mask, -1)
+    total = ops.sum(ops.where(kept, ops.cast(values, "float32"), 0.0), axis=axis)
+    return total / ops.maximum(ops.sum(ops.cast(kept, "float32"), axis=axis), 1.0)

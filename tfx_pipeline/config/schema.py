@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
+from tfx_pipeline.config.model_module import find_model_class, import_model_module
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
@@ -258,16 +259,39 @@ class Model(Section):
     """A model of the registry and its hyper-parameters, which the model itself checks."""
 
     name: str = "dmf"
+    module: str | None = Field(
+        None,
+        description="of a model of your own: imported before the name is looked up, and registers it; installed or "
+        "beside the configuration",
+    )
     params: dict[str, Any] = {}
+
+    @field_validator("module")
+    @classmethod
+    def _importable(cls, module: str | None, info: ValidationInfo) -> str | None:
+        if module is not None:
+            import_model_module(module, (info.context or {}).get("base_dir"))
+        return module
 
     @model_validator(mode="after")
     def _known(self) -> Model:
-        from dmf_keras.models.registry import model_config
+        from dmf_keras.models.registry import model_class, model_config, model_names
 
+        if self.name in model_names():
+            hint = ""
+        elif self.module is None:
+            hint = "; for a model of your own, give in `module` what registers it"
+        else:
+            hint = f"; '{self.module}' was imported, but does not call register_model('{self.name}', ...)"
         try:
             model_config(self.name, self.params)
         except (TypeError, ValueError) as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(f"{error}{hint}") from None
+        # The class of a user's hyper-parameters may raise anything.
+        except Exception as error:
+            raise ValueError(f"the hyper-parameters of '{self.name}' raise {type(error).__name__}: {error}") from None
+        if self.module is not None:
+            find_model_class(model_class(self.name))
         return self
 
 

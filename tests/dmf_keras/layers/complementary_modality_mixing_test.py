@@ -45,6 +45,32 @@ def test_learned_is_one_weight_and_gate_is_one_per_candidate():
     )
 
 
+def test_alpha_is_trained_by_its_gradient():
+    inputs = _inputs()
+    layer = ComplementaryModalityMixing("learned", 0.3)
+    symbolic = {name: keras.Input((None, 5), name=name) for name in inputs}
+    model = keras.Model(symbolic, layer(**symbolic))
+    model.compile(keras.optimizers.SGD(1.0), loss=lambda y, z: keras.ops.sum(y * z))
+    target = np.random.default_rng(1).normal(size=(2, 3, 5)).astype(np.float32)
+    start = float(to_numpy(layer.bias))
+    model.train_on_batch(inputs, target)
+    gradient = 0.3 * 0.7 * np.sum(target * (inputs["enriched"] - inputs["centric"]))
+    assert float(to_numpy(layer.bias)) - start == pytest.approx(-gradient, rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["fixed", "learned", "gate", "concat"])
+def test_candidates_are_independent(mode):
+    inputs = _inputs()
+    layer = ComplementaryModalityMixing(mode)
+    whole = to_numpy(layer(**inputs))
+    if mode == "gate":
+        layer.kernel.assign(np.random.default_rng(1).normal(size=(10, 1)))
+        whole = to_numpy(layer(**inputs))
+    order = np.array([2, 0])
+    part = to_numpy(layer(**{name: array[:, order] for name, array in inputs.items()}))
+    np.testing.assert_allclose(part, whole[:, order], atol=1e-6)
+
+
 def test_concat_keeps_both():
     inputs = _inputs()
     mixed = to_numpy(ComplementaryModalityMixing("concat")(**inputs))

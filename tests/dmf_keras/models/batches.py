@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 
-from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+from dmf_keras.models import ModalitySpec, RankingSchema, build_model, model_config
 
 ITEMS = 40
 SCHEMA = RankingSchema(
@@ -16,6 +18,7 @@ SCHEMA = RankingSchema(
     numeric=("age", "price"),
 )
 SMALL = {"id_dim": 8, "attention_dim": 8, "interest_dim": 6, "branch_hidden": [6], "hidden_units": [8, 4], "buckets": 7}
+SMALL |= {"activation_units": [6]}
 
 
 def requests(batch: int, candidates: int, history: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -39,9 +42,11 @@ def requests(batch: int, candidates: int, history: int, seed: int = 0) -> dict[s
     }
 
 
-def small_model(params=None, schema: RankingSchema = SCHEMA, seed: int = 0):
-    """A small DMF with content."""
-    model = build_model("dmf", {**SMALL, **(params or {})}, schema, seed)
+def small_model(params=None, schema: RankingSchema = SCHEMA, seed: int = 0, name: str = "dmf"):
+    """A small model, DMF unless another is named, with content where it uses any."""
+    known = {field.name for field in fields(model_config(name, {}))}
+    small = {key: value for key, value in SMALL.items() if key in known}
+    model = build_model(name, {**small, **(params or {})}, schema, seed)
     rng = np.random.default_rng(seed)
     for layer in model.content.values():
         layer.set_rows(rng.normal(size=(layer.rows, layer.dim)))

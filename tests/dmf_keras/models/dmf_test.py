@@ -1,21 +1,16 @@
-"""What DMF computes, and what must not change it."""
+"""What DMF computes; `every_model_test` has what holds for all models."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dmf_keras.models import ModalitySpec, RankingSchema
-from dmf_keras.models.dmf import history_present, history_vectors
+from dmf_keras.models.similarity_model import history_present, history_vectors
 from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
 
 to_numpy = keras.ops.convert_to_numpy
-CANDIDATE_NAMES = ("candidate_index", "candidate_content_row")
-HISTORY_NAMES = ("history_index", "history_content_row")
 
 
 @pytest.fixture(scope="module")
@@ -71,73 +66,6 @@ def test_equals_the_equations_of_the_paper(model):
         assert to_numpy(model(x))[b, n] == pytest.approx(expected, abs=1e-5)
 
 
-def test_call_is_score_of_encoded_user_also_page_by_page(model):
-    x = requests(3, 6, 5)
-    whole = to_numpy(model(x))
-    state = model.encode_user({name: value for name, value in x.items() if name not in CANDIDATE_NAMES})
-    assert all(tensor.shape[0] == 3 for tensor in state.values())
-    for page in (slice(0, 2), slice(2, 6)):
-        part = model.score(state, {name: x[name][:, page] for name in CANDIDATE_NAMES})
-        np.testing.assert_allclose(to_numpy(part), whole[:, page], atol=1e-6)
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), st.integers(0, 3))
-def test_padding_other_candidates_and_order_change_nothing(model, seed, batch, candidates, history, padding):
-    x = requests(batch, candidates, history, seed)
-    scores = to_numpy(model(x))
-    assert np.isfinite(scores).all()
-
-    padded = dict(x)
-    for name in (*HISTORY_NAMES, *CANDIDATE_NAMES):
-        padded[name] = np.pad(x[name], ((0, 0), (0, padding)))
-    np.testing.assert_allclose(to_numpy(model(padded))[:, :candidates], scores, atol=1e-5)
-
-    front = {**x, **{name: np.pad(x[name], ((0, 0), (padding, 0))) for name in HISTORY_NAMES}}
-    np.testing.assert_allclose(to_numpy(model(front)), scores, atol=1e-5)
-
-    order = np.random.default_rng(seed).permutation(candidates)
-    permuted = {**x, **{name: x[name][:, order] for name in CANDIDATE_NAMES}}
-    np.testing.assert_allclose(to_numpy(model(permuted)), scores[:, order], atol=1e-5)
-
-    alone = {**x, **{name: x[name][:, :1] for name in CANDIDATE_NAMES}}
-    np.testing.assert_allclose(to_numpy(model(alone)), scores[:, :1], atol=1e-5)
-
-    one_user = {name: value[:1] for name, value in x.items()}
-    np.testing.assert_allclose(to_numpy(model(one_user)), scores[:1], atol=1e-5)
-
-
-@pytest.mark.parametrize(("candidates", "history"), [(1, 1), (2000, 2), (2, 1000), (3, 0)])
-def test_extreme_lengths_are_finite(model, candidates, history):
-    assert np.isfinite(to_numpy(model(requests(2, candidates, history)))).all()
-
-
-def test_history_and_content_do_matter(model):
-    """The tests above would also pass if both were ignored."""
-    x = requests(2, 5, 6)
-    scores = to_numpy(model(x))
-    for name, other in (
-        ("history_index", x["history_index"] % 39 + (x["history_index"] > 0)),
-        ("history_content_row", 0),
-    ):
-        changed = to_numpy(model({**x, name: np.broadcast_to(other, x[name].shape)}))
-        assert np.abs(changed[0] - scores[0]).max() > 1e-5
-    no_content = to_numpy(model({**x, "candidate_content_row": np.zeros_like(x["candidate_content_row"])}))
-    assert np.isfinite(no_content).all()
-    assert np.abs(no_content[0] - scores[0]).max() > 1e-5
-
-
-@pytest.mark.parametrize("history", [3, 0])
-def test_nothing_known_is_scored_and_trains_without_nan(history):
-    model = small_model()
-    x = {name: np.zeros_like(value) for name, value in requests(2, 3, history).items()}
-    x["candidate_index"][:] = 1
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(model(x) ** 2)
-    for gradient in tape.gradient(loss, model.trainable_variables, unconnected_gradients="zero"):
-        assert np.isfinite(tf.convert_to_tensor(gradient)).all()
-
-
 def test_carried_content_replaces_the_table_where_it_is_not_zero(model):
     x = requests(2, 4, 5)
     rows = x["candidate_content_row"]
@@ -154,16 +82,14 @@ def test_carried_content_replaces_the_table_where_it_is_not_zero(model):
 def test_ablations_leave_the_other_branch_out():
     x = requests(3, 4, 5)
     enriched, centric = small_model({"alpha": 1}), small_model({"alpha": 0})
+    # The same seed gives the same weights, under the ablation's own name too.
+    for model, name in ((enriched, "dmf_enriched"), (centric, "dmf_centric")):
+        np.testing.assert_array_equal(to_numpy(small_model(name=name)(x)), to_numpy(model(x)))
     assert set(enriched.encode_user(x)) - set(centric.encode_user(x)) == {"keys", "values"}
     assert not hasattr(enriched, "histogram")
     assert not hasattr(centric, "attention")
     for model in (enriched, centric):
         assert to_numpy(model(x)).shape == (3, 4)
-
-
-def test_needs_neither_profile_nor_context_nor_user():
-    schema = RankingSchema(item_rows=40, content_rows=40, modalities={"text": ModalitySpec(6)})
-    assert np.isfinite(to_numpy(small_model(schema=schema)(requests(2, 3, 4)))).all()
 
 
 def test_state_is_small():
@@ -176,32 +102,6 @@ def test_state_is_small():
         *(name(m) for name in (history_vectors, history_present) for m in "ab"),
     }
     assert sum(to_numpy(tensor).nbytes for tensor in state.values()) < 120_000
-
-
-@pytest.mark.parametrize("mixing", ["fixed", "gate"])
-def test_compiled_with_unknown_dimensions(mixing):
-    model = small_model({"mixing": mixing, "heads": 2, "histogram": "l1"})
-    spec = {name: tf.TensorSpec([None] * value.ndim, value.dtype) for name, value in requests(1, 1, 1).items()}
-    for jit_compile in (False, True):
-        compiled = tf.function(model.call, input_signature=[spec], jit_compile=jit_compile)
-        for shape in ((2, 3, 4), (1, 5, 2)):
-            x = requests(*shape)
-            np.testing.assert_allclose(compiled(x), model(x), atol=1e-5)
-
-
-def test_mixed_bfloat16_is_finite_near_and_in_float32():
-    x = requests(3, 4, 5)
-    expected = to_numpy(small_model()(x))
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = small_model()
-        logits = model(x)
-        parts = model.score(model.encode_user(x), x)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert logits.dtype == tf.float32
-    np.testing.assert_allclose(logits, expected, atol=0.02)
-    np.testing.assert_allclose(parts, logits, atol=1e-5)
 
 
 @pytest.mark.parametrize(("changed", "message"), [

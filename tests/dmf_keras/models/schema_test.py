@@ -30,7 +30,7 @@ def test_user_inputs_follow_the_schema():
     ({"item_rows": 0}, "item_rows must be an integer of at least 1, got 0"),
     ({"user_rows": -1}, "user_rows must be .* got -1"),
     ({"modalities": {}}, "modalities must name at least one"),
-    ({"modalities": {"text": ModalitySpec(0, "int8")}}, "modalities.text.width must .* got 0; modalities.text.dtype"),
+    ({"modalities": {"text": ModalitySpec(0, "int4")}}, "modalities.text.width must .* got 0; modalities.text.dtype"),
     ({"categorical": {"a b": 3}}, "begin with a letter, got 'a b'"),
     ({"categorical": {"user_index": 3}}, "'user_index' is taken"),
     ({"numeric": ("hour", "gender")}, "'gender' is named more than once"),

@@ -3,7 +3,6 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -81,12 +80,19 @@ def test_gather_and_sum_are_those_of_a_loop(seed, batch, candidates, length, siz
     np.testing.assert_allclose(to_numpy(sum_by_bucket(weights, ids, size)), expected, atol=1e-5)
 
 
+class _SumThenGather(keras.layers.Layer):
+    def call(self, weights, ids):
+        return gather_by_bucket(sum_by_bucket(weights, ids, 4), ids)
+
+
 def test_gather_and_sum_with_unknown_dimensions_compile():
-    spec = [tf.TensorSpec((None, None, None), tf.float32), tf.TensorSpec((None, None, None), tf.int32)]
-
-    @tf.function(input_signature=spec, jit_compile=True)
-    def histogram(weights, ids):
-        return sum_by_bucket(weights, ids, 4)
-
-    ids = np.array([[[0, 3, 3]], [[1, 1, 1]]], np.int32)
-    np.testing.assert_array_equal(histogram(np.ones(ids.shape, np.float32), ids), [[[1, 0, 0, 2]], [[0, 3, 0, 0]]])
+    unknown = (None, None, None)
+    inputs = [keras.Input(batch_shape=unknown), keras.Input(batch_shape=unknown, dtype="int32")]
+    model = keras.Model(inputs, _SumThenGather()(*inputs))
+    model.compile(jit_compile=True)
+    for ids, expected in (
+        ([[[0, 3, 3]], [[1, 1, 1]]], [[[1, 2, 2]], [[3, 3, 3]]]),
+        ([[[2, 0], [1, 1], [0, 3]]], [[[1, 1], [2, 2], [1, 1]]]),
+    ):
+        ids = np.array(ids, np.int32)
+        np.testing.assert_array_equal(model.predict_on_batch([np.ones(ids.shape, np.float32), ids]), expected)

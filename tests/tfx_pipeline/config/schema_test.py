@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from dmf_keras.models import model_names
 from tfx_pipeline.config import PipelineConfig, load_config
 from tfx_pipeline.config.schema import RESERVED_COLUMNS
 
@@ -112,7 +113,11 @@ WRONG_COMBINATIONS = [
         "evaluation.thresholds.auc={min_change: 0, max_change: 0}",
         "evaluation.thresholds.auc: give at most one of min_change and max_change",
     ),
-    ("model.name=dnf", "model: no model 'dnf' (did you mean 'dmf'?); models: dmf"),
+    (
+        "model.name=dnf",
+        f"model: no model 'dnf' (did you mean 'dmf'?); models: {', '.join(model_names())}; "
+        "for a model of your own, give in `module` what registers it",
+    ),
     (
         "model.params={id_dim: 0, mixing: magic}",
         "model: id_dim must be an integer of at least 1, got 0; "

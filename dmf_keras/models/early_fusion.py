@@ -1,0 +1,60 @@
+"""DMF with similarity fused before the projections: what decoupling is measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+
+from dmf_keras.layers import EarlyFusionTargetAttention
+from dmf_keras.models.configs import EarlyFusionConfig
+from dmf_keras.models.dmf import DMF
+from dmf_keras.models.interest_model import HISTORY_MASK
+from dmf_keras.registration import dmf_keras_export
+from dmf_keras.types import Tensor
+
+# State tensor: the history's embeddings [B, L, d]. Keys and values depend on the candidate, so none can be kept.
+HISTORY = "history"
+
+
+@dmf_keras_export("dmf_keras.models.EarlyFusion")
+class EarlyFusion(DMF):
+    """DMF whose attention projects concat(e_hj, E_S[b_nj]) for every pair; all else is as in DMF.
+
+    Args:
+        schema: sizes and names that come from the data.
+        config: hyper-parameters.
+
+    References:
+        The baseline of DMF, arXiv:2510.11066.
+    """
+
+    config_class = EarlyFusionConfig
+    config: EarlyFusionConfig
+
+    def build_attention(self) -> keras.layers.Layer:
+        """See the base class."""
+        config = self.config
+        layer = EarlyFusionTargetAttention(
+            config.attention_dim,
+            config.heads,
+            config.buckets,
+            list(self.schema.modalities),
+            config.similarity_dim,
+            dropout=config.attention_dropout,
+            name="attention",
+            dtype=self.dtype_policy,
+        )
+        items = (None, None, config.id_dim)
+        layer.build(items, items)
+        return layer
+
+    def encode_history(self, history: Tensor) -> dict[str, Tensor]:
+        """The embeddings as they are."""
+        return {HISTORY: history}
+
+    def attend(
+        self, state: Mapping[str, Tensor], candidates: Tensor, bucket_ids: list[Tensor], training: bool
+    ) -> Tensor:
+        """See the base class."""
+        return self.attention(candidates, state[HISTORY], bucket_ids, state[HISTORY_MASK], training=training)

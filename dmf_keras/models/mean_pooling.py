@@ -1,0 +1,58 @@
+"""The simplest reading of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keras import ops
+
+from dmf_keras.models.configs import MeanPoolingConfig
+from dmf_keras.models.inputs import HISTORY_INDEX
+from dmf_keras.models.interest_model import InterestModel
+from dmf_keras.registration import dmf_keras_export
+from dmf_keras.types import Tensor
+
+# State tensor: the mean embedding of the history [B, d].
+POOLED = "pooled"
+
+
+@dmf_keras_export("dmf_keras.models.MeanPooling")
+class MeanPooling(InterestModel):
+    """The mean of the history's ID embeddings, zeros for an empty one, beside the user's features; no content.
+
+    The interest does not depend on the candidate, so it is in the user part of the head and nothing is left to do per
+    pair.
+
+    Args:
+        schema: sizes and names that come from the data.
+        config: hyper-parameters.
+
+    References:
+        Covington et al. 2016, Deep neural networks for YouTube recommendations.
+    """
+
+    config_class = MeanPoolingConfig
+    uses_content = False
+
+    def build_interest(self) -> None:
+        """There is no pair part."""
+
+    def user_width(self) -> int:
+        """See the base class."""
+        return super().user_width() + self.config.id_dim
+
+    def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
+        """`pooled` [B, d]."""
+        kept = ops.expand_dims(ops.cast(history_mask, "float32"), -1)
+        # Summed in float32: bfloat16 has 8 bits, which a long history would fill.
+        total = ops.sum(ops.cast(self.item_embedding(inputs[HISTORY_INDEX]), "float32") * kept, axis=1)
+        return {POOLED: ops.cast(total / ops.maximum(ops.sum(kept, axis=1), 1.0), self.compute_dtype)}
+
+    def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
+        """See the base class."""
+        return ops.concatenate([super().user_features(inputs, state), state[POOLED]], axis=-1)
+
+    def interest(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
+    ) -> None:
+        """There is no pair part."""

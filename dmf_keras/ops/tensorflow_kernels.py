@@ -1,0 +1,44 @@
+"""`portable_kernels` by the fastest of TensorFlow's own operations; the one module that imports TensorFlow.
+
+Keras's `take` passes over all ids three times to allow for negative ones, and its `segment_sum` is
+`UnsortedSegmentSum`, of which every thread reads all ids. For 600,000 ids on two CPU cores: look-up 2.0 ms and not
+4.7, sum 1.2 ms and not 3.0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from dmf_keras.types import Tensor
+
+
+def take_flat(table: Tensor, index: Tensor) -> Tensor:
+    """See `portable_kernels.take_flat`."""
+
+    @tf.custom_gradient
+    def take(table: Tensor) -> tuple[Tensor, Any]:
+        taken = tf.gather_nd(table, tf.expand_dims(index, -1))
+        # TensorFlow's own gradient is ScatterNd, ten times as slow.
+        return taken, lambda gradient: sum_flat(gradient, index, tf.size(table))
+
+    return take(tf.convert_to_tensor(table))
+
+
+def sum_flat(weights: Tensor, index: Tensor, size: Tensor) -> Tensor:
+    """See `portable_kernels.sum_flat`."""
+
+    @tf.custom_gradient
+    def add(weights: Tensor) -> tuple[Tensor, Any]:
+        # DenseBincount has no gradient of its own.
+        return _sum(weights, index, size), lambda gradient: take_flat(gradient, index)
+
+    return add(tf.convert_to_tensor(weights))
+
+
+def _sum(weights: Tensor, index: Tensor, size: Tensor) -> Tensor:
+    if tf.config.list_physical_devices("GPU"):
+        # There DenseBincount is refused when deterministic operations are asked for.
+        return tf.math.unsorted_segment_sum(weights, index, size)
+    return tf.raw_ops.DenseBincount(input=index, size=tf.cast(size, index.dtype), weights=weights)

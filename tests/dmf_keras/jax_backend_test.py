@@ -1,0 +1,60 @@
+"""The layers, ops and metrics on Keras's JAX backend, by the tests that they have on TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Not this folder: this file must not run itself.
+SUITE = ["layers", "ops", "metrics", "docstring_examples_test.py"]
+
+# The process that ran the tests says itself on which backend: the environment is only what was asked for.
+_PROGRAM = """
+import collections, json, sys
+import pytest
+
+class Count:
+    outcomes = collections.Counter()
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call" or report.skipped:
+            self.outcomes[report.outcome] += 1
+
+status = int(pytest.main(sys.argv[1:], plugins=[Count()]))
+import keras
+tensor = keras.ops.zeros(())
+print(json.dumps({"backend": keras.backend.backend(), "tensor": type(tensor).__module__, **Count.outcomes}))
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
+def test_all_pass_on_jax():
+    # What pytest and xdist tell their own child processes is not meant for this one.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    suite = [f"tests/dmf_keras/{part}" for part in SUITE]
+    result = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, *suite, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
+    ran = json.loads(result.stdout.splitlines()[-1])
+    assert ran["backend"] == "jax"
+    assert ran["tensor"].startswith("jax")
+    # Skipped is what looks into a TensorFlow graph; were it much, the run would prove little.
+    assert ran["passed"] > 200
+    assert ran.get("skipped", 0) < ran["passed"] / 20

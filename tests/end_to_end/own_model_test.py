@@ -1,0 +1,77 @@
+"""The own model of examples/own_model through the whole pipeline, by the command line, as docs/MODELS.md shows it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving import contract
+from tfx_pipeline.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "examples" / "own_model" / "config.yaml"
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Of one run, in a process of its own: this one must not know the module."""
+    from tfx_pipeline.demo.synthetic import write_demo_logs
+
+    folder = tmp_path_factory.mktemp("own_model")
+    data = folder / "data"
+    write_demo_logs(data, users=150, items=120, requests=800, candidates=6)
+    settings = {
+        "output": folder / "out",
+        "data.interactions.path": data / "interactions.parquet",
+        "data.items.path": data / "items.csv",
+        "content.modalities.text.path": data / "text_embeddings.parquet",
+        "content.modalities.image.path": data / "image_embeddings.npz",
+        "training.epochs": 2,
+        "serving.warmup_candidates": [1, 20],
+        "evaluation.thresholds.auc.min": 0.5,
+    }
+    command = [sys.executable, "-m", "tfx_pipeline.cli", "run", "--config", str(CONFIG)]
+    command += ["--summary-json", str(folder / "summary.json")]
+    command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    assert result.returncode == 0, result.stderr
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_it_is_trained_passes_the_gate_and_is_pushed(summary):
+    from serving.servable_check import check_servable
+
+    assert summary["pushed"]
+    assert summary["model"] == "two_tower"
+    assert summary["metrics"]["test"]["overall"]["auc"] > 0.5
+    model = Path(summary["model_path"])
+    problems, figures = check_servable(model, 1e-5)
+    assert problems == []
+    assert figures["golden_requests"] >= 10
+    state = contract.ModelContract.read(model).signatures[contract.USER_TOWER]["outputs"]
+    assert state == {
+        "user": contract.TensorContract("float32", (None, 16)),
+        "content_text": contract.TensorContract("float32", (None, 32)),
+        "content_image": contract.TensorContract("float32", (None, 32)),
+    }
+
+
+def test_a_process_without_the_module_ranks_with_it(summary, capsys):
+    assert importlib.util.find_spec("two_tower") is None
+    arguments = ["--user", "nobody", "--top", "5", "--json"]
+    ranked = {}
+    for history in ("i000002,i000003", ""):
+        assert main(["rank", "--model", str(summary["model_path"]), *arguments, "--history", history]) == 0
+        ranked[history] = json.loads(capsys.readouterr().out)["ranking"]
+        scores = [entry["score"] for entry in ranked[history]]
+        assert len(scores) == 5
+        assert scores == sorted(scores, reverse=True)
+    assert ranked["i000002,i000003"] != ranked[""]

@@ -1,0 +1,204 @@
+"""Servers that the conformance tests run against, and the clients that ask them.
+
+Every engine gives the same handle: it starts with version 1 of a model that takes `USER`, and its scores depend on the
+version. `DirectoryServer` is the base of engines that serve a folder of SavedModels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+from serving.client import AsyncRankingClient, ClientOptions, RankingClient, RestRankingClient
+from serving.client.fake import FakeRankingServer
+
+MODEL = "conformance"
+FEATURES = {"gender": "string", "age": "float32"}
+USER = {"user_id": "u1", "history_item_id": ["i3", "i1", "i2"], "gender": "f", "age": 34.0}
+# Long enough for a slow machine; no test measures time.
+PATIENT = ClientOptions(deadline=30.0)
+
+
+def items(count: int, start: int = 0) -> list[str]:
+    return [f"i{number}" for number in range(start, start + count)]
+
+
+class ServerHandle(Protocol):
+    """A running server of `MODEL`."""
+
+    target: str
+    rest_target: str
+
+    def set_versions(self, *versions: int) -> None:
+        """Serves exactly these versions; returns when the server answers so."""
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash does."""
+
+    def restart(self) -> None:
+        """Starts it again at the same ports; returns when it answers."""
+
+    def close(self) -> None:
+        """Ends it for good."""
+
+
+class FakeServer:
+    """The in-process fake."""
+
+    def __init__(self) -> None:
+        self.fake = FakeRankingServer(MODEL, features=FEATURES)
+        self.fake.start()
+        self.target, self.rest_target = self.fake.target, self.fake.rest_target
+        self.kill, self.restart, self.close = self.fake.kill, self.fake.restart, self.fake.kill
+        self._versions = {1}
+
+    def set_versions(self, *versions: int) -> None:
+        # As a server does: what is new comes first, what is old goes then.
+        for version in set(versions) - self._versions:
+            self.fake.add_version(version)
+        for version in self._versions - set(versions):
+            self.fake.remove_version(version)
+        self._versions = set(versions)
+
+
+class DirectoryServer:
+    """A server process over a base path with a folder per version; sub-classes say the command."""
+
+    def __init__(self, models: Path, folder: Path):
+        self._models = models
+        self._base = folder / MODEL
+        self._folder = folder
+        self._port, self._rest_port = free_port(), free_port()
+        self.target, self.rest_target = f"localhost:{self._port}", f"localhost:{self._rest_port}"
+        self._base.mkdir(parents=True)
+        self._place({1})
+        self._start()
+
+    def command(self, base: Path, port: int, rest_port: int) -> list[str]:
+        """What starts the server; it may write files beside `base`."""
+        raise NotImplementedError
+
+    def set_versions(self, *versions: int) -> None:
+        self._place(set(versions))
+        self._wait(versions)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def restart(self) -> None:
+        self._start()
+
+    def close(self) -> None:
+        self.kill()
+
+    def _start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            command = self.command(self._base, self._port, self._rest_port)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        self._wait(int(path.name) for path in self._base.iterdir() if path.name.isdigit())
+
+    def _place(self, versions: set[int]) -> None:
+        there = {int(path.name) for path in self._base.iterdir() if path.name.isdigit()}
+        for version in versions - there:
+            partial = self._base / f"{version}.partial"
+            shutil.copytree(self._models / str(version), partial)
+            partial.rename(self._base / str(version))
+        for version in there - versions:
+            shutil.rmtree(self._base / str(version))
+
+    def _wait(self, versions) -> None:
+        wanted, ends = sorted(versions, reverse=True), time.monotonic() + 120
+        with RankingClient(self.target, MODEL) as client:
+            while True:
+                try:
+                    found: object = list(client.model_status().available)
+                except Exception as error:
+                    found = error
+                if found == wanted:
+                    return
+                log = (self._folder / "log").read_text(errors="replace")[-3000:]
+                assert self._process.poll() is None and time.monotonic() < ends, f"{wanted} != {found}\n{log}"
+                time.sleep(0.1)
+
+
+class TensorFlowServing(DirectoryServer):
+    """The real `tensorflow_model_server`, with all versions of the base path and batching as docs/SERVING.md has it."""
+
+    def command(self, base: Path, port: int, rest_port: int) -> list[str]:
+        config, batching = base.with_name("models.config"), base.with_name("batching.txt")
+        config.write_text(
+            f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{base}" model_platform: "tensorflow" '
+            "model_version_policy { all {} } } }\n"
+        )
+        batching.write_text(
+            "max_batch_size { value: 16 }\nbatch_timeout_micros { value: 2000 }\n"
+            "num_batch_threads { value: 2 }\npad_variable_length_inputs: true\n"
+        )
+        return [
+            str(tensorflow_model_server()),
+            f"--port={port}",
+            f"--rest_api_port={rest_port}",
+            f"--model_config_file={config}",
+            f"--batching_parameters_file={batching}",
+            "--enable_batching=true",
+            "--file_system_poll_wait_seconds=1",
+        ]
+
+
+def tensorflow_model_server() -> str | None:
+    """The server's binary, by variable or on PATH."""
+    return os.environ.get("TENSORFLOW_MODEL_SERVER") or shutil.which("tensorflow_model_server")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def write_models(folder: Path, versions: int) -> None:
+    """SavedModels 1 to `versions` in sub-folders; in a process of its own, because it imports TensorFlow."""
+    script = Path(__file__).with_name("small_saved_model.py")
+    subprocess.run([sys.executable, str(script), str(folder), str(versions)], check=True, capture_output=True)
+
+
+class LoopClient:
+    """An `AsyncRankingClient` in an event loop of its own, with blocking methods: the tests are the same for all."""
+
+    def __init__(self, target, model: str, options: ClientOptions | None = None):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._client = AsyncRankingClient(target, model, options)
+
+    def __getattr__(self, name: str):
+        method = getattr(self._client, name)
+        return lambda *args, **kwargs: asyncio.run_coroutine_threadsafe(method(*args, **kwargs), self._loop).result()
+
+    def __enter__(self) -> LoopClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+CLIENTS = {"grpc": RankingClient, "asyncio": LoopClient, "rest": RestRankingClient}
+
+
+def connect(kind: str, server: ServerHandle, options: ClientOptions = PATIENT, model: str = MODEL):
+    """A client of the kind; REST looks for new versions before each call, so that all kinds see them at once."""
+    if kind == "rest":
+        return RestRankingClient(server.rest_target, model, options, newest_for=0.0)
+    return CLIENTS[kind](server.target, model, options)

@@ -1,0 +1,1 @@
+"""`dmf bench`: what the models cost, measured on this machine."""

@@ -1,0 +1,88 @@
+"""`dmf bench` on a terminal: measures with the libraries silenced, prints a table or one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dmf_keras.models import model_config, model_names
+from tfx_pipeline.console import console, quiet_libraries
+from tfx_pipeline.errors import ConfigError
+
+
+def attention(histories: Sequence[int], *, candidates: int, id_dim: int, seconds: float, as_json: bool) -> int:
+    """Prints what `tfx_pipeline.bench.attention.bench_attention` returns; returns the exit status."""
+
+    def measure() -> dict[str, Any]:
+        from tfx_pipeline.bench.attention import bench_attention
+
+        return bench_attention(histories, candidates=candidates, id_dim=id_dim, seconds=seconds)
+
+    report = _measured(measure)
+    if as_json:
+        return _print_json(report)
+    from tfx_pipeline.bench.attention import attention_summary, attention_table
+
+    out = _out()
+    out.print(attention_table(report))
+    for sentence in attention_summary(report):
+        out.print(sentence, highlight=False, soft_wrap=True)
+    _print_machine(report, out)
+    return 0
+
+
+def training(models: Sequence[str] | None, *, seconds: float, as_json: bool) -> int:
+    """Prints what `tfx_pipeline.bench.training.bench_training` returns; returns the exit status.
+
+    Raises:
+        ConfigError: no model has one of the names; the message lists those that exist.
+    """
+    names = list(dict.fromkeys(models)) if models is not None else model_names()
+    for name in names:
+        try:
+            model_config(name, {})
+        except ValueError as error:
+            raise ConfigError(f"--models: {error}") from None
+
+    def measure() -> dict[str, Any]:
+        from tfx_pipeline.bench.training import bench_training
+
+        return bench_training(names, seconds=seconds)
+
+    report = _measured(measure)
+    if as_json:
+        return _print_json(report)
+    from tfx_pipeline.bench.training import training_table
+
+    out = _out()
+    out.print(training_table(report))
+    _print_machine(report, out)
+    return 0
+
+
+def _measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    with quiet_libraries(Path("/dev/null")):
+        with console().status("loading TensorFlow"):
+            import tensorflow  # noqa: F401
+        return measure()
+
+
+def _print_json(report: dict[str, Any]) -> int:
+    sys.stdout.write(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def _out() -> Console:
+    # Wide enough for the tables where there is no terminal.
+    return Console(width=None if sys.stdout.isatty() else 140)
+
+
+def _print_machine(report: dict[str, Any], out: Console) -> None:
+    facts = report["machine"]
+    gpus = f", {', '.join(facts['gpus'])}" if facts["gpus"] else ""
+    out.print(f"{facts['cpu']}, {facts['cores']} cores{gpus}, TensorFlow {facts['tensorflow']}", highlight=False)

@@ -1,0 +1,110 @@
+"""Times of several functions, measured side by side.
+
+A machine is not equally fast all the time: neighbours, clock rates, caches. Functions that take turns all see the same
+machine, so that the ratio of their medians holds where neither median does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tfx_pipeline.console import console
+
+MIN_ROUNDS = 5
+_WARM_UP_CALLS = 2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one function in milliseconds per call.
+
+    Attributes:
+        median: the middle one.
+        p10, p90: a tenth of the calls was at most, at least, this long.
+        calls: how many were timed.
+    """
+
+    median: float
+    p10: float
+    p90: float
+    calls: int
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Timing:
+        """The statistics of single calls."""
+        p10, median, p90 = (1000 * float(value) for value in np.percentile(seconds, [10, 50, 90]))
+        return cls(median, p10, p90, len(seconds))
+
+
+def interleaved(
+    functions: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float,
+    title: str,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Timing]:
+    """Times functions in rounds: in each round every function is called once, in an order drawn for that round.
+
+    The order changes so that no function always finds the caches as the same other one has left them. Every function is
+    called twice before, as the first call traces and allocates. The garbage collector rests meanwhile.
+
+    Args:
+        functions: each waits for its result before it returns.
+        seconds: rounds begin until this time has passed, and there are at least `MIN_ROUNDS`.
+        title: of the progress line, which is shown where standard error is a terminal.
+        clock: seconds that pass.
+
+    Returns:
+        Times by name, in the order of `functions`.
+    """
+    names = list(functions)
+    order = random.Random(0)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        for _ in range(_WARM_UP_CALLS):
+            functions[name]()
+    with _progress_line() as progress, _garbage_collector_off():
+        task = progress.add_task(title, total=seconds)
+        started = clock()
+        rounds = 0
+        while rounds < MIN_ROUNDS or clock() - started < seconds:
+            for name in order.sample(names, len(names)):
+                before = clock()
+                functions[name]()
+                taken[name].append(clock() - before)
+            rounds += 1
+            progress.update(task, completed=clock() - started, refresh=True)
+    return {name: Timing.of(times) for name, times in taken.items()}
+
+
+def _progress_line() -> Progress:
+    # Drawn between rounds alone: a thread that redraws would take its time from what is measured.
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console(),
+        transient=True,
+        auto_refresh=False,
+        disable=not console().is_terminal,
+    )
+
+
+@contextlib.contextmanager
+def _garbage_collector_off() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
