@@ -137,13 +137,41 @@ class DMF(SimilarityModel):
 
 @dmf_keras_export("dmf_keras.models.DMFEnriched")
 class DMFEnriched(DMF):
-    """DMF without its modality-centric branch: r_n = MLP_e(o_n)."""
+    """DMF without its modality-centric branch: r_n = MLP_e(o_n).
+
+    Args:
+        schema: sizes and names that come from the data.
+        config: hyper-parameters.
+
+    Examples:
+
+    >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+    >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("dmf_enriched", {}, schema, seed=1)
+    >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
+    >>> sorted(model.encode_user({"history_index": rows, "history_content_row": rows}))
+    ['history_mask', 'history_present_text', 'history_vectors_text', 'keys', 'user_part', 'values']
+    """
 
     config_class = DMFEnrichedConfig
 
 
 @dmf_keras_export("dmf_keras.models.DMFCentric")
 class DMFCentric(DMF):
-    """DMF without its modality-enriched branch: r_n = MLP_c(c_n)."""
+    """DMF without its modality-enriched branch: r_n = MLP_c(c_n).
+
+    Args:
+        schema: sizes and names that come from the data.
+        config: hyper-parameters.
+
+    Examples:
+
+    >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+    >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("dmf_centric", {}, schema, seed=1)
+    >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
+    >>> sorted(model.encode_user({"history_index": rows, "history_content_row": rows}))
+    ['history_mask', 'history_present_text', 'history_vectors_text', 'user_part']
+    """
 
     config_class = DMFCentricConfig

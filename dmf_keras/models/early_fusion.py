@@ -25,6 +25,15 @@ class EarlyFusion(DMF):
         schema: sizes and names that come from the data.
         config: hyper-parameters.
 
+    Examples:
+
+    >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+    >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("early_fusion", {"similarity_dim": 4}, schema, seed=1)
+    >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
+    >>> sorted(model.encode_user({"history_index": rows, "history_content_row": rows}))
+    ['history', 'history_mask', 'history_present_text', 'history_vectors_text', 'user_part']
+
     References:
         The baseline of DMF, arXiv:2510.11066.
     """

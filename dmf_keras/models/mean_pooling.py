@@ -9,6 +9,7 @@ from keras import ops
 from dmf_keras.models.configs import MeanPoolingConfig
 from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import InterestModel
+from dmf_keras.ops import masked_mean
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -27,6 +28,15 @@ class MeanPooling(InterestModel):
         schema: sizes and names that come from the data.
         config: hyper-parameters.
 
+    Examples:
+
+    >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+    >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("mean_pooling", {}, schema, seed=1)
+    >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
+    >>> sorted(model.encode_user({"history_index": rows, "history_content_row": rows}))
+    ['history_mask', 'pooled', 'user_part']
+
     References:
         Covington et al. 2016, Deep neural networks for YouTube recommendations.
     """
@@ -43,10 +53,8 @@ class MeanPooling(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`pooled` [B, d]."""
-        kept = ops.expand_dims(ops.cast(history_mask, "float32"), -1)
-        # Summed in float32: bfloat16 has 8 bits, which a long history would fill.
-        total = ops.sum(ops.cast(self.item_embedding(inputs[HISTORY_INDEX]), "float32") * kept, axis=1)
-        return {POOLED: ops.cast(total / ops.maximum(ops.sum(kept, axis=1), 1.0), self.compute_dtype)}
+        pooled = masked_mean(self.item_embedding(inputs[HISTORY_INDEX]), history_mask, axis=1)
+        return {POOLED: ops.cast(pooled, self.compute_dtype)}
 
     def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
         """See the base class."""

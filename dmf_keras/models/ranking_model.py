@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops, tree
 
+import dmf_keras.metrics.streaming  # noqa: F401  a loaded model may be compiled with them
 from dmf_keras.checks import check_kind, check_rank
 from dmf_keras.layers.content_embedding import ContentEmbedding
 from dmf_keras.models.inputs import (

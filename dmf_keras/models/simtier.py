@@ -25,6 +25,15 @@ class SimTier(IDTargetAttention, SimilarityModel):
         schema: sizes and names that come from the data.
         config: hyper-parameters.
 
+    Examples:
+
+    >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+    >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("simtier", {"heads": 2}, schema, seed=1)
+    >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
+    >>> sorted(model.encode_user({"history_index": rows, "history_content_row": rows}))
+    ['history_mask', 'history_present_text', 'history_vectors_text', 'keys', 'user_part', 'values']
+
     References:
         SimTier, arXiv:2407.19467, without the pre-training of MAKE.
     """

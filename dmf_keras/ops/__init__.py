@@ -10,7 +10,7 @@ from dmf_keras.ops.bucketing import (
 )
 from dmf_keras.ops.decoupled_attention import decoupled_attention
 from dmf_keras.ops.decoupled_attention_reference import decoupled_attention_reference
-from dmf_keras.ops.masked import masked_softmax
+from dmf_keras.ops.masked import masked_mean, masked_softmax
 
 __all__ = [
     "bucketize",
@@ -19,6 +19,7 @@ __all__ = [
     "equal_width_buckets",
     "equal_width_edges",
     "gather_by_bucket",
+    "masked_mean",
     "masked_softmax",
     "quantile_edges",
     "sum_by_bucket",

@@ -45,7 +45,7 @@ def bench_training(models: Sequence[str], *, seconds: float) -> dict[str, Any]:
         }
     labels = {f"{name} {candidates}": step for (name, candidates), step in steps.items()}
     timings = interleaved(labels, seconds=seconds, title="training steps")
-    results = []
+    results: list[dict[str, Any]] = []
     for name, candidates in steps:
         timing = timings[f"{name} {candidates}"]
         per_second = 1000 * REQUESTS_PER_BATCH / timing.median
@@ -76,7 +76,7 @@ def train_step(name: str, candidates: int) -> Callable[[], float]:
     inputs = workload.requests(schema, batch=requests, candidates=candidates, history=HISTORY)
     labels = np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
     # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU. `train_function` is what `fit`
-    # calls; `train_on_batch` would add a conversion from NumPy to each step.
+    # calls for a step.
     model.compile("adam", jit_compile=False)
     model.make_train_function()
     batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(REQUESTS_PER_BATCH).cache().repeat()

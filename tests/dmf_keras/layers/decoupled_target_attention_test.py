@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from dmf_keras.layers import DecoupledTargetAttention
+from dmf_keras.testing import check_layer
 from tests.dmf_keras.layers.attention_inputs import (
     BUCKETS,
     DIM,
@@ -64,6 +67,11 @@ def test_tables_start_different():
     call(layer, inputs("decoupled"))
     tables = [to_numpy(table) for table in (*layer.key_tables, *layer.value_tables)]
     assert all(not np.array_equal(tables[i], tables[j]) for i in range(4) for j in range(i))
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_layer_checks(heads, tmp_path):
+    check_layer(partial(make, "decoupled", heads, dropout=0.25), inputs("decoupled"), call, tmp_path)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

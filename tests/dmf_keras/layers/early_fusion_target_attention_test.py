@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from dmf_keras.layers import EarlyFusionTargetAttention
+from dmf_keras.testing import check_layer
 from tests.dmf_keras.layers.attention_inputs import BUCKETS, DIM, bucket_names, call, inputs, make, textbook, to_numpy
 
 
@@ -56,6 +59,11 @@ def test_widths_of_the_weights():
     assert tuple(layer.query.kernel.shape) == (7, DIM)
     assert tuple(layer.key.kernel.shape) == tuple(layer.value.kernel.shape) == (6 + 2 * 3, DIM)
     assert [tuple(table.shape) for table in layer.similarity_tables] == [(BUCKETS + 1, 3)] * 2
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_layer_checks(heads, tmp_path):
+    check_layer(partial(make, "early_fusion", heads, dropout=0.25), inputs("early_fusion"), call, tmp_path)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

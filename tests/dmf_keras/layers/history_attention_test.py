@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import keras
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from dmf_keras.testing import check_layer
 from tests.dmf_keras.gradients import gradients
 from tests.dmf_keras.layers.attention_inputs import BUCKETS, DIM, KINDS, bucket_names, call, inputs, make, to_numpy
 
@@ -180,12 +177,6 @@ def test_dropout_in_a_compiled_model_that_trains(kind):
     model.compile(keras.optimizers.Adam(0.05), "mse", jit_compile=True)
     losses = [model.train_on_batch(arrays, np.ones((3, 4, DIM))) for _ in range(20)]
     assert np.isfinite(losses).all() and np.mean(losses[-5:]) < np.mean(losses[:5])
-
-
-@every_layer
-@pytest.mark.parametrize("heads", [1, 4])
-def test_layer_checks(kind, heads, tmp_path):
-    check_layer(partial(make, kind, heads, dropout=0.25), inputs(kind), call, tmp_path)
 
 
 @every_layer

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 
 from dmf_keras.layers import TargetAttention
+from dmf_keras.testing import check_layer
 from tests.dmf_keras.layers.attention_inputs import DIM, call, inputs, make, textbook, to_numpy
 
 
@@ -69,6 +72,11 @@ def test_dropout_drops_weights_after_the_softmax():
     share = dropped[weights > 0].mean()
     assert 0.23 < share < 0.27  # of at least 2000 weights
     np.testing.assert_array_equal(to_numpy(layer.attend(**parts)), weights)
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_layer_checks(heads, tmp_path):
+    check_layer(partial(make, "id_only", heads, dropout=0.25), inputs("id_only"), call, tmp_path)
 
 
 @pytest.mark.parametrize(("changed", "message"), [

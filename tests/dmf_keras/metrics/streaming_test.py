@@ -82,14 +82,9 @@ def test_a_long_epoch_does_not_stop_counting(jit_compile):
     np.testing.assert_array_equal(sums, [2**25 + 50, 2**25 + 100])
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_inside_a_ranking_model_padded_candidates_weigh_nothing(jit_compile):
+def test_inside_a_ranking_model_padded_candidates_weigh_nothing():
     model = small_model()
-    model.compile(
-        keras.optimizers.Adam(0.01),
-        metrics=[NormalizedEntropy(from_logits=True), CalibrationRatio(from_logits=True)],
-        jit_compile=jit_compile,
-    )
+    model.compile(metrics=[NormalizedEntropy(from_logits=True), CalibrationRatio(from_logits=True)], jit_compile=False)
     x = requests(10, 5, 6)
     x["candidate_index"][:, 3:] = 0
     y = np.random.default_rng(0).integers(0, 2, (10, 5)).astype(np.float32)
