@@ -16,7 +16,7 @@ def version() -> str:
 
 
 KERAS = ["keras>=3.15,<4", "keras-rs>=0.4,<0.5", "numpy>=2,<3"]
-SERVING = ["grpcio>=1.70", "numpy>=2,<3", "protobuf>=6.31,<7"]
+SERVING = ["grpcio>=1.70", "numpy>=2,<3", "protobuf>=6.33.5,<7"]
 TFX = [
     "apache-beam==2.77.0",
     "grpcio-health-checking>=1.70",
@@ -34,7 +34,7 @@ TFX = [
     "tfx==1.21.0",
 ]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
-DEV = ["grpcio-tools>=1.70", "hypothesis>=6.100", "jax", "mypy>=1.11", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "types-PyYAML"]
+DEV = ["cryptography", "grpcio-tools>=1.70", "hypothesis>=6.100", "jax", "mypy>=1.11", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "types-PyYAML"]
 
 setup(
     name="dmf-ranking",
@@ -46,7 +46,10 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["dmf_keras*", "serving*", "tfx_pipeline*"]),
-    package_data={"": ["py.typed", "*.yaml", "*.json", "*.proto", "*.md"]},
+    package_data={
+        "": ["py.typed", "*.pyi", "*.yaml", "*.json", "*.proto", "*.md"],
+        "serving": ["deploy/*.config", "deploy/*.txt", "deploy/*.yaml", "deploy/*.md", "deploy/*/*.yaml"],
+    },
     install_requires=KERAS,
     extras_require={"serving": SERVING, "tfx": [*SERVING, *TFX], "gpu": GPU, "dev": DEV},
     entry_points={"console_scripts": ["dmf = tfx_pipeline.cli:main"]},

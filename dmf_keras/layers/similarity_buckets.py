@@ -151,7 +151,9 @@ class SimilarityBuckets(keras.layers.Layer):
                 check_rank(name, present, "batch items")
                 check_kind(name, present, "bool")
                 check_axis(name, present, 1, vectors.shape[1], "the vectors")
-                ids = ops.where(ops.expand_dims(present, axis), ids, self.buckets)
+                # The missing bucket has the largest id; a maximum is faster than to choose by a broadcast mask.
+                missing = ops.where(present, 0, self.buckets)
+                ids = ops.maximum(ids, ops.expand_dims(missing, axis))
         return ids
 
     def get_config(self) -> dict[str, Any]:

@@ -197,10 +197,10 @@ class EarlyFusionConfig(DMFConfig):
     """Hyper-parameters of `dmf_keras.models.EarlyFusion`: DMF's, and the width of what is fused.
 
     Args:
-        similarity_dim: width of the embedding of a similarity bucket.
+        similarity_dim: width of the embedding of a similarity bucket; at `attention_dim` it can say what DMF's can.
     """
 
-    similarity_dim: int = 8
+    similarity_dim: int = 64
 
     def problems(self) -> list[str]:
         """See the base class."""

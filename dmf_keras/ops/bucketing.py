@@ -45,8 +45,9 @@ def equal_width_buckets(similarity: Tensor, buckets: int) -> Tensor:
 
     Rounding puts the cosine of equal vectors a little beyond 1 as often as on it: both are in the last bucket.
     """
-    position = ops.floor((similarity + 1.0) * (buckets / 2.0))
-    return ops.cast(ops.clip(position, 0, buckets - 1), "int32")
+    # Truncation is the floor of what is not negative; what is, the clip mends.
+    position = ops.cast((similarity + 1.0) * (buckets / 2.0), "int32")
+    return ops.clip(position, 0, buckets - 1)
 
 
 def bucketize(similarity: Tensor, edges: Tensor) -> Tensor:

@@ -49,22 +49,31 @@ def decoupled_attention(
     dtype = query.dtype
     batch, candidates, heads, width = ops.shape(query)
     length = ops.shape(keys)[1]
-    query = query * (1.0 / math.sqrt(width))
-    logits = ops.cast(ops.einsum("gna,gla->gnl", _heads_to_batch(query), _heads_to_batch(keys)), "float32")
+    query = _heads_to_batch(query * (1.0 / math.sqrt(width)))
+    logits = ops.cast(ops.matmul(query, ops.swapaxes(_heads_to_batch(keys), 1, 2)), "float32")
     per_head = [_repeat_heads(ids, heads) for ids in buckets]
     for ids, table in zip(per_head, key_tables, strict=True):
-        by_bucket = ops.reshape(ops.einsum("bnha,sha->bhns", query, table), (-1, candidates, table.shape[0]))
+        by_bucket = _matmul_per_head(query, ops.transpose(table, (1, 2, 0)))
         logits = logits + gather_by_bucket(ops.cast(by_bucket, "float32"), ids)
     weights = masked_softmax(logits, ops.expand_dims(_repeat_heads(history_mask, heads), 1))
     all_heads = (batch, heads, candidates, length)
     kept = weights if drop is None else ops.reshape(drop(ops.reshape(weights, all_heads)), ops.shape(weights))
     interest = ops.matmul(ops.cast(kept, dtype), _heads_to_batch(values))
-    interest = ops.transpose(ops.reshape(interest, (batch, heads, candidates, width)), (0, 2, 1, 3))
     for ids, table in zip(per_head, value_tables, strict=True):
         by_bucket = ops.cast(sum_by_bucket(kept, ids, table.shape[0]), dtype)
-        by_bucket = ops.reshape(by_bucket, (batch, heads, candidates, table.shape[0]))
-        interest = interest + ops.einsum("bhns,sha->bnha", by_bucket, table)
+        interest = interest + _matmul_per_head(by_bucket, ops.transpose(table, (1, 0, 2)))
+    interest = ops.transpose(ops.reshape(interest, (batch, heads, candidates, width)), (0, 2, 1, 3))
     return interest, ops.reshape(weights, all_heads)
+
+
+def _matmul_per_head(rows: Tensor, matrices: Tensor) -> Tensor:
+    """[B * H, N, X] by the matrix [H, X, Y] of each row's head: [B * H, N, Y]."""
+    heads, width, columns = matrices.shape
+    if heads == 1:  # one product for the whole batch
+        flat = ops.matmul(ops.reshape(rows, (-1, width)), matrices[0])
+        return ops.reshape(flat, (-1, ops.shape(rows)[1], columns))
+    rows = ops.reshape(rows, (-1, heads, ops.shape(rows)[1], width))
+    return ops.reshape(ops.matmul(rows, matrices), (-1, ops.shape(rows)[2], columns))
 
 
 def _heads_to_batch(tensor: Tensor) -> Tensor:

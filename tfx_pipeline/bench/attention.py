@@ -29,7 +29,7 @@ from tfx_pipeline.errors import ModelError
 
 ITEMS, USERS = 50_000, 10_000
 # The paper's head, and early fusion's own default for what it fuses.
-ATTENTION_DIM, BUCKETS, SIMILARITY_DIM, HIDDEN_UNITS = 64, 35, 8, (1024, 512, 256)
+ATTENTION_DIM, BUCKETS, HIDDEN_UNITS = 64, 35, (1024, 512, 256)
 # Float32 results of one formula in two orders of summation.
 TOLERANCE = 1e-5
 MODALITY = "text"
@@ -41,13 +41,16 @@ Function = Callable[..., tf.Tensor]
 Functions = dict[str, Callable[[], np.ndarray]]
 
 
-def bench_attention(histories: Sequence[int], *, candidates: int, id_dim: int, seconds: float) -> dict[str, Any]:
+def bench_attention(
+    histories: Sequence[int], *, candidates: int, id_dim: int, similarity_dim: int, seconds: float
+) -> dict[str, Any]:
     """Times attention and whole models for one user.
 
     Args:
         histories: lengths L of the history, one measurement each.
         candidates: N.
         id_dim: d, width of an item's embedding.
+        similarity_dim: width of E_S, what early fusion joins to the embedding of a history item.
         seconds: how long each length is measured: half of it attention alone, half whole models.
 
     Returns:
@@ -61,8 +64,8 @@ def bench_attention(histories: Sequence[int], *, candidates: int, id_dim: int, s
     results = []
     for history in histories:
         with console().status(f"L = {history}: compiling, comparing outputs"):
-            layers, layer_difference = attention_functions(candidates, history, id_dim)
-            models, model_difference = model_functions(candidates, history, id_dim)
+            layers, layer_difference = attention_functions(candidates, history, id_dim, similarity_dim)
+            models, model_difference = model_functions(candidates, history, id_dim, similarity_dim)
         title = f"L = {history}, N = {candidates}"
         alone = interleaved(layers, seconds=seconds / 2, title=f"attention, {title}")
         whole = interleaved(models, seconds=seconds / 2, title=f"models, {title}")
@@ -84,7 +87,7 @@ def bench_attention(histories: Sequence[int], *, candidates: int, id_dim: int, s
         "id_dim": id_dim,
         "attention_dim": ATTENTION_DIM,
         "buckets": BUCKETS,
-        "similarity_dim": SIMILARITY_DIM,
+        "similarity_dim": similarity_dim,
         "hidden_units": HIDDEN_UNITS,
     }
     return {"results": results, "setup": setup, "machine": machine()}
@@ -97,7 +100,7 @@ def _rounded(timings: Mapping[str, Timing]) -> dict[str, dict[str, float]]:
     }
 
 
-def attention_functions(candidates: int, history: int, id_dim: int) -> tuple[Functions, float]:
+def attention_functions(candidates: int, history: int, id_dim: int, similarity_dim: int) -> tuple[Functions, float]:
     """The four forms of attention for one user, by name, and the largest difference between equal outputs.
 
     Textbook and early fusion get the weights of the factored form (W_k [e, E_S] = W_ID e + E_K with E_K = E_S W_S), so
@@ -110,7 +113,7 @@ def attention_functions(candidates: int, history: int, id_dim: int) -> tuple[Fun
         rng.integers(0, BUCKETS + 1, (1, candidates, history), np.int32),
         np.ones((1, history), bool),
     )
-    fused = EarlyFusionTargetAttention(ATTENTION_DIM, 1, BUCKETS, [MODALITY], SIMILARITY_DIM)
+    fused = EarlyFusionTargetAttention(ATTENTION_DIM, 1, BUCKETS, [MODALITY], similarity_dim)
     decoupled = DecoupledTargetAttention(ATTENTION_DIM, 1, BUCKETS, [MODALITY])
     id_only = TargetAttention(ATTENTION_DIM, 1)
     for layer in (fused, decoupled, id_only):
@@ -160,7 +163,7 @@ def decouple(fused: EarlyFusionTargetAttention, decoupled: DecoupledTargetAttent
         table.assign(tf.reshape(tf.matmul(embeddings, kernel[width:]), table.shape))
 
 
-def model_functions(candidates: int, history: int, id_dim: int) -> tuple[Functions, float]:
+def model_functions(candidates: int, history: int, id_dim: int, similarity_dim: int) -> tuple[Functions, float]:
     """The whole models for one request, by name, and the largest difference between logits that must be equal.
 
     DMF gets the weights of early fusion with which it is the same function.
@@ -168,7 +171,7 @@ def model_functions(candidates: int, history: int, id_dim: int) -> tuple[Functio
     schema = workload.schema(items=ITEMS, users=USERS)
     common = {"id_dim": id_dim, "hidden_units": HIDDEN_UNITS, "attention_dim": ATTENTION_DIM}
     content = common | {"buckets": BUCKETS}
-    params = {ID_ONLY: common, FACTORED: content, EARLY_FUSION: content | {"similarity_dim": SIMILARITY_DIM}}
+    params = {ID_ONLY: common, FACTORED: content, EARLY_FUSION: content | {"similarity_dim": similarity_dim}}
     models = {name: workload.model(registered, params[name], schema) for name, registered in MODELS.items()}
     fused = models[EARLY_FUSION]
     # New embeddings are almost zero: nothing that attention does with them would show in the logits.

@@ -15,13 +15,17 @@ from tfx_pipeline.console import console, quiet_libraries
 from tfx_pipeline.errors import ConfigError
 
 
-def attention(histories: Sequence[int], *, candidates: int, id_dim: int, seconds: float, as_json: bool) -> int:
+def attention(
+    histories: Sequence[int], *, candidates: int, id_dim: int, similarity_dim: int, seconds: float, as_json: bool
+) -> int:
     """Prints what `tfx_pipeline.bench.attention.bench_attention` returns; returns the exit status."""
 
     def measure() -> dict[str, Any]:
         from tfx_pipeline.bench.attention import bench_attention
 
-        return bench_attention(histories, candidates=candidates, id_dim=id_dim, seconds=seconds)
+        return bench_attention(
+            histories, candidates=candidates, id_dim=id_dim, similarity_dim=similarity_dim, seconds=seconds
+        )
 
     report = _measured(measure)
     if as_json:

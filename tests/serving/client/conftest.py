@@ -7,30 +7,46 @@ import pytest
 from tests.serving.client.servers import (
     CLIENTS,
     FakeServer,
+    LocalEngine,
     TensorFlowServing,
     connect,
     tensorflow_model_server,
     write_models,
 )
 
+ENGINES = {"local": LocalEngine, "tensorflow_serving": TensorFlowServing}
+RUNNABLE = ["fake", pytest.param("local", marks=pytest.mark.slow)]
+if tensorflow_model_server() is not None:
+    RUNNABLE.append(pytest.param("tensorflow_serving", marks=pytest.mark.slow))
+
 
 @pytest.fixture(scope="session")
-def saved_models(tmp_path_factory):
-    """SavedModels 1 to 4 for engines that load one."""
-    folder = tmp_path_factory.mktemp("models")
-    write_models(folder, 4)
-    return folder
+def engines(tmp_path_factory):
+    """Returns engines(name): one server over SavedModels 1 to 4 for all tests, as it began."""
+    started = {}
+    folder = tmp_path_factory.mktemp("engines")
+
+    def engine(name):
+        if not started:
+            write_models(folder / "models", 4)
+        if name not in started:
+            started[name] = ENGINES[name](folder / "models", folder / name)
+        else:
+            started[name].reset()
+        return started[name]
+
+    yield engine
+    for handle in started.values():
+        handle.close()
 
 
-@pytest.fixture(params=["fake", "tensorflow_serving"])
-def server(request, tmp_path):
+@pytest.fixture(params=RUNNABLE)
+def server(request):
     """A running server with version 1, of every engine that can run here."""
-    if request.param == "fake":
-        handle = FakeServer()
-    else:
-        if tensorflow_model_server() is None:
-            pytest.skip("tensorflow_model_server is neither on PATH nor named by TENSORFLOW_MODEL_SERVER")
-        handle = TensorFlowServing(request.getfixturevalue("saved_models"), tmp_path)
+    if request.param != "fake":
+        yield request.getfixturevalue("engines")(request.param)
+        return
+    handle = FakeServer()
     yield handle
     handle.close()
 
@@ -38,6 +54,12 @@ def server(request, tmp_path):
 @pytest.fixture(params=CLIENTS)
 def kind(request):
     """The kind of client."""
+    if (
+        request.param == "rest"
+        and "server" in request.fixturenames
+        and request.getfixturevalue("server").rest_target is None
+    ):
+        pytest.skip("this server has no REST")
     return request.param
 
 

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from serving.client import AsyncRankingClient, ClientOptions, RankingClient, RestRankingClient
+from serving.client import AsyncRankingClient, ClientOptions, RankingClient, RankingError, RestRankingClient
 from serving.client.fake import FakeRankingServer
 
 MODEL = "conformance"
@@ -35,7 +35,7 @@ class ServerHandle(Protocol):
     """A running server of `MODEL`."""
 
     target: str
-    rest_target: str
+    rest_target: str | None
 
     def set_versions(self, *versions: int) -> None:
         """Serves exactly these versions; returns when the server answers so."""
@@ -70,44 +70,60 @@ class FakeServer:
 
 
 class DirectoryServer:
-    """A server process over a base path with a folder per version; sub-classes say the command."""
+    """A server over a base path with a folder per version; sub-classes say how it starts and ends."""
+
+    rest_target: str | None = None
 
     def __init__(self, models: Path, folder: Path):
         self._models = models
         self._base = folder / MODEL
-        self._folder = folder
-        self._port, self._rest_port = free_port(), free_port()
-        self.target, self.rest_target = f"localhost:{self._port}", f"localhost:{self._rest_port}"
+        self._port = free_port()
+        self.target = f"localhost:{self._port}"
         self._base.mkdir(parents=True)
-        self._place({1})
-        self._start()
+        self._running = False
+        self.reset()
 
-    def command(self, base: Path, port: int, rest_port: int) -> list[str]:
-        """What starts the server; it may write files beside `base`."""
+    def launch(self) -> None:
         raise NotImplementedError
 
-    def set_versions(self, *versions: int) -> None:
-        self._place(set(versions))
-        self._wait(versions)
+    def end(self) -> None:
+        raise NotImplementedError
+
+    def log(self) -> str:
+        """What the server wrote; raises once it has ended by itself."""
+        raise NotImplementedError
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        if self._running:
+            self.end()
+        self._running = False
 
     def restart(self) -> None:
-        self._start()
+        self.kill()
+        self.launch()
+        self._running = True
+        self._wait(self._there())
+
+    def reset(self) -> None:
+        """As it began: running, with version 1."""
+        self._place({1})
+        if self._running:
+            self._wait({1})
+        else:
+            self.restart()
 
     def close(self) -> None:
         self.kill()
 
-    def _start(self) -> None:
-        with (self._folder / "log").open("ab") as log:
-            command = self.command(self._base, self._port, self._rest_port)
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        self._wait(int(path.name) for path in self._base.iterdir() if path.name.isdigit())
+    def set_versions(self, *versions: int) -> None:
+        self._place(set(versions))
+        self._wait(set(versions))
+
+    def _there(self) -> set[int]:
+        return {int(path.name) for path in self._base.iterdir() if path.name.isdigit()}
 
     def _place(self, versions: set[int]) -> None:
-        there = {int(path.name) for path in self._base.iterdir() if path.name.isdigit()}
+        there = self._there()
         for version in versions - there:
             partial = self._base / f"{version}.partial"
             shutil.copytree(self._models / str(version), partial)
@@ -115,43 +131,85 @@ class DirectoryServer:
         for version in there - versions:
             shutil.rmtree(self._base / str(version))
 
-    def _wait(self, versions) -> None:
+    def _wait(self, versions: set[int]) -> None:
         wanted, ends = sorted(versions, reverse=True), time.monotonic() + 120
         with RankingClient(self.target, MODEL) as client:
             while True:
                 try:
                     found: object = list(client.model_status().available)
-                except Exception as error:
+                except RankingError as error:
                     found = error
                 if found == wanted:
                     return
-                log = (self._folder / "log").read_text(errors="replace")[-3000:]
-                assert self._process.poll() is None and time.monotonic() < ends, f"{wanted} != {found}\n{log}"
-                time.sleep(0.1)
+                log = self.log()
+                assert time.monotonic() < ends, f"{wanted} != {found}\n{log}"
+                time.sleep(0.05)
 
 
 class TensorFlowServing(DirectoryServer):
-    """The real `tensorflow_model_server`, with all versions of the base path and batching as docs/SERVING.md has it."""
+    """The real `tensorflow_model_server`: all versions of the base path, batching as docs/SERVING.md has it."""
 
-    def command(self, base: Path, port: int, rest_port: int) -> list[str]:
-        config, batching = base.with_name("models.config"), base.with_name("batching.txt")
-        config.write_text(
-            f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{base}" model_platform: "tensorflow" '
-            "model_version_policy { all {} } } }\n"
+    def __init__(self, models: Path, folder: Path):
+        self._rest_port = free_port()
+        self.rest_target = f"localhost:{self._rest_port}"
+        self._log = folder / "log"
+        self._config, self._batching = folder / "models.config", folder / "batching.txt"
+        self._config.write_text(
+            f'model_config_list {{ config {{ name: "{MODEL}" base_path: "{folder / MODEL}" '
+            'model_platform: "tensorflow" model_version_policy { all {} } } }\n'
         )
-        batching.write_text(
+        self._batching.write_text(
             "max_batch_size { value: 16 }\nbatch_timeout_micros { value: 2000 }\n"
             "num_batch_threads { value: 2 }\npad_variable_length_inputs: true\n"
         )
-        return [
+        super().__init__(models, folder)
+
+    def launch(self) -> None:
+        command = [
             str(tensorflow_model_server()),
-            f"--port={port}",
-            f"--rest_api_port={rest_port}",
-            f"--model_config_file={config}",
-            f"--batching_parameters_file={batching}",
+            f"--port={self._port}",
+            f"--rest_api_port={self._rest_port}",
+            f"--model_config_file={self._config}",
+            f"--batching_parameters_file={self._batching}",
             "--enable_batching=true",
             "--file_system_poll_wait_seconds=1",
         ]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def log(self) -> str:
+        text = self._log.read_text(errors="replace")[-3000:]
+        assert self._process.poll() is None, f"the server ended\n{text}"
+        return text
+
+
+class LocalEngine(DirectoryServer):
+    """`serving.local_server`, in this process: it loads TensorFlow once for all tests. It has no REST."""
+
+    def launch(self) -> None:
+        from serving.local_server.batching import BatchingOptions
+        from serving.local_server.policy import VersionPolicy
+        from serving.local_server.server import LocalServer
+
+        self._server = LocalServer(
+            self._base,
+            MODEL,
+            port=self._port,
+            policy=VersionPolicy(latest=None),
+            batching=BatchingOptions(timeout_seconds=0.002),
+            poll_seconds=0.05,
+        )
+        self._server.start()
+
+    def end(self) -> None:
+        self._server.stop(grace=0)
+
+    def log(self) -> str:
+        return f"available: {self._server.available}"
 
 
 def tensorflow_model_server() -> str | None:

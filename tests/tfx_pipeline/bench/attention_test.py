@@ -73,7 +73,7 @@ def test_ratios_say_who_is_faster(monkeypatch):
         return {name: Timing(milliseconds[name], 1.0, 100.0, 5) for name in functions}
 
     monkeypatch.setattr("tfx_pipeline.bench.attention.interleaved", known_times)
-    [entry] = bench_attention([3], candidates=8, id_dim=16, seconds=1.0)["results"]
+    [entry] = bench_attention([3], candidates=8, id_dim=16, similarity_dim=4, seconds=1.0)["results"]
     assert entry["factored_vs_textbook"] == entry["milliseconds"]["attention"][TEXTBOOK]["median"] / 5 == 10
     assert (entry["factored_vs_early_fusion"], entry["factored_vs_id_only"]) == (20, 2.5)
     assert (entry["model_vs_early_fusion"], entry["model_vs_id_only"]) == (20, 2.5)
@@ -90,7 +90,7 @@ def test_a_reader_gets_a_table_and_a_sentence_per_length(capfd):
 @pytest.mark.parametrize("functions_of", [attention_functions, model_functions])
 def test_similarity_matters_to_what_is_compared(functions_of):
     # Were the tables zero, all forms would be ID-only target attention and their equality would say nothing.
-    functions, difference = functions_of(8, 5, 16)
+    functions, difference = functions_of(8, 5, 16, 4)
     assert difference <= TOLERANCE
     assert np.max(np.abs(functions[FACTORED]() - functions[ID_ONLY]())) > 1000 * TOLERANCE
 
@@ -98,7 +98,7 @@ def test_similarity_matters_to_what_is_compared(functions_of):
 @pytest.mark.parametrize("functions_of", [attention_functions, model_functions])
 def test_a_wrong_factored_form_is_not_timed(wrong_tables, functions_of):
     with pytest.raises(ModelError, match=r"factored and early_fusion are not the same function: outputs differ by"):
-        functions_of(8, 5, 16)
+        functions_of(8, 5, 16, 4)
 
 
 def test_a_wrong_textbook_form_is_not_timed(monkeypatch):
@@ -108,7 +108,7 @@ def test_a_wrong_textbook_form_is_not_timed(monkeypatch):
 
     monkeypatch.setattr(attention, "decoupled_attention_reference", mistaken)
     with pytest.raises(ModelError, match=r"factored and textbook are not the same .*, expected at most 1e-05"):
-        attention_functions(8, 5, 16)
+        attention_functions(8, 5, 16, 4)
 
 
 def test_a_wrong_form_is_a_sentence_on_the_terminal(wrong_tables, capfd):

@@ -1,0 +1,140 @@
+"""The interface of the blocking clients, whatever the transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Protocol, Self
+
+from serving.client.engine import Engine
+from serving.client.model_info import ModelMetadata, ModelStatus
+from serving.client.ranking import Ranking
+from serving.client.requests import Content, Selector
+from serving.client.transport import Transport, run
+from serving.client.user import UserLike
+from serving.client.user_state import UserState
+
+
+class ClosableTransport(Transport, Protocol):
+    """A transport that holds connections."""
+
+    def close(self) -> None:
+        """Closes them; calls under way fail."""
+
+
+class BlockingClient:
+    """Ranks through a server; a context manager, safe to share between threads.
+
+    Every method may raise any error of `serving.client.errors`; each names those it raises of itself.
+    """
+
+    def __init__(self, engine: Engine, transport: ClosableTransport):
+        self._engine = engine
+        self._transport = transport
+
+    def rank(
+        self,
+        user: UserLike,
+        candidates: Iterable[str],
+        *,
+        content: Content | None = None,
+        version: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+    ) -> Ranking:
+        """Scores candidates for a user, all by one version of the model.
+
+        Args:
+            user: a `User`, or a mapping from the model's input names.
+            candidates: item ids; none gives an empty ranking without a call, unknown ones get a score too.
+            content: content vectors by modality, float [N, width] with a row for each candidate, for items that are
+                newer than the model's catalogue; a row of zeros keeps what the catalogue has.
+            version: the version to ask. None asks the newest.
+            label: the version label to ask, in place of a version.
+            deadline: seconds for the whole call. None takes the client's.
+
+        Raises:
+            BadRequest: an input is missing, unknown or of a wrong type; `field` names it.
+            VersionNotFound: the version or label is not served.
+        """
+        return run(
+            self._engine.rank(user, candidates, content, Selector(version, label), self._engine.deadline(deadline))
+        )
+
+    def encode_user(
+        self,
+        user: UserLike,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+    ) -> UserState:
+        """Encodes a user once, for any number of `score` calls.
+
+        Args:
+            user: as in `rank`.
+            version: as in `rank`.
+            label: as in `rank`; a state whose version is gone is encoded anew by the same label.
+            deadline: as in `rank`.
+
+        Raises:
+            BadRequest: an input is missing, unknown or of a wrong type; `field` names it.
+            VersionNotFound: the version or label is not served.
+        """
+        return run(self._engine.encode_user(user, Selector(version, label), self._engine.deadline(deadline)))
+
+    def score(
+        self,
+        state: UserState,
+        candidates: Iterable[str],
+        *,
+        content: Content | None = None,
+        deadline: float | None = None,
+    ) -> Ranking:
+        """Scores candidates with a kept state, by the version that made it.
+
+        When no server has that version any more, the user is encoded again and all candidates are scored with the new
+        state, which is `Ranking.state`.
+
+        Args:
+            state: of `encode_user`, perhaps of another process.
+            candidates: as in `rank`.
+            content: as in `rank`.
+            deadline: as in `rank`.
+
+        Raises:
+            BadRequest: a candidate or a content array is wrong, or the state is another model's; `field` names it.
+        """
+        return run(self._engine.score(state, candidates, content, self._engine.deadline(deadline)))
+
+    def model_status(self, *, deadline: float | None = None) -> ModelStatus:
+        """The model's versions as one of the servers reports them.
+
+        Raises:
+            ModelNotFound: the server has no such model.
+        """
+        return run(self._engine.status(self._engine.deadline(deadline)))
+
+    def metadata(
+        self, *, version: int | None = None, label: str | None = None, deadline: float | None = None
+    ) -> ModelMetadata:
+        """The signatures of a version, asked anew; called at start it opens the connection too.
+
+        Raises:
+            ModelNotFound: the server has no such model, or no version that is ready.
+            VersionNotFound: the version or label is not served.
+        """
+        return run(self._engine.metadata(Selector(version, label), self._engine.deadline(deadline)))
+
+    def close(self) -> None:
+        """Closes the connections; calls under way fail with `ClientClosed`."""
+        self._engine.close()
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

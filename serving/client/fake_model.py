@@ -1,0 +1,301 @@
+"""The answers of the fake server, without any wire: TensorFlow Serving's checks and codes over a scorer in Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving import contract
+from serving.client.model_info import SIGNATURE_DEF
+from serving.client.tensors import DATA_TYPES, dtype_name, number_tensor, string_tensor, to_array
+from serving.client.user import User
+from serving.contract import TensorContract
+from serving.protos import model_status_pb2, predict_pb2, tensor_pb2
+
+# State tensors of the fake: the whole user as JSON, the version that made it, and one float and one mask tensor as
+# real states have them.
+_STATE = {
+    "user_json": TensorContract("string", (None,)),
+    "state_version": TensorContract("int64", (None,)),
+    "keys": TensorContract("float32", (None, None, 4)),
+    "history_mask": TensorContract("bool", (None, None)),
+}
+_SCORE = {contract.SCORE: TensorContract("float32", (None, None))}
+Tensors = Mapping[str, tensor_pb2.TensorProto]
+
+
+class FakeStatus(Exception):
+    """A call that ends with a status other than OK."""
+
+    def __init__(self, code: str, details: str):
+        super().__init__(f"{code}: {details}")
+        self.code = code
+        self.details = details
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeRequest:
+    """What a scorer is asked.
+
+    Attributes:
+        user: as the client sent it; the leading "" of a history is cut off, missing values are None.
+        candidates: ids in the order of the request.
+        version: the version that scores.
+        content: content vectors of the request by modality, float32 [N, width]; absent where it carried none.
+    """
+
+    user: User
+    candidates: tuple[str, ...]
+    version: int
+    content: Mapping[str, NDArray[np.float32]]
+
+
+Scorer = Callable[[FakeRequest], Sequence[float]]
+
+
+def hash_scorer(request: FakeRequest) -> list[float]:
+    """Scores in [0, 1) that depend on the user, the candidate with its content, and the version; nothing else."""
+    user = hashlib.blake2b(f"{request.version}|{_user_json(request.user)}".encode(), digest_size=16).digest()
+    scores = []
+    for row, item in enumerate(request.candidates):
+        digest = hashlib.blake2b(item.encode(), key=user, digest_size=3)
+        for modality, vectors in sorted(request.content.items()):
+            if vectors[row].any():
+                digest.update(modality.encode() + vectors[row].tobytes())
+        scores.append(int.from_bytes(digest.digest(), "big") / 2**24)
+    return scores
+
+
+@dataclasses.dataclass
+class FakeModel:
+    """A model with versions.
+
+    Attributes:
+        name: of the model.
+        features: profile and context inputs, name to `string` or `float32`.
+        content: widths of the content vectors that a request may carry, by modality.
+        versions: number to scorer; the highest is the newest.
+        labels: version labels.
+        extra_columns: answers are this much wider than asked, as after padding by a batching server.
+    """
+
+    name: str
+    features: Mapping[str, str]
+    content: Mapping[str, int]
+    versions: dict[int, Scorer]
+    labels: dict[str, int] = dataclasses.field(default_factory=dict)
+    extra_columns: int = 0
+
+    def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
+        """Answers one request for `rank`, `user_tower` or `candidate`.
+
+        Raises:
+            FakeStatus: with the code that TensorFlow Serving gives.
+        """
+        version = self.resolve(request.model_spec)
+        scorer = self.versions[version]
+        name = request.model_spec.signature_name
+        if name not in self.signatures:
+            raise FakeStatus("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+        inputs, _ = self.signatures[name]
+        _check_inputs(request.inputs, inputs)
+        response = predict_pb2.PredictResponse(model_spec=request.model_spec)
+        response.model_spec.version.value = version
+        if name == contract.USER_TOWER:
+            outputs = _state_of(self._user(request.inputs), version)
+        elif name in (contract.RANK, contract.RANK_WITH_CONTENT):
+            outputs = self._scores(self._user(request.inputs), request.inputs, version, scorer)
+        else:
+            made_by = int(to_array(request.inputs["state_version"])[0])
+            if made_by != version:
+                # A real model would answer nonsense here; the fake says so.
+                raise FakeStatus("INTERNAL", f"a state of version {made_by} was sent to version {version}")
+            user = User(**json.loads(to_array(request.inputs["user_json"])[0]))
+            outputs = self._scores(user, request.inputs, version, scorer)
+        wanted = set(request.output_filter) or set(outputs)
+        for unknown in wanted - set(outputs):
+            raise FakeStatus("INVALID_ARGUMENT", f"output tensor alias not found in signature: {unknown}")
+        for output in wanted:
+            response.outputs[output].CopyFrom(outputs[output])
+        return response
+
+    def metadata(self, request: predict_pb2.GetModelMetadataRequest) -> predict_pb2.GetModelMetadataResponse:
+        """The signatures of one version.
+
+        Raises:
+            FakeStatus: with the code that TensorFlow Serving gives.
+        """
+        version = self.resolve(request.model_spec)
+        if list(request.metadata_field) != [SIGNATURE_DEF]:
+            raise FakeStatus("INVALID_ARGUMENT", f"Metadata field {list(request.metadata_field)} is not supported")
+        response = predict_pb2.GetModelMetadataResponse(model_spec=request.model_spec)
+        response.model_spec.version.value = version
+        packed = response.metadata[SIGNATURE_DEF]
+        packed.type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+        packed.value = self.signature_def_map().SerializeToString()
+        return response
+
+    def status(self, request: model_status_pb2.GetModelStatusRequest) -> model_status_pb2.GetModelStatusResponse:
+        """All versions.
+
+        Raises:
+            FakeStatus: NOT_FOUND for another model, or a version that is not there.
+        """
+        spec = request.model_spec
+        asked = {self.resolve(spec)} if spec.WhichOneof("version_choice") else set(self.versions)
+        if spec.name != self.name or not asked:
+            raise FakeStatus("NOT_FOUND", f"Could not find any versions of model {spec.name}")
+        statuses = [
+            model_status_pb2.ModelVersionStatus(version=version, state="AVAILABLE", status={"error_code": "OK"})
+            for version in sorted(asked, reverse=True)
+        ]
+        return model_status_pb2.GetModelStatusResponse(model_version_status=statuses)
+
+    def resolve(self, spec: predict_pb2.ModelSpec) -> int:
+        """The version that a request means.
+
+        Raises:
+            FakeStatus: NOT_FOUND, or INVALID_ARGUMENT for an unknown label, as TensorFlow Serving has it.
+        """
+        choice = spec.WhichOneof("version_choice")
+        versions = dict(self.versions)
+        if spec.name == self.name and choice == "version_label":
+            if spec.version_label not in self.labels:
+                raise FakeStatus("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.version_label}")
+            return self.labels[spec.version_label]
+        if spec.name == self.name and choice is None and versions:
+            return max(versions)
+        if spec.name == self.name and choice == "version" and spec.version.value in versions:
+            return int(spec.version.value)
+        asked = f"Specific({spec.name}, {spec.version.value})" if choice == "version" else f"Latest({spec.name})"
+        raise FakeStatus("NOT_FOUND", f"Servable not found for request: {asked}")
+
+    @property
+    def signatures(self) -> dict[str, tuple[dict[str, TensorContract], dict[str, TensorContract]]]:
+        """Inputs and outputs by signature."""
+        user = {
+            contract.USER_ID: TensorContract("string", (None,)),
+            contract.HISTORY_ITEM_ID: TensorContract("string", (None, None)),
+            **{name: TensorContract(dtype, (None,)) for name, dtype in self.features.items()},
+        }
+        candidates = {contract.CANDIDATE_ITEM_ID: TensorContract("string", (None, None))}
+        content = {
+            contract.CONTENT_PREFIX + modality: TensorContract("float32", (None, None, width))
+            for modality, width in self.content.items()
+        }
+        plain = {
+            contract.USER_TOWER: (user, _STATE),
+            contract.CANDIDATE: (_STATE | candidates, _SCORE),
+            contract.RANK: (user | candidates, _SCORE),
+        }
+        if not content:
+            return plain
+        return plain | {
+            contract.CANDIDATE_WITH_CONTENT: (_STATE | candidates | content, _SCORE),
+            contract.RANK_WITH_CONTENT: (user | candidates | content, _SCORE),
+        }
+
+    def signature_def_map(self) -> predict_pb2.SignatureDefMap:
+        """The signatures as the server reports them."""
+        return predict_pb2.SignatureDefMap(
+            signature_def={
+                name: predict_pb2.SignatureDef(
+                    inputs=_infos(f"{name}_", inputs),
+                    outputs=_infos("StatefulPartitionedCall_", outputs),
+                    method_name="tensorflow/serving/predict",
+                )
+                for name, (inputs, outputs) in self.signatures.items()
+            }
+        )
+
+    def _user(self, inputs: Tensors) -> User:
+        history = [value.decode() for value in to_array(inputs[contract.HISTORY_ITEM_ID])[0].tolist()]
+        features: dict[str, Any] = {}
+        for name, dtype in self.features.items():
+            value = to_array(inputs[name]).tolist()[0]
+            if dtype == "string":
+                features[name] = value.decode() or None
+            else:
+                features[name] = None if np.isnan(value) else value
+        # "" in a history is padding, wherever it stands.
+        items = [item for item in history if item]
+        return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features)
+
+    def _scores(self, user: User, inputs: Tensors, version: int, scorer: Scorer) -> dict[str, tensor_pb2.TensorProto]:
+        candidates = tuple(value.decode() for value in to_array(inputs[contract.CANDIDATE_ITEM_ID])[0].tolist())
+        content = {}
+        for modality in self.content:
+            if contract.CONTENT_PREFIX + modality not in inputs:
+                continue
+            vectors = to_array(inputs[contract.CONTENT_PREFIX + modality])[0]
+            if len(vectors) != len(candidates):
+                raise FakeStatus("INVALID_ARGUMENT", f"{len(vectors)} vectors for {len(candidates)} candidates")
+            if not np.isfinite(vectors).all():
+                raise FakeStatus(
+                    "INVALID_ARGUMENT", f"{contract.CONTENT_PREFIX}{modality} has values that are not finite"
+                )
+            if vectors.any():
+                content[modality] = vectors
+        scores = np.asarray(scorer(FakeRequest(user, candidates, version, content)), np.float32)
+        if scores.shape != (len(candidates),):
+            raise FakeStatus("INTERNAL", f"the scorer gave {scores.shape} scores for {len(candidates)} candidates")
+        padded = np.concatenate([scores, np.full(self.extra_columns, 0.5, np.float32)])
+        return {contract.SCORE: number_tensor(padded[np.newaxis], "float32")}
+
+
+def _state_of(user: User, version: int) -> dict[str, tensor_pb2.TensorProto]:
+    length = 1 + len(user.history)
+    keys = np.arange(4 * length, dtype=np.float32).reshape(1, length, 4) / 7
+    return {
+        "user_json": string_tensor([_user_json(user)], (1,)),
+        "state_version": number_tensor([version], "int64"),
+        "keys": number_tensor(keys, "float32"),
+        "history_mask": number_tensor([[False] + [True] * (length - 1)], "bool"),
+    }
+
+
+def _user_json(user: User) -> str:
+    return json.dumps(dataclasses.asdict(user), sort_keys=True)
+
+
+def _infos(prefix: str, contracts: Mapping[str, TensorContract]) -> dict[str, predict_pb2.TensorInfo]:
+    return {
+        name: predict_pb2.TensorInfo(
+            name=f"{prefix}{name}:0",
+            dtype=tensor_pb2.DataType.Name(DATA_TYPES[spec.dtype]),
+            tensor_shape={"dim": [{"size": -1 if size is None else size} for size in spec.shape]},
+        )
+        for name, spec in contracts.items()
+    }
+
+
+def _check_inputs(given: Tensors, wanted: Mapping[str, TensorContract]) -> None:
+    if set(given) != set(wanted):
+        extra, missing = sorted(set(given) - set(wanted)), sorted(set(wanted) - set(given))
+        raise FakeStatus(
+            "INVALID_ARGUMENT",
+            f"input size does not match signature: {len(given)}!={len(wanted)}. Sent extra: {extra}. "
+            f"Missing but required: {missing}.",
+        )
+    for name, spec in wanted.items():
+        tensor = given[name]
+        if dtype_name(tensor.dtype) != spec.dtype:
+            raise FakeStatus("INVALID_ARGUMENT", f"Expected {name} to be {spec.dtype}, got {dtype_name(tensor.dtype)}")
+        try:
+            shape = to_array(tensor).shape
+        except ValueError as error:
+            raise FakeStatus("INVALID_ARGUMENT", f"{name}: {error}") from error
+        fits = len(shape) == len(spec.shape) and all(
+            size in (None, got) for size, got in zip(spec.shape, shape, strict=True)
+        )
+        # The fake serves its own client, which asks for one user at a time.
+        if not fits or shape[0] != 1:
+            raise FakeStatus(
+                "INVALID_ARGUMENT", f"{name} of shape {list(shape)} does not fit {list(spec.shape)}, B = 1"
+            )

@@ -1,0 +1,147 @@
+"""What a server says of a model: the signatures of a version, and which versions there are."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from serving import contract
+from serving.client.errors import InvalidAnswer
+from serving.client.tensors import dtype_name
+from serving.contract import TensorContract
+from serving.protos import model_status_pb2, predict_pb2
+
+SIGNATURE_DEF = "signature_def"
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs of one signature by name."""
+
+    inputs: Mapping[str, TensorContract]
+    outputs: Mapping[str, TensorContract]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelMetadata:
+    """The signatures of one version of a model.
+
+    Attributes:
+        model: the name it is served under.
+        version: the version described.
+        signatures: by name; those of TensorFlow's own (`__saved_model_init_op`) are left out.
+    """
+
+    model: str
+    version: int
+    signatures: Mapping[str, Signature]
+
+    @property
+    def features(self) -> dict[str, str]:
+        """Profile and context inputs, name to dtype: what `User.features` must have."""
+        known = {contract.USER_ID, contract.HISTORY_ITEM_ID}
+        inputs = self.signatures[contract.USER_TOWER].inputs if contract.USER_TOWER in self.signatures else {}
+        return {name: spec.dtype for name, spec in sorted(inputs.items()) if name not in known}
+
+    @property
+    def content(self) -> dict[str, int | None]:
+        """Modalities whose vectors a request may carry, with their width."""
+        signature = self.signatures.get(contract.RANK_WITH_CONTENT)
+        return {
+            name.removeprefix(contract.CONTENT_PREFIX): spec.shape[-1] if spec.shape else None
+            for name, spec in sorted(signature.inputs.items() if signature else ())
+            if name.startswith(contract.CONTENT_PREFIX)
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """One version of a model on a server.
+
+    Attributes:
+        version: its number.
+        state: "START", "LOADING", "AVAILABLE", "UNLOADING" or "END".
+        error_code: "OK", or why it could not be loaded.
+        error_message: the server's words for that.
+    """
+
+    version: int
+    state: str
+    error_code: str = "OK"
+    error_message: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelStatus:
+    """All versions of a model that a server knows, newest first."""
+
+    model: str
+    versions: tuple[VersionStatus, ...]
+
+    @property
+    def available(self) -> tuple[int, ...]:
+        """Versions that answer requests, newest first."""
+        return tuple(status.version for status in self.versions if status.state == "AVAILABLE")
+
+
+def metadata_request(spec: predict_pb2.ModelSpec) -> predict_pb2.GetModelMetadataRequest:
+    """The request for the signatures of one version."""
+    return predict_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=[SIGNATURE_DEF])
+
+
+def parse_metadata(response: predict_pb2.GetModelMetadataResponse) -> ModelMetadata:
+    """Signatures of an answer.
+
+    Raises:
+        InvalidAnswer: when it has none, or names no version.
+    """
+    packed = response.metadata.get(SIGNATURE_DEF)
+    # The server's type is tensorflow.serving.SignatureDefMap; `Any.Unpack` would want this project's name.
+    if packed is None or not packed.type_url.endswith(".SignatureDefMap"):
+        raise InvalidAnswer(
+            f"the server's metadata has no signatures, it has {sorted(response.metadata)}; expected an answer of "
+            "TensorFlow Serving"
+        )
+    if not response.model_spec.HasField("version"):
+        raise InvalidAnswer("the server's metadata names no version")
+    signatures = predict_pb2.SignatureDefMap.FromString(packed.value).signature_def
+    return ModelMetadata(
+        response.model_spec.name,
+        response.model_spec.version.value,
+        {
+            name: Signature(_tensors(signature.inputs), _tensors(signature.outputs))
+            for name, signature in sorted(signatures.items())
+            if not name.startswith("__")
+        },
+    )
+
+
+def parse_status(model: str, response: model_status_pb2.GetModelStatusResponse) -> ModelStatus:
+    """Versions of an answer, newest first."""
+    states, codes = model_status_pb2.ModelVersionStatus.State, model_status_pb2.StatusProto.Code
+    versions = [
+        VersionStatus(
+            entry.version,
+            _enum_name(states, entry.state),
+            _enum_name(codes, entry.status.error_code),
+            entry.status.error_message,
+        )
+        for entry in response.model_version_status
+    ]
+    return ModelStatus(model, tuple(sorted(versions, key=lambda status: -status.version)))
+
+
+def _enum_name(enum: Any, number: int) -> str:
+    # A later server may have states that this copy of the messages lacks.
+    return str(enum.Name(number)) if number in enum.values() else str(number)
+
+
+def _tensors(infos: Mapping[str, Any]) -> dict[str, TensorContract]:
+    return {
+        name: TensorContract(
+            dtype_name(info.dtype),
+            tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim),
+        )
+        for name, info in sorted(infos.items())
+    }

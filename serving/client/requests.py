@@ -1,0 +1,264 @@
+"""From what a caller gives to the tensors of a request: pure functions, shared by every transport.
+
+What is wrong is found here, against the signatures that the server reported, before any call is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import math
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from serving import contract
+from serving.client.errors import BadRequest, SignatureNotFound
+from serving.client.model_info import ModelMetadata, Signature
+from serving.client.options import ClientOptions
+from serving.client.tensors import number_tensor, string_tensor
+from serving.client.user import User, item_list
+from serving.contract import TensorContract
+from serving.protos import predict_pb2, tensor_pb2
+
+Tensors = dict[str, tensor_pb2.TensorProto]
+Content = Mapping[str, ArrayLike]
+
+_WITH_CONTENT = {
+    contract.RANK: contract.RANK_WITH_CONTENT,
+    contract.CANDIDATE: contract.CANDIDATE_WITH_CONTENT,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Selector:
+    """Which version is asked: a number, a label, or (neither) the newest."""
+
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.version is not None and self.label is not None:
+            raise BadRequest.of("version", f"give version={self.version} or label={self.label!r}, not both")
+        if self.version is not None and type(self.version) is not int:
+            raise BadRequest.of(
+                "version", f"version must be an int, got {type(self.version).__name__} {self.version!r}"
+            )
+        if self.label is not None and not (isinstance(self.label, str) and self.label):
+            raise BadRequest.of("label", f"label must be a non-empty string, got {self.label!r}")
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            return f"version {self.version}"
+        return "the newest version" if self.label is None else f"label '{self.label}'"
+
+    def spec(self, model: str, signature: str = "") -> predict_pb2.ModelSpec:
+        """The selector on the wire."""
+        spec = predict_pb2.ModelSpec(name=model, signature_name=signature)
+        if self.version is not None:
+            spec.version.value = self.version
+        elif self.label is not None:
+            spec.version_label = self.label
+        return spec
+
+
+def signature_of(metadata: ModelMetadata, name: str, *needed: str) -> Signature:
+    """A signature of the model.
+
+    Raises:
+        SignatureNotFound: when the model lacks it, or it lacks one of the `needed` inputs.
+    """
+    signature = metadata.signatures.get(name)
+    if signature is not None and set(needed) <= set(signature.inputs):
+        return signature
+    found = (
+        f"no signature '{name}', it has {sorted(metadata.signatures)}"
+        if signature is None
+        else f"a signature '{name}' that takes {sorted(signature.inputs)}, without some of {list(needed)}"
+    )
+    raise SignatureNotFound(
+        f"version {metadata.version} of model '{metadata.model}' has {found}; "
+        "expected a model that this project exported"
+    )
+
+
+def scoring_signature(metadata: ModelMetadata, name: str, content: Content) -> tuple[str, Signature]:
+    """`rank` or `candidate`, or its twin that takes content vectors where the request carries some.
+
+    Raises:
+        BadRequest: naming a modality that the model does not take.
+        SignatureNotFound: when the model is none of this project's.
+    """
+    signature = signature_of(metadata, name, contract.CANDIDATE_ITEM_ID)
+    if not content:
+        return name, signature
+    for modality in content.keys() - metadata.content.keys():
+        takes = f"it takes {sorted(metadata.content)}" if metadata.content else "it takes none"
+        raise BadRequest.of(
+            f"content[{modality!r}]", f"the model takes no content {modality!r} with a request; {takes}"
+        )
+    return _WITH_CONTENT[name], signature_of(metadata, _WITH_CONTENT[name], contract.CANDIDATE_ITEM_ID)
+
+
+def candidate_items(candidates: Iterable[str]) -> list[str]:
+    """The ids of the candidates.
+
+    Raises:
+        BadRequest: naming the first id that is no string, or empty ("" is padding and has no score).
+    """
+    return _item_ids("candidates", candidates, allow_empty=False)
+
+
+def candidate_content(content: Content | None, count: int) -> dict[str, NDArray[np.float32]]:
+    """Content vectors by modality, float32 [count, width] each; their width is checked by `candidate_tensors`.
+
+    Raises:
+        BadRequest: naming the modality, when it is no array of numbers with a row for each candidate, or not finite.
+    """
+    if content is not None and not isinstance(content, Mapping):
+        raise BadRequest.of("content", f"content must map modalities to arrays, got {type(content).__name__}")
+    arrays = {}
+    for modality, values in (content or {}).items():
+        field = f"content[{modality!r}]"
+        try:
+            array = np.asarray(values, np.float32)
+        except (TypeError, ValueError) as error:
+            raise BadRequest.of(field, f"{field} must be an array of numbers: {error}") from error
+        if array.ndim != 2 or len(array) != count:
+            raise BadRequest.of(
+                field, f"{field} must have shape [{count}, width], a row for each candidate; got {list(array.shape)}"
+            )
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if bad.size:
+            raise BadRequest.of(
+                field,
+                f"{field} has NaN or infinite values, first in row {bad[0]}; a row of zeros means that the candidate "
+                "keeps the content of the catalogue",
+            )
+        arrays[modality] = array
+    return arrays
+
+
+def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, options: ClientOptions) -> Tensors:
+    """The user inputs of `rank` or `user_tower`, B = 1.
+
+    Every history begins with one "": TensorFlow Serving pads a batch with a tensor's first element, and padding with
+    "" is ignored where padding with an item would count as further clicks.
+
+    Raises:
+        BadRequest: naming the fields that are missing, unknown or of a wrong type.
+        SignatureNotFound: when the model is none of this project's.
+    """
+    inputs = signature_of(metadata, signature_name, contract.HISTORY_ITEM_ID).inputs
+    if not isinstance(user.user_id, str):
+        raise BadRequest.of(
+            contract.USER_ID,
+            f"user_id must be a string, got {type(user.user_id).__name__} {user.user_id!r}; "
+            "an empty string stands for a user without an id",
+        )
+    history = _item_ids(contract.HISTORY_ITEM_ID, user.history, allow_empty=True)
+    if options.max_history is not None:
+        history = history[-options.max_history :]
+    tensors = {contract.HISTORY_ITEM_ID: string_tensor(["", *history], (1, 1 + len(history)))}
+    if contract.USER_ID in inputs:
+        tensors[contract.USER_ID] = string_tensor([user.user_id], (1,))
+    specs = {name: spec for name, spec in inputs.items() if not _is_known_input(name)}
+    _check_feature_names(user.features, specs, options.fill_missing)
+    for name, spec in specs.items():
+        tensors[name] = _feature_tensor(name, user.features.get(name), spec)
+    return tensors
+
+
+def candidate_tensors(
+    items: Sequence[str], content: Mapping[str, NDArray[np.float32]], signature: Signature
+) -> Tensors:
+    """The candidate inputs of a signature, B = 1; a modality that the caller leaves out is sent as zeros.
+
+    Raises:
+        BadRequest: naming a modality whose vectors have another width than the model's.
+    """
+    tensors = {contract.CANDIDATE_ITEM_ID: string_tensor(items, (1, len(items)))}
+    for name, spec in signature.inputs.items():
+        if not name.startswith(contract.CONTENT_PREFIX):
+            continue
+        modality, width = name.removeprefix(contract.CONTENT_PREFIX), spec.shape[-1]
+        vectors = content.get(modality, np.zeros((len(items), width or 0), np.float32))
+        if width is not None and vectors.shape[1] != width:
+            field = f"content[{modality!r}]"
+            raise BadRequest.of(
+                field, f"{field} must be {width} wide, as the model's encoder gives it, got {vectors.shape[1]}"
+            )
+        tensors[name] = number_tensor(vectors[np.newaxis], "float32")
+    return tensors
+
+
+def predict_request(
+    model: str, signature: str, selector: Selector, inputs: Tensors, outputs: Iterable[str]
+) -> predict_pb2.PredictRequest:
+    """A request for some outputs of a signature."""
+    request = predict_pb2.PredictRequest(model_spec=selector.spec(model, signature), output_filter=sorted(outputs))
+    for name, tensor in inputs.items():
+        request.inputs[name].CopyFrom(tensor)
+    return request
+
+
+def pages(count: int, largest: int) -> list[slice]:
+    """Slices of nearly equal length, at most `largest`, that cover `count` candidates in order."""
+    number = math.ceil(count / largest)
+    bounds = [count * page // number for page in range(number + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+
+
+def _is_known_input(name: str) -> bool:
+    known = (contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID)
+    return name in known or name.startswith(contract.CONTENT_PREFIX)
+
+
+def _item_ids(field: str, items: Any, *, allow_empty: bool) -> list[str]:
+    ids = item_list(field, items)
+    for position, item in enumerate(ids):
+        if not isinstance(item, str):
+            raise BadRequest.of(
+                field, f"{field}[{position}] must be a string, as item ids are, got {type(item).__name__} {item!r:.60}"
+            )
+        if not item and not allow_empty:
+            raise BadRequest.of(field, f"{field}[{position}] is an empty string, which is padding and has no score")
+    return ids
+
+
+def _check_feature_names(features: Mapping[str, Any], specs: Mapping[str, TensorContract], fill_missing: bool) -> None:
+    unknown = [str(name) for name in features if name not in specs]
+    missing = [] if fill_missing else [name for name in specs if name not in features]
+    if not unknown and not missing:
+        return
+    problems = []
+    for name in unknown:
+        known = [*(missing or specs), contract.HISTORY_ITEM_ID, contract.USER_ID]
+        close = difflib.get_close_matches(name, known, n=1)
+        problems.append(f"unknown feature '{name}'" + (f" (did you mean '{close[0]}'?)" if close else ""))
+    problems += [f"feature '{name}' ({specs[name].dtype}) is missing" for name in missing]
+    takes = ", ".join(f"{name} ({spec.dtype})" for name, spec in specs.items()) or "no features"
+    advice = "; give None for a value you do not have, or set ClientOptions(fill_missing=True)" if missing else ""
+    raise BadRequest.of((unknown + missing)[0], f"{'; '.join(problems)}; the model takes {takes}{advice}")
+
+
+def _feature_tensor(name: str, value: Any, spec: TensorContract) -> tensor_pb2.TensorProto:
+    if spec.dtype == "string":
+        if not isinstance(value, str | None):
+            raise BadRequest.of(
+                name, f"feature '{name}' must be a string or None, got {type(value).__name__} {value!r:.60}"
+            )
+        return string_tensor([value or ""], (1,))
+    # Booleans are numbers to Python, and never what a numeric feature means.
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real | None):
+        raise BadRequest.of(
+            name, f"feature '{name}' must be a number or None, got {type(value).__name__} {value!r:.60}"
+        )
+    number = math.nan if value is None else float(value)
+    if math.isinf(number) or (math.isnan(number) and not spec.dtype.startswith("float")):
+        raise BadRequest.of(name, f"feature '{name}' ({spec.dtype}) cannot be {value!r}")
+    return number_tensor([number], spec.dtype)

@@ -1,0 +1,88 @@
+"""Who is ranked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving import contract
+from serving.client.errors import BadRequest
+
+Feature = str | float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class User:
+    """One user at one moment: the raw inputs of the `user_tower` and `rank` signatures.
+
+    A plain mapping from the model's input names does as well wherever a `User` is taken:
+    `{"user_id": "u1", "history_item_id": ["i1", "i2"], "gender": "f", "age": 34}`.
+
+    Attributes:
+        user_id: "" for a user without an id.
+        history: ids of the items of the user's history, oldest first; may be empty.
+        features: profile and context by name: a string, a number, or None where the value is missing.
+
+    Raises:
+        BadRequest: when the history is a string or otherwise no sequence, or the features are no mapping.
+    """
+
+    user_id: str
+    history: Sequence[str]
+    features: Mapping[str, Feature] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "history", tuple(item_list(contract.HISTORY_ITEM_ID, self.history)))
+        if not isinstance(self.features, Mapping):
+            raise BadRequest.of(
+                "features", f"features must be a mapping of names to values, got {type(self.features).__name__}"
+            )
+        object.__setattr__(self, "features", dict(self.features))
+
+
+UserLike = User | Mapping[str, Any]
+
+_EMPTY = {
+    contract.USER_ID: "an empty string for a user without an id",
+    contract.HISTORY_ITEM_ID: "an empty list for a user without a history",
+}
+
+
+def as_user(user: UserLike, *, fill_missing: bool) -> User:
+    """A mapping by the model's input names as a `User`.
+
+    Raises:
+        BadRequest: naming `user_id` or `history_item_id` where it is absent and not filled, or of a wrong type.
+    """
+    if isinstance(user, User):
+        return user
+    if not isinstance(user, Mapping):
+        raise BadRequest.of(
+            "user", f"user must be a serving.client.User or a mapping of input names, got {type(user).__name__}"
+        )
+    features = dict(user)
+    filled: dict[str, Any] = {contract.USER_ID: "", contract.HISTORY_ITEM_ID: ()}
+    for name in filled:
+        if name in features:
+            filled[name] = features.pop(name)
+        elif not fill_missing:
+            raise BadRequest.of(
+                name,
+                f"the user lacks '{name}', got the fields {sorted(map(str, user))}; give {_EMPTY[name]}, "
+                "or set ClientOptions(fill_missing=True)",
+            )
+    return User(filled[contract.USER_ID], filled[contract.HISTORY_ITEM_ID], features)
+
+
+def item_list(field: str, items: Any) -> list[Any]:
+    """The elements of a list, tuple or array of item ids; they are checked where a request is made of them.
+
+    Raises:
+        BadRequest: naming `field`, when it is something else; a single string is the usual slip.
+    """
+    if isinstance(items, (str, bytes, Mapping)) or not hasattr(items, "__iter__"):
+        raise BadRequest.of(field, f"{field} must be a list of item ids, got {type(items).__name__} {items!r:.60}")
+    # An array's own tolist makes Python strings of numpy's.
+    elements = items.tolist() if hasattr(items, "tolist") else list(items)
+    return elements if isinstance(elements, list) else [elements]

@@ -1,0 +1,94 @@
+"""A user's encoded state: kept for a session, sent back to score candidates, stored as bytes in between."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import zlib
+from collections.abc import Mapping
+
+from google.protobuf.message import DecodeError
+
+from serving.client.errors import InvalidState
+from serving.client.user import User
+from serving.protos import tensor_pb2, user_state_pb2
+
+MAGIC = b"DMFU"
+FORMAT = 1
+# Magic, format, length and CRC-32 of what follows.
+_HEADER = struct.Struct("<4sHII")
+
+
+@dataclasses.dataclass(frozen=True)
+class UserState:
+    """What `encode_user` made of a user; only the version that made it can score with it.
+
+    Attributes:
+        model: name of the model.
+        version: the version that made it.
+        tensors: the outputs of `user_tower` by name, as the server sent them.
+        user: the user as given, from which a client encodes anew when `version` is no longer served.
+        label: the version label it was asked for by, None for the newest version or a number.
+    """
+
+    model: str
+    version: int
+    tensors: Mapping[str, tensor_pb2.TensorProto] = dataclasses.field(repr=False)
+    user: User = dataclasses.field(repr=False)
+    label: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """The state as bytes with a checksum, for a cache or a cookie jar of your own; they hold the user's history."""
+        message = user_state_pb2.UserState(
+            model=self.model,
+            version=self.version,
+            label=self.label or "",
+            user_id=self.user.user_id,
+            history=self.user.history,
+        )
+        for name, tensor in self.tensors.items():
+            message.tensors[name].CopyFrom(tensor)
+        for name, value in self.user.features.items():
+            feature = message.features[name]
+            if isinstance(value, str):
+                feature.text = value
+            elif value is not None:
+                feature.number = float(value)
+        body: bytes = message.SerializeToString(deterministic=True)
+        return _HEADER.pack(MAGIC, FORMAT, len(body), zlib.crc32(body)) + body
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> UserState:
+        """The state that `to_bytes` wrote.
+
+        Raises:
+            InvalidState: when the bytes are none, are cut short or changed, or of a later format.
+        """
+        if len(data) < _HEADER.size or data[: len(MAGIC)] != MAGIC:
+            raise InvalidState(f"these {len(data)} bytes are no user state; expected what UserState.to_bytes returned")
+        _, version, length, checksum = _HEADER.unpack_from(data)
+        if version != FORMAT:
+            raise InvalidState(
+                f"the user state has format {version}, this client reads format {FORMAT}: encode the user again, or "
+                "bring the client up to date"
+            )
+        body = data[_HEADER.size :]
+        if len(body) != length or zlib.crc32(body) != checksum:
+            raise InvalidState(
+                f"the user state is corrupt: {len(body)} bytes of {length}, or changed ones; encode the user again"
+            )
+        try:
+            message = user_state_pb2.UserState.FromString(body)
+        except DecodeError as error:
+            raise InvalidState(f"the user state cannot be parsed: {error}; encode the user again") from error
+        features = {
+            name: None if feature.WhichOneof("value") is None else getattr(feature, feature.WhichOneof("value"))
+            for name, feature in message.features.items()
+        }
+        return cls(
+            message.model,
+            message.version,
+            dict(message.tensors),
+            User(message.user_id, list(message.history), features),
+            message.label or None,
+        )

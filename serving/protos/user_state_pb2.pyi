@@ -1,0 +1,48 @@
+from serving.protos import tensor_pb2 as _tensor_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class UserFeature(_message.Message):
+    __slots__ = ("text", "number")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    number: float
+    def __init__(self, text: _Optional[str] = ..., number: _Optional[float] = ...) -> None: ...
+
+class UserState(_message.Message):
+    __slots__ = ("model", "version", "label", "tensors", "user_id", "history", "features")
+    class TensorsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _tensor_pb2.TensorProto
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_tensor_pb2.TensorProto, _Mapping]] = ...) -> None: ...
+    class FeaturesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: UserFeature
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[UserFeature, _Mapping]] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    TENSORS_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    version: int
+    label: str
+    tensors: _containers.MessageMap[str, _tensor_pb2.TensorProto]
+    user_id: str
+    history: _containers.RepeatedScalarFieldContainer[str]
+    features: _containers.MessageMap[str, UserFeature]
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., label: _Optional[str] = ..., tensors: _Optional[_Mapping[str, _tensor_pb2.TensorProto]] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[str]] = ..., features: _Optional[_Mapping[str, UserFeature]] = ...) -> None: ...

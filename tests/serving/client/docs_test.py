@@ -1,0 +1,38 @@
+"""The code of docs/CLIENT.md runs as it stands, but for the ports."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from serving import client
+from serving.client.fake import FakeRankingServer
+
+DOC = (Path(__file__).resolve().parents[3] / "docs" / "CLIENT.md").read_text(encoding="utf-8")
+
+
+def test_every_block_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+    assert len(blocks) >= 8
+    features = {"gender": "string", "age": "float32", "device": "string"}
+    with FakeRankingServer("demo", features=features) as server:
+        names: dict = {}
+        for block in blocks:
+            ported = block.replace("localhost:8500", server.target).replace("localhost:8501", server.rest_target)
+            exec(compile(ported, "docs/CLIENT.md", "exec"), names)
+        assert len(asyncio.run(names["ranked"]())) == 3
+    assert "scored by version 1" in capsys.readouterr().out
+    assert 'signature="rank",version="1",outcome="ok"' in names["text"]
+
+
+def test_every_public_name_is_in_order():
+    assert sorted(client.__all__) == sorted(set(client.__all__))
+    assert [name for name in client.__all__ if not hasattr(client, name)] == []
+
+
+def test_every_error_is_in_the_table():
+    errors = [name for name in client.__all__ if issubclass(getattr(client, name), client.RankingError)]
+    assert len(errors) > 10
+    assert [name for name in errors if f"`{name}`" not in DOC] == []
+    assert [name for name in errors if not (getattr(client, name).__doc__ or "").strip()] == []
