@@ -122,4 +122,4 @@ class InterestModel(RankingModel):
         self.check_candidate_inputs(inputs)
         candidates = self.item_embedding(inputs[CANDIDATE_INDEX])
         interest = self.interest(state, candidates, inputs, training)
-        return self.head.score(state[USER_PART], self.head.encode_item(candidates), interest, training)
+        return self.head.score_items(state[USER_PART], candidates, interest, training)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from keras import ops
 
 from dmf_keras.ops.bucketing import gather_by_bucket, sum_by_bucket
-from dmf_keras.ops.masked import masked_softmax
+from dmf_keras.ops.masked import biased_softmax
 from dmf_keras.types import Tensor
 
 
@@ -55,13 +55,17 @@ def decoupled_attention(
     for ids, table in zip(per_head, key_tables, strict=True):
         by_bucket = _matmul_per_head(query, ops.transpose(table, (1, 2, 0)))
         logits = logits + gather_by_bucket(ops.cast(by_bucket, "float32"), ids)
-    weights = masked_softmax(logits, ops.expand_dims(_repeat_heads(history_mask, heads), 1))
+    mask = ops.expand_dims(_repeat_heads(history_mask, heads), 1)
+    weights = biased_softmax(logits, mask)
     all_heads = (batch, heads, candidates, length)
     kept = weights if drop is None else ops.reshape(drop(ops.reshape(weights, all_heads)), ops.shape(weights))
     interest = ops.matmul(ops.cast(kept, dtype), _heads_to_batch(values))
     for ids, table in zip(per_head, value_tables, strict=True):
         by_bucket = ops.cast(sum_by_bucket(kept, ids, table.shape[0]), dtype)
         interest = interest + _matmul_per_head(by_bucket, ops.transpose(table, (1, 0, 2)))
+    # An empty history is zeros: said of the interest, and of the weights only where somebody asks for them.
+    some = ops.cast(ops.any(mask, axis=-1, keepdims=True), "float32")
+    interest, weights = interest * ops.cast(some, dtype), weights * some
     interest = ops.transpose(ops.reshape(interest, (batch, heads, candidates, width)), (0, 2, 1, 3))
     return interest, ops.reshape(weights, all_heads)
 

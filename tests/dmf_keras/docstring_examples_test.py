@@ -1,8 +1,10 @@
-"""Runs the examples in the docstrings of all that is public; docs/layers shows them as they stand."""
+"""Runs the examples in the docstrings of all that is public, which docs/layers shows, and those of docs/LIBRARY.md."""
 
 from __future__ import annotations
 
 import doctest
+import re
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,6 +16,7 @@ import dmf_keras.metrics
 import dmf_keras.models
 import dmf_keras.ops
 
+LIBRARY = Path(__file__).resolve().parents[2] / "docs" / "LIBRARY.md"
 _OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -72,3 +75,15 @@ def test_a_wrong_example_fails():
         """
 
     assert "Expected:\n    3\nGot:\n    2" in _failures(_examples("wrong", wrong))
+
+
+def test_the_code_of_the_library_page_runs(tmp_path, monkeypatch):
+    """One program, block after block, as a reader would type it."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", LIBRARY.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 5
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "library_page"}
+    for block in blocks:
+        exec(compile(block, LIBRARY.name, "exec"), names)
+    np.testing.assert_allclose(np.asarray(names["same"]), np.asarray(names["logits"]), atol=1e-6)
+    assert names["result"].impression_weighted == 0.5

@@ -43,18 +43,19 @@ def test_all_pass_on_jax():
     environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     suite = [f"tests/dmf_keras/{part}" for part in SUITE]
     result = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *suite, "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        # Property tests draw shapes, for each of which JAX compiles anew; what they show does not hang on a backend.
+        [sys.executable, "-c", _PROGRAM, *suite, "-m", "not hypothesis", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
         env=environment,
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=1500,
     )
     assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
     ran = json.loads(result.stdout.splitlines()[-1])
     assert ran["backend"] == "jax"
     assert ran["tensor"].startswith("jax")
     # Skipped is what looks into a TensorFlow graph; were it much, the run would prove little.
-    assert ran["passed"] > 200
+    assert ran["passed"] > 300
     assert ran.get("skipped", 0) < ran["passed"] / 20
