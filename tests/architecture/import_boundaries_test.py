@@ -88,13 +88,30 @@ def test_library_imports_keras_and_numpy_alone():
 
 def test_serving_knows_nothing_of_the_pipeline():
     allowed = ("serving", "dmf_keras", "keras", "tensorflow", "tensorflow_serving", "numpy", "grpc", "google.protobuf")
-    assert violations("serving", allowed) == []
+    found = violations("serving", allowed)
+    # Health and reflection are services of the local server; nothing else needs their packages.
+    services = ("serving/local_server/server.py:", "serving/local_server/health.py:")
+    assert [import_ for import_ in found if not import_.startswith(services)] == []
+    assert violations("serving/local_server", (*allowed, "grpc_health", "grpc_reflection")) == []
 
 
-@pytest.mark.skipif(not (ROOT / "serving" / "client").is_dir(), reason="there is no serving client yet")
 def test_client_imports_grpc_protobuf_and_numpy_alone():
     allowed = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
     assert violations("serving/client", allowed) == []
+
+
+def test_client_loads_nothing_else():
+    names = [relative(path)[: -len(".py")].replace("/", ".") for path in sources("serving/client", "serving/protos")]
+    for statement in ("import serving.client", "; ".join(f"import {n.removesuffix('.__init__')}" for n in names)):
+        loaded = loaded_by(statement)
+        assert {"grpc", "numpy", "serving"} <= loaded
+        assert loaded.isdisjoint({*HEAVY, "dmf_keras", "tensorflow_serving", "ml_dtypes", "pandas", "cryptography"})
+    # What only tests of a client need is not loaded with it.
+    program = (
+        "import serving.client, sys; print(*(name for name in sys.modules if '.fake' in name or 'http.server' in name))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
 
 
 def test_contract_is_plain_constants():

@@ -1,0 +1,1 @@
+"""A stand-in for TensorFlow Serving on machines without its binary: one model, its versions, over gRPC."""
