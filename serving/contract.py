@@ -11,6 +11,12 @@ USER_TOWER = "user_tower"
 CANDIDATE = "candidate"
 RANK = "rank"
 SERVING_DEFAULT = "serving_default"
+# As `candidate` and `rank`, with content vectors for the candidates. Signatures of their own, because TensorFlow
+# Serving wants every input of a signature fed. Only models that look at content have them.
+CANDIDATE_WITH_CONTENT = "candidate_with_content"
+RANK_WITH_CONTENT = "rank_with_content"
+# The model inputs that a request becomes, for finding out where two answers part; no client needs it.
+TRANSFORM = "transform"
 
 # Inputs and outputs. The first dimension is the request's, [B]; history is [B, L], candidates and scores are [B, N].
 USER_ID = "user_id"
@@ -18,6 +24,13 @@ HISTORY_ITEM_ID = "history_item_id"
 CANDIDATE_ITEM_ID = "candidate_item_id"
 EXAMPLES = "examples"
 SCORE = "score"
+# And the modality's name: content vectors of the candidates as the encoder gives them, float32 [B, N, width]. A vector
+# of zeros leaves a candidate the content of the catalogue.
+CONTENT_PREFIX = "candidate_content/"
+
+# A unit vector whose projection onto a modality's reduced width is this short lies outside it: its direction there is
+# rounding noise, and the item counts as one without content.
+SHORTEST_PROJECTION = 1e-4
 
 # Files beside the SavedModel's graph.
 CONTRACT_FILE = "signature_contract.json"
@@ -25,6 +38,8 @@ EXTRA_ASSETS = "assets.extra"
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 GOLDEN_FILE = "assets.extra/golden_requests.json"
 LOGS_FILE = "assets.extra/logs.json"
+METADATA_FILE = "assets.extra/metadata.json"
+EVALUATION_FILE = "assets.extra/evaluation.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +66,16 @@ class ModelContract:
     max_history: int
     user_inputs: dict[str, str]
     signatures: dict[str, dict[str, dict[str, TensorContract]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def content_widths(self) -> dict[str, int]:
+        """Modalities whose vectors a request may carry for its candidates, with the width it must give."""
+        inputs = self.signatures.get(RANK_WITH_CONTENT, {}).get("inputs", {})
+        return {
+            name.removeprefix(CONTENT_PREFIX): spec.shape[-1] or 0
+            for name, spec in inputs.items()
+            if name.startswith(CONTENT_PREFIX)
+        }
 
     def to_json(self) -> str:
         """The contract as indented JSON."""

@@ -1,4 +1,4 @@
-"""Export of a ranking model: four signatures, one scoring function behind all of them.
+"""Export of a ranking model: one scoring function behind all of its signatures.
 
 `keras.export.ExportArchive` is the one way that works in TensorFlow Serving for Keras 3: `tf.saved_model.save` of such
 a model loads in TF2 and fails in the server's loader.
@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from dmf_keras.models.inputs import HISTORY_CONTENT_ROW, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
+from serving.content_inputs import ContentInputs
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -52,14 +55,31 @@ def user_input_signature(user_inputs: Mapping[str, str]) -> dict[str, tf.TensorS
     return signature | {name: tf.TensorSpec([None], dtype, name) for name, dtype in user_inputs.items()}
 
 
-def score_requests(model: RankingModel, transform: Transform, raw: Tensors) -> tf.Tensor:
+def score_requests(model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs) -> tf.Tensor:
     """Probabilities [B, N] of raw requests by the live Keras model: what every exported signature must equal."""
     state = model.encode_user(transform.user(raw))
-    return _probabilities(model, state, transform.candidates(raw[contract.CANDIDATE_ITEM_ID]))
+    return _probabilities(model, state, _candidate_inputs(transform, raw, content))
+
+
+def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict[str, tf.Tensor]:
+    """The user's state of raw requests by the live Keras model, as `user_tower` gives it.
+
+    A server that batches pads states of unequal length with each tensor's first element. Where that is padding of the
+    history, what it adds is none of the user's history either: so every history begins with a place that is.
+    """
+    inputs = transform.user(raw)
+    front = {name: tf.pad(inputs[name], [[0, 0], [1, 0]]) for name in (HISTORY_INDEX, HISTORY_CONTENT_ROW)}
+    return dict(model.encode_user({**inputs, **front}))
 
 
 def export_model(
-    model: RankingModel, transform: Transform, directory: Path, *, name: str, max_history: int
+    model: RankingModel,
+    transform: Transform,
+    directory: Path,
+    *,
+    name: str,
+    max_history: int,
+    content_bases: Mapping[str, np.ndarray] | None = None,
 ) -> contract.ModelContract:
     """Writes the SavedModel and its contract; the directory appears whole or not at all.
 
@@ -69,18 +89,19 @@ def export_model(
         directory: of the SavedModel; must not exist.
         name: the model's name in the registry, for the contract.
         max_history: longest history used, for the contract.
+        content_bases: projections of the modalities whose width was reduced, see `ContentInputs`.
 
     Returns:
         The contract that was written beside the model.
     """
+    content = ContentInputs(model, content_bases)
     user_signature = user_input_signature(transform.user_inputs)
     candidate_spec = tf.TensorSpec([None, None], tf.string, contract.CANDIDATE_ITEM_ID)
-    rank_signature = {**user_signature, contract.CANDIDATE_ITEM_ID: candidate_spec}
+    candidate_signature = {contract.CANDIDATE_ITEM_ID: candidate_spec}
     examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
 
     def user_tower(raw: Tensors) -> dict[str, tf.Tensor]:
-        state = model.encode_user(transform.user(raw))
-        return {key: tf.identity(value, name=key) for key, value in state.items()}
+        return _named(encode_user(model, transform, raw))
 
     state_signature = {
         key: tf.TensorSpec(spec.shape, spec.dtype, key)
@@ -89,25 +110,38 @@ def export_model(
 
     def candidate(inputs: Tensors) -> dict[str, tf.Tensor]:
         state = {key: inputs[key] for key in state_signature}
-        return {contract.SCORE: _probabilities(model, state, transform.candidates(inputs[contract.CANDIDATE_ITEM_ID]))}
+        return {contract.SCORE: _probabilities(model, state, _candidate_inputs(transform, inputs, content))}
 
     def rank(raw: Tensors) -> dict[str, tf.Tensor]:
-        return {contract.SCORE: score_requests(model, transform, raw)}
+        return {contract.SCORE: score_requests(model, transform, raw, content)}
 
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = transform.examples(examples)
         return {contract.SCORE: _probabilities(model, model.encode_user(inputs), inputs)}
 
+    def transformed(raw: Tensors) -> dict[str, tf.Tensor]:
+        return _named({**transform.user(raw), **transform.candidates(raw[contract.CANDIDATE_ITEM_ID])})
+
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    # Inside a module: variables that functions use are saved in any case, and those of a tracked Keras model once more
+    # as variables of their own, twice the size on disk and in the server's memory.
+    resources = tf.Module()
+    resources.model = model
+    archive.track(resources)
     for trackable in transform.trackables:
         archive.track(trackable)
     endpoints = {
         contract.USER_TOWER: (user_tower, [user_signature]),
-        contract.CANDIDATE: (candidate, [{**state_signature, contract.CANDIDATE_ITEM_ID: candidate_spec}]),
-        contract.RANK: (rank, [rank_signature]),
+        contract.CANDIDATE: (candidate, [state_signature | candidate_signature]),
+        contract.RANK: (rank, [user_signature | candidate_signature]),
         contract.SERVING_DEFAULT: (serving_default, [examples_spec]),
+        contract.TRANSFORM: (transformed, [user_signature | candidate_signature]),
     }
+    if content.widths:
+        archive.track(content)
+        with_content = candidate_signature | content.signature
+        endpoints[contract.CANDIDATE_WITH_CONTENT] = (candidate, [state_signature | with_content])
+        endpoints[contract.RANK_WITH_CONTENT] = (rank, [user_signature | with_content])
     for endpoint, (function, signature) in endpoints.items():
         archive.add_endpoint(endpoint, function, input_signature=signature)
 
@@ -120,6 +154,15 @@ def export_model(
     (partial / contract.CONTRACT_FILE).write_text(written.to_json(), encoding="utf-8")
     os.rename(partial, directory)
     return written
+
+
+def _candidate_inputs(transform: Transform, raw: Tensors, content: ContentInputs) -> dict[str, tf.Tensor]:
+    item_ids = raw[contract.CANDIDATE_ITEM_ID]
+    return {**transform.candidates(item_ids), **content(raw, item_ids)}
+
+
+def _named(tensors: Tensors) -> dict[str, tf.Tensor]:
+    return {key: tf.identity(value, name=key) for key, value in tensors.items()}
 
 
 def _probabilities(model: RankingModel, state: Tensors, candidate_inputs: Tensors) -> tf.Tensor:

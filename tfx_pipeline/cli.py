@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 try:
     from rich.console import Console
@@ -13,6 +14,7 @@ except ModuleNotFoundError:
     sys.exit("dmf runs the pipeline, whose packages are not installed here: pip install 'dmf-ranking[tfx]'")
 
 from tfx_pipeline.errors import ConfigError, PipelineError
+from tfx_pipeline.model_commands import add_model_commands
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -84,6 +86,42 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--json", action="store_true", help="print JSON instead of a table")
     rank.set_defaults(command=_rank)
 
+    add_model_commands(commands)
+
+    serve = commands.add_parser("serve", help="serve a folder of exported versions over gRPC, for development")
+    serve.add_argument("base_dir", type=Path, metavar="MODEL_BASE_DIR", help="the folder of numbered versions")
+    serve.add_argument("--name", help="of the model; default: that of its warm-up requests, or the folder's")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1")
+    serve.add_argument("--port", type=_port, default=8500, help="0 takes a free one; default: 8500")
+    serve.add_argument(
+        "--engine",
+        choices=("local", "tensorflow-serving"),
+        default="local",
+        help="'tensorflow-serving' starts tensorflow_model_server from PATH or $TENSORFLOW_MODEL_SERVER",
+    )
+    serve.add_argument(
+        "--versions", default="latest", metavar="WHICH", help="latest, latest:N, all, or numbers; default: latest"
+    )
+    serve.add_argument(
+        "--label", action="append", type=_label, default=[], metavar="NAME=VERSION", help="may be repeated"
+    )
+    serve.add_argument(
+        "--batch", action="store_true", help="run concurrent calls together, padded as TensorFlow Serving does"
+    )
+    serve.add_argument(
+        "--max-concurrent", type=_count, metavar="N", help="calls that may run and wait; more are refused; default: 256"
+    )
+    serve.add_argument(
+        "--max-message-bytes",
+        type=_count,
+        metavar="BYTES",
+        help="largest request; default: 2 GB",
+    )
+    serve.add_argument(
+        "--poll-seconds", type=_seconds, default=1.0, metavar="S", help="how often to look for versions; default: 1"
+    )
+    serve.set_defaults(command=_serve)
+
     bench = commands.add_parser("bench", help="measure speed on this machine")
     bench_commands = bench.add_subparsers(dest="bench_command", required=True, metavar="COMMAND")
     attention = bench_commands.add_parser(
@@ -96,15 +134,71 @@ def _parser() -> argparse.ArgumentParser:
     attention.add_argument(
         "--id-dim", type=_count, default=64, metavar="D", help="width of item embeddings; default: 64"
     )
+    attention.add_argument(
+        "--similarity-dim", type=_count, default=64, metavar="E", help="width of what early fusion adds; default: 64"
+    )
     attention.set_defaults(command=_bench_attention)
     training = bench_commands.add_parser("training", help="candidates per second of every model's training step")
     training.add_argument("--models", metavar="A,B", help="default: all that are registered")
     training.set_defaults(command=_bench_training)
+    _add_bench_serving(bench_commands)
     for command, seconds, what in ((attention, 30.0, "per length of history"), (training, 60.0, "in all")):
         duration = f"how long to measure {what}; default: {seconds:g}"
         command.add_argument("--seconds", type=_seconds, default=seconds, metavar="S", help=duration)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
+
+
+def _add_bench_serving(commands: Any) -> None:
+    serving = commands.add_parser(
+        "serving",
+        help="latency over gRPC: DMF against target attention and early fusion, or load on a server",
+        description="Without options: DMF, target attention and early fusion, exported with random weights, each asked "
+        "over gRPC and in process. With a target, a model or an option of load: load on that server, on a local server "
+        "for that model, or on one for a DMF model with random weights; exit status 1 when a score is wrong.",
+    )
+    serving.add_argument("--target", metavar="HOST:PORT", help="a server that runs; wants --model-name")
+    serving.add_argument("--model-name", metavar="NAME", help="that the model is served under")
+    serving.add_argument(
+        "--model",
+        type=Path,
+        metavar="DIR",
+        help="a version, or the folder of versions: its ids are asked for, and scores are compared with its own",
+    )
+    serving.add_argument("--candidates", type=_count, default=1200, metavar="N", help="default: 1200")
+    serving.add_argument(
+        "--history", type=_count, nargs="+", metavar="L", help="default: 100, and 500 too where models are compared"
+    )
+    serving.add_argument("--concurrency", type=_count, metavar="C", help="requests under way at most; default: 1")
+    amount = serving.add_mutually_exclusive_group()
+    amount.add_argument(
+        "--seconds",
+        type=_seconds,
+        metavar="S",
+        help="how long to measure; default: 10 of load, 60 per length of history where models are compared",
+    )
+    amount.add_argument("--requests", type=_count, metavar="K", help="how many to send, in place of --seconds")
+    serving.add_argument(
+        "--rate",
+        type=_seconds,
+        metavar="R",
+        help="requests per second, sent when they are due (open loop); default: the next when an answer has come",
+    )
+    serving.add_argument("--warm-up", type=_count, metavar="K", help="requests that do not count; default: 20")
+    serving.add_argument(
+        "--calls",
+        choices=("rank", "kept-state", "mixed"),
+        help="how to ask: rank, the two-step path with kept user states, or both; default: rank, with swaps mixed",
+    )
+    serving.add_argument(
+        "--swap-seconds",
+        type=_seconds,
+        metavar="S",
+        help="publish a new version so often, in turn with the weights of --model and with others",
+    )
+    serving.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    serving.add_argument("--picture", type=Path, metavar="FILE.png", help="also draw the latencies")
+    serving.set_defaults(command=_bench_serving)
 
 
 def _count(text: str) -> int:
@@ -121,6 +215,19 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
     return seconds
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _label(text: str) -> tuple[str, int]:
+    name, _, version = text.partition("=")
+    if not name or not version.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be NAME=VERSION as in stable=3, got {text!r}")
+    return name, int(version)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -174,6 +281,26 @@ def _rank(parsed: argparse.Namespace) -> int:
     )
 
 
+def _serve(parsed: argparse.Namespace) -> int:
+    from tfx_pipeline.serve import ServeOptions, serve
+
+    return serve(
+        ServeOptions(
+            parsed.base_dir,
+            name=parsed.name,
+            host=parsed.host,
+            port=parsed.port,
+            engine=parsed.engine,
+            versions=parsed.versions,
+            labels=dict(parsed.label),
+            batch=parsed.batch,
+            max_concurrent=parsed.max_concurrent,
+            max_message_bytes=parsed.max_message_bytes,
+            poll_seconds=parsed.poll_seconds,
+        )
+    )
+
+
 def _bench_attention(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.bench.command import attention
 
@@ -181,6 +308,7 @@ def _bench_attention(parsed: argparse.Namespace) -> int:
         parsed.history,
         candidates=parsed.candidates,
         id_dim=parsed.id_dim,
+        similarity_dim=parsed.similarity_dim,
         seconds=parsed.seconds,
         as_json=parsed.json,
     )
@@ -191,6 +319,12 @@ def _bench_training(parsed: argparse.Namespace) -> int:
 
     models = parsed.models.split(",") if parsed.models is not None else None
     return training(models, seconds=parsed.seconds, as_json=parsed.json)
+
+
+def _bench_serving(parsed: argparse.Namespace) -> int:
+    from tfx_pipeline.bench.serving_command import serving
+
+    return serving(parsed)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ _CODE = {
     ),
     # Ids are made and catalogues read by the code that makes and reads those of the log.
     "content": (
+        "serving/contract.py",
         "tfx_pipeline/logs/files.py",
         "tfx_pipeline/logs/reader.py",
         "tfx_pipeline/logs/values.py",
@@ -34,7 +35,13 @@ _CODE = {
     "transform": ("tfx_pipeline/features.py", "tfx_pipeline/preprocessing.py"),
     "train": (
         "dmf_keras",
-        "serving",
+        # Those of serving that export a model; its client and its servers do not change one.
+        "serving/content_inputs.py",
+        "serving/contract.py",
+        "serving/export.py",
+        "serving/metadata.py",
+        "serving/servable_check.py",
+        "serving/warmup.py",
         "tfx_pipeline/features.py",
         "tfx_pipeline/components/ranking_trainer",
         "tfx_pipeline/training",
@@ -42,7 +49,7 @@ _CODE = {
         "tfx_pipeline/evaluation/item_facts.py",
     ),
     "validate": ("tfx_pipeline/components/example_validator",),
-    "push": ("tfx_pipeline/components/pusher",),
+    "push": ("serving/metadata.py", "tfx_pipeline/components/pusher", "tfx_pipeline/evaluation/results.py"),
     "evaluate": ("serving/contract.py", "tfx_pipeline/features.py", "tfx_pipeline/evaluation"),
     "gate": ("serving/servable_check.py", "serving/warmup.py", "tfx_pipeline/components/serving_gate"),
 }

@@ -95,6 +95,7 @@ def create_pipeline(
         transform_graph=transform.outputs["transform_graph"],
         content=content_gen.outputs["content"],
         requests=example_gen.outputs["examples"],
+        report=example_gen.outputs["report"],
         run_fn=RUN_FN,
         custom_config={
             "name": config.name,
@@ -132,6 +133,7 @@ def create_pipeline(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=gate.outputs["blessing"],
+        evaluation=evaluator.outputs["evaluation"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.push_dir))
         ),

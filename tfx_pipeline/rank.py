@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
 from serving import contract
+from serving.messages import first_line
 from tfx_pipeline.console import console, quiet_libraries
 from tfx_pipeline.content.catalogue import read_catalogue
 from tfx_pipeline.content.table import ITEM_IDS_FILE
@@ -22,7 +21,8 @@ from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.logs.ingestion_config import IngestionConfig
 from tfx_pipeline.user_state import UserSnapshot, user_snapshot
 
-_PARQUET_FACTS = "assets.extra/item_facts.parquet"
+# Scores [N] of a request, lists and scalars by input name, by an exported version.
+Scorer = Callable[[Path, Mapping[str, Any]], np.ndarray]
 
 
 def rank(
@@ -32,6 +32,7 @@ def rank(
     candidates: Sequence[str] | None = None,
     top: int | None = None,
     history: Sequence[str] | None = None,
+    scorer: Scorer | None = None,
 ) -> dict[str, Any]:
     """Ranks candidates for one user.
 
@@ -41,6 +42,7 @@ def rank(
         candidates: item ids to rank; unknown ones are ranked too.
         top: instead, rank all items the model knows and keep the best `top`.
         history: item ids, oldest first; None: what the logs that the model was trained on say, if they are there.
+        scorer: who scores, such as a server. None loads the version in this process.
 
     Returns:
         `user`, `model`, `history` (item ids used), `history_source`, and `ranking`: best first, each with `item`,
@@ -51,7 +53,6 @@ def rank(
         DataError: no candidates, or a `top` below 1.
     """
     version = find_version(model)
-    facts = _item_facts(version)
     if candidates is None:
         if top is None or top < 1:
             raise DataError(f"--top wants a whole number of at least 1, got {top}")
@@ -68,7 +69,8 @@ def rank(
         contract.CANDIDATE_ITEM_ID: list(candidates),
         **snapshot.columns,
     }
-    scores = _score(version, request)
+    impressions, has_content = _item_facts(version, candidates)
+    scores = (scorer or _score)(version, request)
     order = np.argsort(-scores, kind="stable")[: top or None]
     return {
         "user": user,
@@ -80,8 +82,8 @@ def rank(
                 "item": candidates[i],
                 "score": float(scores[i]),
                 "title": titles.get(candidates[i]),
-                "train_impressions": facts.get(candidates[i], (0, False))[0],
-                "has_content": facts.get(candidates[i], (0, False))[1],
+                "train_impressions": int(impressions[i]),
+                "has_content": bool(has_content[i]),
             }
             for i in order
         ],
@@ -153,23 +155,17 @@ def _catalogue(version: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} cannot be read: {_first_line(error)}") from None
+        raise ModelError(f"{path} cannot be read: {first_line(error)}") from None
 
 
-def _item_facts(version: Path) -> dict[str, tuple[int, bool]]:
-    path = version / _PARQUET_FACTS
-    if not path.exists():
-        raise ModelError(f"{version} has no {_PARQUET_FACTS}; it was not exported by this pipeline")
+def _item_facts(version: Path, candidates: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Impressions in train and presence of content of the candidates."""
+    from tfx_pipeline.evaluation.item_facts import read_item_facts
+
     try:
-        columns = pq.read_table(path, columns=["item_id", "train_impressions", "has_content"]).to_pydict()
-    except (OSError, pa.ArrowException) as error:
-        raise ModelError(f"{path} cannot be read: {_first_line(error)}") from None
-    return {
-        item: (count, content)
-        for item, count, content in zip(
-            columns["item_id"], columns["train_impressions"], columns["has_content"], strict=True
-        )
-    }
+        return read_item_facts(version).look_up(np.array([item.encode() for item in candidates], object))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the item facts of {version} cannot be read: {first_line(error)}") from None
 
 
 def _what_the_logs_say(version: Path, user: str) -> tuple[UserSnapshot, dict[str, str], str]:
@@ -184,7 +180,7 @@ def _what_the_logs_say(version: Path, user: str) -> tuple[UserSnapshot, dict[str
     return snapshot, titles, "from the logs"
 
 
-def _score(version: Path, request: dict[str, Any]) -> np.ndarray:
+def _score(version: Path, request: Mapping[str, Any]) -> np.ndarray:
     import tensorflow as tf
 
     from serving.servable_check import Servable, request_arrays
@@ -194,8 +190,4 @@ def _score(version: Path, request: dict[str, Any]) -> np.ndarray:
         with Servable(version) as servable:
             return servable.run(contract.RANK, request_arrays(request, model_contract))[contract.SCORE][0]
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-        raise ModelError(f"{version} cannot be loaded as a ranking model: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise ModelError(f"{version} cannot be loaded as a ranking model: {first_line(error)}") from None

@@ -104,6 +104,18 @@ def test_pushed_model_has_all_that_serving_needs(finished_run):
     assert figures["max_difference"]["two_step_vs_rank"] <= 1e-6
 
 
+def test_pushed_model_says_how_it_was_made_and_judged(finished_run):
+    from tfx_pipeline.model_inspect import inspect_model
+    from tfx_pipeline.replay.command import replay
+
+    found, summary = inspect_model(finished_run.model), finished_run.summary
+    assert found["metadata"]["data"]["splits"] == summary["ingestion"]["splits"]
+    assert found["metadata"]["training"]["metrics"] in summary["training"]["history"]
+    assert found["evaluation"]["metrics"] == summary["metrics"]
+    assert found["contract"]["signatures"]["rank_with_content"]["inputs"]["candidate_content/text"]["shape"][-1] == 48
+    assert replay(finished_run.model, None, run=finished_run.config_file.parent / "out", tolerance=1e-5)["equal"]
+
+
 def test_rerun_takes_everything_from_the_cache(finished_run):
     summary = _rerun(finished_run)
     states = _states(summary)

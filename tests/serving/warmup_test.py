@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.warmup import MAX_RECORDS, read_warmup, write_warmup
+from serving.warmup import MAX_RECORDS, read_prediction_logs, read_warmup, write_warmup
 
 REQUESTS = [
     (
@@ -76,3 +76,39 @@ def test_a_cut_file_is_an_error_and_not_fewer_requests(tmp_path):
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(tf.errors.DataLossError):
         read_warmup(file)
+
+
+def test_equal_numbers_take_no_room_and_come_back_in_full(tmp_path):
+    file = tmp_path / "requests"
+    inputs = {
+        "zeros": np.zeros((1, 1200, 384), np.float32),
+        "ones": np.ones((2, 70), bool),
+        "one": np.array([[3]]),
+        "nan": np.full((1, 3), np.nan, np.float32),
+        "none": np.zeros((1, 0, 4), np.float32),
+    }
+    write_warmup(file, "shop", [("rank_with_content", inputs)])
+    assert file.stat().st_size < 1000
+    ((_, read),) = read_warmup(file)
+    for name, value in inputs.items():
+        assert (read[name].dtype, read[name].shape) == (value.dtype, value.shape)
+        np.testing.assert_array_equal(read[name], value)
+
+
+def test_logged_calls_have_their_answer_and_version(tmp_path):
+    logs = [prediction_log_pb2.PredictionLog() for _ in range(3)]
+    logs[0].predict_log.request.model_spec.version.value = 3
+    logs[0].predict_log.request.inputs["user_id"].CopyFrom(tf.make_tensor_proto(["u"]))
+    logs[1].regress_log.request.model_spec.name = "other"
+    logs[2].predict_log.request.model_spec.signature_name = "rank"
+    logs[2].predict_log.response.model_spec.version.value = 9
+    logs[2].predict_log.response.outputs["score"].CopyFrom(tf.make_tensor_proto([[0.5]]))
+    file = tmp_path / "logs"
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for log in logs:
+            writer.write(log.SerializeToString())
+    asked, answered = read_prediction_logs(file)
+    assert (asked.signature, asked.version, asked.outputs) == ("", 3, {})
+    assert asked.inputs["user_id"].tolist() == [b"u"]
+    assert (answered.signature, answered.version) == ("rank", 9)
+    assert answered.outputs["score"].tolist() == [[0.5]]

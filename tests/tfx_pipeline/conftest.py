@@ -15,6 +15,7 @@ class TinyWorld:
     """Artifacts as TFX would hand them to the Trainer."""
 
     requests: Path
+    report: Path
     transformed: Path
     transform_graph: Path
     content: Path
@@ -32,6 +33,7 @@ class TinyWorld:
                 "state_root": str(out / "state"),
                 "content_uri": str(self.content),
                 "requests_uri": str(self.requests),
+                "report_uri": str(self.report),
                 **overrides,
             },
         )
@@ -78,6 +80,18 @@ def _example(rng: np.random.Generator, split: str):
     )
 
 
+def _tally():
+    """Counts of a log whose train split lasts from the first second of 1970 to the hundredth."""
+    from tfx_pipeline.logs.tally import Tally
+
+    tally = Tally()
+    for key, count in ((("requests", "train"), 400), (("requests", "eval"), 100), (("users",), 20)):
+        tally.add(*key, count=count)
+    tally.range("time_us", "train", low=1_000_000, high=100_000_000)
+    tally.range("cuts_us", low=101_000_000, high=111_000_000)
+    return tally
+
+
 @pytest.fixture(scope="session")
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     """Examples, transform graph and transformed examples (by TFT itself) and a content table of 40 items."""
@@ -89,6 +103,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     from tfx_bsl.public import tfxio
 
     from tfx_pipeline import features as names
+    from tfx_pipeline.components.behavior_log_example_gen.report import build_report, to_text
     from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
     from tfx_pipeline.content.table import ContentMatrix, Coverage, ItemContentTable, write_content
     from tfx_pipeline.logs.ingestion_config import IngestionConfig
@@ -152,7 +167,18 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
         vectors[~present] = 0
         count = int(present.sum())
         coverage = Coverage(len(ITEMS), count, len(ITEMS) - count, 0, 0)
-        modalities[name] = ContentMatrix(vectors.astype(np.float16), present, f"{name}.npz", width, None, coverage)
+        # The texts were reduced from 9 numbers.
+        basis = np.linalg.qr(rng.normal(size=(9, width)))[0].astype(np.float32) if name == "text" else None
+        modalities[name] = ContentMatrix(
+            vectors=vectors.astype(np.float16),
+            present=present,
+            storage_dtype="float16",
+            source=f"{name}.npz",
+            source_width=width if basis is None else len(basis),
+            basis=basis,
+            explained_variance=None,
+            coverage=coverage,
+        )
     write_content(ItemContentTable(ITEMS, modalities), root / "content")
 
     nowhere = {"path": str(root / "nowhere.parquet")}
@@ -169,7 +195,10 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     custom_config = {"name": "tiny", "code": "none", "warmup_candidates": [1, 7]} | {
         name: section.model_dump_json() for name, section in sections.items()
     }
-    return TinyWorld(requests, transformed, graph, root / "content", custom_config)
+    report = root / "report"
+    report.mkdir()
+    (report / "report.json").write_text(to_text(build_report(_tally())))
+    return TinyWorld(requests, report, transformed, graph, root / "content", custom_config)
 
 
 @pytest.fixture(scope="session")

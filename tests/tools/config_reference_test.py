@@ -45,7 +45,7 @@ def test_defaults_and_bounds_are_those_of_the_schema():
     assert rows["data.max_bad_fraction"][:2] == ["number at least 0 and at most 1", "`0.01`"]
     assert rows["training.learning_rate"][0] == "number above 0"
     assert rows["data.interactions.path"][1] == "required"
-    assert rows["content.modalities.NAME.dtype"][0] == "`float16`, `float32`"
+    assert rows["content.modalities.NAME.dtype"][0] == "`int8`, `float16`, `float32`"
     assert rows["alpha"][0] == "`0.5`"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from serving.contract import SHORTEST_PROJECTION
 from tfx_pipeline.config.schema import Content, ItemTable, Modality, PipelineConfig
 from tfx_pipeline.content.catalogue import check_catalogue, read_catalogue
 from tfx_pipeline.content.embeddings import EmbeddingFile, open_embeddings
@@ -17,8 +18,6 @@ from tfx_pipeline.content.reduction import principal_directions
 from tfx_pipeline.content.table import ContentMatrix, Coverage, ItemContentTable
 from tfx_pipeline.errors import DataError
 
-# A projection this short lies outside the kept directions: its angle is rounding noise, so the item counts as missing.
-_SHORTEST_PROJECTION = 1e-4
 _NAMED_ITEMS = 10
 
 
@@ -103,14 +102,15 @@ def _build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unkno
     if modality.dim is not None and modality.dim < source_width:
         basis, explained = _fit(sources, source_width, modality.dim, key)
     width = source_width if basis is None else basis.shape[1]
-    vectors = np.zeros((len(item_ids), width), modality.dtype)
+    # int8 rows come with a scale each, which the model's table makes of float16 rows as well as of any other.
+    vectors = np.zeros((len(item_ids), width), "float16" if modality.dtype == "int8" else modality.dtype)
     present = np.zeros(len(item_ids), bool)
     for source in sources:
         for rows, block in source.blocks():
             if basis is not None:
                 block = block @ basis
                 length = np.sqrt(np.einsum("nd,nd->n", block, block))
-                kept = length > _SHORTEST_PROJECTION
+                kept = length > SHORTEST_PROJECTION
                 rows, block = rows[kept], block[kept] / length[kept, None]
             vectors[rows] = block
             present[rows] = True
@@ -125,7 +125,14 @@ def _build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unkno
         zero_vector_items=tuple(item_ids.take(pa.array(without[:_NAMED_ITEMS])).to_pylist()),
     )
     return ContentMatrix(
-        vectors, present, ", ".join(file.file.name for file in files), source_width, explained, coverage
+        vectors=vectors,
+        present=present,
+        storage_dtype=modality.dtype,
+        source=", ".join(file.file.name for file in files),
+        source_width=source_width,
+        basis=basis,
+        explained_variance=explained,
+        coverage=coverage,
     )
 
 

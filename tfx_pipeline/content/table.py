@@ -1,8 +1,9 @@
 """The content table and its form on disk.
 
 A directory holds `item_ids.txt` (one id a line; line i, from 0, is row i of every matrix), per modality
-`NAME.npy` (float16 or float32 [items, width], rows of unit length, zeros where missing) and `NAME.present.npy`
-(bool [items]), `titles.txt` (one a line) when the catalogue has titles, and `content.json` (checksums and statistics).
+`NAME.npy` (float16 or float32 [items, width], rows of unit length, zeros where missing), `NAME.present.npy`
+(bool [items]) and, where the width was reduced, `NAME.basis.npy` (float32 [source width, width]), `titles.txt` (one a
+line) when the catalogue has titles, and `content.json` (checksums and statistics).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from tfx_pipeline.errors import DataError
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 ITEM_IDS_FILE = "item_ids.txt"
 _MANIFEST, _TITLES = "content.json", "titles.txt"
 
@@ -51,9 +52,13 @@ class ContentMatrix:
     """float16 or float32 [items, width]; unit length, or zeros where not present"""
     present: np.ndarray
     """bool [items]"""
+    storage_dtype: str
+    """in which the model keeps its table: int8, float16 or float32; int8 is made of float16 `vectors`"""
     source: str
     """name of the embedding file: which encoder made it"""
     source_width: int
+    basis: np.ndarray | None
+    """float32 [source width, width], from the encoder's unit vectors to these; None without reduction"""
     explained_variance: float | None
     """share of the squared length that the reduction kept; None without reduction"""
     coverage: Coverage
@@ -65,9 +70,9 @@ class ContentMatrix:
 
     @cached_property
     def checksum(self) -> str:
-        """sha256 of vectors and mask, their types and shapes."""
+        """sha256 of vectors, mask and basis, their types and shapes."""
         digest = hashlib.sha256()
-        for array in (self.vectors, self.present):
+        for array in (self.vectors, self.present, *([] if self.basis is None else [self.basis])):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
@@ -89,6 +94,9 @@ class ItemContentTable:
                     f"modality '{name}' must have vectors [{rows}, width] and present [{rows}], "
                     f"got {list(matrix.vectors.shape)} and {list(matrix.present.shape)}"
                 )
+            shape = [matrix.source_width, matrix.width]
+            if matrix.basis is not None and list(matrix.basis.shape) != shape:
+                raise ValueError(f"modality '{name}' must have a basis {shape}, got {list(matrix.basis.shape)}")
         if self.titles is not None and len(self.titles) != rows:
             raise ValueError(f"titles must be {rows}, one per item, got {len(self.titles)}")
 
@@ -125,6 +133,8 @@ def write_content(table: ItemContentTable, directory: str | Path) -> None:
         for name, matrix in table.modalities.items():
             np.save(temporary / f"{name}.npy", matrix.vectors)
             np.save(temporary / f"{name}.present.npy", matrix.present)
+            if matrix.basis is not None:
+                np.save(temporary / f"{name}.basis.npy", matrix.basis)
         (temporary / _MANIFEST).write_text(json.dumps(_manifest(table), indent=2) + "\n", encoding="utf-8")
         # mkdtemp's directory is private to its owner; serving and other workers read it too.
         temporary.chmod(0o755)
@@ -177,7 +187,8 @@ def _manifest(table: ItemContentTable) -> dict:
             name: {
                 "width": matrix.width,
                 "source_width": matrix.source_width,
-                "dtype": matrix.vectors.dtype.name,
+                "dtype": matrix.storage_dtype,
+                "reduced": matrix.basis is not None,
                 "source": matrix.source,
                 "explained_variance": matrix.explained_variance,
                 "sha256": matrix.checksum,
@@ -192,8 +203,10 @@ def _read_matrix(directory: Path, name: str, facts: dict) -> ContentMatrix:
     return ContentMatrix(
         vectors=np.load(directory / f"{name}.npy", mmap_mode="r"),
         present=np.load(directory / f"{name}.present.npy"),
+        storage_dtype=facts["dtype"],
         source=facts["source"],
         source_width=facts["source_width"],
+        basis=np.load(directory / f"{name}.basis.npy") if facts["reduced"] else None,
         explained_variance=facts["explained_variance"],
         coverage=Coverage(**{**facts["coverage"], "zero_vector_items": tuple(facts["coverage"]["zero_vector_items"])}),
     )

@@ -12,14 +12,17 @@ import tensorflow as tf
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
+from serving.content_inputs import ContentInputs
 from serving.export import score_requests
 from serving.servable_check import Servable, request_arrays
 from serving.warmup import write_warmup
 from tfx_pipeline import features as names
+from tfx_pipeline.content.table import ItemContentTable
 from tfx_pipeline.training.request_transform import RequestTransform
 
 _UNKNOWN_ID = "__never_seen__"
 _REAL_REQUESTS = 8
+_CARRIED_ITEMS = 3
 
 Request = dict[str, Any]
 
@@ -72,13 +75,41 @@ def golden_cases(requests: Sequence[Request], without_content: Sequence[str]) ->
     return cases
 
 
-def write_golden(model: RankingModel, transform: RequestTransform, model_dir: Path, cases: dict[str, Request]) -> None:
+def content_cases(request: Request, content: ItemContentTable) -> dict[str, Request]:
+    """Requests whose candidates carry content: new items with the content of known ones, and none at all.
+
+    Args:
+        request: a real request.
+        content: the table of the catalogue, whose vectors the new items carry at the width of their encoders.
+    """
+    real = request[names.CANDIDATE_ITEM_ID][:_CARRIED_ITEMS]
+    covered = np.flatnonzero(np.all([matrix.present for matrix in content.modalities.values()], axis=0))
+    rows = covered[:_CARRIED_ITEMS]
+    new = [f"{_UNKNOWN_ID}{number}" for number in range(len(rows))]
+    carried, zeros = {}, {}
+    for modality, matrix in content.modalities.items():
+        vectors = matrix.vectors[rows].astype(np.float32)
+        # The rows of the table lie in the span of the basis: projected again they are themselves.
+        vectors = vectors if matrix.basis is None else vectors @ matrix.basis.T
+        nothing = np.zeros((len(real), matrix.source_width))
+        carried[contract.CONTENT_PREFIX + modality] = [*vectors.tolist(), *nothing.tolist()]
+        zeros[contract.CONTENT_PREFIX + modality] = nothing.tolist()
+    return {
+        "carried content": {**request, names.CANDIDATE_ITEM_ID: [*new, *real], **carried},
+        "zero content": {**request, names.CANDIDATE_ITEM_ID: real, **zeros},
+    }
+
+
+def write_golden(
+    model: RankingModel, transform: RequestTransform, content: ContentInputs, model_dir: Path, cases: dict[str, Request]
+) -> None:
     """Scores the cases with the live Keras model and writes them beside the exported one."""
     model_contract = contract.ModelContract.read(model_dir)
     entries = []
     for case, request in cases.items():
         arrays = request_arrays(request, model_contract)
-        scores = score_requests(model, transform, {name: tf.constant(value) for name, value in arrays.items()})
+        raw = {name: tf.constant(value) for name, value in arrays.items()}
+        scores = score_requests(model, transform, raw, content)
         entries.append({"case": case, "request": request, "scores": scores.numpy()[0].tolist()})
     path = model_dir / contract.GOLDEN_FILE
     path.parent.mkdir(exist_ok=True)
@@ -88,7 +119,7 @@ def write_golden(model: RankingModel, transform: RequestTransform, model_dir: Pa
 def write_warmup_requests(
     model_dir: Path, model_name: str, requests: Sequence[Request], catalogue: Sequence[str], sizes: Sequence[int]
 ) -> int:
-    """Warm-up requests for every signature but `serving_default`, at several numbers of candidates.
+    """Warm-up requests for every signature that clients use for one user, at several numbers of candidates.
 
     Args:
         model_dir: the exported model; `user_tower` is asked for the states that `candidate` takes.
@@ -109,13 +140,22 @@ def write_warmup_requests(
             chosen = rng.choice(len(catalogue), size=size, replace=size > len(catalogue))
             request[names.CANDIDATE_ITEM_ID] = [catalogue[i] for i in chosen]
             arrays = request_arrays(request, model_contract)
-            user = {name: value for name, value in arrays.items() if name != names.CANDIDATE_ITEM_ID}
-            state = servable.run(contract.USER_TOWER, user)
-            wanted = servable.signatures[contract.CANDIDATE].inputs
-            candidates = {names.CANDIDATE_ITEM_ID: arrays[names.CANDIDATE_ITEM_ID]}
+            candidates = {names.CANDIDATE_ITEM_ID: arrays.pop(names.CANDIDATE_ITEM_ID)}
+            state = servable.run(contract.USER_TOWER, arrays)
+            state = {name: state[name] for name in servable.signatures[contract.CANDIDATE].inputs if name in state}
             warmup += [
-                (contract.RANK, arrays),
-                (contract.USER_TOWER, user),
-                (contract.CANDIDATE, {**{k: v for k, v in state.items() if k in wanted}, **candidates}),
+                (contract.RANK, {**arrays, **candidates}),
+                (contract.USER_TOWER, arrays),
+                (contract.CANDIDATE, {**state, **candidates}),
             ]
+            if widths := model_contract.content_widths:
+                # Zeros take the way of any other vectors, and next to no room in the file.
+                candidates |= {
+                    contract.CONTENT_PREFIX + name: np.zeros((1, size, width), np.float32)
+                    for name, width in widths.items()
+                }
+                warmup += [
+                    (contract.RANK_WITH_CONTENT, {**arrays, **candidates}),
+                    (contract.CANDIDATE_WITH_CONTENT, {**state, **candidates}),
+                ]
     return write_warmup(model_dir / contract.WARMUP_FILE, model_name, warmup)

@@ -17,6 +17,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import build_model
 from dmf_keras.models.schema import ModalitySpec, RankingSchema
 from serving import contract
+from serving.content_inputs import ContentInputs
 from serving.export import export_model
 from tfx_pipeline import features as names
 from tfx_pipeline.config.schema import Categorical, Evaluation, Features, Model, Training
@@ -26,6 +27,7 @@ from tfx_pipeline.evaluation.item_facts import write_item_facts
 from tfx_pipeline.logs.ingestion_config import IngestionConfig
 from tfx_pipeline.training import golden
 from tfx_pipeline.training.dataset import count_requests, request_batches, split_files
+from tfx_pipeline.training.metadata import write_metadata
 from tfx_pipeline.training.request_transform import RequestTransform
 from tfx_pipeline.training.trainer import TrainingResult, forget, make_reproducible, set_precision, train
 
@@ -44,6 +46,7 @@ class TrainerConfig:
         state_root: folder for the state of interrupted trainings.
         content_uri: artifact of `ItemContentGen`.
         requests_uri: raw examples, for golden and warm-up requests.
+        report_uri: report of ingestion, for the model's metadata.
         warmup_candidates: numbers of candidates of the warm-up requests.
     """
 
@@ -52,6 +55,7 @@ class TrainerConfig:
     state_root: str
     content_uri: str
     requests_uri: str
+    report_uri: str
     ingestion: IngestionConfig
     features: Features
     model: Model
@@ -87,7 +91,22 @@ def run_fn(fn_args: Any) -> None:
     model, result = _train(config, examples, tft_output, content, transform, state_dir, Path(fn_args.model_run_dir))
     model.save(Path(fn_args.model_run_dir, "model.keras"))
     Path(fn_args.model_run_dir, "training.json").write_text(json.dumps(dataclasses.asdict(result), indent=1))
-    _export(config, model, tft_output, content, transform, Path(fn_args.serving_model_dir))
+    directory = Path(fn_args.serving_model_dir)
+    _export(config, model, tft_output, content, transform, directory)
+    write_metadata(
+        directory,
+        served_name=config.name,
+        model=model,
+        sections={name: getattr(config, name) for name in ("ingestion", "features", "model", "training")},
+        result=result,
+        report=json.loads(Path(config.report_uri, "report.json").read_text(encoding="utf-8")),
+        content=content,
+        artifacts={
+            "model_run": fn_args.model_run_dir,
+            "transform_graph": fn_args.transform_output,
+            "content": config.content_uri,
+        },
+    )
     forget(state_dir)
 
 
@@ -143,8 +162,14 @@ def _export(
     directory: Path,
 ) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
+    bases = content_bases(content)
     written = export_model(
-        model, transform, directory, name=config.model.name, max_history=config.ingestion.history.max_length
+        model,
+        transform,
+        directory,
+        name=config.model.name,
+        max_history=config.ingestion.history.max_length,
+        content_bases=bases,
     )
     requests = golden.read_requests(
         split_files(config.requests_uri, "eval"), list(written.user_inputs), _GOLDEN_CANDIDATES
@@ -154,7 +179,10 @@ def _export(
     covered = np.any([modality.present for modality in content.modalities.values()], axis=0)
     item_ids = list(content.item_ids)
     without_content = [item_ids[row] for row in np.flatnonzero(~covered)[:4]]
-    golden.write_golden(model, transform, directory, golden.golden_cases(requests, without_content))
+    cases = golden.golden_cases(requests, without_content)
+    if written.content_widths:
+        cases |= golden.content_cases(cases["longest history"], content)
+    golden.write_golden(model, transform, ContentInputs(model, bases), directory, cases)
     golden.write_warmup_requests(directory, config.name, requests, item_ids, config.warmup_candidates)
     counts = train_impressions(tft_output)
     trained_only = sorted(set(counts) - set(item_ids))
@@ -188,7 +216,7 @@ def ranking_schema(features: Features, tft_output: tft.TFTransformOutput, conten
         categorical=categorical,
         numeric=tuple(numeric),
         modalities={
-            name: ModalitySpec(width=modality.width, dtype=str(modality.vectors.dtype))
+            name: ModalitySpec(width=modality.width, dtype=modality.storage_dtype)
             for name, modality in content.modalities.items()
         },
         content_rows=1 + len(content.item_ids),
@@ -200,6 +228,11 @@ def content_rows(content: ItemContentTable, modality: str) -> tuple[np.ndarray, 
     table = content.modalities[modality]
     vectors = np.concatenate([np.zeros_like(table.vectors[:1]), table.vectors])
     return vectors, np.concatenate([[False], table.present])
+
+
+def content_bases(content: ItemContentTable) -> dict[str, np.ndarray]:
+    """The projections [source width, width] of the modalities that were reduced."""
+    return {name: matrix.basis for name, matrix in content.modalities.items() if matrix.basis is not None}
 
 
 def train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:

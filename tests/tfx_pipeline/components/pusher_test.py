@@ -7,10 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
+from serving import contract
+from serving.metadata import read_json
 from tfx_pipeline.components.pusher import executor
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.rank import find_version
@@ -18,8 +22,23 @@ from tfx_pipeline.rank import find_version
 FILES = ["saved_model.pb", "variables/variables.index", "assets.extra/tf_serving_warmup_requests"]
 
 
+def write_evaluation(folder: Path, auc: float) -> None:
+    """What the Evaluator leaves, of one metric of one split."""
+    folder.mkdir(exist_ok=True)
+    metrics = metrics_for_slice_pb2.MetricsForSlice()
+    metrics.slice_key.single_slice_keys.add(column="split", bytes_value=b"test")
+    entry = metrics.metric_keys_and_values.add()
+    entry.key.name, entry.value.double_value.value = "auc", auc
+    for file, record in (("metrics-00000-of-00001", metrics.SerializeToString()), ("validations", b"")):
+        with tf.io.TFRecordWriter(str(folder / f"{file}.tfrecord")) as writer:
+            writer.write(record)
+
+
 def tree(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    """The model's files with their content."""
+    files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    files.pop(contract.EVALUATION_FILE, None)
+    return files
 
 
 class Push:
@@ -31,6 +50,7 @@ class Push:
         destination = pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(self.base))
         )
+        write_evaluation(folder / "evaluation", 0.75)
         self.properties = {"push_destination": proto_utils.proto_to_json(destination)}
 
     def __call__(self, content: str = "first", *, blessed: int | None = 1, infra: int | None = 1):
@@ -39,9 +59,7 @@ class Push:
             path = self.source / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        model = standard_artifacts.Model()
-        model.uri = str(self.folder / "model")
-        inputs = {"model": [model]}
+        inputs = self.inputs()
         if blessed is not None:
             inputs["model_blessing"] = [standard_artifacts.ModelBlessing()]
             inputs["model_blessing"][0].set_int_custom_property("blessed", blessed)
@@ -53,6 +71,12 @@ class Push:
         pushed.uri = str(self.folder / "pushed")
         executor.Executor().Do(inputs, {"pushed_model": [pushed]}, self.properties)
         return pushed
+
+    def inputs(self) -> dict:
+        """Model and evaluation, without a blessing."""
+        model, evaluation = standard_artifacts.Model(), standard_artifacts.ModelEvaluation()
+        model.uri, evaluation.uri = str(self.folder / "model"), str(self.folder / "evaluation")
+        return {"model": [model], "evaluation": [evaluation]}
 
     def versions(self) -> list[str]:
         return sorted(path.name for path in self.base.iterdir()) if self.base.exists() else []
@@ -170,10 +194,26 @@ def test_a_full_disk_pushes_nothing(push, monkeypatch):
 def test_a_model_that_is_gone_is_an_error_and_no_empty_version(push):
     push("first")
     shutil.rmtree(push.source)
-    model = standard_artifacts.Model()
-    model.uri = str(push.folder / "model")
     pushed = standard_artifacts.PushedModel()
     pushed.uri = str(push.folder / "pushed_again")
     with pytest.raises(ModelError, match=r"model to push is gone: .*Format-Serving holds no saved_model\.pb"):
-        executor.Executor().Do({"model": [model]}, {"pushed_model": [pushed]}, push.properties)
+        executor.Executor().Do(push.inputs(), {"pushed_model": [pushed]}, push.properties)
     assert len(push.versions()) == 1
+
+
+def test_the_metrics_go_with_the_pushed_copy_and_the_model_stays_as_it_was(push):
+    pushed = push()
+    metrics = {"metrics": {"test": {"overall": {"auc": 0.75}}}}
+    for copy in (find_version(push.base), Path(pushed.uri)):
+        assert read_json(copy, contract.EVALUATION_FILE) == metrics
+    assert not (push.source / contract.EVALUATION_FILE).exists()
+    write_evaluation(push.folder / "evaluation", 0.5)
+    push()
+    assert read_json(find_version(push.base), contract.EVALUATION_FILE)["metrics"]["test"]["overall"]["auc"] == 0.5
+
+
+def test_without_the_evaluation_nothing_is_pushed(push):
+    shutil.rmtree(push.folder / "evaluation")
+    with pytest.raises(ModelError, match="no evaluation in"):
+        push()
+    assert push.versions() == []

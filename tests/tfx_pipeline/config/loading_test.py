@@ -66,7 +66,7 @@ def test_the_same_key_in_two_sections_is_no_duplicate_and_merging_is_allowed(loa
 
 def test_all_problems_are_listed_at_once_with_their_keys(refusal, config_file):
     more = "history: {max_length: 0}\ntraining: {epochs: none, sed: 1}\nmodel: {name: dnf}\nextra: 1\n"
-    problems = refusal("split.fractions.train=2", "content.modalities.text.dtype=int8", more=more)
+    problems = refusal("split.fractions.train=2", "content.modalities.text.dtype=int4", more=more)
     keys = {problem.partition(":")[0] for problem in problems}
     assert keys == {
         "history.max_length",

@@ -55,7 +55,11 @@ WRONG_VALUES = [
     ("data.interactions.format=xls", "data.interactions.format: should be 'parquet', 'csv' or 'jsonl'", "'xls'"),
     ("data.interactions.time_unit=h", "data.interactions.time_unit: should be 's', 'ms', 'us', 'ns' or", "'h'"),
     ("training.mixed_precision=always", "training.mixed_precision: should be 'auto' or 'never'", "'always'"),
-    ("content.modalities.text.dtype=int8", "content.modalities.text.dtype: should be 'float16' or 'float32'", "'int8'"),
+    (
+        "content.modalities.text.dtype=int4",
+        "content.modalities.text.dtype: should be 'int8', 'float16' or 'float32'",
+        "'int4'",
+    ),
     ("name=2nd shop", "name: should be letters, digits, - and _ and begin with a letter", "'2nd shop'"),
     ("name=a/b", "name: should be letters, digits, - and _ and begin with a letter", "'a/b'"),
     # Times.

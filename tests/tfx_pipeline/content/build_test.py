@@ -20,11 +20,18 @@ def test_rows_have_unit_length_in_catalogue_order(build, embeddings, dtype):
     assert matrix.present.all()
 
 
+def test_int8_is_for_the_model_and_the_table_stays_float16(build, embeddings):
+    matrix = build(embeddings, dtype="int8").modalities["text"]
+    assert (matrix.storage_dtype, matrix.vectors.dtype) == ("int8", np.float16)
+    np.testing.assert_allclose(matrix.vectors, unit(embeddings), atol=1e-3)
+
+
 def test_item_without_embedding_is_missing(build, embeddings):
     matrix = build(embeddings[:3], ids=["a", "c", "e"]).modalities["text"]
     assert matrix.present.tolist() == [True, False, True, False, True]
     assert not matrix.vectors[[1, 3]].any()
     assert (matrix.coverage.items, matrix.coverage.present, matrix.coverage.missing) == (5, 3, 2)
+    assert matrix.basis is None
 
 
 def test_zero_and_null_embeddings_are_missing_not_refused(build, embeddings):
@@ -58,6 +65,7 @@ def test_reduction_of_vectors_in_a_subspace_is_exact(build):
     assert matrix.source_width == 6
     assert matrix.explained_variance == pytest.approx(1, abs=1e-6)
     np.testing.assert_allclose(matrix.vectors @ matrix.vectors.T, unit(flat) @ unit(flat).T, atol=1e-5)
+    np.testing.assert_allclose(unit(flat) @ matrix.basis, matrix.vectors, atol=1e-5)
 
 
 def test_reduction_is_fitted_on_the_catalogue_alone(build):

@@ -16,7 +16,10 @@ def make_table(item_ids: list[str], titles: list[str] | None = None) -> ItemCont
     vectors = np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float16)
     present = np.arange(rows) % 3 > 0
     coverage = Coverage(rows, int(present.sum()), int((~present).sum()), 0, 0)
-    return ItemContentTable(item_ids, {"text": ContentMatrix(vectors, present, "e.npz", 9, 0.5, coverage)}, titles)
+    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((9, 4)))[0].astype(np.float32)
+    reduced = ContentMatrix(vectors, present, "int8", "e.npz", 9, basis, 0.5, coverage)
+    whole = ContentMatrix(vectors[:, :3], present, "float16", "f.npz", 3, None, None, coverage)
+    return ItemContentTable(item_ids, {"text": reduced, "image": whole}, titles)
 
 
 line = st.text(st.characters(blacklist_characters="\t\r\n", codec="utf-8"), min_size=1)
@@ -33,7 +36,9 @@ def test_round_trip(tmp_path_factory, ids, titles):
     matrix, original = read.modalities["text"], table.modalities["text"]
     np.testing.assert_array_equal(matrix.vectors, original.vectors)
     np.testing.assert_array_equal(matrix.present, original.present)
-    assert matrix.vectors.dtype == np.float16
+    np.testing.assert_array_equal(matrix.basis, original.basis)
+    assert (matrix.vectors.dtype, matrix.storage_dtype) == (np.float16, "int8")
+    assert read.modalities["image"].basis is None
     assert matrix.coverage == original.coverage
     assert (matrix.source, matrix.source_width, matrix.explained_variance) == ("e.npz", 9, 0.5)
 
@@ -44,15 +49,18 @@ def test_ids_are_lines_and_matrices_are_numpy(tmp_path):
     assert np.load(tmp_path / "table/text.npy").shape == (3, 4)
     assert np.load(tmp_path / "table/text.present.npy").dtype == bool
     facts = json.loads((tmp_path / "table/content.json").read_text())["modalities"]["text"]
-    assert (facts["width"], facts["source_width"], facts["dtype"], facts["source"]) == (4, 9, "float16", "e.npz")
+    assert (facts["width"], facts["source_width"], facts["dtype"], facts["source"]) == (4, 9, "int8", "e.npz")
+    assert np.load(tmp_path / "table/text.basis.npy").shape == (9, 4)
+    assert not (tmp_path / "table/image.basis.npy").exists()
 
 
 def test_version_follows_ids_and_vectors():
     assert make_table(["a", "b"]).version == make_table(["a", "b"], ["x", "y"]).version
     assert make_table(["a", "b"]).version != make_table(["b", "a"]).version
-    changed = make_table(["a", "b"])
-    changed.modalities["text"].vectors[0, 0] += 1
-    assert changed.version != make_table(["a", "b"]).version
+    for part in ("vectors", "basis"):
+        changed = make_table(["a", "b"])
+        getattr(changed.modalities["text"], part)[0, 0] += 1
+        assert changed.version != make_table(["a", "b"]).version
 
 
 def test_an_empty_directory_is_filled_and_a_full_one_refused(tmp_path):
@@ -81,6 +89,18 @@ def spoil_mask(directory):
     np.save(directory / "text.present.npy", ~np.load(directory / "text.present.npy"))
 
 
+def spoil_basis(directory):
+    np.save(directory / "text.basis.npy", -np.load(directory / "text.basis.npy"))
+
+
+def turn_basis(directory):
+    np.save(directory / "text.basis.npy", np.load(directory / "text.basis.npy").T)
+
+
+def drop_basis(directory):
+    (directory / "text.basis.npy").unlink()
+
+
 def spoil_ids(directory):
     (directory / "item_ids.txt").write_text("a\nb\nd\n")
 
@@ -102,6 +122,9 @@ def drop_matrix(directory):
     [
         (spoil_matrix, "damaged: 'text'"),
         (spoil_mask, "damaged: 'text'"),
+        (spoil_basis, "damaged: 'text'"),
+        (turn_basis, r"must have a basis \[9, 4\], got \[4, 9\]"),
+        (drop_basis, r"no complete content table: text\.basis\.npy is missing"),
         (spoil_ids, r"damaged: item_ids\.txt"),
         (spoil_rows, r"damaged \(modality 'text' must have vectors \[3, width\]"),
         (spoil_manifest, "damaged"),
@@ -124,6 +147,6 @@ def test_no_table(tmp_path):
 def test_table_of_another_format(tmp_path):
     write_content(make_table(["a"]), tmp_path / "table")
     manifest = json.loads((tmp_path / "table/content.json").read_text())
-    (tmp_path / "table/content.json").write_text(json.dumps(manifest | {"format_version": 2}))
-    with pytest.raises(DataError, match="has format 2, this program reads 1"):
+    (tmp_path / "table/content.json").write_text(json.dumps(manifest | {"format_version": 1}))
+    with pytest.raises(DataError, match="has format 1, this program reads 2"):
         read_content(tmp_path / "table")

@@ -43,7 +43,7 @@ def test_check_servable_finds_nothing_wrong(trained):
     problems, figures = check_servable(trained / "Format-Serving", 1e-5)
     assert problems == []
     assert figures["golden_requests"] >= 10
-    assert figures["warmup_requests"] == 6
+    assert figures["warmup_requests"] == 10
 
 
 def test_contract_lists_signatures_with_raw_types(trained):

@@ -13,8 +13,12 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
+from serving import contract
+from serving.metadata import write_json
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.evaluation.results import read_metrics
 
+EVALUATION_KEY = "evaluation"
 # TensorFlow Serving takes folders with numeric names for versions and ignores all others.
 _INCOMING = ".incoming-"
 
@@ -35,12 +39,15 @@ class Executor(tfx_pusher.Executor):
         """Pushes if every blessing given says so.
 
         Args:
-            input_dict: `model`, and optionally `model_blessing` and `infra_blessing`.
+            input_dict: `model`, `evaluation`, and optionally `model_blessing` and `infra_blessing`.
             output_dict: `pushed_model`.
             exec_properties: `push_destination`, JSON of a filesystem destination.
 
+        The model was exported before it was evaluated: its metrics become an asset of the pushed copy alone, and
+        what ServingGate has checked stays as it was.
+
         Raises:
-            ModelError: the model's files are gone.
+            ModelError: the model's files are gone, or the evaluation's.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
@@ -65,7 +72,9 @@ class Executor(tfx_pusher.Executor):
                 f"the model to push is gone: {model_path} holds no saved_model.pb; "
                 "train it again: dmf run --no-cache RankingTrainer"
             )
+        metrics = read_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
         io_utils.copy_dir(model_path, incoming)
+        write_json(incoming, contract.EVALUATION_FILE, {"metrics": metrics})
         fileio.rename(incoming, final)
-        io_utils.copy_dir(model_path, pushed.uri)
+        io_utils.copy_dir(final, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)

@@ -1,4 +1,4 @@
-"""TFX's Trainer with the content artifact and the raw requests as further inputs."""
+"""TFX's Trainer with the content artifact, the raw requests and the ingestion report as further inputs."""
 
 from tfx_pipeline.components.ranking_trainer.component import RankingTrainer
 

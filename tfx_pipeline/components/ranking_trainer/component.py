@@ -10,31 +10,34 @@ from tfx.proto import trainer_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
-from tfx_pipeline.components.artifacts import ItemContent
+from tfx_pipeline.components.artifacts import IngestionReport, ItemContent
 from tfx_pipeline.components.ranking_trainer import executor
 
 CONTENT_KEY = executor.CONTENT_KEY
 REQUESTS_KEY = executor.REQUESTS_KEY
+REPORT_KEY = executor.REPORT_KEY
 
 
 class RankingTrainerSpec(standard_component_specs.TrainerSpec):
-    """The Trainer's spec and two more inputs."""
+    """The Trainer's spec and three more inputs."""
 
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
         CONTENT_KEY: component_spec.ChannelParameter(type=ItemContent),
         REQUESTS_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        REPORT_KEY: component_spec.ChannelParameter(type=IngestionReport),
     }
 
 
 class RankingTrainer(base_component.BaseComponent):
-    """TFX's Trainer, which takes only examples, a transform graph and a schema, given two more artifacts.
+    """TFX's Trainer, which takes only examples, a transform graph and a schema, given three more artifacts.
 
-    Their URIs reach `run_fn` in `custom_config` as `content_uri` and `requests_uri`; as inputs of the component they
-    take part in lineage and caching.
+    Their URIs reach `run_fn` in `custom_config` as `content_uri`, `requests_uri` and `report_uri`; as inputs of the
+    component they take part in lineage and caching.
 
     Component `outputs` contains:
-        model: `standard_artifacts.Model`: the exported SavedModel with its contract, golden and warm-up requests.
+        model: `standard_artifacts.Model`: the exported SavedModel with its contract, golden and warm-up requests
+            and metadata.
         model_run: `standard_artifacts.ModelRun`: `model.keras`, `training.json`, TensorBoard logs.
 
     Args:
@@ -42,6 +45,7 @@ class RankingTrainer(base_component.BaseComponent):
         transform_graph: of Transform.
         content: of ItemContentGen.
         requests: raw examples, from which golden and warm-up requests are taken.
+        report: of BehaviorLogExampleGen, for the model's metadata.
         run_fn: dotted path of the training function.
         custom_config: JSON-serialisable values for `run_fn`.
     """
@@ -56,6 +60,7 @@ class RankingTrainer(base_component.BaseComponent):
         transform_graph: types.BaseChannel,
         content: types.BaseChannel,
         requests: types.BaseChannel,
+        report: types.BaseChannel,
         run_fn: str,
         custom_config: dict[str, Any],
     ):
@@ -68,6 +73,6 @@ class RankingTrainer(base_component.BaseComponent):
             custom_config=json_utils.dumps(custom_config),
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
-            **{CONTENT_KEY: content, REQUESTS_KEY: requests},
+            **{CONTENT_KEY: content, REQUESTS_KEY: requests, REPORT_KEY: report},
         )
         super().__init__(spec=spec)

@@ -11,6 +11,7 @@ from tfx.utils import json_utils
 
 CONTENT_KEY = "content"
 REQUESTS_KEY = "requests"
+REPORT_KEY = "report"
 
 
 class Executor(trainer_executor.GenericExecutor):
@@ -25,13 +26,14 @@ class Executor(trainer_executor.GenericExecutor):
         """Runs `run_fn`.
 
         Args:
-            input_dict: the Trainer's inputs, `content` and `requests`.
+            input_dict: the Trainer's inputs, `content`, `requests` and `report`.
             output_dict: `model` and `model_run`.
             exec_properties: the Trainer's; `custom_config` is a JSON object.
         """
         custom_config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         custom_config["content_uri"] = artifact_utils.get_single_uri(input_dict[CONTENT_KEY])
         custom_config["requests_uri"] = artifact_utils.get_single_uri(input_dict[REQUESTS_KEY])
+        custom_config["report_uri"] = artifact_utils.get_single_uri(input_dict[REPORT_KEY])
         super().Do(
             input_dict,
             output_dict,

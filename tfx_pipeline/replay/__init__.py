@@ -1,0 +1,1 @@
+"""Requests captured from serving, scored again in Keras and through the exported model."""

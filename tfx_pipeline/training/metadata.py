@@ -1,0 +1,94 @@
+"""What is written beside a model about its making: `assets.extra/metadata.json`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from dmf_keras.models.ranking_model import RankingModel
+from serving import contract
+from serving.metadata import git_revision, library_versions, saved_model_sizes, write_json
+from tfx_pipeline.content.table import ItemContentTable
+from tfx_pipeline.training.trainer import TrainingResult
+
+
+def write_metadata(
+    model_dir: Path,
+    *,
+    served_name: str,
+    model: RankingModel,
+    sections: Mapping[str, BaseModel],
+    result: TrainingResult,
+    report: Mapping[str, Any],
+    content: ItemContentTable,
+    artifacts: Mapping[str, str],
+) -> None:
+    """Writes the metadata of an exported model; docs/SERVING.md says what each entry is.
+
+    Args:
+        model_dir: the exported model, with all its other assets.
+        served_name: the name under which the model is to be served.
+        model: as it was exported.
+        sections: those of the configuration that shape the model, by name; `model` and `training` among them.
+        result: of the training.
+        report: of ingestion.
+        content: the content table that the model holds.
+        artifacts: folders that `dmf replay` needs: `model_run`, `transform_graph`, `content`.
+    """
+    config = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    digest = hashlib.sha256(json.dumps([config, content.version], sort_keys=True).encode()).hexdigest()[:16]
+    sizes = saved_model_sizes(model_dir)
+    values = {
+        "model": config["model"]["name"],
+        "served_name": served_name,
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "params": model.config.to_dict(),
+        "weights": model.count_params() - sum(layer.count_params() for layer in model.content.values()),
+        "seed": config["training"]["seed"],
+        "config_digest": digest,
+        "config": config,
+        "data": {
+            "splits": report["splits"],
+            "cuts": report["cuts"],
+            "users": report["users"],
+            "items": report["items"]["distinct"],
+            "catalogue_items": len(content.item_ids),
+        },
+        "training": {
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "metrics": result.history[result.best_epoch],
+        },
+        "content": {
+            "version": content.version,
+            "modalities": {
+                name: {
+                    "source": matrix.source,
+                    "source_width": matrix.source_width,
+                    "width": matrix.width,
+                    "dtype": matrix.storage_dtype,
+                    "items_with_content": matrix.coverage.present,
+                    "table_bytes": _table_bytes(model, name),
+                }
+                for name, matrix in content.modalities.items()
+            },
+        },
+        "sizes": {part: sizes[part] for part in ("graph", "variables", "assets")},
+        "git": git_revision(),
+        "versions": library_versions(),
+        "artifacts": dict(artifacts),
+    }
+    write_json(model_dir, contract.METADATA_FILE, values)
+
+
+def _table_bytes(model: RankingModel, modality: str) -> int:
+    """Memory that the modality's table takes in the served model; 0 where the model does not look at content."""
+    if modality not in model.content:
+        return 0
+    return sum(weight.numpy().nbytes for weight in model.content[modality].weights)
