@@ -58,8 +58,13 @@ def bucketize(similarity: Tensor, edges: Tensor) -> Tensor:
 
 def gather_by_bucket(table: Tensor, ids: Tensor) -> Tensor:
     """Reads `table` [..., S] at bucket `ids` int32 [..., L] with equal leading dimensions; returns [..., L]."""
-    taken = kernels.take_flat(ops.reshape(table, (-1,)), _flat_index(ids, table.shape[-1]))
-    return ops.reshape(taken, ops.shape(ids))
+    return gather_by_index(table, flat_index(ids, table.shape[-1]), ops.shape(ids)[-1])
+
+
+def gather_by_index(table: Tensor, index: Tensor, length: int) -> Tensor:
+    """`gather_by_bucket` for who has the `flat_index` of the ids [..., length] already."""
+    taken = kernels.take_flat(ops.reshape(table, (-1,)), index)
+    return ops.reshape(taken, (*ops.shape(table)[:-1], length))
 
 
 def sum_by_bucket(weights: Tensor, ids: Tensor, size: int) -> Tensor:
@@ -67,12 +72,17 @@ def sum_by_bucket(weights: Tensor, ids: Tensor, size: int) -> Tensor:
 
     With weights of 1 it is a histogram; with attention weights it is the attention-weighted histogram.
     """
-    leading = ops.shape(ids)[:-1]
-    sums = kernels.sum_flat(ops.reshape(weights, (-1,)), _flat_index(ids, size), math.prod(leading) * size)
+    return sum_by_index(weights, flat_index(ids, size), size)
+
+
+def sum_by_index(weights: Tensor, index: Tensor, size: int) -> Tensor:
+    """`sum_by_bucket` for who has the `flat_index` of the ids already."""
+    leading = ops.shape(weights)[:-1]
+    sums = kernels.sum_flat(ops.reshape(weights, (-1,)), index, math.prod(leading) * size)
     return ops.reshape(sums, (*leading, size))
 
 
-def _flat_index(ids: Tensor, size: int) -> Tensor:
+def flat_index(ids: Tensor, size: int) -> Tensor:
     """Ids [..., L] made distinct between rows, id + size * row, and flat: one index into a [rows * size] tensor."""
     leading = ops.shape(ids)[:-1]
     starts = ops.arange(math.prod(leading), dtype="int32") * size

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import keras
 from keras import ops
 
-from dmf_keras.ops.bucketing import gather_by_bucket, sum_by_bucket
-from dmf_keras.ops.masked import biased_softmax
+from dmf_keras.ops.bucketing import flat_index, gather_by_index, sum_by_index
+from dmf_keras.ops.masked import softmax
 from dmf_keras.types import Tensor
 
 
@@ -50,24 +51,39 @@ def decoupled_attention(
     batch, candidates, heads, width = ops.shape(query)
     length = ops.shape(keys)[1]
     query = _heads_to_batch(query * (1.0 / math.sqrt(width)))
-    logits = ops.cast(ops.matmul(query, ops.swapaxes(_heads_to_batch(keys), 1, 2)), "float32")
-    per_head = [_repeat_heads(ids, heads) for ids in buckets]
-    for ids, table in zip(per_head, key_tables, strict=True):
+    mask = _repeat_heads(history_mask, heads)
+    logits = ops.cast(_masked_products(query, _heads_to_batch(keys), mask), "float32")
+    # One index into the flat [B * H * N * (S + 1)] tensors of a modality serves look-up and sum.
+    indices = [
+        flat_index(_repeat_heads(ids, heads), table.shape[0]) for ids, table in zip(buckets, key_tables, strict=True)
+    ]
+    for index, table in zip(indices, key_tables, strict=True):
         by_bucket = _matmul_per_head(query, ops.transpose(table, (1, 2, 0)))
-        logits = logits + gather_by_bucket(ops.cast(by_bucket, "float32"), ids)
-    mask = ops.expand_dims(_repeat_heads(history_mask, heads), 1)
-    weights = biased_softmax(logits, mask)
+        logits = logits + gather_by_index(ops.cast(by_bucket, "float32"), index, length)
+    weights = softmax(logits)
     all_heads = (batch, heads, candidates, length)
     kept = weights if drop is None else ops.reshape(drop(ops.reshape(weights, all_heads)), ops.shape(weights))
     interest = ops.matmul(ops.cast(kept, dtype), _heads_to_batch(values))
-    for ids, table in zip(per_head, value_tables, strict=True):
-        by_bucket = ops.cast(sum_by_bucket(kept, ids, table.shape[0]), dtype)
+    for index, table in zip(indices, value_tables, strict=True):
+        by_bucket = ops.cast(sum_by_index(kept, index, table.shape[0]), dtype)
         interest = interest + _matmul_per_head(by_bucket, ops.transpose(table, (1, 0, 2)))
     # An empty history is zeros: said of the interest, and of the weights only where somebody asks for them.
-    some = ops.cast(ops.any(mask, axis=-1, keepdims=True), "float32")
+    some = ops.cast(ops.any(ops.expand_dims(mask, 1), axis=-1, keepdims=True), "float32")
     interest, weights = interest * ops.cast(some, dtype), weights * some
     interest = ops.transpose(ops.reshape(interest, (batch, heads, candidates, width)), (0, 2, 1, 3))
     return interest, ops.reshape(weights, all_heads)
+
+
+def _masked_products(query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+    """q . k [B * H, N, L], so low where masked that a softmax gives exact zeros.
+
+    The mask is one more column of the product and not another pass over the result, which is the largest tensor here.
+    """
+    lowest = -3e4 if keras.backend.standardize_dtype(query.dtype) == "float16" else -1e30
+    one = ops.ones_like(query[..., :1])
+    penalty = ops.cast(ops.expand_dims(ops.where(mask, 0.0, lowest), -1), keys.dtype)
+    query, keys = ops.concatenate([query, one], axis=-1), ops.concatenate([keys, penalty], axis=-1)
+    return ops.matmul(query, ops.swapaxes(keys, 1, 2))
 
 
 def _matmul_per_head(rows: Tensor, matrices: Tensor) -> Tensor:

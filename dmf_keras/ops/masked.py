@@ -20,16 +20,14 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     Returns:
         float32 [..., L]: exactly 0 where masked; rows sum to 1, or to 0 where everything is masked.
     """
-    return biased_softmax(logits, mask) * ops.cast(ops.any(mask, axis=-1, keepdims=True), "float32")
-
-
-def biased_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    """As `masked_softmax`, but where everything is masked rows mean nothing, for a caller that passes over those."""
-    logits = ops.cast(logits, "float32")
-    if logits.shape[-1] == 1:  # a history of one; Keras would warn that this softmax must be a mistake
-        return logits * 0.0 + 1.0
     # Added and not chosen by the mask: float32 has nothing left of a logit beside it, and a sum is faster.
-    return ops.softmax(logits + ops.where(mask, 0.0, _MASKED_LOGIT), axis=-1)
+    weights = softmax(ops.cast(logits, "float32") + ops.where(mask, 0.0, _MASKED_LOGIT))
+    return weights * ops.cast(ops.any(mask, axis=-1, keepdims=True), "float32")
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Softmax over the last axis, also of one position, where Keras would warn that it must be a mistake."""
+    return logits * 0.0 + 1.0 if logits.shape[-1] == 1 else ops.softmax(logits, axis=-1)
 
 
 def masked_mean(values: Tensor, mask: Tensor, axis: int | tuple[int, ...]) -> Tensor:
