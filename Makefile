@@ -10,7 +10,7 @@ COMPILE := --quiet --generate-hashes --python-version 3.11 --python-platform x86
 .PHONY: help demo test lint format lock
 
 help:
-	@echo "make demo     run the whole pipeline on synthetic logs and rank candidates with the model"
+	@echo "make demo     run the whole pipeline on synthetic logs, serve the model and rank for one user"
 	@echo "make test     run all tests           (PYTEST_ARGS='-k history' for some)"
 	@echo "make lint     check style and types   (make format to repair style)"
 	@echo "make lock     resolve requirements/*.in anew"

@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_overrides(run)
     run.set_defaults(command=_run)
 
-    demo = commands.add_parser("demo", help="write synthetic logs, run the pipeline on them, rank for one user")
+    demo = commands.add_parser(
+        "demo", help="write synthetic logs, run the pipeline on them, serve the model, rank for one user"
+    )
     demo.add_argument("--config", type=Path, default=Path("pipeline_config.yaml"), metavar="FILE")
     demo.add_argument("--summary-json", type=Path, metavar="FILE", help="also write the summary to FILE")
     _add_overrides(demo)

@@ -6,7 +6,6 @@ it ends with its parent, however that ends.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import selectors
@@ -15,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tfx_pipeline.errors import ModelError
 
@@ -27,11 +26,11 @@ class ServerProcess:
     """A local server over a base path of versions; a context manager: inside it `target` answers.
 
     ```
-    prepare() -> start() -> wait_until_ready() -> stop()
+    start() -> wait_until_ready() -> stop()
     ```
 
     Args:
-        base_dir: the folder of numbered folders; it has to be there when the server starts.
+        base_dir: the folder of numbered folders.
         model: the name to serve under.
         poll_seconds: how often the server looks for versions.
 
@@ -56,10 +55,11 @@ class ServerProcess:
         """Of the process; 0 where none runs."""
         return 0 if self._process is None else self._process.pid
 
-    def prepare(self) -> None:
-        """Starts the process, which loads its libraries, for seconds, and then waits for `start`."""
+    def start(self) -> None:
+        """Starts the process and does not wait for it: several can load at once."""
+        settings = {"base_dir": str(self.base_dir), "name": self.model, "poll_seconds": self._poll_seconds}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, json.dumps(settings)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -67,17 +67,6 @@ class ServerProcess:
             # Ctrl-C is for the parent, which then ends this process in order.
             start_new_session=True,
         )
-
-    def start(self) -> None:
-        """Has the process serve and does not wait for it: several can load at once."""
-        if self._process is None:
-            self.prepare()
-        settings = {"base_dir": str(self.base_dir), "name": self.model, "poll_seconds": self._poll_seconds}
-        assert self._process is not None and self._process.stdin is not None
-        # One that has ended is noticed when it does not answer.
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(settings) + "\n")
-            self._process.stdin.flush()
 
     def wait_until_ready(self, timeout: float = _START_SECONDS) -> None:
         """Waits for the first version.
@@ -109,7 +98,7 @@ class ServerProcess:
             process.kill()
         self._target = ""
         assert process.stdin is not None
-        with process, contextlib.suppress(BrokenPipeError):
+        with process:
             process.stdin.close()
             try:
                 process.wait(_STOP_SECONDS)
@@ -131,7 +120,7 @@ class ServerProcess:
         self.stop()
 
 
-def _serve() -> None:
+def _serve(settings: dict[str, Any]) -> None:
     from tfx_pipeline.console import quiet_libraries
 
     parent = os.fdopen(os.dup(1), "w")
@@ -150,11 +139,8 @@ def _serve() -> None:
             if event.problem:
                 problems.append(event.message)
 
-        settings = sys.stdin.readline()
-        if not settings:
-            return
         try:
-            with LocalServer(**json.loads(settings), on_event=listen) as server:
+            with LocalServer(**settings, on_event=listen) as server:
                 if not server.available:
                     empty = not version_folders(server.base_dir)
                     tell(problem=f"{server.base_dir} has no numbered folder, a version" if empty else problems[-1])
@@ -168,6 +154,6 @@ def _serve() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _serve()
+    _serve(json.loads(sys.argv[1]))
     # All is closed; what is left is TensorFlow taking itself down, for seconds.
     os._exit(0)

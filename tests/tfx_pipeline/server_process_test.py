@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.client import RankingClient
+from tests.serving.client.servers import write_models
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.server_process import ServerProcess
 
@@ -23,9 +25,9 @@ def ended(pid: int) -> bool:
         return True
 
 
-def test_one_that_was_prepared_in_vain_ends_at_once(tmp_path):
+def test_one_that_is_not_ready_ends_at_once(tmp_path):
     server = ServerProcess(tmp_path, "shop")
-    server.prepare()
+    server.start()
     pid = server.pid
     assert not ended(pid)
     server.stop()
@@ -36,16 +38,16 @@ def test_one_that_was_prepared_in_vain_ends_at_once(tmp_path):
 
 def test_one_that_dies_is_a_sentence(tmp_path):
     server = ServerProcess(tmp_path, "shop")
-    server.prepare()
+    server.start()
     os.kill(server.pid, signal.SIGKILL)
-    with pytest.raises(ModelError, match=rf"the server for {tmp_path} has ended; `dmf serve .*` shows more"), server:
-        pytest.fail("nothing serves")
+    with pytest.raises(ModelError, match=rf"the server for {tmp_path} has ended; `dmf serve .*` shows more"):
+        server.wait_until_ready()
     assert server.pid == 0
 
 
 def test_one_that_says_nothing_is_not_waited_for_without_end(tmp_path):
     server = ServerProcess(tmp_path, "shop")
-    server.prepare()
+    server.start()
     with pytest.raises(ModelError, match=r"was not ready after 0\.1 seconds"):
         server.wait_until_ready(0.1)
     assert server.pid == 0
@@ -69,16 +71,20 @@ def test_what_cannot_be_served_is_the_servers_own_sentence(tmp_path, folder, sen
 
 
 @pytest.mark.slow
-def test_it_does_not_outlive_its_parent(tmp_path):
+def test_it_serves_and_does_not_outlive_its_parent(tmp_path):
+    write_models(tmp_path, 1)
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom tfx_pipeline.server_process import ServerProcess\n"
-        f"server = ServerProcess(Path({str(tmp_path)!r}), 'shop')\n"
-        "server.prepare()\nprint(server.pid, flush=True)\ntime.sleep(600)"
+        "import time\nfrom pathlib import Path\nfrom tfx_pipeline.server_process import ServerProcess\n"
+        f"with ServerProcess(Path({str(tmp_path)!r}), 'shop') as server:\n"
+        "    print(server.pid, server.target, flush=True)\n    time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
-        pid = int(parent.stdout.readline())
+        pid, target = parent.stdout.readline().split()
+        with RankingClient(target, "shop") as client:
+            assert client.model_status().available == (1,)
+        # Nothing of the parent's runs after this.
         parent.kill()
-    give_up = time.monotonic() + 120
-    while not ended(pid):
+    give_up = time.monotonic() + 60
+    while not ended(int(pid)):
         assert time.monotonic() < give_up, "the server is still there"
         time.sleep(0.2)

@@ -27,16 +27,16 @@ def attention(
             histories, candidates=candidates, id_dim=id_dim, similarity_dim=similarity_dim, seconds=seconds
         )
 
-    report = _measured(measure)
+    report = measured(measure)
     if as_json:
-        return _print_json(report)
+        return print_json(report)
     from tfx_pipeline.bench.attention import attention_summary, attention_table
 
-    out = _out()
+    out = out_console()
     out.print(attention_table(report))
     for sentence in attention_summary(report):
         out.print(sentence, highlight=False, soft_wrap=True)
-    _print_machine(report, out)
+    print_machine(report, out)
     return 0
 
 
@@ -58,35 +58,39 @@ def training(models: Sequence[str] | None, *, seconds: float, as_json: bool) -> 
 
         return bench_training(names, seconds=seconds)
 
-    report = _measured(measure)
+    report = measured(measure)
     if as_json:
-        return _print_json(report)
+        return print_json(report)
     from tfx_pipeline.bench.training import training_table
 
-    out = _out()
+    out = out_console()
     out.print(training_table(report))
-    _print_machine(report, out)
+    print_machine(report, out)
     return 0
 
 
-def _measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` returns; TensorFlow is there, and silent."""
     with quiet_libraries(Path("/dev/null")):
         with console().status("loading TensorFlow"):
             import tensorflow  # noqa: F401
         return measure()
 
 
-def _print_json(report: dict[str, Any]) -> int:
+def print_json(report: dict[str, Any]) -> int:
+    """The report as one JSON object on standard output; returns the exit status 0."""
     sys.stdout.write(json.dumps(report, indent=1) + "\n")
     return 0
 
 
-def _out() -> Console:
+def out_console() -> Console:
+    """The console for results: standard output."""
     # Wide enough for the tables where there is no terminal.
     return Console(width=None if sys.stdout.isatty() else 140)
 
 
-def _print_machine(report: dict[str, Any], out: Console) -> None:
+def print_machine(report: dict[str, Any], out: Console) -> None:
+    """One line about what the report was measured on."""
     facts = report["machine"]
     gpus = f", {', '.join(facts['gpus'])}" if facts["gpus"] else ""
     out.print(f"{facts['cpu']}, {facts['cores']} cores{gpus}, TensorFlow {facts['tensorflow']}", highlight=False)

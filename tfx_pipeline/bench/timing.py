@@ -51,19 +51,51 @@ def interleaved(
     title: str,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Times functions in rounds: in each round every function is called once, in an order drawn for that round.
+    """Times functions in the rounds of `interleaved_calls`.
+
+    Args:
+        functions: each waits for its result before it returns.
+        seconds, title, clock: as in `interleaved_calls`.
+
+    Returns:
+        Times by name, in the order of `functions`.
+    """
+    timed = {name: timed_call(function, clock) for name, function in functions.items()}
+    calls = interleaved_calls(timed, seconds=seconds, title=title, clock=clock)
+    return {name: Timing.of(times) for name, times in calls.items()}
+
+
+def timed_call(function: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> Callable[[], float]:
+    """A function that calls `function` and returns how long that took, in seconds of the clock."""
+
+    def timed() -> float:
+        before = clock()
+        function()
+        return clock() - before
+
+    return timed
+
+
+def interleaved_calls(
+    functions: Mapping[str, Callable[[], float]],
+    *,
+    seconds: float,
+    title: str,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Calls functions in rounds: in each round every function is called once, in an order drawn for that round.
 
     The order changes so that no function always finds the caches as the same other one has left them. Every function is
     called twice before, as the first call traces and allocates. The garbage collector rests meanwhile.
 
     Args:
-        functions: each waits for its result before it returns.
+        functions: each returns how long its work took, as it is not always done here.
         seconds: rounds begin until this time has passed, and there are at least `MIN_ROUNDS`.
         title: of the progress line, which is shown where standard error is a terminal.
         clock: seconds that pass.
 
     Returns:
-        Times by name, in the order of `functions`.
+        What the calls returned by name, in the order of `functions`, without the first two.
     """
     names = list(functions)
     order = random.Random(0)
@@ -77,12 +109,10 @@ def interleaved(
         rounds = 0
         while rounds < MIN_ROUNDS or clock() - started < seconds:
             for name in order.sample(names, len(names)):
-                before = clock()
-                functions[name]()
-                taken[name].append(clock() - before)
+                taken[name].append(functions[name]())
             rounds += 1
             progress.update(task, completed=clock() - started, refresh=True)
-    return {name: Timing.of(times) for name, times in taken.items()}
+    return taken
 
 
 def _progress_line() -> Progress:

@@ -57,15 +57,9 @@ def demo(config: PipelineConfig, *, summary_json: Path | None = None) -> dict[st
             for split, values in summary["metrics"].items()
         }
 
-    server = ServerProcess(config.push_dir, config.name)
-    # Its libraries load while the pipeline runs.
-    server.prepare()
-    try:
-        summary = run(config, summary_json=summary_json, extend=add_attainable)
-        if summary["pushed"]:
-            rank_on_the_wire(server, directory, Path(summary["model_path"]))
-    finally:
-        server.stop()
+    summary = run(config, summary_json=summary_json, extend=add_attainable)
+    if summary["pushed"]:
+        rank_on_the_wire(ServerProcess(config.push_dir, config.name), directory, Path(summary["model_path"]))
     return summary
 
 
