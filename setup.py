@@ -34,7 +34,17 @@ TFX = [
     "tfx==1.21.0",
 ]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
-DEV = ["cryptography", "grpcio-tools>=1.70", "hypothesis>=6.100", "jax", "mypy>=1.11", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.8", "types-PyYAML"]
+DEV = [
+    "cryptography",
+    "grpcio-tools>=1.70",
+    "hypothesis>=6.100",
+    "jax",
+    "mypy>=1.11",
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "ruff>=0.8",
+    "types-PyYAML",
+]
 
 setup(
     name="dmf-ranking",

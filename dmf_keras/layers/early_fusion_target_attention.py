@@ -37,8 +37,8 @@ class EarlyFusionTargetAttention(HistoryAttention):
         heads: int, divides `dim`.
         buckets: int, S; ids are 0 to S, where S is the missing bucket.
         modalities: names of the modalities, at least one, in the order in which bucket ids are given.
-        similarity_dim: int, E, width of a bucket's embedding; as wide as `dim`, or as there are buckets, it can say what
-            the tables of `DecoupledTargetAttention` can.
+        similarity_dim: int, E, width of a bucket's embedding; as wide as `dim`, or as there are buckets, it can say
+            what the tables of `DecoupledTargetAttention` can.
         dropout: share of the attention weights that is dropped in training, in [0, 1).
         kernel_initializer: of W_q, W_k, W_v.
         embeddings_initializer: of E_S.

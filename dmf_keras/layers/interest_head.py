@@ -136,7 +136,9 @@ class InterestHead(keras.layers.Layer):
             hidden = hidden + self._part("pair", pair, 2)
         return self._logits(user_part, hidden, training)
 
-    def score_items(self, user_part: Tensor, item: Tensor, pair: Tensor | None = None, training: bool = False) -> Tensor:
+    def score_items(
+        self, user_part: Tensor, item: Tensor, pair: Tensor | None = None, training: bool = False
+    ) -> Tensor:
         """As `score`, of items [B, N, I] whose part is not kept: item and pair part in one product, which is faster."""
         if pair is None:
             return self.score(user_part, self.encode_item(item), None, training)

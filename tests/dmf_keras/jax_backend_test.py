@@ -44,7 +44,19 @@ def test_all_pass_on_jax():
     suite = [f"tests/dmf_keras/{part}" for part in SUITE]
     result = subprocess.run(
         # Property tests draw shapes, for each of which JAX compiles anew; what they show does not hang on a backend.
-        [sys.executable, "-c", _PROGRAM, *suite, "-m", "not hypothesis", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"],
+        [
+            sys.executable,
+            "-c",
+            _PROGRAM,
+            *suite,
+            "-m",
+            "not hypothesis",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:xdist",
+        ],
         env=environment,
         cwd=ROOT,
         capture_output=True,
