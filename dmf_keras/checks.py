@@ -42,6 +42,14 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     return value
 
 
+def check_counts(name: str, values: Any) -> list[int]:
+    """Returns `values`, widths of layers, as a list when there is one at least; raises ValueError otherwise."""
+    counts = [check_count(name, value) for value in values]
+    if not counts:
+        raise ValueError(f"`{name}` must name at least one layer. Received: {values!r}")
+    return counts
+
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Returns `value` when it is one of `choices`; raises ValueError otherwise."""
     if not isinstance(value, str) or value not in choices:

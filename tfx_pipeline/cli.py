@@ -13,6 +13,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("dmf runs the pipeline, whose packages are not installed here: pip install 'dmf-ranking[tfx]'")
 
+from tfx_pipeline.arguments import count, label, port, positive
 from tfx_pipeline.errors import ConfigError, PipelineError
 from tfx_pipeline.model_commands import add_model_commands
 
@@ -94,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("base_dir", type=Path, metavar="MODEL_BASE_DIR", help="the folder of numbered versions")
     serve.add_argument("--name", help="of the model; default: that of its warm-up requests, or the folder's")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1")
-    serve.add_argument("--port", type=_port, default=8500, help="0 takes a free one; default: 8500")
+    serve.add_argument("--port", type=port, default=8500, help="0 takes a free one; default: 8500")
     serve.add_argument(
         "--engine",
         choices=("local", "tensorflow-serving"),
@@ -105,22 +106,29 @@ def _parser() -> argparse.ArgumentParser:
         "--versions", default="latest", metavar="WHICH", help="latest, latest:N, all, or numbers; default: latest"
     )
     serve.add_argument(
-        "--label", action="append", type=_label, default=[], metavar="NAME=VERSION", help="may be repeated"
+        "--label", action="append", type=label, default=[], metavar="NAME=VERSION", help="may be repeated"
     )
     serve.add_argument(
         "--batch", action="store_true", help="run concurrent calls together, padded as TensorFlow Serving does"
     )
     serve.add_argument(
-        "--max-concurrent", type=_count, metavar="N", help="calls that may run and wait; more are refused; default: 256"
+        "--max-concurrent",
+        type=count,
+        metavar="N",
+        help="calls that may run and wait; more are refused; default: 256",
     )
     serve.add_argument(
         "--max-message-bytes",
-        type=_count,
+        type=count,
         metavar="BYTES",
         help="largest request; default: 2 GB",
     )
     serve.add_argument(
-        "--poll-seconds", type=_seconds, default=1.0, metavar="S", help="how often to look for versions; default: 1"
+        "--poll-seconds",
+        type=positive,
+        default=1.0,
+        metavar="S",
+        help="how often to look for versions; default: 1",
     )
     serve.set_defaults(command=_serve)
 
@@ -129,15 +137,17 @@ def _parser() -> argparse.ArgumentParser:
     attention = bench_commands.add_parser(
         "attention", help="factored attention and DMF against textbook form, early fusion and ID-only"
     )
+    attention.add_argument("--history", type=count, nargs="+", default=[100, 500], metavar="L", help="default: 100 500")
+    attention.add_argument("--candidates", type=count, default=1200, metavar="N", help="default: 1200")
     attention.add_argument(
-        "--history", type=_count, nargs="+", default=[100, 500], metavar="L", help="default: 100 500"
-    )
-    attention.add_argument("--candidates", type=_count, default=1200, metavar="N", help="default: 1200")
-    attention.add_argument(
-        "--id-dim", type=_count, default=64, metavar="D", help="width of item embeddings; default: 64"
+        "--id-dim", type=count, default=64, metavar="D", help="width of item embeddings; default: 64"
     )
     attention.add_argument(
-        "--similarity-dim", type=_count, default=64, metavar="E", help="width of what early fusion adds; default: 64"
+        "--similarity-dim",
+        type=count,
+        default=64,
+        metavar="E",
+        help="width of what early fusion adds; default: 64",
     )
     attention.set_defaults(command=_bench_attention)
     training = bench_commands.add_parser("training", help="candidates per second of every model's training step")
@@ -146,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench_serving(bench_commands)
     for command, seconds, what in ((attention, 30.0, "per length of history"), (training, 60.0, "in all")):
         duration = f"how long to measure {what}; default: {seconds:g}"
-        command.add_argument("--seconds", type=_seconds, default=seconds, metavar="S", help=duration)
+        command.add_argument("--seconds", type=positive, default=seconds, metavar="S", help=duration)
         command.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
@@ -167,26 +177,30 @@ def _add_bench_serving(commands: Any) -> None:
         metavar="DIR",
         help="a version, or the folder of versions: its ids are asked for, and scores are compared with its own",
     )
-    serving.add_argument("--candidates", type=_count, default=1200, metavar="N", help="default: 1200")
+    serving.add_argument("--candidates", type=count, default=1200, metavar="N", help="default: 1200")
     serving.add_argument(
-        "--history", type=_count, nargs="+", metavar="L", help="default: 100, and 500 too where models are compared"
+        "--history",
+        type=count,
+        nargs="+",
+        metavar="L",
+        help="default: 100, and 500 too where models are compared",
     )
-    serving.add_argument("--concurrency", type=_count, metavar="C", help="requests under way at most; default: 1")
+    serving.add_argument("--concurrency", type=count, metavar="C", help="requests under way at most; default: 1")
     amount = serving.add_mutually_exclusive_group()
     amount.add_argument(
         "--seconds",
-        type=_seconds,
+        type=positive,
         metavar="S",
         help="how long to measure; default: 10 of load, 60 per length of history where models are compared",
     )
-    amount.add_argument("--requests", type=_count, metavar="K", help="how many to send, in place of --seconds")
+    amount.add_argument("--requests", type=count, metavar="K", help="how many to send, in place of --seconds")
     serving.add_argument(
         "--rate",
-        type=_seconds,
+        type=positive,
         metavar="R",
         help="requests per second, sent when they are due (open loop); default: the next when an answer has come",
     )
-    serving.add_argument("--warm-up", type=_count, metavar="K", help="requests that do not count; default: 20")
+    serving.add_argument("--warm-up", type=count, metavar="K", help="requests that do not count; default: 20")
     serving.add_argument(
         "--calls",
         choices=("rank", "kept-state", "mixed"),
@@ -194,42 +208,13 @@ def _add_bench_serving(commands: Any) -> None:
     )
     serving.add_argument(
         "--swap-seconds",
-        type=_seconds,
+        type=positive,
         metavar="S",
         help="publish a new version so often, in turn with the weights of --model and with others",
     )
     serving.add_argument("--json", action="store_true", help="print JSON instead of a table")
     serving.add_argument("--picture", type=Path, metavar="FILE.png", help="also draw the latencies")
     serving.set_defaults(command=_bench_serving)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return seconds
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
-    return int(text)
-
-
-def _label(text: str) -> tuple[str, int]:
-    name, _, version = text.partition("=")
-    if not name or not version.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be NAME=VERSION as in stable=3, got {text!r}")
-    return name, int(version)
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:

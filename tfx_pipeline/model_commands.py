@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tfx_pipeline.arguments import positive
+
 _MODEL = "a version, or the folder of versions"
 
 
@@ -36,20 +38,10 @@ def add_model_commands(commands: Any) -> None:
         "--run", type=Path, metavar="OUTPUT", help="output folder of the run that trained it, if it was moved"
     )
     replay.add_argument(
-        "--tolerance", type=_positive, default=1e-4, metavar="X", help="allowed difference; default: 0.0001"
+        "--tolerance", type=positive, default=1e-4, metavar="X", help="allowed difference; default: 0.0001"
     )
     replay.add_argument("--json", action="store_true", help="print JSON instead of tables")
     replay.set_defaults(command=_replay)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return number
 
 
 def _inspect(parsed: argparse.Namespace) -> int:

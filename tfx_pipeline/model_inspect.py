@@ -18,8 +18,7 @@ from serving.messages import first_line
 from serving.metadata import read_json, saved_model_sizes
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.rank import find_version
-
-_METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
+from tfx_pipeline.summary_view import METRICS, splits_table
 
 
 def inspect_model(model: Path) -> dict[str, Any]:
@@ -140,27 +139,14 @@ def _size_table(sizes: Mapping[str, int], metadata: Mapping[str, Any] | None) ->
 
 def _data_table(data: Mapping[str, Any]) -> Table:
     title = f"data: {data['users']:,} users, {data['items']:,} items in the log, {data['catalogue_items']:,} to rank"
-    table = Table(title=title, title_justify="left")
-    table.add_column("split")
-    for unit in ("requests", "impressions", "positives"):
-        table.add_column(unit, justify="right")
-    table.add_column("first request (UTC)")
-    table.add_column("last request (UTC)")
-    for split, counts in data["splits"].items():
-        numbers = (f"{counts[unit]:,}" for unit in ("requests", "impressions", "positives"))
-        table.add_row(split, *numbers, _minute(counts["first_time"]), _minute(counts["last_time"]))
-    return table
-
-
-def _minute(time: str | None) -> str:
-    return "" if time is None else time[:16].replace("T", " ")
+    return splits_table(title, data["splits"], first="first request (UTC)", last="last request (UTC)")
 
 
 def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Table:
     best = f"epoch {training['best_epoch'] + 1} of {training['epochs']}"
     table = Table(title="metrics", title_justify="left")
     table.add_column("of", no_wrap=True)
-    for metric in _METRICS:
+    for metric in METRICS:
         table.add_column(metric.replace("_", " "), justify="right")
     logged = training["metrics"]
     rows = {
@@ -170,6 +156,6 @@ def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | 
     for split, slices in (evaluation["metrics"] if evaluation is not None else {}).items():
         rows[f"{split}, by the Evaluator"] = slices["overall"]
     for name, values in rows.items():
-        shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in _METRICS)
+        shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in METRICS)
         table.add_row(name, *shown)
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -9,28 +10,29 @@ from rich.table import Table
 
 from tfx_pipeline.console import console
 
-_METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
+METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
 
 
 def print_summary(summary: dict[str, Any]) -> None:
     """Prints what `tfx_pipeline.summary.build_summary` gathered."""
     target = console()
     target.print()
-    target.print(_rows_table(summary["ingestion"]))
+    target.print(splits_table("logs", summary["ingestion"]["splits"], first="from (UTC)", last="to (UTC)"))
     target.print(_ingestion_notes(summary["ingestion"], summary["content"]), highlight=False)
     target.print(_metrics_table(summary["metrics"], summary.get("attainable")))
     target.print(_steps_table(summary["steps"]))
     _print_verdict(summary, target)
 
 
-def _rows_table(ingestion: dict[str, Any]) -> Table:
-    table = Table(title="logs", title_justify="left")
+def splits_table(title: str, splits: Mapping[str, Any], *, first: str, last: str) -> Table:
+    """Counts and span of each split; `first` and `last` are the headers of its times."""
+    table = Table(title=title, title_justify="left")
     table.add_column("split")
-    for column in ("requests", "impressions", "positives"):
-        table.add_column(column, justify="right")
-    table.add_column("from (UTC)")
-    table.add_column("to (UTC)")
-    for split, counts in ingestion["splits"].items():
+    for unit in ("requests", "impressions", "positives"):
+        table.add_column(unit, justify="right")
+    table.add_column(first)
+    table.add_column(last)
+    for split, counts in splits.items():
         numbers = (f"{counts[unit]:,}" for unit in ("requests", "impressions", "positives"))
         table.add_row(split, *numbers, _minute(counts["first_time"]), _minute(counts["last_time"]))
     return table
@@ -62,14 +64,14 @@ def _metrics_table(metrics: dict[str, Any], attainable: dict[str, Any] | None) -
     table.add_column("split")
     table.add_column("slice")
     table.add_column("candidates", justify="right")
-    for metric in _METRICS:
+    for metric in METRICS:
         table.add_column(metric.replace("_", " "), justify="right")
     if attainable:
         table.add_column("attained AUC gain", justify="right")
     for split, by_column in metrics.items():
         for column, buckets in {**by_column, "overall": {"": by_column["overall"]}}.items():
             for bucket, values in buckets.items():
-                shown = [_number(values.get(metric)) for metric in _METRICS]
+                shown = [_number(values.get(metric)) for metric in METRICS]
                 share = []
                 if attainable:
                     overall = column == "overall" and split in attainable

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from dmf_keras.checks import check_axis, check_count, check_kind, check_rank
+from dmf_keras.checks import check_axis, check_counts, check_kind, check_rank
 from dmf_keras.layers.dice import Dice
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
@@ -64,9 +64,7 @@ class LocalActivationUnit(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.hidden_units = [check_count("hidden_units", units) for units in hidden_units]
-        if not self.hidden_units:
-            raise ValueError(f"`hidden_units` must name at least one layer. Received: {hidden_units!r}")
+        self.hidden_units = check_counts("hidden_units", hidden_units)
         self.activation: Any = "dice" if activation == "dice" else keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from dmf_keras.ops.bucketing import flat_index, gather_by_index, sum_by_index
-from dmf_keras.ops.masked import softmax
+from dmf_keras.ops.masked import masked_logit, softmax
 from dmf_keras.types import Tensor
 
 
@@ -79,7 +79,7 @@ def _masked_products(query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
 
     The mask is one more column of the product and not another pass over the result, which is the largest tensor here.
     """
-    lowest = -3e4 if keras.backend.standardize_dtype(query.dtype) == "float16" else -1e30
+    lowest = masked_logit(keras.backend.standardize_dtype(query.dtype))
     one = ops.ones_like(query[..., :1])
     penalty = ops.cast(ops.expand_dims(ops.where(mask, 0.0, lowest), -1), keys.dtype)
     query, keys = ops.concatenate([query, one], axis=-1), ops.concatenate([keys, penalty], axis=-1)

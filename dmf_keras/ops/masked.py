@@ -6,8 +6,13 @@ from keras import ops
 
 from dmf_keras.types import Tensor
 
-# Finite, so that an all-masked row has no inf - inf; large enough that exp underflows to an exact zero.
-_MASKED_LOGIT = -1e30
+
+def masked_logit(dtype: str) -> float:
+    """What a masked position adds to its logit, whatever that is, for a softmax in float32 to give an exact zero.
+
+    Finite in `dtype`, so that an all-masked row has no inf - inf.
+    """
+    return -3e4 if dtype == "float16" else -1e30
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
@@ -21,7 +26,7 @@ def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:
         float32 [..., L]: exactly 0 where masked; rows sum to 1, or to 0 where everything is masked.
     """
     # Added and not chosen by the mask: float32 has nothing left of a logit beside it, and a sum is faster.
-    weights = softmax(ops.cast(logits, "float32") + ops.where(mask, 0.0, _MASKED_LOGIT))
+    weights = softmax(ops.cast(logits, "float32") + ops.where(mask, 0.0, masked_logit("float32")))
     return weights * ops.cast(ops.any(mask, axis=-1, keepdims=True), "float32")
 
 

@@ -28,7 +28,7 @@ from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 
 ITEMS, USERS = 50_000, 10_000
-# The paper's head, and early fusion's own default for what it fuses.
+# The paper's head.
 ATTENTION_DIM, BUCKETS, HIDDEN_UNITS = 64, 35, (1024, 512, 256)
 # Float32 results of one formula in two orders of summation.
 TOLERANCE = 1e-5

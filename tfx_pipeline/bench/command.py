@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from dmf_keras.models import model_config, model_names
 from tfx_pipeline.console import console, quiet_libraries
@@ -32,12 +33,7 @@ def attention(
         return print_json(report)
     from tfx_pipeline.bench.attention import attention_summary, attention_table
 
-    out = out_console()
-    out.print(attention_table(report))
-    for sentence in attention_summary(report):
-        out.print(sentence, highlight=False, soft_wrap=True)
-    print_machine(report, out)
-    return 0
+    return print_report(report, attention_table(report), attention_summary(report))
 
 
 def training(models: Sequence[str] | None, *, seconds: float, as_json: bool) -> int:
@@ -63,10 +59,7 @@ def training(models: Sequence[str] | None, *, seconds: float, as_json: bool) -> 
         return print_json(report)
     from tfx_pipeline.bench.training import training_table
 
-    out = out_console()
-    out.print(training_table(report))
-    print_machine(report, out)
-    return 0
+    return print_report(report, training_table(report))
 
 
 def measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -83,14 +76,14 @@ def print_json(report: dict[str, Any]) -> int:
     return 0
 
 
-def out_console() -> Console:
-    """The console for results: standard output."""
+def print_report(report: dict[str, Any], table: Table, sentences: Sequence[str] = ()) -> int:
+    """The report as a table, sentences, and a line about the machine, on standard output; returns the exit status 0."""
     # Wide enough for the tables where there is no terminal.
-    return Console(width=None if sys.stdout.isatty() else 140)
-
-
-def print_machine(report: dict[str, Any], out: Console) -> None:
-    """One line about what the report was measured on."""
+    out = Console(width=None if sys.stdout.isatty() else 140)
+    out.print(table)
+    for sentence in sentences:
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     facts = report["machine"]
     gpus = f", {', '.join(facts['gpus'])}" if facts["gpus"] else ""
     out.print(f"{facts['cpu']}, {facts['cores']} cores{gpus}, TensorFlow {facts['tensorflow']}", highlight=False)
+    return 0

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from serving.load import CallMode, LoadOptions
-from tfx_pipeline.bench.command import measured, out_console, print_json, print_machine
+from tfx_pipeline.bench.command import measured, print_json, print_report
 from tfx_pipeline.errors import ConfigError
 
 EXIT_WRONG_SCORES = 1
@@ -53,12 +53,7 @@ def compare(parsed: argparse.Namespace) -> int:
         return print_json(report)
     from tfx_pipeline.bench.serving import serving_summary, serving_table
 
-    out = out_console()
-    out.print(serving_table(report))
-    for sentence in serving_summary(report):
-        out.print(sentence, highlight=False, soft_wrap=True)
-    print_machine(report, out)
-    return 0
+    return print_report(report, serving_table(report), serving_summary(report))
 
 
 def load(parsed: argparse.Namespace) -> int:
@@ -104,9 +99,5 @@ def load(parsed: argparse.Namespace) -> int:
         return status
     from tfx_pipeline.bench.serving_load import load_remarks, load_table
 
-    out = out_console()
-    out.print(load_table(report))
-    for sentence in load_remarks(report):
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    print_machine(report, out)
+    print_report(report, load_table(report), load_remarks(report))
     return status

@@ -1,0 +1,38 @@
+"""Types of command-line arguments: each takes the text that was given and says what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return number
+
+
+def port(text: str) -> int:
+    """A port; 0 is any that is free."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def label(text: str) -> tuple[str, int]:
+    """NAME=VERSION."""
+    name, _, version = text.partition("=")
+    if not name or not version.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be NAME=VERSION as in stable=3, got {text!r}")
+    return name, int(version)
