@@ -85,7 +85,7 @@ class InterestHead(keras.layers.Layer):
         tail.append(keras.layers.Dense(1, kernel_initializer=self.kernel_initializer.clone(), dtype="float32"))
         self.tail = tail
         for layer, width in zip(tail, self._tail_widths(), strict=True):
-            layer.build((None, None, width))
+            layer.build((None, width))
 
     def _tail_widths(self) -> list[int]:
         return [units for units in self.hidden_units for _ in range(2)]
@@ -158,9 +158,12 @@ class InterestHead(keras.layers.Layer):
     def _logits(self, user_part: Tensor, hidden: Tensor, training: bool) -> Tensor:
         """Of the first layer without the user's part."""
         hidden = self.activation(hidden + ops.expand_dims(ops.cast(user_part, self.compute_dtype), 1))
+        batch, candidates, width = ops.shape(hidden)
+        # In two dimensions TensorFlow adds bias and activation inside the product.
+        hidden = ops.reshape(hidden, (-1, width))
         for layer in self.tail:
             hidden = layer(hidden, training=training) if isinstance(layer, keras.layers.Dropout) else layer(hidden)
-        return ops.squeeze(hidden, -1)
+        return ops.reshape(hidden, (batch, candidates))
 
     def call(self, user: Tensor, item: Tensor, pair: Tensor | None = None, training: bool = False) -> Tensor:
         """Logits float32 [B, N] of `user` [B, U], `item` [B, N, I] and `pair` [B, N, P] or None."""

@@ -58,7 +58,7 @@ def decoupled_attention(
         flat_index(_repeat_heads(ids, heads), table.shape[0]) for ids, table in zip(buckets, key_tables, strict=True)
     ]
     for index, table in zip(indices, key_tables, strict=True):
-        by_bucket = _matmul_per_head(query, ops.transpose(table, (1, 2, 0)))
+        by_bucket = _matmul_per_head(query, table, transpose=True)
         logits = logits + gather_by_index(ops.cast(by_bucket, "float32"), index, length)
     weights = softmax(logits)
     all_heads = (batch, heads, candidates, length)
@@ -66,12 +66,11 @@ def decoupled_attention(
     interest = ops.matmul(ops.cast(kept, dtype), _heads_to_batch(values))
     for index, table in zip(indices, value_tables, strict=True):
         by_bucket = ops.cast(sum_by_index(kept, index, table.shape[0]), dtype)
-        interest = interest + _matmul_per_head(by_bucket, ops.transpose(table, (1, 0, 2)))
+        interest = interest + _matmul_per_head(by_bucket, table)
     # An empty history is zeros: said of the interest, and of the weights only where somebody asks for them.
     some = ops.cast(ops.any(ops.expand_dims(mask, 1), axis=-1, keepdims=True), "float32")
     interest, weights = interest * ops.cast(some, dtype), weights * some
-    interest = ops.transpose(ops.reshape(interest, (batch, heads, candidates, width)), (0, 2, 1, 3))
-    return interest, ops.reshape(weights, all_heads)
+    return _heads_from_batch(interest, heads), ops.reshape(weights, all_heads)
 
 
 def _masked_products(query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
@@ -86,14 +85,16 @@ def _masked_products(query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
     return ops.matmul(query, ops.swapaxes(keys, 1, 2))
 
 
-def _matmul_per_head(rows: Tensor, matrices: Tensor) -> Tensor:
-    """[B * H, N, X] by the matrix [H, X, Y] of each row's head: [B * H, N, Y]."""
-    heads, width, columns = matrices.shape
+def _matmul_per_head(rows: Tensor, table: Tensor, transpose: bool = False) -> Tensor:
+    """[B * H, N, X] by what `table` [S, H, A] has for each row's head, [S, A] or its transpose: [B * H, N, Y]."""
+    _, heads, _ = table.shape
     if heads == 1:  # one product for the whole batch
-        flat = ops.matmul(ops.reshape(rows, (-1, width)), matrices[0])
-        return ops.reshape(flat, (-1, ops.shape(rows)[1], columns))
-    rows = ops.reshape(rows, (-1, heads, ops.shape(rows)[1], width))
-    return ops.reshape(ops.matmul(rows, matrices), (-1, ops.shape(rows)[2], columns))
+        flat = ops.reshape(rows, (-1, rows.shape[-1]))
+        product = ops.matmul(flat, ops.transpose(table[:, 0]) if transpose else table[:, 0])
+        return ops.reshape(product, (-1, ops.shape(rows)[1], product.shape[-1]))
+    matrices = ops.transpose(table, (1, 2, 0) if transpose else (1, 0, 2))
+    rows = ops.reshape(rows, (-1, heads, ops.shape(rows)[1], rows.shape[-1]))
+    return ops.reshape(ops.matmul(rows, matrices), (-1, ops.shape(rows)[2], matrices.shape[-1]))
 
 
 def _heads_to_batch(tensor: Tensor) -> Tensor:
@@ -102,6 +103,14 @@ def _heads_to_batch(tensor: Tensor) -> Tensor:
     if heads > 1:
         tensor = ops.transpose(tensor, (0, 2, 1, 3))
     return ops.reshape(tensor, (-1, items, width))
+
+
+def _heads_from_batch(tensor: Tensor, heads: int) -> Tensor:
+    """Inverse of `_heads_to_batch`."""
+    _, items, width = ops.shape(tensor)
+    if heads == 1:
+        return ops.expand_dims(tensor, 2)
+    return ops.transpose(ops.reshape(tensor, (-1, heads, items, width)), (0, 2, 1, 3))
 
 
 def _repeat_heads(tensor: Tensor, heads: int) -> Tensor:

@@ -48,7 +48,7 @@ class Ranking(Sequence[RankedItem]):
         state: UserState | None = None,
     ):
         self.positions: NDArray[np.int64] = np.argsort(-scores, kind="stable").astype(np.int64)
-        self.items: tuple[str, ...] = tuple(candidates[position] for position in self.positions)
+        self.items: tuple[str, ...] = tuple(map(candidates.__getitem__, self.positions.tolist()))
         self.scores: NDArray[np.float32] = scores[self.positions]
         self.scores_in_request_order = scores
         self.model_version = model_version

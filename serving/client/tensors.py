@@ -54,7 +54,7 @@ def dtype_name(number: int) -> str:
 def string_tensor(values: Sequence[str], shape: Sequence[int]) -> tensor_pb2.TensorProto:
     """Strings, row by row, as a tensor of `shape`."""
     return tensor_pb2.TensorProto(
-        dtype=tensor_pb2.DT_STRING, tensor_shape=_shape(shape), string_val=[value.encode() for value in values]
+        dtype=tensor_pb2.DT_STRING, tensor_shape=_shape(shape), string_val=list(map(str.encode, values))
     )
 
 
