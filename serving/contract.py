@@ -17,6 +17,9 @@ CANDIDATE_WITH_CONTENT = "candidate_with_content"
 RANK_WITH_CONTENT = "rank_with_content"
 # The model inputs that a request becomes, for finding out where two answers part; no client needs it.
 TRANSFORM = "transform"
+# As `rank`, and why: outputs besides the score are those of `RankingModel.explain`, by its names, the history that the
+# model uses in the last dimension. Only models that were exported with it have it.
+EXPLAIN = "explain"
 
 # Inputs and outputs. The first dimension is the request's, [B]; history is [B, L], candidates and scores are [B, N].
 USER_ID = "user_id"

@@ -61,6 +61,18 @@ def score_requests(model: RankingModel, transform: Transform, raw: Tensors, cont
     return _probabilities(model, state, _candidate_inputs(transform, raw, content))
 
 
+def explain_requests(
+    model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs
+) -> dict[str, tf.Tensor]:
+    """`score` of raw requests and what `model.explain` tells of it, by the live Keras model.
+
+    Dimension L is that of the transform's history: the items that the model uses, oldest first, and then padding.
+    """
+    inputs = {**transform.user(raw), **_candidate_inputs(transform, raw, content)}
+    state = model.encode_user(inputs)
+    return {**model.explain(state, inputs), contract.SCORE: _probabilities(model, state, inputs)}
+
+
 def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict[str, tf.Tensor]:
     """The user's state of raw requests by the live Keras model, as `user_tower` gives it.
 
@@ -80,6 +92,7 @@ def export_model(
     name: str,
     max_history: int,
     content_bases: Mapping[str, np.ndarray] | None = None,
+    explain: bool = False,
 ) -> contract.ModelContract:
     """Writes the SavedModel and its contract; the directory appears whole or not at all.
 
@@ -90,6 +103,7 @@ def export_model(
         name: the model's name in the registry, for the contract.
         max_history: longest history used, for the contract.
         content_bases: projections of the modalities whose width was reduced, see `ContentInputs`.
+        explain: whether the signature `explain` is written too.
 
     Returns:
         The contract that was written beside the model.
@@ -122,6 +136,9 @@ def export_model(
     def transformed(raw: Tensors) -> dict[str, tf.Tensor]:
         return _named({**transform.user(raw), **transform.candidates(raw[contract.CANDIDATE_ITEM_ID])})
 
+    def explained(raw: Tensors) -> dict[str, tf.Tensor]:
+        return _named(explain_requests(model, transform, raw, content))
+
     archive = keras.export.ExportArchive()
     # Inside a module: variables that functions use are saved in any case, and those of a tracked Keras model once more
     # as variables of their own, twice the size on disk and in the server's memory.
@@ -142,6 +159,8 @@ def export_model(
         with_content = candidate_signature | content.signature
         endpoints[contract.CANDIDATE_WITH_CONTENT] = (candidate, [state_signature | with_content])
         endpoints[contract.RANK_WITH_CONTENT] = (rank, [user_signature | with_content])
+    if explain:
+        endpoints[contract.EXPLAIN] = (explained, [user_signature | candidate_signature])
     for endpoint, (function, signature) in endpoints.items():
         archive.add_endpoint(endpoint, function, input_signature=signature)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -73,13 +74,18 @@ class ModelServerOptions:
     poll_seconds: float = 1.0
 
 
-def model_server_arguments(base_dir: Path, port: int, options: ModelServerOptions, folder: Path) -> list[str]:
-    """Command-line arguments of `tensorflow_model_server`; its configuration files are written to `folder`."""
+def model_server_arguments(
+    base_dir: Path, port: int, rest_port: int, options: ModelServerOptions, folder: Path
+) -> list[str]:
+    """Command-line arguments of `tensorflow_model_server`; its configuration files are written to `folder`.
+
+    A `rest_port` of 0 means no REST.
+    """
     config = folder / "models.config"
     config.write_text(_models_config(base_dir, options), encoding="utf-8")
     arguments = [
         f"--port={port}",
-        "--rest_api_port=0",
+        f"--rest_api_port={rest_port}",
         f"--model_config_file={config}",
         f"--file_system_poll_wait_seconds={max(1, math.ceil(options.poll_seconds))}",
         # At the start no version is available yet, and every label would be refused.
@@ -124,18 +130,22 @@ class TensorFlowServing:
     Args:
         base_dir: the folder of numbered folders.
         options: what is served, and how.
-        port: 0 takes a free one. TensorFlow Serving listens at every address of the machine.
+        port: of gRPC; 0 takes a free one. TensorFlow Serving listens at every address of the machine.
+        rest_port: likewise, of REST; None for no REST.
 
     Raises:
         LocalServerError: the base path is none, or the binary is not there.
     """
 
-    def __init__(self, base_dir: str | Path, options: ModelServerOptions, *, port: int = 0):
+    def __init__(
+        self, base_dir: str | Path, options: ModelServerOptions, *, port: int = 0, rest_port: int | None = None
+    ):
         self.base_dir = Path(base_dir)
         check_base_dir(self.base_dir)
         self._binary = find_model_server()
         self._options = options
         self._port = port or _free_port()
+        self._rest_port = _free_port() if rest_port == 0 else rest_port
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -144,10 +154,16 @@ class TensorFlowServing:
         """Where gRPC is."""
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def rest_target(self) -> str | None:
+        """Where REST is, None without it."""
+        return None if self._rest_port is None else f"127.0.0.1:{self._rest_port}"
+
     def start(self) -> None:
         """Starts the process; it writes its log where this process writes its errors."""
         self._folder = tempfile.TemporaryDirectory(prefix="tensorflow-serving-")
-        arguments = model_server_arguments(self.base_dir, self._port, self._options, Path(self._folder.name))
+        folder = Path(self._folder.name)
+        arguments = model_server_arguments(self.base_dir, self._port, self._rest_port or 0, self._options, folder)
         # A group of its own: Ctrl-C reaches it through `stop`, once, not twice.
         self._process = subprocess.Popen([str(self._binary), *arguments], start_new_session=True)
 
@@ -189,8 +205,10 @@ class TensorFlowServing:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(grace)
-            except subprocess.TimeoutExpired:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(grace)
+            finally:
+                # Also after Ctrl-C: nothing is left behind.
                 self._process.kill()
                 self._process.wait()
         if self._folder is not None:

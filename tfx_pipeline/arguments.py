@@ -12,6 +12,11 @@ def count(text: str) -> int:
     return int(text)
 
 
+def item_ids(text: str) -> list[str]:
+    """A,B,C; an empty text is an empty list."""
+    return [item for item in text.split(",") if item]
+
+
 def positive(text: str) -> float:
     """A finite number above 0."""
     try:

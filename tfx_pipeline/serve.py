@@ -1,4 +1,4 @@
-"""`dmf serve`: a base path of versions over gRPC, by the local server or by TensorFlow Serving itself."""
+"""`dmf serve`: a base path of versions over gRPC and REST, by the local server or by TensorFlow Serving itself."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tfx_pipeline.console import console, quiet_libraries
 from tfx_pipeline.errors import ModelError
 
 LOCAL = "local"
+EXIT_INTERRUPTED = 130
 _GRACE_SECONDS = 10.0
 # How often the wait for a signal looks whether TensorFlow Serving is still there.
 _LOOK_SECONDS = 0.5
@@ -29,6 +30,7 @@ class ServeOptions:
     name: str | None = None
     host: str = "127.0.0.1"
     port: int = 8500
+    rest_port: int | None = None
     engine: str = LOCAL
     versions: str = "latest"
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -39,7 +41,7 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions) -> int:
-    """Serves until SIGTERM or Ctrl-C, then lets the calls under way end; returns the exit status.
+    """Serves until SIGTERM or Ctrl-C, then lets the calls under way end, unless told twice; returns the exit status.
 
     Raises:
         ModelError: the server cannot start.
@@ -54,6 +56,9 @@ def serve(options: ServeOptions) -> int:
             return _serve_by_tensorflow_serving(options, policy, stopped)
     except LocalServerError as error:
         raise ModelError(str(error)) from None
+    except KeyboardInterrupt:
+        _say("stopped at once")
+        return EXIT_INTERRUPTED
 
 
 def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> int:
@@ -71,6 +76,7 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
             options.name,
             host=options.host,
             port=options.port,
+            rest_port=options.rest_port,
             policy=policy,
             labels=options.labels,
             batching=BatchingOptions() if options.batch else None,
@@ -81,7 +87,7 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
         )
         server.start()
         try:
-            _banner(server.name, options.base_dir, server.target)
+            _banner(server.name, options.base_dir, server.target, server.rest_target)
             if server.signatures:
                 _say(f"signatures: {', '.join(server.signatures)}")
             _say(
@@ -89,9 +95,13 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
                 "docs/SERVING.md. Ctrl-C stops it."
             )
             stopped.wait()
-            _say("stopping; calls under way may end")
+            _say("stopping; calls under way may end, a second Ctrl-C ends them")
         finally:
-            server.stop(_GRACE_SECONDS)
+            try:
+                server.stop(_GRACE_SECONDS)
+            except KeyboardInterrupt:
+                server.stop(0)
+                raise
     return 0
 
 
@@ -114,9 +124,10 @@ def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, s
                 poll_seconds=options.poll_seconds,
             ),
             port=options.port,
+            rest_port=options.rest_port,
         )
     with server:
-        _banner(name, options.base_dir, server.target)
+        _banner(name, options.base_dir, server.target, server.rest_target)
         _say("This is TensorFlow Serving, which listens at every address of this machine. Ctrl-C stops it.")
         while not stopped.wait(_LOOK_SECONDS):
             status = server.poll()
@@ -125,8 +136,10 @@ def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, s
     return 0
 
 
-def _banner(name: str, base_dir: Path, target: str) -> None:
-    console().print(f"[bold]{name}[/] from {base_dir} at [bold]{target}[/] (gRPC)", highlight=False, soft_wrap=True)
+def _banner(name: str, base_dir: Path, target: str, rest_target: str | None) -> None:
+    rest = "" if rest_target is None else f" and [bold]{rest_target}[/] (REST)"
+    text = f"[bold]{name}[/] from {base_dir} at [bold]{target}[/] (gRPC){rest}"
+    console().print(text, highlight=False, soft_wrap=True)
 
 
 def _say(message: str) -> None:
@@ -135,10 +148,12 @@ def _say(message: str) -> None:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and Ctrl-C set, in place of ending the process where it stands."""
+    """An event that SIGTERM and Ctrl-C set, in place of ending the process where it stands, as the second one does."""
     stopped = threading.Event()
 
     def stop(number: int, frame: Any) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
         stopped.set()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}

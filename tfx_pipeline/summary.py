@@ -9,11 +9,15 @@ from typing import Any
 from tfx.orchestration import metadata
 from tfx.utils import path_utils
 
+from tfx_pipeline.components.behavior_log_example_gen.executor import QUARANTINE_FILE
+from tfx_pipeline.components.behavior_log_example_gen.executor import REPORT_FILE as INGESTION_REPORT
+from tfx_pipeline.components.serving_gate.executor import REPORT_FILE as GATE_REPORT
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.results import read_metrics, read_validation
 from tfx_pipeline.pipeline import metadata_path
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import Step
+from tfx_pipeline.tuning.report import read_report
 
 
 def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
@@ -28,6 +32,7 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
         `pipeline`, `model`, `output`;
         `steps`: node, state, reason, seconds, rows (None where a step has none to count);
         `ingestion`: the ingestion report; `content`: coverage by modality; `anomalies`: none, or the run had stopped;
+        `tuning`: the report of the Tuner, see `tfx_pipeline.tuning.report`, or None where the pipeline has none;
         `training`: metrics of each epoch, best epoch, requests; `metrics`: by split and slice;
         `validation` and `serving_gate`: whether the model passed, and what it failed;
         `pushed`, `model_path`: the pushed version, or None; `artifacts`: where each output lies.
@@ -39,13 +44,14 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
     def only(node: str, key: str) -> Any:
         return outputs[node][key][0]
 
-    ingestion = _read(only("BehaviorLogExampleGen", "report").uri, "report.json")
+    ingestion = _read(only("BehaviorLogExampleGen", "report").uri, INGESTION_REPORT)
     content = _read(only("ItemContentGen", "content").uri, "content.json")
     training = _read(only("RankingTrainer", "model_run").uri, "training.json")
+    tuning = read_report(Path(only("RankingTuner", "tuner_results").uri)) if "RankingTuner" in outputs else None
     evaluation_dir = only("Evaluator", "evaluation").uri
     metrics = read_metrics(evaluation_dir)
     validation = read_validation(evaluation_dir)
-    gate = _read(only("ServingGate", "blessing").uri, "report.json")
+    gate = _read(only("ServingGate", "blessing").uri, GATE_REPORT)
     pushed = only("Pusher", "pushed_model")
     is_pushed = pushed.get_int_custom_property("pushed") == 1
 
@@ -56,6 +62,7 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
         "ItemContentGen": content["items"],
         "StatisticsGen": sum(requests.values()),
         "Transform": requests["train"] + requests["eval"],
+        "RankingTuner": training["train_requests"],
         "RankingTrainer": training["train_requests"],
         "Evaluator": round(candidates),
         "ServingGate": gate["golden_requests"] + gate["warmup_requests"],
@@ -78,6 +85,7 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
         "content": {
             name: {"width": facts["width"], **facts["coverage"]} for name, facts in content["modalities"].items()
         },
+        "tuning": tuning,
         "training": training,
         "metrics": metrics,
         "validation": {"blessed": validation.blessed, "failures": validation.failures},
@@ -86,7 +94,7 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
         "model_path": pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
         "artifacts": {
             "examples": only("BehaviorLogExampleGen", "examples").uri,
-            "quarantine": str(Path(only("BehaviorLogExampleGen", "report").uri, "quarantine.jsonl")),
+            "quarantine": str(Path(only("BehaviorLogExampleGen", "report").uri, QUARANTINE_FILE)),
             "ingestion_report": only("BehaviorLogExampleGen", "report").uri,
             "transformed_examples": only("Transform", "transformed_examples").uri,
             "transform_graph": only("Transform", "transform_graph").uri,

@@ -15,8 +15,9 @@ from typing import Any, Self
 import grpc
 
 from serving.client.fake_model import FakeModel, FakeRequest, FakeStatus, Scorer, hash_scorer
-from serving.client.fake_rest import FakeRestServer
+from serving.client.fake_rest import rest_answer
 from serving.client.grpc_channel import METADATA, PREDICT, STATUS
+from serving.client.rest_server import RestServer
 from serving.protos import model_status_pb2, predict_pb2
 
 __all__ = ["FakeRankingServer", "FakeRequest", "Scorer", "hash_scorer"]
@@ -87,7 +88,7 @@ class FakeRankingServer:
         self._lock = threading.Lock()
         self._failures: collections.deque[_Failure] = collections.deque()
         self._server: grpc.Server | None = None
-        self._rest: FakeRestServer | None = None
+        self._rest: RestServer | None = None
         self._rest_port = rest_port
 
     @property
@@ -159,7 +160,8 @@ class FakeRankingServer:
         else:
             self._port = self._server.add_secure_port(address, self._credentials)
         self._server.start()
-        self._rest = FakeRestServer(self._rest_port, self._answer, self._rest_tls)
+        self._rest = RestServer("localhost", self._rest_port, rest_answer(self._answer), tls=self._rest_tls)
+        self._rest.start()
         self._rest_port = self._rest.port
 
     def kill(self) -> None:
@@ -168,7 +170,7 @@ class FakeRankingServer:
             self._server.stop(None).wait()
             self._server = None
         if self._rest is not None:
-            self._rest.close()
+            self._rest.stop()
             self._rest = None
 
     def restart(self) -> None:

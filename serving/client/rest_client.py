@@ -80,7 +80,9 @@ class RestTransport(BlockingTransport):
                 if reused and isinstance(error, ConnectionError):
                     # The server closed it while it was idle. A request changes nothing there, so it may be sent again.
                     continue
-                words = " ".join(str(error).split())
+                # Of what is no HTTP, for example gRPC, the first bytes would be the words.
+                no_http = isinstance(error, http.client.BadStatusLine) and not str(error).isprintable()
+                words = "the answer is no HTTP" if no_http else " ".join(str(error).split())
                 raise CallFailed("UNAVAILABLE", f"{type(error).__name__}: {words}", target) from error
             except BaseException:
                 connection.close()

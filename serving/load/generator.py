@@ -121,8 +121,12 @@ def run_load(
         expected: right scores by number of the request and version; every answer whose scores it knows is compared.
         on_progress: called twice a second in this thread.
 
+    Returns:
+        What came of all requests or, after Ctrl-C, of those until then.
+
     Raises:
         RankingError: the server or the model is not there at the start. Later errors are counted.
+        KeyboardInterrupt: during the warm-up.
     """
     wire = _Wire()
     # Users of golden requests may lack columns, and made-up ones have none.
@@ -135,7 +139,8 @@ def run_load(
             warm_up = dataclasses.replace(
                 options, requests=options.warm_up, seconds=None, rate=None, concurrency=threads
             )
-            _Run(asker, warm_up, None, None).report(wire)
+            if _Run(asker, warm_up, None, None).report(wire).interrupted:
+                raise KeyboardInterrupt
         wire.reset()
         return _Run(asker, options, expected, on_progress).report(wire)
 
@@ -195,7 +200,8 @@ class _Schedule:
         return ticket, due
 
     def stop(self) -> None:
-        """No more tickets."""
+        """No more tickets; none is due after this moment."""
+        self._end = min(self._end, time.perf_counter())
         self._stopped.set()
 
     @property
@@ -203,7 +209,7 @@ class _Schedule:
         """Tickets of an open loop that were due and not taken in time."""
         if self._options.rate is None or self._options.seconds is None:
             return 0
-        due = int(np.ceil(round(self._options.seconds * self._options.rate, 6)))
+        due = int(np.ceil(round((self._end - self.start) * self._options.rate, 6)))
         return max(due - self._issued, 0)
 
 
@@ -240,10 +246,13 @@ class _Run:
             threading.Thread(target=self._work, args=(schedule,), name=f"load-{number}", daemon=True)
             for number in range(self._options.concurrency)
         ]
+        interrupted = False
         try:
             for thread in threads:
                 thread.start()
             self._watch(threads, schedule.start)
+        except KeyboardInterrupt:
+            interrupted = True
         finally:
             schedule.stop()
             for thread in threads:
@@ -265,6 +274,7 @@ class _Run:
             self._largest_difference,
             tuple(self._examples),
             (time.process_time() - processor) / seconds,
+            interrupted,
         )
 
     def _work(self, schedule: _Schedule) -> None:

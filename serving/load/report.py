@@ -45,6 +45,7 @@ class LoadReport:
         examples: sentences about the first wrong answers and errors.
         generator_cpu: processor seconds of this process per second. From 0.9 the figures are those of the generator:
             Python runs one thread at a time.
+        interrupted: the run was ended by Ctrl-C before it had sent everything.
     """
 
     seconds: float
@@ -59,6 +60,7 @@ class LoadReport:
     largest_difference: float
     examples: tuple[str, ...]
     generator_cpu: float
+    interrupted: bool
 
     @property
     def answered(self) -> int:
@@ -96,6 +98,7 @@ class LoadReport:
             "largest_difference": self.largest_difference,
             "examples": list(self.examples),
             "generator_cpu": round(self.generator_cpu, 3),
+            "interrupted": self.interrupted,
         }
 
 

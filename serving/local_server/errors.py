@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from pathlib import Path
 
 import grpc
@@ -45,10 +47,41 @@ def check_base_dir(base_dir: Path) -> None:
     """Refuses what cannot be a base path.
 
     Raises:
-        LocalServerError: it does not exist, or is one version instead of the folder of versions.
+        LocalServerError: it does not exist, may not be read, or is one version instead of the folder of versions.
     """
-    if not base_dir.is_dir():
-        what = "is not a folder" if base_dir.exists() else "does not exist"
-        raise LocalServerError(f"{base_dir} {what}; a model base path is a folder with one numbered folder per version")
-    if (base_dir / "saved_model.pb").exists():
+    try:
+        if not base_dir.is_dir():
+            what = "is not a folder" if base_dir.exists() else "does not exist"
+            raise LocalServerError(
+                f"{base_dir} {what}; a model base path is a folder with one numbered folder per version"
+            )
+        is_version = any(path.name == "saved_model.pb" for path in base_dir.iterdir())
+    except OSError as error:
+        raise LocalServerError(f"{base_dir} cannot be read: {error.strerror}") from error
+    if is_version:
         raise LocalServerError(f"{base_dir} is one version; give the folder that holds it: {base_dir.resolve().parent}")
+
+
+def cannot_listen(host: str, port: int, error: OSError | None = None) -> LocalServerError:
+    """The error about a port that cannot be bound, with what the system has against it.
+
+    Args:
+        host: address that was asked for.
+        port: likewise.
+        error: the system's; None asks it once more, since gRPC keeps it to itself.
+    """
+    if error is None:
+        plain = host.strip("[]")
+        with socket.socket(socket.AF_INET6 if ":" in plain else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((plain, port))
+            except OSError as found:
+                error = found
+    if error is None or error.errno == errno.EADDRINUSE:
+        advice = "; is another server running there? Take another port (0: a free one)"
+    elif error.errno == errno.EACCES:
+        advice = f": {error.strerror}; ports below 1024 are the system's, take another one"
+    else:
+        advice = f": {error.strerror}; is {host} an address of this machine?"
+    return LocalServerError(f"cannot listen at {host}:{port}{advice}")

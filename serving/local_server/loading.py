@@ -34,7 +34,7 @@ def load_version(directory: Path) -> Servable:
 
 def _load(directory: Path) -> Servable:
     graph = directory / "saved_model.pb"
-    if not graph.exists():
+    if not _there(graph):
         raise StatusError(
             grpc.StatusCode.NOT_FOUND, f"Could not find SavedModel .pb at supplied export directory path: {directory}"
         )
@@ -48,7 +48,7 @@ def _load(directory: Path) -> Servable:
 
 
 def _warm_up(servable: Servable, path: Path) -> None:
-    if not path.exists():
+    if not _there(path):
         return
     try:
         requests = read_warmup(path)
@@ -67,6 +67,13 @@ def _warm_up(servable: Servable, path: Path) -> None:
             raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, _failed(path, number, signature, error)) from error
         except (ValueError, TypeError) as error:
             raise StatusError(grpc.StatusCode.INVALID_ARGUMENT, _failed(path, number, signature, error)) from error
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StatusError(grpc.StatusCode.PERMISSION_DENIED, f"{path}: {error.strerror}") from error
 
 
 def _failed(path: Path, number: int, signature: str, error: Exception) -> str:

@@ -24,7 +24,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext) -> Any:
         """States of all versions, or of the one that is asked."""
-        return answer(context, self._status, request)
+        return answer(context, self.status, request)
 
     def HandleReloadConfigRequest(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Not served."""
@@ -33,9 +33,14 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
             "the local server has one model and no configuration to reload; start it again with other options",
         )
 
-    def _status(
+    def status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
+        """States of all versions, or of the one that is asked, whatever carries them.
+
+        Raises:
+            StatusError: no such model or version.
+        """
         spec = request.model_spec
         if not request.HasField("model_spec"):
             raise StatusError(grpc.StatusCode.INVALID_ARGUMENT, "Missing ModelSpec")

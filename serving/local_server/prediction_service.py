@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import grpc
@@ -19,7 +19,7 @@ from serving.local_server.loading import DEFAULT_SIGNATURE
 from serving.local_server.tensors import decode, encode
 from serving.local_server.versions import LoadedVersion, ModelVersions
 
-_SIGNATURES = "signature_def"
+SIGNATURES = "signature_def"
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -40,7 +40,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> Any:
         """The signatures of a version."""
-        return answer(context, self._metadata, request)
+        return answer(context, self.metadata, request)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         """Not served."""
@@ -64,28 +64,28 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 raise StatusError(
                     grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature}" not found.'
                 )
-            inputs = _inputs(request, version, signature)
-            wanted = _wanted_outputs(request, version, signature)
-            try:
-                outputs = version.run(signature, inputs)
-            except tf.errors.OpError as error:
-                raise status_of(error.error_code, error.message) from error
+            outputs = run_signature(version, signature, _inputs(request, version, signature), request.output_filter)
             response = predict_pb2.PredictResponse()
             response.model_spec.name = request.model_spec.name
             response.model_spec.signature_name = signature
             response.model_spec.version.value = version.number
-            for name in wanted:
-                response.outputs[name].CopyFrom(encode(outputs[name]))
+            for name, value in outputs.items():
+                response.outputs[name].CopyFrom(encode(value))
             return response
 
-    def _metadata(
+    def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """The signatures of a version, whatever carries them.
+
+        Raises:
+            StatusError: no such version, or another field than the signatures is asked for.
+        """
         _require_spec(request)
         if not request.metadata_field:
             raise _invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
-            if field != _SIGNATURES:
+            if field != SIGNATURES:
                 raise _invalid(f"Metadata field {field} is not supported")
         with self._versions.use(request.model_spec) as version:
             signatures = get_model_metadata_pb2.SignatureDefMap()
@@ -94,7 +94,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response = get_model_metadata_pb2.GetModelMetadataResponse()
             response.model_spec.name = request.model_spec.name
             response.model_spec.version.value = version.number
-            response.metadata[_SIGNATURES].Pack(signatures)
+            response.metadata[SIGNATURES].Pack(signatures)
             return response
 
 
@@ -104,6 +104,27 @@ def answer(context: grpc.ServicerContext, method: Callable[[Any], Any], request:
         return method(request)
     except StatusError as error:
         context.abort(error.code, error.message)
+
+
+def run_signature(version: LoadedVersion, signature: str, inputs: Arrays, wanted: Sequence[str] = ()) -> Arrays:
+    """Outputs of a signature by name.
+
+    Args:
+        version: that has the signature.
+        signature: its name.
+        inputs: of the signature's names and dtypes.
+        wanted: names of outputs; none for all.
+
+    Raises:
+        StatusError: an output is not the signature's, or the model refuses the inputs.
+    """
+    known = version.servable.signatures[signature].outputs
+    _check_outputs(wanted, known)
+    try:
+        outputs = version.run(signature, inputs)
+    except tf.errors.OpError as error:
+        raise status_of(error.error_code, error.message) from error
+    return {name: outputs[name] for name in wanted or known}
 
 
 def _inputs(request: predict_pb2.PredictRequest, version: LoadedVersion, signature: str) -> Arrays:
@@ -124,18 +145,14 @@ def _inputs(request: predict_pb2.PredictRequest, version: LoadedVersion, signatu
     return {name: decode(name, request.inputs[name], info) for name, info in expected.items()}
 
 
-def _wanted_outputs(request: predict_pb2.PredictRequest, version: LoadedVersion, signature: str) -> list[str]:
-    outputs = version.servable.signatures[signature].outputs
-    wanted = list(request.output_filter)
+def _check_outputs(wanted: Sequence[str], known: Collection[str]) -> None:
     for place, name in enumerate(wanted):
-        if name not in outputs:
+        if name not in known:
             raise _invalid(
-                f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
-                f"{_names(outputs)}."
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set {_names(known)}."
             )
         if name in wanted[:place]:
             raise _invalid(f"duplicate output tensor alias: {name}")
-    return wanted or list(outputs)
 
 
 def _require_spec(request: Any) -> None:

@@ -1,4 +1,4 @@
-"""The server itself: services, health, reflection, and an orderly end."""
+"""The server itself: services, health, reflection, REST, and an orderly end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.client.rest_server import RestServer
 from serving.local_server import descriptors
 from serving.local_server.batching import BatchingOptions
-from serving.local_server.errors import LocalServerError, check_base_dir
+from serving.local_server.errors import LocalServerError, cannot_listen, check_base_dir
 from serving.local_server.health import Health
 from serving.local_server.loading import warmup_model_name
 from serving.local_server.model_service import ModelService
 from serving.local_server.policy import VersionPolicy
 from serving.local_server.prediction_service import PredictionService
+from serving.local_server.rest import RestApi
 from serving.local_server.versions import ModelVersions
 from serving.local_server.watch import VersionEvent, VersionWatch, log_event, version_folders
 
@@ -31,7 +33,7 @@ DEFAULT_MAX_CONCURRENT = 256
 
 
 class LocalServer:
-    """Serves a base path of versions over gRPC, as TensorFlow Serving does; for development and CI.
+    """Serves a base path of versions over gRPC and REST, as TensorFlow Serving does; for development and CI.
 
     A context manager: inside it `target` answers, and every version that lay there at the start has been tried.
 
@@ -44,11 +46,13 @@ class LocalServer:
         base_dir: the folder of numbered folders.
         name: of the model; None takes the one in the newest version's warm-up requests, or else the folder's.
         host: address to listen at.
-        port: 0 takes a free one, which stays the same over `stop` and `start`.
+        port: of gRPC; 0 takes a free one, which stays the same over `stop` and `start`.
+        rest_port: likewise, of REST; None for no REST.
         policy: which versions are served; the newest by default.
         labels: names for version numbers.
         batching: None runs every call by itself.
-        max_concurrent: calls that may run and wait; one more is answered with RESOURCE_EXHAUSTED.
+        max_concurrent: calls that may run and wait, of gRPC and of REST each; one more is answered with
+            RESOURCE_EXHAUSTED.
         max_message_bytes: largest request.
         poll_seconds: how often the base path is looked at.
         on_event: told of version changes and problems; the default is Python's logging.
@@ -64,6 +68,7 @@ class LocalServer:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        rest_port: int | None = None,
         policy: VersionPolicy | None = None,
         labels: Mapping[str, int] | None = None,
         batching: BatchingOptions | None = None,
@@ -77,11 +82,15 @@ class LocalServer:
                 "max_concurrent and max_message_bytes must be at least 1 and poll_seconds above 0; got "
                 f"{max_concurrent}, {max_message_bytes} and {poll_seconds}"
             )
+        if port and port == rest_port:
+            raise LocalServerError(f"gRPC and REST want a port each; got {port} for both")
         self.base_dir = Path(base_dir)
         check_base_dir(self.base_dir)
         self.name = name or default_name(self.base_dir)
-        self._host = host
+        # An IPv6 address stands in brackets before a port.
+        self._host = f"[{host}]" if ":" in host and not host.startswith("[") else host
         self._port = port
+        self._rest_port = rest_port
         self._policy = policy
         self._labels = dict(labels or {})
         self._batching = batching
@@ -90,6 +99,7 @@ class LocalServer:
         self._poll_seconds = poll_seconds
         self._on_event = on_event
         self._server: grpc.Server | None = None
+        self._rest: RestServer | None = None
         self._versions = ModelVersions(self.name, self._labels)
         self._watch: VersionWatch | None = None
         self._health: Health | None = None
@@ -98,6 +108,11 @@ class LocalServer:
     def target(self) -> str:
         """Where gRPC is; with `port=0` known once the server has started."""
         return f"{self._host}:{self._port}"
+
+    @property
+    def rest_target(self) -> str | None:
+        """Where REST is, None without it; with `rest_port=0` known once the server has started."""
+        return None if self._rest_port is None else f"{self._host}:{self._rest_port}"
 
     @property
     def available(self) -> list[int]:
@@ -119,14 +134,19 @@ class LocalServer:
         return self._versions.wait_until_available(timeout)
 
     def start(self) -> None:
-        """Binds the port, loads what is there, then answers.
+        """Binds the ports, loads what is there, then answers.
 
         Raises:
-            LocalServerError: the port is taken.
+            LocalServerError: a port is taken.
         """
         self._versions = ModelVersions(self.name, self._labels)
         self._health = Health()
-        self._server = self._bind(self._versions, self._health)
+        self._rest = self._bind_rest(self._versions)
+        try:
+            self._server = self._bind(self._versions, self._health)
+        except LocalServerError:
+            self._stop_rest(0)
+            raise
         self._watch = VersionWatch(
             self.base_dir,
             self._versions,
@@ -142,6 +162,8 @@ class LocalServer:
             raise
         self._tell_health()
         self._server.start()
+        if self._rest is not None:
+            self._rest.start()
         self._watch.start(self._poll_seconds)
 
     def stop(self, grace: float = 10.0) -> None:
@@ -149,7 +171,9 @@ class LocalServer:
         if self._server is None or self._watch is None or self._health is None:
             return
         self._health.end()
-        self._server.stop(grace).wait()
+        ended = self._server.stop(grace)
+        self._stop_rest(grace)
+        ended.wait()
         self._watch.stop()
         self._server = self._watch = self._health = None
 
@@ -187,10 +211,29 @@ class LocalServer:
             self._port = server.add_insecure_port(self.target)
         except RuntimeError as error:
             server.stop(None)
-            raise LocalServerError(
-                f"cannot listen at {self.target}; is another server running there? Take another port (0: a free one)"
-            ) from error
+            raise cannot_listen(self._host, self._port) from error
         return server
+
+    def _bind_rest(self, versions: ModelVersions) -> RestServer | None:
+        if self._rest_port is None:
+            return None
+        try:
+            server = RestServer(
+                self._host,
+                self._rest_port,
+                RestApi(versions),
+                max_concurrent=self._max_concurrent,
+                max_body_bytes=self._max_message_bytes,
+            )
+        except OSError as error:
+            raise cannot_listen(self._host, self._rest_port, error) from error
+        self._rest_port = server.port
+        return server
+
+    def _stop_rest(self, grace: float) -> None:
+        if self._rest is not None:
+            self._rest.stop(grace)
+            self._rest = None
 
     def _changed(self, event: VersionEvent) -> None:
         self._tell_health()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -40,12 +41,7 @@ def decode(name: str, proto: tensor_pb2.TensorProto, info: Any) -> np.ndarray:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise _invalid(f"tensor parsing error: {name}: its shape is not fully given")
-    wanted = [dim.size for dim in info.tensor_shape.dim]
-    if not info.tensor_shape.unknown_rank and (
-        len(shape) != len(wanted) or any(want not in (-1, got) for want, got in zip(wanted, shape, strict=True))
-    ):
-        form = ", ".join("?" if size < 0 else str(size) for size in wanted)
-        raise _invalid(f"input '{name}' must have shape [{form}], got {list(shape)}")
+    check_shape(name, shape, info)
     count = math.prod(shape)
     try:
         if proto.dtype == _STRING and not proto.tensor_content and len(proto.string_val) == count:
@@ -54,6 +50,20 @@ def decode(name: str, proto: tensor_pb2.TensorProto, info: Any) -> np.ndarray:
     except (ValueError, tf.errors.OpError):
         pass
     raise _invalid(f"tensor parsing error: {name}: its values do not make a tensor of shape {list(shape)}")
+
+
+def check_shape(name: str, shape: Sequence[int], info: Any) -> None:
+    """Compares a shape with that of the signature, where any size stands for the dimensions it leaves open.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, on another rank or another fixed dimension.
+    """
+    wanted = [dim.size for dim in info.tensor_shape.dim]
+    if not info.tensor_shape.unknown_rank and (
+        len(shape) != len(wanted) or any(want not in (-1, got) for want, got in zip(wanted, shape, strict=True))
+    ):
+        form = ", ".join("?" if size < 0 else str(size) for size in wanted)
+        raise _invalid(f"input '{name}' must have shape [{form}], got {list(shape)}")
 
 
 def _parsed(proto: tensor_pb2.TensorProto, shape: tuple[int, ...], count: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -198,6 +199,31 @@ def test_progress_is_told_while_it_runs(server):
     assert told[0].version == 1
 
 
+def test_ctrl_c_ends_the_run_with_what_came_until_then(server):
+    told = []
+
+    def interrupt(progress):
+        told.append(progress)
+        signal.raise_signal(signal.SIGINT)
+
+    server.delay = 0.01
+    report = load(server, seconds=600, rate=50.0, concurrency=4, on_progress=interrupt)
+    assert report.to_json()["interrupted"]
+    assert 0 < told[0].answered <= report.answered == server.calls[contract.RANK]
+    assert report.checked == report.answered
+    # Of the 30,000 that would have come, those due until then.
+    assert report.answered + report.unsent <= report.seconds * 50 + 1
+
+
+def test_ctrl_c_during_the_warm_up_is_no_run():
+    def scores(request):
+        os.kill(os.getpid(), signal.SIGINT)
+        return hash_scorer(request)
+
+    with FakeRankingServer("shop", scorer=scores) as server, pytest.raises(KeyboardInterrupt):
+        load(server, requests=5, warm_up=5)
+
+
 def test_a_mistake_in_the_callers_code_ends_the_run(server):
     def broken(request, version):
         raise KeyError("my mistake")
@@ -213,6 +239,7 @@ def test_the_report_is_json(server):
     assert report["versions"] == {"1": 5}
     assert report["wrong_scores"] == 0
     assert report["generator_cpu"] > 0
+    assert report["interrupted"] is False
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ if "broken" in config:
 ended = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: ended.set())
 with FakeRankingServer(re.search(r'name: "(.*?)"', config)[1], features={{"gender": "string", "age": "float32"}},
-                       port=flags.port):
+                       port=flags.port, rest_port=flags.rest_api_port):
     ended.wait()
 """
 

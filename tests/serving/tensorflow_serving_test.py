@@ -6,6 +6,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.client import RestRankingClient
 from serving.local_server.batching import BatchingOptions
 from serving.local_server.errors import LocalServerError
 from serving.local_server.policy import VersionPolicy
@@ -34,7 +35,7 @@ def parsed(folder):
 
 def test_plain_arguments(tmp_path):
     options = ModelServerOptions("shop", poll_seconds=0.2)
-    arguments = model_server_arguments(tmp_path / "base", 8500, options, tmp_path)
+    arguments = model_server_arguments(tmp_path / "base", 8500, 0, options, tmp_path)
     assert arguments == [
         "--port=8500",
         "--rest_api_port=0",
@@ -58,7 +59,8 @@ def test_every_option_has_its_flag(tmp_path):
         max_message_bytes=1000,
         poll_seconds=2.5,
     )
-    arguments = model_server_arguments(tmp_path, 9000, options, tmp_path)
+    arguments = model_server_arguments(tmp_path, 9000, 9001, options, tmp_path)
+    assert arguments[:2] == ["--port=9000", "--rest_api_port=9001"]
     assert set(arguments[3:]) == {
         "--file_system_poll_wait_seconds=3",
         "--allow_version_labels_for_unavailable_models=true",
@@ -77,7 +79,7 @@ def test_every_option_has_its_flag(tmp_path):
         "pad_variable_length_inputs: true",
         "",
     ]
-    model_server_arguments(tmp_path, 9000, ModelServerOptions("shop", policy=VersionPolicy.parse("all")), tmp_path)
+    model_server_arguments(tmp_path, 9000, 0, ModelServerOptions("shop", policy=VersionPolicy.parse("all")), tmp_path)
     assert parsed(tmp_path).model_version_policy.HasField("all")
 
 
@@ -95,10 +97,14 @@ def test_the_binary_is_found_by_variable_or_path(tmp_path, monkeypatch, stand_in
 
 
 def test_the_process_starts_answers_and_ends(tmp_path, stand_in):
-    with TensorFlowServing(tmp_path, ModelServerOptions("shop", batching=BatchingOptions())) as server:
+    options = ModelServerOptions("shop", batching=BatchingOptions())
+    assert TensorFlowServing(tmp_path, options).rest_target is None
+    with TensorFlowServing(tmp_path, options, rest_port=0) as server:
         assert server.wait_until_available(60)
         with Asker(server.target, "shop") as asker:
             assert asker.predict()[0] == 1
+        with RestRankingClient(server.rest_target, "shop") as client:
+            assert client.model_status().available == (1,)
         process = server._process
         assert server.poll() is None
     assert process.returncode == 0

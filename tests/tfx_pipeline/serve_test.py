@@ -12,8 +12,11 @@ import sys
 import threading
 import time
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from serving.client import RestRankingClient
 from tests.serving.client.servers import write_models
 from tests.serving.local_server.asking import Asker, until
 from tests.serving.model_server_stand_in import write_stand_in
@@ -70,15 +73,20 @@ def models(tmp_path_factory):
 def test_it_serves_until_it_is_told_to_stop(models, tmp_path, number):
     base = tmp_path / "demo"
     shutil.copytree(models / "1", base / "1")
-    with Command(base, "--port", 0, "--poll-seconds", 0.1, "--label", "stable=1", "--batch") as command:
+    options = ("--port", 0, "--rest-port", 0, "--poll-seconds", 0.1, "--label", "stable=1", "--batch")
+    with Command(base, *options) as command:
         command.wait_for("Ctrl-C")
         first, banner, signatures, note = command.lines
         assert re.fullmatch(r"version 1 available, loaded and warmed in [0-9.]+ s", first)
-        target = re.fullmatch(rf"demo from {base} at (127\.0\.0\.1:\d+) \(gRPC\)", banner)[1]
+        address = r"(127\.0\.0\.1:\d+)"
+        found = re.fullmatch(rf"demo from {base} at {address} \(gRPC\) and {address} \(REST\)", banner)
+        target, rest_target = found.groups()
         assert signatures == "signatures: candidate, rank, user_tower"
         assert "production runs TensorFlow Serving: docs/SERVING.md" in note
         with Asker(target, "demo") as asker:
             assert asker.predict(label="stable")[0] == 1
+        with RestRankingClient(rest_target, "demo") as client:
+            assert client.model_status().available == (1,)
         (base / "3").mkdir()
         shutil.copytree(models / "2", base / "2.partial")
         command.wait_for("version 3 cannot be loaded")
@@ -93,6 +101,30 @@ def test_it_serves_until_it_is_told_to_stop(models, tmp_path, number):
             "version 1 unloaded",
             "stopping; calls under way may end",
         ]
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_the_calls_under_way(models):
+    with Command(models, "--port", 0) as command:
+        command.wait_for("Ctrl-C")
+        target = command.lines[1].split(" at ")[1].split()[0]
+        asked = threading.Event()
+
+        def questions():
+            yield reflection_pb2.ServerReflectionRequest(list_services="")
+            asked.wait(60)
+
+        with grpc.insecure_channel(target) as channel:
+            stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+            # A call that goes on for as long as the client likes.
+            answers = stub.ServerReflectionInfo(questions())
+            assert next(answers).list_services_response.service
+            command.process.send_signal(signal.SIGINT)
+            command.wait_for("stopping; calls under way may end, a second Ctrl-C ends them")
+            assert command.process.poll() is None
+            assert command.end(signal.SIGINT) == 130
+            asked.set()
+        assert command.lines[-1] == "stopped at once"
 
 
 @pytest.mark.slow
@@ -133,6 +165,8 @@ def test_a_port_that_is_taken(models, capfd):
         taken.listen()
         port = taken.getsockname()[1]
         assert f"cannot listen at 127.0.0.1:{port}; is another server running" in refused(capfd, models, "--port", port)
+        assert f"cannot listen at 127.0.0.1:{port}" in refused(capfd, models, "--port", 0, "--rest-port", port)
+    assert "gRPC and REST want a port each" in refused(capfd, models, "--port", 8500, "--rest-port", 8500)
 
 
 def test_tensorflow_serving_that_is_not_there(models, capfd, monkeypatch, tmp_path):
@@ -144,7 +178,8 @@ def test_tensorflow_serving_that_is_not_there(models, capfd, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--port", "-1"), ("--port", "65536"), ("--label", "stable"), ("--label", "stable=new")]
+    ("option", "value"),
+    [("--port", "-1"), ("--port", "65536"), ("--rest-port", "x"), ("--label", "stable"), ("--label", "stable=new")],
 )
 def test_options_that_make_no_sense(models, capsys, option, value):
     with pytest.raises(SystemExit) as stopped:

@@ -12,9 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-# Told apart without colours too, and by those who do not see all of them.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#000000")
-_STYLES = ("-", "--", "-.", ":")
+from tfx_pipeline.pages.palette import line
+
 _BINS = 60
 _SHARES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 
@@ -36,7 +35,7 @@ def draw_latencies(series: Mapping[str, np.ndarray], path: Path, title: str) -> 
     largest = max(values[-1] for values in milliseconds.values())
     bins = np.geomspace(0.95 * smallest, 1.05 * largest, _BINS + 1)
     for number, (label, values) in enumerate(milliseconds.items()):
-        look = {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _STYLES[number % len(_STYLES)]}
+        look = line(number)
         histogram.hist(values, bins, histtype="step", linewidth=1.4, label=label, **look)
         # The slowest of n requests stands for the share (n - 1/2) / n.
         slower = 1 - (np.arange(len(values)) + 0.5) / len(values)

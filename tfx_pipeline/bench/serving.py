@@ -58,7 +58,8 @@ def bench_serving(
         picture: also draw the latencies of `rank` over gRPC there, PNG.
 
     Returns:
-        `results`, one entry per model, signature, length and transport; `ratios`, per length what they come to;
+        `results`, one entry per model, signature, length and transport: `candidates` is None for `user_tower`, which
+        takes none, bytes are None in process, where none are sent; `ratios`, per length what they come to;
         `state_bytes`, per length and model; `largest_difference` between scores that must be equal; `setup`; `machine`.
 
     Raises:
@@ -245,7 +246,7 @@ def _entry(
         "model": name,
         "signature": signature,
         "history": history,
-        "candidates": candidates if signature != contract.USER_TOWER else 0,
+        "candidates": candidates if signature != contract.USER_TOWER else None,
         "transport": transport,
         "p50_ms": _p50(seconds),
         "p99_ms": round(1000 * float(np.percentile(seconds, 99)), 3),
@@ -293,7 +294,10 @@ def serving_table(report: dict[str, Any]) -> Table:
         if entry["transport"] != GRPC:
             continue
         table.add_row(
-            *(str(entry[name]) for name in ("history", "candidates", "model", "signature")),
+            *(
+                "" if entry[name] is None else str(entry[name])
+                for name in ("history", "candidates", "model", "signature")
+            ),
             *(f"{one['p50_ms']:.2f} ({one['p99_ms']:.2f})" for one in (entry, local[_key(entry)])),
             f"{entry['qps']:.1f}",
             f"{entry['request_bytes']:,}",

@@ -7,9 +7,11 @@ from typing import Any
 
 from serving.load import CallMode, LoadOptions
 from tfx_pipeline.bench.command import measured, print_json, print_report
+from tfx_pipeline.console import console
 from tfx_pipeline.errors import ConfigError
 
 EXIT_WRONG_SCORES = 1
+EXIT_INTERRUPTED = 130
 _HISTORIES = (100, 500)
 _COMPARE_SECONDS, _LOAD_SECONDS = 60.0, 10.0
 # Options that only load has: any of them asks for it.
@@ -26,9 +28,13 @@ def serving(parsed: argparse.Namespace) -> int:
     if parsed.picture is not None and parsed.picture.suffix.lower() != ".png":
         # Before the minutes of measuring.
         raise ConfigError(f"--picture writes PNG: expected a name like latency.png, got {parsed.picture}")
-    if any(getattr(parsed, name) is not None for name in _LOAD_ONLY):
-        return load(parsed)
-    return compare(parsed)
+    try:
+        if any(getattr(parsed, name) is not None for name in _LOAD_ONLY):
+            return load(parsed)
+        return compare(parsed)
+    except KeyboardInterrupt:
+        console().print("[red bold]interrupted:[/] there is nothing to report yet")
+        return EXIT_INTERRUPTED
 
 
 def compare(parsed: argparse.Namespace) -> int:
@@ -93,7 +99,9 @@ def load(parsed: argparse.Namespace) -> int:
         return bench_load(setup, options, picture=parsed.picture)
 
     report = measured(measure)
-    status = EXIT_WRONG_SCORES if report["wrong_scores"] else 0
+    status = EXIT_INTERRUPTED if report["interrupted"] else 0
+    if report["wrong_scores"]:
+        status = EXIT_WRONG_SCORES
     if parsed.json:
         print_json(report)
         return status

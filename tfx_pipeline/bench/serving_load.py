@@ -88,12 +88,15 @@ def bench_load(
 
     Raises:
         ModelError: no model, or no server, or not one request was answered.
+        KeyboardInterrupt: before the first answer; after that Ctrl-C ends the load, and what came until then is told.
     """
     extra: dict[str, Any] = {}
     if setup.target is None:
         report, extra = _load_on_own_server(setup, options)
     else:
         report = _load_on_target(setup.target, setup, options)
+    if report.interrupted and not report.answered:
+        raise KeyboardInterrupt
     if not report.answered:
         raise ModelError(f"none of {report.failed} requests was answered: {'; '.join(report.examples)}")
     if picture is not None:
@@ -275,6 +278,8 @@ def _span(versions: dict[str, int]) -> str:
 def load_remarks(report: dict[str, Any]) -> list[str]:
     """What the figures do not say by themselves; often nothing."""
     remarks = list(report["examples"])
+    if report["interrupted"]:
+        remarks.append("Interrupted: these are the requests until then.")
     if report["generator_cpu"] > 0.9:
         remarks.append(
             f"The generator used {report['generator_cpu']:.2f} cores, as much as Python can: the server may be faster."

@@ -13,14 +13,18 @@ import tensorflow as tf
 from dmf_keras.models import inputs as model_inputs
 from serving import contract
 from serving.export import Tensors, export_model
+from serving.load import draw_requests
 from tfx_pipeline.bench import workload
 from tfx_pipeline.content.table import ITEM_IDS_FILE
+from tfx_pipeline.training.golden import write_warmup_requests
 
 # Of the catalogue; one more row of every table is for what is in none.
 ITEMS, USERS = 50_000, 10_000
 MAX_HISTORY = 1_000
 # The paper's head; everything else is a model's default.
 PARAMS: Mapping[str, Any] = {"id_dim": 64, "attention_dim": 64, "hidden_units": (1024, 512, 256)}
+# Numbers of candidates of the warm-up requests, as a pipeline has them by default, and their length of history.
+_WARMUP_CANDIDATES, _WARMUP_HISTORY = (1, 100, 1200), 100
 _SEED = 0
 
 
@@ -100,18 +104,21 @@ def _rows(table: tf.lookup.StaticHashTable, ids: tf.Tensor) -> tf.Tensor:
 
 
 def export_random_model(name: str, params: Mapping[str, Any], directory: Path) -> None:
-    """Exports a model of the registry as the pipeline does, with random weights and content.
+    """Exports a model of the registry as the pipeline does, with random weights and content, and warm-up requests.
 
     Args:
         name: in the registry.
         params: hyper-parameters that differ from the defaults.
-        directory: of the SavedModel; must not exist, its parent must.
+        directory: of the SavedModel; must not exist, its parent must, whose name is that of the served model.
     """
     model = workload.model(name, dict(params), workload.schema(items=ITEMS + 1, users=USERS + 1))
     # New embeddings are almost zero, and every score almost 0.5: no two answers could be told apart.
     embeddings = model.item_embedding.embeddings
     embeddings.assign(np.random.default_rng(_SEED).normal(size=embeddings.shape))
     export_model(model, CatalogueTransform(directory.parent), directory, name=name, max_history=MAX_HISTORY)
+    users = [{contract.USER_ID: user_ids()[0]}]
+    [drawn] = draw_requests(item_ids(), users, candidates=1, history=_WARMUP_HISTORY, count=1)
+    write_warmup_requests(directory, directory.parent.name, [dict(drawn.user)], item_ids(), _WARMUP_CANDIDATES)
 
 
 def copy_with_other_weights(source: Path, directory: Path) -> None:

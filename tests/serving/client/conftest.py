@@ -54,12 +54,6 @@ def server(request):
 @pytest.fixture(params=CLIENTS)
 def kind(request):
     """The kind of client."""
-    if (
-        request.param == "rest"
-        and "server" in request.fixturenames
-        and request.getfixturevalue("server").rest_target is None
-    ):
-        pytest.skip("this server has no REST")
     return request.param
 
 

@@ -35,7 +35,7 @@ class ServerHandle(Protocol):
     """A running server of `MODEL`."""
 
     target: str
-    rest_target: str | None
+    rest_target: str
 
     def set_versions(self, *versions: int) -> None:
         """Serves exactly these versions; returns when the server answers so."""
@@ -72,13 +72,11 @@ class FakeServer:
 class DirectoryServer:
     """A server over a base path with a folder per version; sub-classes say how it starts and ends."""
 
-    rest_target: str | None = None
-
     def __init__(self, models: Path, folder: Path):
         self._models = models
         self._base = folder / MODEL
-        self._port = free_port()
-        self.target = f"localhost:{self._port}"
+        self._port, self._rest_port = free_port(), free_port()
+        self.target, self.rest_target = f"localhost:{self._port}", f"localhost:{self._rest_port}"
         self._base.mkdir(parents=True)
         self._running = False
         self.reset()
@@ -150,8 +148,6 @@ class TensorFlowServing(DirectoryServer):
     """The real `tensorflow_model_server`: all versions of the base path, batching as docs/SERVING.md has it."""
 
     def __init__(self, models: Path, folder: Path):
-        self._rest_port = free_port()
-        self.rest_target = f"localhost:{self._rest_port}"
         self._log = folder / "log"
         self._config, self._batching = folder / "models.config", folder / "batching.txt"
         self._config.write_text(
@@ -188,7 +184,7 @@ class TensorFlowServing(DirectoryServer):
 
 
 class LocalEngine(DirectoryServer):
-    """`serving.local_server`, in this process: it loads TensorFlow once for all tests. It has no REST."""
+    """`serving.local_server`, in this process: it loads TensorFlow once for all tests."""
 
     def launch(self) -> None:
         from serving.local_server.batching import BatchingOptions
@@ -199,6 +195,7 @@ class LocalEngine(DirectoryServer):
             self._base,
             MODEL,
             port=self._port,
+            rest_port=self._rest_port,
             policy=VersionPolicy(latest=None),
             batching=BatchingOptions(timeout_seconds=0.002),
             poll_seconds=0.05,

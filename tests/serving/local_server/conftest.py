@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
 from serving.servable_check import Servable
 from tests.serving.client.small_saved_model import main as write_small_models
 from tests.serving.local_server.asking import RANK
-
-
-class Folder:
-    """A base path; versions of `models` are put there under any number, whole or by and by."""
-
-    def __init__(self, path, models):
-        self.path = path
-        self.models = models
-
-    def add(self, number: int, model: int | None = None):
-        """A version, by atomic rename; model `number` unless another is named."""
-        partial = self.path / f"{number}.partial"
-        shutil.copytree(self.models / str(model or number), partial)
-        partial.rename(self.path / str(number))
-        return self.path / str(number)
-
-    def remove(self, number: int) -> None:
-        shutil.rmtree(self.path / str(number))
+from tests.serving.local_server.base_path import Folder
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 
 from serving import contract
-from serving.client.fake import FakeRankingServer
+from serving.client.fake import FakeRankingServer, hash_scorer
+from serving.local_server.server import LocalServer
 from serving.servable_check import Servable
+from serving.warmup import read_warmup
 from tfx_pipeline.bench import serving, serving_models
 from tfx_pipeline.bench.latency_picture import draw_latencies
 from tfx_pipeline.bench.served_model import ServedModel
@@ -62,12 +66,12 @@ def test_models_are_compared_over_both_transports(tiny_models, tmp_path, capfd):
         assert 0 < entry["p50_ms"] <= entry["p99_ms"]
         assert entry["calls"] >= 5
         assert entry["qps"] > 0
-        assert entry["candidates"] == (0 if signature == contract.USER_TOWER else 9)
+        assert entry["candidates"] == (None if signature == contract.USER_TOWER else 9)
         if transport == IN_PROCESS:
-            assert entry["request_bytes"] is None
+            assert entry["request_bytes"] is entry["answer_bytes"] is None
         else:
             # Ids of eight characters; two more of them in the longer history.
-            assert entry["request_bytes"] > 8 * entry["candidates"]
+            assert entry["request_bytes"] > 8 * (entry["candidates"] or 0)
     for model in MODELS:
         shorter, longer = (entries[model, contract.RANK, GRPC, history]["request_bytes"] for history in (3, 5))
         assert 2 * 8 <= longer - shorter <= 2 * 12
@@ -144,6 +148,26 @@ def test_answers_of_a_server_are_compared_with_the_model_that_it_should_have(ran
     assert report["versions"] == {"2": 10}
 
 
+def test_ctrl_c_prints_what_came_until_then(capfd):
+    def scores(request):
+        if server.calls["rank"] == 40:
+            os.kill(os.getpid(), signal.SIGINT)
+        return hash_scorer(request)
+
+    with FakeRankingServer("shop", scorer=scores) as server:
+        arguments = ("--target", server.target, "--model-name", "shop", "--seconds", "600", "--warm-up", "10")
+        assert main(["bench", "serving", *arguments]) == 130
+        printed = capfd.readouterr()
+        assert "Interrupted: these are the requests until then." in printed.out
+        assert "answered" in printed.out
+        assert "Traceback" not in printed.err
+        server.calls.clear()
+        assert main(["bench", "serving", *arguments, "--warm-up", "1000"]) == 130
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "interrupted: there is nothing to report yet" in printed.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "sentence"),
     [
@@ -181,6 +205,21 @@ def test_a_process_that_cannot_serve_is_a_sentence(tmp_path):
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises(ModelError, match="the process that should serve 'broken' has ended"):
         ServedModel(tmp_path / "1", "broken").__enter__()
+
+
+@pytest.mark.slow
+def test_warm_up_requests_come_with_the_model(random_model, tiny_models):
+    requests = read_warmup(random_model / contract.WARMUP_FILE)
+    widths = [(name, inputs.get(contract.CANDIDATE_ITEM_ID, np.empty((1, 0))).shape[1]) for name, inputs in requests]
+    content = (contract.RANK_WITH_CONTENT, contract.CANDIDATE_WITH_CONTENT)
+    assert {pair for pair in widths if pair[0] not in content} == {
+        *((name, count) for name in (contract.RANK, contract.CANDIDATE) for count in (1, 100, 1200)),
+        (contract.USER_TOWER, 0),
+    }
+    assert requests[0][1][contract.HISTORY_ITEM_ID].shape == (1, 100)
+    # The server replays them when it loads the version, and refuses it if one fails.
+    with LocalServer(random_model.parent) as server:
+        assert (server.available, server.name) == ([1], random_model.parent.name)
 
 
 def test_other_weights_are_another_model_of_the_same_contract(random_model, tmp_path):
