@@ -14,8 +14,13 @@ except ModuleNotFoundError:
     sys.exit("dmf runs the pipeline, whose packages are not installed here: pip install 'dmf-ranking[tfx]'")
 
 from tfx_pipeline.arguments import count, label, port, positive
+from tfx_pipeline.compare import command as compare_command
+from tfx_pipeline.demo import command as synthesize_command
 from tfx_pipeline.errors import ConfigError, PipelineError
+from tfx_pipeline.explain import command as explain_command
 from tfx_pipeline.model_commands import add_model_commands
+from tfx_pipeline.pages import command as report_command
+from tfx_pipeline.tuning import command as tune_command
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -89,13 +94,16 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--json", action="store_true", help="print JSON instead of a table")
     rank.set_defaults(command=_rank)
 
+    for evidence in (compare_command, tune_command, report_command, explain_command, synthesize_command):
+        evidence.add_command(commands)
     add_model_commands(commands)
 
-    serve = commands.add_parser("serve", help="serve a folder of exported versions over gRPC, for development")
+    serve = commands.add_parser("serve", help="serve a folder of exported versions over gRPC and REST, for development")
     serve.add_argument("base_dir", type=Path, metavar="MODEL_BASE_DIR", help="the folder of numbered versions")
     serve.add_argument("--name", help="of the model; default: that of its warm-up requests, or the folder's")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1")
-    serve.add_argument("--port", type=port, default=8500, help="0 takes a free one; default: 8500")
+    serve.add_argument("--port", type=port, default=8500, help="of gRPC; 0 takes a free one; default: 8500")
+    serve.add_argument("--rest-port", type=port, metavar="PORT", help="of REST; 0 takes a free one; default: no REST")
     serve.add_argument(
         "--engine",
         choices=("local", "tensorflow-serving"),
@@ -277,6 +285,7 @@ def _serve(parsed: argparse.Namespace) -> int:
             name=parsed.name,
             host=parsed.host,
             port=parsed.port,
+            rest_port=parsed.rest_port,
             engine=parsed.engine,
             versions=parsed.versions,
             labels=dict(parsed.label),

@@ -43,14 +43,18 @@ _CODE = {
         "serving/servable_check.py",
         "serving/warmup.py",
         "tfx_pipeline/features.py",
+        "tfx_pipeline/components/custom_config.py",
         "tfx_pipeline/components/ranking_trainer",
         "tfx_pipeline/training",
+        "tfx_pipeline/tuning/values.py",
         "tfx_pipeline/content/table.py",
         "tfx_pipeline/evaluation/item_facts.py",
     ),
     "validate": ("tfx_pipeline/components/example_validator",),
     "push": ("serving/metadata.py", "tfx_pipeline/components/pusher", "tfx_pipeline/evaluation/results.py"),
     "evaluate": ("serving/contract.py", "tfx_pipeline/features.py", "tfx_pipeline/evaluation"),
+    "trial": ("tfx_pipeline/trials",),
+    "tune": ("tfx_pipeline/components/ranking_tuner", "tfx_pipeline/tuning"),
     "gate": ("serving/servable_check.py", "serving/warmup.py", "tfx_pipeline/components/serving_gate"),
 }
 

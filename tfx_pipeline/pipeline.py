@@ -15,12 +15,14 @@ from tfx_pipeline.components.example_validator import ExampleValidator
 from tfx_pipeline.components.item_content_gen import ItemContentGen
 from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.ranking_trainer import RankingTrainer
+from tfx_pipeline.components.ranking_tuner import RankingTuner
 from tfx_pipeline.components.serving_gate import ServingGate
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.logs.ingestion_config import IngestionConfig
 
 RUN_FN = "tfx_pipeline.training.run_fn.run_fn"
+TUNER_FN = "tfx_pipeline.tuning.tuner_fn.tuner_fn"
 PREPROCESSING_FN = "tfx_pipeline.preprocessing.preprocessing_fn"
 EXTRACTORS = "tfx_pipeline.evaluation.extractors"
 
@@ -33,7 +35,7 @@ class Fingerprints:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
         code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train`, `evaluate`,
-            `gate`, `push`.
+            `gate`, `push`; and of `trial` and `tune`, for trainings beside that of the Trainer.
     """
 
     logs: str
@@ -90,12 +92,32 @@ def create_pipeline(
         disable_statistics=True,
     )
     transform.add_upstream_node(validator)
+    tuner = None
+    if config.tuning.run_in_pipeline:
+        tuner = RankingTuner(
+            examples=transform.outputs["transformed_examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            content=content_gen.outputs["content"],
+            requests=example_gen.outputs["examples"],
+            tuner_fn=TUNER_FN,
+            custom_config={
+                "trials_folder": str(config.output / "tune" / "trials"),
+                "max_history": config.history.max_length,
+                "features": features,
+                "evaluation": config.evaluation.model_dump_json(exclude={"thresholds"}),
+                "model": config.model.model_dump_json(),
+                "training": config.training.model_dump_json(),
+                "tuning": config.tuning.model_dump_json(),
+                "code": "-".join(fingerprints.code[step] for step in ("train", "evaluate", "trial", "tune")),
+            },
+        )
     trainer = RankingTrainer(
         examples=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         content=content_gen.outputs["content"],
         requests=example_gen.outputs["examples"],
         report=example_gen.outputs["report"],
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         run_fn=RUN_FN,
         custom_config={
             "name": config.name,
@@ -105,6 +127,7 @@ def create_pipeline(
             "model": config.model.model_dump_json(),
             "training": config.training.model_dump_json(),
             "warmup_candidates": list(config.serving.warmup_candidates),
+            "explain": config.serving.explain,
             # The borders of the slices travel with the model; thresholds are the Evaluator's own.
             "evaluation": config.evaluation.model_dump_json(exclude={"thresholds"}),
             "code": fingerprints.code["train"],
@@ -154,6 +177,7 @@ def create_pipeline(
             schema_gen,
             validator,
             transform,
+            *([tuner] if tuner else []),
             trainer,
             baseline,
             evaluator,

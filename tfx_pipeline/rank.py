@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -20,6 +21,9 @@ from tfx_pipeline.content.table import ITEM_IDS_FILE
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.logs.ingestion_config import IngestionConfig
 from tfx_pipeline.user_state import UserSnapshot, user_snapshot
+
+if TYPE_CHECKING:
+    from serving.servable_check import Servable
 
 # Scores [N] of a request, lists and scalars by input name, by an exported version.
 Scorer = Callable[[Path, Mapping[str, Any]], np.ndarray]
@@ -56,20 +60,18 @@ def rank(
     if candidates is None:
         if top is None or top < 1:
             raise DataError(f"--top wants a whole number of at least 1, got {top}")
-        candidates = _catalogue(version)
+        candidates = item_list(version, ITEM_IDS_FILE)
     candidates = [item for item in dict.fromkeys(candidates) if item]
     if not candidates:
         raise DataError("there are no candidates to rank")
-    snapshot, titles, source = _what_the_logs_say(version, user)
-    if history is not None:
-        snapshot, source = snapshot._replace(history=list(history)), "given"
+    snapshot, titles, source = known_of(version, user, history)
     request = {
         contract.USER_ID: user,
         contract.HISTORY_ITEM_ID: snapshot.history,
         contract.CANDIDATE_ITEM_ID: list(candidates),
         **snapshot.columns,
     }
-    impressions, has_content = _item_facts(version, candidates)
+    impressions, has_content = item_facts(version, candidates)
     scores = (scorer or _score)(version, request)
     order = np.argsort(-scores, kind="stable")[: top or None]
     return {
@@ -149,17 +151,25 @@ def find_version(model: Path) -> Path:
     return max(versions, key=lambda path: int(path.name))
 
 
-def _catalogue(version: Path) -> list[str]:
-    """Ids of every item that may be ranked: the lookup's own file, an asset of the model."""
-    path = version / "assets" / ITEM_IDS_FILE
+def item_list(version: Path, file: str) -> list[str]:
+    """Item ids of an asset of the model: the catalogue (`ITEM_IDS_FILE`), or the vocabulary of those with an embedding.
+
+    Raises:
+        ModelError: the file is not there or cannot be read.
+    """
+    path = version / "assets" / file
     try:
         return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} cannot be read: {first_line(error)}") from None
 
 
-def _item_facts(version: Path, candidates: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Impressions in train and presence of content of the candidates."""
+def item_facts(version: Path, candidates: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Impressions in train and presence of content of the candidates.
+
+    Raises:
+        ModelError: the model's facts about items are not there or cannot be read.
+    """
     from tfx_pipeline.evaluation.item_facts import read_item_facts
 
     try:
@@ -168,26 +178,52 @@ def _item_facts(version: Path, candidates: Sequence[str]) -> tuple[np.ndarray, n
         raise ModelError(f"the item facts of {version} cannot be read: {first_line(error)}") from None
 
 
-def _what_the_logs_say(version: Path, user: str) -> tuple[UserSnapshot, dict[str, str], str]:
-    """The user's present state and the items' titles; empty when the logs are not where they were."""
+def known_of(version: Path, user: str, history: Sequence[str] | None) -> tuple[UserSnapshot, dict[str, str], str]:
+    """What is known of a user without being told.
+
+    Args:
+        version: the exported model; it says where the logs lie that it was trained on.
+        user: user id.
+        history: item ids to take in place of those in the logs; None: those in the logs.
+
+    Returns:
+        The user's present state; the items' titles; and where the history comes from, in words. State and titles are
+        empty when the logs are not where they were.
+    """
     try:
         config = IngestionConfig.model_validate_json((version / contract.LOGS_FILE).read_text(encoding="utf-8"))
         snapshot = user_snapshot(config, user)
         catalogue = read_catalogue(config.data.items)
+        titles = dict(zip(catalogue.item_ids.to_pylist(), catalogue.titles or [], strict=False))
+        source = "from the logs"
     except (OSError, ValueError, DataError):
-        return UserSnapshot([], {}), {}, "none: the logs are not here; give --history"
-    titles = dict(zip(catalogue.item_ids.to_pylist(), catalogue.titles or [], strict=False))
-    return snapshot, titles, "from the logs"
+        snapshot, titles, source = UserSnapshot([], {}), {}, "none: the logs are not here; give --history"
+    if history is not None:
+        snapshot, source = UserSnapshot(list(history), snapshot.columns), "given"
+    return snapshot, titles, source
 
 
-def _score(version: Path, request: Mapping[str, Any]) -> np.ndarray:
+@contextlib.contextmanager
+def open_model(version: Path) -> Iterator[tuple[Servable, contract.ModelContract]]:
+    """The exported model, loaded as a server loads it, and its contract; closed in the end.
+
+    Raises:
+        ModelError: it cannot be loaded, or fails while it is in use.
+    """
     import tensorflow as tf
 
-    from serving.servable_check import Servable, request_arrays
+    from serving.servable_check import Servable
 
     try:
         model_contract = contract.ModelContract.read(version)
         with Servable(version) as servable:
-            return servable.run(contract.RANK, request_arrays(request, model_contract))[contract.SCORE][0]
+            yield servable, model_contract
     except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
         raise ModelError(f"{version} cannot be loaded as a ranking model: {first_line(error)}") from None
+
+
+def _score(version: Path, request: Mapping[str, Any]) -> np.ndarray:
+    from serving.servable_check import request_arrays
+
+    with open_model(version) as (servable, model_contract):
+        return servable.run(contract.RANK, request_arrays(request, model_contract))[contract.SCORE][0]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
-import fcntl
 import json
 import os
 import resource
 import time
-import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.console import console, quiet_libraries
-from tfx_pipeline.errors import PipelineError
+from tfx_pipeline.console import console
+from tfx_pipeline.output_folder import hold_output
 
 
 def run(
@@ -41,19 +37,9 @@ def run(
         PipelineError: the inputs or a step refuse; the message says where the libraries' log lies.
     """
     started = time.monotonic()
-    log_file = config.output / "logs" / f"run-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}.log"
     console().print(f"pipeline [bold]{config.name}[/], output {config.output}", highlight=False, soft_wrap=True)
-    try:
-        with _only_run(config.output), quiet_libraries(log_file):
-            summary = _run(config, uncached)
-    except PipelineError as error:
-        _log(error, log_file)
-        raise type(error)(f"{error}\nlog: {log_file}") from error
-    # Whatever else a library raised: the user gets a sentence, the log the traceback.
-    except Exception as error:
-        _log(error, log_file)
-        first_line = (str(error).strip() or "no message").splitlines()[0]
-        raise PipelineError(f"unexpected {type(error).__name__}: {first_line}\nlog: {log_file}") from error
+    with hold_output(config.output, "run") as log_file:
+        summary = _run(config, uncached)
     summary["seconds"] = round(time.monotonic() - started, 1)
     summary["peak_memory_mb"] = round(_peak_memory_mb())
     summary["log"] = str(log_file)
@@ -71,40 +57,10 @@ def run(
 
 def _run(config: PipelineConfig, uncached: Collection[str]) -> dict[str, Any]:
     with console().status("loading libraries"):
-        _set_environment()
-        from tfx_pipeline.content.build import check_content_sources
-        from tfx_pipeline.logs.checks import check_sources
-        from tfx_pipeline.runners.local import run_pipeline
+        from tfx_pipeline.runners.local import check_inputs, run_pipeline
         from tfx_pipeline.summary import build_summary
-    check_sources(config)
-    check_content_sources(config)
+    check_inputs(config)
     return build_summary(config, run_pipeline(config, uncached=uncached))
-
-
-@contextlib.contextmanager
-def _only_run(output: Path) -> Iterator[None]:
-    """Holds the output folder; two runs at once would take each other's half-written files for left-overs."""
-    output.mkdir(parents=True, exist_ok=True)
-    with open(output / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PipelineError(
-                f"another run is writing to {output}; wait for it, or give this one an output of its own"
-            ) from None
-        yield
-
-
-def _log(error: Exception, log_file: Path) -> None:
-    log_file.parent.mkdir(parents=True, exist_ok=True)
-    with open(log_file, "a", encoding="utf-8") as log:
-        traceback.print_exception(error, file=log)
-
-
-def _set_environment() -> None:
-    # Importing TFRS needs legacy Keras to be chosen before TensorFlow is imported; Keras 3 is not affected by it.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
 def _peak_memory_mb() -> float:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfx_pipeline.console import console
+from tfx_pipeline.tuning.report import trials_table
 
 METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
 
@@ -19,6 +20,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     target.print()
     target.print(splits_table("logs", summary["ingestion"]["splits"], first="from (UTC)", last="to (UTC)"))
     target.print(_ingestion_notes(summary["ingestion"], summary["content"]), highlight=False)
+    if summary["tuning"]:
+        target.print(trials_table(summary["tuning"]))
     target.print(_metrics_table(summary["metrics"], summary.get("attainable")))
     target.print(_steps_table(summary["steps"]))
     _print_verdict(summary, target)

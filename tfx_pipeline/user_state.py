@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +23,12 @@ class UserSnapshot(NamedTuple):
     """What a request of the user carries: history item ids, oldest first, and profile and context columns.
 
     A column is a string, a float, or None where it is missing; context is that of the user's last request.
+    `history_time_us` has the times of the history's items, or nothing where they are not known.
     """
 
     history: list[str]
     columns: dict[str, str | float | None]
+    history_time_us: Sequence[int] = ()
 
 
 def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
@@ -45,14 +48,16 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
                     chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
     columns: dict[str, str | float | None] = {}
     history: list[str] = []
+    times: list[int] = []
     if chunks:
         rows = UserRows.from_chunks(chunks, config.context)
         requests = form_requests(rows)
         history = [item.decode() for item in requests.positive_items[-config.history.max_length :]]
+        times = requests.positive_times[-config.history.max_length :]
         columns |= {name: _plain(column[-1]) for name, column in rows.context.items()}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config.data.users.id_column, config.profile, user)
-    return UserSnapshot(history, columns)
+    return UserSnapshot(history, columns, times)
 
 
 def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:

@@ -132,7 +132,8 @@ class _Keys:
             meaning = field.get("description") or self._comment(key)
             yield _Row(key, " or ".join(map(_value, kinds)), default, meaning)
             named = kinds[0].get("additionalProperties")
-            if isinstance(named, dict):
+            # Values of any kind, as hyper-parameters are, have no keys to list.
+            if isinstance(named, dict) and named.get("type") != "object":
                 yield from self._of_named(f"{key}.{NAME}", named)
 
     def _of_named(self, key: str, kind: dict[str, Any]) -> Iterator[_Row]:
@@ -174,7 +175,7 @@ def _value(kind: dict[str, Any]) -> str:
     if "enum" in kind:
         return ", ".join(f"`{choice}`" for choice in kind["enum"])
     if kind["type"] == "array":
-        return f"list of {_value(kind['items'])}"
+        return f"list of {_value(kind['items'])}" if kind["items"] else "list"
     if kind["type"] == "object":
         names = kind.get("propertyNames", {}).get("enum")
         return f"mapping, names: {', '.join(names)}" if names else "mapping"

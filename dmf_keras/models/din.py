@@ -8,6 +8,7 @@ from keras import ops
 
 from dmf_keras.layers import LocalActivationUnit
 from dmf_keras.models.configs import DINConfig
+from dmf_keras.models.explanation import ACTIVATION
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
 from dmf_keras.registration import dmf_keras_export
@@ -65,3 +66,12 @@ class DIN(InterestModel):
         return self.activation_unit.attend(
             candidates, state[HISTORY], state[HISTORY_PART], state[HISTORY_MASK], real, training=training
         )
+
+    def explain_history(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The weights of the activation unit."""
+        _, weights = self.activation_unit.attend(
+            candidates, state[HISTORY], state[HISTORY_PART], state[HISTORY_MASK], return_weights=True
+        )
+        return {ACTIVATION: ops.cast(weights, "float32")}

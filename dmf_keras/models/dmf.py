@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from dmf_keras.layers import ComplementaryModalityMixing, DecoupledTargetAttention, SimilarityHistogram
 from dmf_keras.models.configs import DMFCentricConfig, DMFConfig, DMFEnrichedConfig
+from dmf_keras.models.explanation import attention_outputs
 from dmf_keras.models.id_target_attention import KEYS, VALUES
 from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK
@@ -98,7 +99,7 @@ class DMF(SimilarityModel):
         layers = [keras.layers.Dense(units, "relu", dtype=self.dtype_policy) for units in self.config.branch_hidden]
         layers.append(keras.layers.Dense(self.config.interest_dim, dtype=self.dtype_policy))
         branch = keras.Sequential(layers, name=name)
-        branch.build((None, None, width))
+        branch.build((None, width))
         return branch
 
     def encode_history(self, history: Tensor) -> dict[str, Tensor]:
@@ -107,12 +108,16 @@ class DMF(SimilarityModel):
         return {KEYS: keys, VALUES: values}
 
     def attend(
-        self, state: Mapping[str, Tensor], candidates: Tensor, bucket_ids: list[Tensor], training: bool
-    ) -> Tensor:
-        """o_n [B, N, a] of candidates with embeddings [B, N, d]."""
-        return self.attention.attend(
-            candidates, state[KEYS], state[VALUES], bucket_ids, state[HISTORY_MASK], training=training
-        )
+        self,
+        state: Mapping[str, Tensor],
+        candidates: Tensor,
+        bucket_ids: list[Tensor],
+        training: bool,
+        return_weights: bool = False,
+    ) -> Any:
+        """o_n [B, N, a] of candidates with embeddings [B, N, d]; `return_weights`: also the weights [B, H, N, L]."""
+        keys, values, mask = state[KEYS], state[VALUES], state[HISTORY_MASK]
+        return self.attention.attend(candidates, keys, values, bucket_ids, mask, return_weights, training)
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """The content of the history and, with the enriched branch, its `keys` and `values`."""
@@ -125,14 +130,44 @@ class DMF(SimilarityModel):
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
     ) -> Tensor:
         """r_n [B, N, R] of the branches that the configuration has."""
+        return self.join_interest(self.interest_parts(state, candidates, inputs, training))
+
+    def interest_parts(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
+    ) -> dict[str, Tensor]:
+        """What comes out of the branches: `enriched` and `centric`, [B, N, interest_dim], as the configuration has."""
         ids = self.bucket_ids(state, inputs)
-        interests = []
+        interests = {}
         if "enriched" in self.config.branches:
-            interests.append(self.enriched_branch(self.attend(state, candidates, ids, training)))
+            attended = self.attend(state, candidates, ids, training)
+            interests["enriched"] = _by_row(self.enriched_branch, attended)
         if "centric" in self.config.branches:
             counts = [self.histogram(bucket_ids, state[HISTORY_MASK]) for bucket_ids in ids]
-            interests.append(self.centric_branch(ops.concatenate(counts, axis=-1)))
+            interests["centric"] = _by_row(self.centric_branch, ops.concatenate(counts, axis=-1))
+        return interests
+
+    def join_interest(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The branches mixed, or the one that there is."""
+        interests = list(parts.values())
         return self.mixing(*interests) if len(interests) > 1 else interests[0]
+
+    def explain_history(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Similarities and, with the enriched branch, its attention weights."""
+        told = super().explain_history(state, candidates, inputs)
+        if "enriched" in self.config.branches:
+            ids = self.bucket_ids(state, inputs)
+            _, weights = self.attend(state, candidates, ids, training=False, return_weights=True)
+            told |= attention_outputs(weights)
+        return told
+
+
+def _by_row(branch: keras.Sequential, interest: Tensor) -> Tensor:
+    """`branch` of [B, N, ...]; in two dimensions TensorFlow adds bias and activation inside the product."""
+    batch, candidates, width = ops.shape(interest)
+    out = branch(ops.reshape(interest, (-1, width)))
+    return ops.reshape(out, (batch, candidates, out.shape[-1]))
 
 
 @dmf_keras_export("dmf_keras.models.DMFEnriched")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 
@@ -63,7 +64,13 @@ class EarlyFusion(DMF):
         return {HISTORY: history}
 
     def attend(
-        self, state: Mapping[str, Tensor], candidates: Tensor, bucket_ids: list[Tensor], training: bool
-    ) -> Tensor:
+        self,
+        state: Mapping[str, Tensor],
+        candidates: Tensor,
+        bucket_ids: list[Tensor],
+        training: bool,
+        return_weights: bool = False,
+    ) -> Any:
         """See the base class."""
-        return self.attention(candidates, state[HISTORY], bucket_ids, state[HISTORY_MASK], training=training)
+        history, mask = state[HISTORY], state[HISTORY_MASK]
+        return self.attention(candidates, history, bucket_ids, mask, return_weights=return_weights, training=training)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from dmf_keras.layers import TargetAttention
 from dmf_keras.models.configs import TargetAttentionConfig
+from dmf_keras.models.explanation import attention_outputs
 from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
 from dmf_keras.models.model_config import ModelConfig
@@ -66,3 +67,12 @@ class IDTargetAttention(InterestModel):
     ) -> Tensor:
         """o_n [B, N, a]."""
         return self.attention.attend(candidates, state[KEYS], state[VALUES], state[HISTORY_MASK], training=training)
+
+    def explain_history(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The attention weights."""
+        _, weights = self.attention.attend(
+            candidates, state[KEYS], state[VALUES], state[HISTORY_MASK], return_weights=True
+        )
+        return {**super().explain_history(state, candidates, inputs), **attention_outputs(weights)}

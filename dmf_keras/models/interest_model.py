@@ -9,11 +9,15 @@ import keras
 from keras import ops
 
 from dmf_keras.layers import InterestHead
+from dmf_keras.models import explanation
 from dmf_keras.models.configs import InterestConfig
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.schema import RankingSchema
 from dmf_keras.types import Tensor
+
+# Parts of a logit that the user's features belong to; columns of the schema are a part of their own.
+_PART_OF = {USER_INDEX: explanation.USER, HISTORY_INDEX: explanation.HISTORY}
 
 # State tensors that every model has: bool [B, L], false for padding, and the user part of the head [B, H1].
 HISTORY_MASK, USER_PART = "history_mask", "user_part"
@@ -71,20 +75,36 @@ class InterestModel(RankingModel):
         """The interest [B, N, width] in candidates with embeddings [B, N, d]."""
         raise NotImplementedError(f"{type(self).__name__} must implement `interest`")
 
+    def interest_parts(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
+    ) -> dict[str, Tensor]:
+        """What the interest is made of, [B, N, width] each, by name; `join_interest` makes the interest of it."""
+        interest = self.interest(state, candidates, inputs, training)
+        return {} if interest is None else {explanation.HISTORY: interest}
+
+    def join_interest(self, parts: Mapping[str, Tensor]) -> Tensor | None:
+        """The interest of its parts."""
+        return ops.concatenate(list(parts.values()), axis=-1) if parts else None
+
     def user_width(self) -> int:
-        """Width U of `user_features`."""
+        """Width of all `user_features` side by side."""
         users = self.config.id_dim if self.schema.user_rows is not None else 0
         return users + self.config.feature_dim * len(self.schema.categorical) + len(self.schema.numeric)
 
-    def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-        """User, profile and context side by side, [B, U]; U is 0 when the schema has none of them."""
-        parts = [embedding(inputs[name]) for name, embedding in self.column_embeddings.items()]
+    def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """User, profile and context, [B, width] each, by the input that they come from, in the head's order."""
+        features = {name: embedding(inputs[name]) for name, embedding in self.column_embeddings.items()}
         if self.schema.user_rows is not None:
-            parts.append(self.user_embedding(inputs[USER_INDEX]))
-        parts += [ops.expand_dims(ops.cast(inputs[name], self.compute_dtype), 1) for name in self.schema.numeric]
-        if not parts:
-            return ops.zeros((ops.shape(inputs[HISTORY_INDEX])[0], 0), dtype=self.compute_dtype)
-        return ops.concatenate(parts, axis=-1)
+            features[USER_INDEX] = self.user_embedding(inputs[USER_INDEX])
+        for name in self.schema.numeric:
+            features[name] = ops.expand_dims(ops.cast(inputs[name], self.compute_dtype), 1)
+        return features
+
+    def _encode_features(self, features: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        """The user part of the head, [rows, H1]; the schema may have no features."""
+        if not features:
+            return self.head.encode_user(ops.zeros((rows, 0), dtype=self.compute_dtype))
+        return self.head.encode_user(ops.concatenate(list(features.values()), axis=-1))
 
     def encode_user(self, inputs: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """The user's state.
@@ -102,7 +122,7 @@ class InterestModel(RankingModel):
         self.check_user_inputs(inputs)
         mask = ops.not_equal(inputs[HISTORY_INDEX], 0)
         state = self.encode_interest(inputs, mask, training)
-        user_part = self.head.encode_user(self.user_features(inputs, state))
+        user_part = self._encode_features(self.user_features(inputs, state), ops.shape(mask)[0])
         return {**state, HISTORY_MASK: mask, USER_PART: user_part}
 
     def score(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
@@ -123,3 +143,63 @@ class InterestModel(RankingModel):
         candidates = self.item_embedding(inputs[CANDIDATE_INDEX])
         interest = self.interest(state, candidates, inputs, training)
         return self.head.score_items(state[USER_PART], candidates, interest, training)
+
+    def explain(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the history's items weigh, and what each part of the head's input adds to the logit.
+
+        Args:
+            state: of `encode_user`.
+            inputs: those of `call`, of user and candidates.
+
+        Returns:
+            By the names of `dmf_keras.models.explanation`: `logit`, `base_logit` and, per part, `contribution_*` and
+            `without_*`, all float32 [B, N]; and what `explain_history` tells.
+
+        Raises:
+            ValueError: missing inputs, wrong ranks or dtypes.
+        """
+        self.check_user_inputs(inputs)
+        self.check_candidate_inputs(inputs)
+        candidates = self.item_embedding(inputs[CANDIDATE_INDEX])
+        return {**self.explain_history(state, candidates, inputs), **self._explain_parts(state, candidates, inputs)}
+
+    def explain_history(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What there is to tell of each (candidate, history item) pair, [B, N, ..., L] by name; nothing by default."""
+        return {}
+
+    def _explain_parts(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        interest = self.interest_parts(state, candidates, inputs, training=False)
+        no_history = {**state, HISTORY_MASK: ops.zeros_like(state[HISTORY_MASK])}
+        empty = self.interest_parts(no_history, candidates, inputs, training=False)
+        features = self.user_features(inputs, state)
+        part_of = {name: _PART_OF.get(name, explanation.COLUMNS) for name in features}
+        parts = list(dict.fromkeys([*interest, explanation.ITEM, *part_of.values()]))
+        coalitions = explanation.coalitions(len(parts))
+        count, (batch, items) = len(coalitions), ops.shape(candidates)[:2]
+        inside = dict(zip(parts, coalitions.T, strict=True))
+
+        def in_coalitions(part: str, there: Tensor, neutral: Tensor) -> Tensor:
+            """[B, ...] as [2^P * B, ...]: neutral in the coalitions that lack the part."""
+            chosen = ops.reshape(inside[part], (-1, *[1] * len(there.shape)))
+            spread = ops.where(chosen, ops.expand_dims(there, 0), ops.expand_dims(neutral, 0))
+            return ops.reshape(spread, (-1, *ops.shape(there)[1:]))
+
+        user = {name: in_coalitions(part_of[name], each, ops.zeros_like(each)) for name, each in features.items()}
+        pair = {name: in_coalitions(name, each, empty[name]) for name, each in interest.items()}
+        logits = self.head.score_items(
+            self._encode_features(user, count * batch),
+            in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates)),
+            self.join_interest(pair),
+        )
+        logits = ops.reshape(logits, (count, -1, items))
+        weights = ops.cast(explanation.contribution_weights(len(parts)), "float32")
+        contributions = ops.einsum("pk,kbn->pbn", weights, logits)
+        told = {explanation.LOGIT: logits[-1], explanation.BASE_LOGIT: logits[0]}
+        for place, part in enumerate(parts):
+            told[explanation.contribution(part)] = contributions[place]
+            told[explanation.without(part)] = logits[count - 1 - 2**place]
+        return told

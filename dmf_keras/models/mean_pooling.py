@@ -56,9 +56,9 @@ class MeanPooling(InterestModel):
         pooled = masked_mean(self.item_embedding(inputs[HISTORY_INDEX]), history_mask, axis=1)
         return {POOLED: ops.cast(pooled, self.compute_dtype)}
 
-    def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Tensor:
-        """See the base class."""
-        return ops.concatenate([super().user_features(inputs, state), state[POOLED]], axis=-1)
+    def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those of the base class, and what was made of the history."""
+        return {**super().user_features(inputs, state), HISTORY_INDEX: state[POOLED]}
 
     def interest(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool

@@ -68,6 +68,19 @@ class RankingModel(keras.Model):
         """Logits float32 [B, N]: `score` after `encode_user`."""
         return self.score(self.encode_user(inputs, training), inputs, training)
 
+    def explain(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Why the candidates score as they do; a model that has nothing to tell of it need not write this.
+
+        Args:
+            state: of `encode_user`.
+            inputs: those of `call`, of user and candidates.
+
+        Returns:
+            Tensors [B, N, ...] by name, finite; `dmf_keras.models.explanation` has the names of the registry's models.
+            As for scores, padding and other candidates change nothing.
+        """
+        return {}
+
     def adapt(self, batches: Iterable[Mapping[str, Any]]) -> None:
         """Takes from data what must be known before training; most models need nothing.
 

@@ -9,9 +9,10 @@ import numpy as np
 from keras import ops
 
 from dmf_keras.layers import SimilarityBuckets
+from dmf_keras.models import explanation
 from dmf_keras.models.configs import SimilarityConfig
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_CONTENT_ROW, HISTORY_INDEX
-from dmf_keras.models.interest_model import InterestModel
+from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
 from dmf_keras.models.schema import RankingSchema
 from dmf_keras.types import Tensor
 
@@ -60,6 +61,20 @@ class SimilarityModel(InterestModel):
             vectors, present = self.candidate_vectors(inputs, name)
             ids.append(layer(vectors, state[history_vectors(name)], present, state[history_present(name)]))
         return ids
+
+    def explain_history(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Per modality `similarity_*` float32 and `bucket_*` int32, [B, N, L]."""
+        told = super().explain_history(state, candidates, inputs)
+        real = ops.expand_dims(state[HISTORY_MASK], 1)
+        for (name, layer), ids in zip(self.similarity.items(), self.bucket_ids(state, inputs), strict=True):
+            vectors, _ = self.candidate_vectors(inputs, name)
+            known = ops.logical_and(real, ids < layer.buckets)
+            cosines = ops.clip(layer.similarities(vectors, state[history_vectors(name)]), -1.0, 1.0)
+            told[explanation.similarity(name)] = ops.where(known, cosines, 0.0)
+            told[explanation.bucket(name)] = ops.where(known, ids, -1)
+        return told
 
     def adapt(self, batches: Iterable[Mapping[str, Any]], max_pairs: int = 1_000_000) -> None:
         """Sets "quantile" edges from the cosines of real pairs; does nothing for "equal" edges.

@@ -55,5 +55,12 @@ class SimTier(IDTargetAttention, SimilarityModel):
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
     ) -> Tensor:
         """o_n and the histograms, [B, N, a + M (S + 1)]."""
+        return self.join_interest(self.interest_parts(state, candidates, inputs, training))
+
+    def interest_parts(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
+    ) -> dict[str, Tensor]:
+        """`attention` o_n [B, N, a] and `histogram` [B, N, M (S + 1)]."""
         counts = [self.histogram(ids, state[HISTORY_MASK]) for ids in self.bucket_ids(state, inputs)]
-        return ops.concatenate([super().interest(state, candidates, inputs, training), *counts], axis=-1)
+        attended = super().interest(state, candidates, inputs, training)
+        return {"attention": attended, "histogram": ops.concatenate(counts, axis=-1)}

@@ -28,6 +28,7 @@ class TinyWorld:
             transform_output=str(self.transform_graph),
             serving_model_dir=str(out / "Format-Serving"),
             model_run_dir=str(out / "run"),
+            hyperparameters=None,
             custom_config={
                 **self.custom_config,
                 "state_root": str(out / "state"),
@@ -192,7 +193,7 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
         "training": Training(batch_size=32, epochs=2, seed=5),
         "evaluation": Evaluation(),
     }
-    custom_config = {"name": "tiny", "code": "none", "warmup_candidates": [1, 7]} | {
+    custom_config = {"name": "tiny", "code": "none", "warmup_candidates": [1, 7], "explain": True} | {
         name: section.model_dump_json() for name, section in sections.items()
     }
     report = root / "report"
@@ -209,3 +210,22 @@ def trained(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> 
     out = tmp_path_factory.mktemp("trained")
     run_fn(tiny_world.fn_args(out))
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_world: TinyWorld):
+    """The tiny world as the data of trials; its eval split stands for test too."""
+    from tfx_pipeline.config.schema import Evaluation, Features
+    from tfx_pipeline.trials.data import read_trial_data
+
+    data = read_trial_data(
+        examples=tiny_world.requests,
+        transformed=tiny_world.transformed,
+        transform_graph=tiny_world.transform_graph,
+        content=tiny_world.content,
+        features=Features.model_validate_json(tiny_world.custom_config["features"]),
+        max_history=4,
+        evaluation=Evaluation(),
+        digest="tiny",
+    )
+    return dataclasses.replace(data, examples={**data.examples, "test": data.examples["eval"]})

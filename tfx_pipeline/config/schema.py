@@ -11,19 +11,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
+from tfx_pipeline.config.evidence import Comparison, Tuning
 from tfx_pipeline.config.model_module import find_model_class, import_model_module
+from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Section, UtcTime
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
@@ -35,45 +28,6 @@ RESERVED_COLUMNS = frozenset(
 )
 _COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PIPELINE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-
-
-def _absolute(path: Path, info: ValidationInfo) -> Path:
-    base = (info.context or {}).get("base_dir", Path.cwd())
-    try:
-        return Path(base, path.expanduser()).resolve() if not path.is_absolute() else path
-    except RuntimeError:
-        raise ValueError("there is no user of that name, whose home folder the path could begin with") from None
-
-
-def _no_boolean(value: Any) -> Any:
-    # Pydantic takes true for 1, and YAML takes yes and on for true.
-    if isinstance(value, bool):
-        raise ValueError("should be a number")
-    return value
-
-
-def _no_number(value: Any) -> Any:
-    # Pydantic takes 20250325 for that many seconds since 1970.
-    if isinstance(value, int | float) or (isinstance(value, str) and value.strip().isdigit()):
-        raise ValueError("should be a date or time such as 2025-03-25 or 2025-03-25T12:00:00, not a number")
-    return value
-
-
-def _utc(value: dt.datetime) -> dt.datetime:
-    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
-
-
-ConfigPath = Annotated[Path, AfterValidator(_absolute)]
-UtcTime = Annotated[dt.datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
-Integer = Annotated[int, BeforeValidator(_no_boolean)]
-Number = Annotated[float, BeforeValidator(_no_boolean)]
-Fraction = Annotated[Number, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """Base of every section: frozen, refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Table(Section):
@@ -356,6 +310,7 @@ class Serving(Section):
     )
     warmup_candidates: list[Annotated[Integer, Field(ge=1)]] = Field([1, 100, 1200], min_length=1, max_length=200)
     max_score_difference: Number = Field(1e-4, gt=0, description="between Keras, SavedModel and the two-step path")
+    explain: bool = Field(False, description="export the signature `explain` too, which says why a score is what it is")
 
 
 class Beam(Section):
@@ -378,6 +333,8 @@ class PipelineConfig(Section):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     serving: Serving = Serving()
+    comparison: Comparison = Comparison()
+    tuning: Tuning = Tuning()
     beam: Beam = Beam()
 
     @field_validator("name")
@@ -392,6 +349,16 @@ class PipelineConfig(Section):
         if self.features.user and self.data.users is None:
             columns = ", ".join(sorted(self.features.user))
             raise ValueError(f"data.users: absent, but features.user names columns of it: {columns}")
+        return self
+
+    @model_validator(mode="after")
+    def _compared_models_exist(self) -> PipelineConfig:
+        self.comparison.check(self.model.params, list(self.content.modalities))
+        return self
+
+    @model_validator(mode="after")
+    def _tuned_values_exist(self) -> PipelineConfig:
+        self.tuning.check(self.model.name, self.model.params, self.training)
         return self
 
     @property

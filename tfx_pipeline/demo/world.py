@@ -1,38 +1,34 @@
-"""The little world behind the demo: items with hidden and visible sides, users with tastes, and what makes them click.
+"""The little world behind the synthetic logs: items with hidden and visible sides, users with tastes, and their clicks.
 
-The logit of a click is a sum of
+The logit of a click is an intercept and a sum of parts, each with a weight (`parts.Weights`):
 
-    intercept
-    + taste       hidden cluster of the item against the user's hidden taste: only ids and co-clicks can tell
-    + similarity  content of the item against the user's own recent clicks, text and image
-    + both        hidden cluster AND content alike to a recent click: neither side alone explains it
-    + popularity  of the item
-    + context     the device against the item's look
-    + profile     age against the item's topic
+    taste        hidden cluster of the item against the user's hidden taste: only ids and co-clicks can tell
+    content      content of the item against the user's own recent clicks, text and image
+    interaction  content AND hidden cluster of recent clicks together: neither side alone explains it
+    popularity   of the item
+    context      the device against the item's look
+    profile      age against the item's topic
 
-Nothing is adjusted afterwards: the label is one draw with that probability, so the probability is the best score there
-can be.
+`recall` has the two that come from recent clicks. Nothing is adjusted afterwards: the label is one draw with that
+probability, so the probability is the best score there can be.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from tfx_pipeline.demo.parts import PARTS, Weights
+from tfx_pipeline.demo.recall import Recall
 from tfx_pipeline.demo.titles import STYLES, TOPICS
 
 TASTES = 4
 DEVICES = ("phone", "tablet", "desktop")
 TEXT_WIDTH, IMAGE_WIDTH = 48, 32
-# Clicks that still move a user; fewer than the history a model is given.
-MEMORY = 20
 DAYS = 30
 
-# Chosen so that about 0.8 AUC is attainable, popularity alone reaches less than half of that gain, and content and
-# hidden taste both matter. With 20,000 requests most of the gain can be learnt; all of the hidden taste cannot.
-_INTERCEPT = -2.2
-_TASTE, _TEXT, _IMAGE, _BOTH, _POPULARITY, _CONTEXT, _PROFILE = 0.5, 12.0, 7.0, 18.0, 0.4, 0.3, 0.15
 # How much more often popular items are shown: the standard deviation of the log of their exposure.
 _EXPOSURE = 1.0
 # Share of the time after which new items and new users appear.
@@ -56,8 +52,6 @@ class Items:
     """float32 [I, IMAGE_WIDTH], not of unit length"""
     has_text: np.ndarray
     has_image: np.ndarray
-    pull: np.ndarray
-    """float32 [I, I]: what a click on the second adds to the logit of the first, when it is the only memory"""
 
 
 @dataclass(frozen=True)
@@ -87,25 +81,18 @@ class Impressions:
     probability: np.ndarray
     """float64, known only here"""
     label: np.ndarray
+    contributions: dict[str, np.ndarray]
+    """float64, what each part adds to the logit"""
 
 
-def make_items(rng: np.random.Generator, count: int) -> Items:
-    """Draws the catalogue."""
+def make_items(rng: np.random.Generator, count: int, cold: float) -> Items:
+    """Draws the catalogue; a share `cold` of it is launched late."""
     topics, styles = rng.integers(len(TOPICS), size=count), rng.integers(len(STYLES), size=count)
     tastes = rng.integers(TASTES, size=count)
-    launched = np.where(rng.random(count) < 0.06, rng.uniform(_LATE, 0.98, count), 0.0)
+    launched = np.where(rng.random(count) < cold, rng.uniform(_LATE, 0.98, count), 0.0)
     has_text, has_image = rng.random(count) > 0.03, rng.random(count) > 0.06
     text, image = _embed(rng, topics, TEXT_WIDTH), _embed(rng, styles, IMAGE_WIDTH)
-    alike_text, alike_image = _alike(text, has_text), _alike(image, has_image)
-    alike_both = alike_text * (tastes[:, None] == tastes[None, :])
-    pull = sum(
-        weight * (alike - alike.mean())
-        for weight, alike in ((_TEXT, alike_text), (_IMAGE, alike_image), (_BOTH, alike_both))
-    )
-    return Items(
-        topics, styles, tastes, rng.standard_normal(count), launched, text, image, has_text, has_image,
-        pull.astype(np.float32),
-    )  # fmt: skip
+    return Items(topics, styles, tastes, rng.standard_normal(count), launched, text, image, has_text, has_image)
 
 
 def make_users(rng: np.random.Generator, count: int) -> Users:
@@ -125,7 +112,16 @@ def make_users(rng: np.random.Generator, count: int) -> Users:
     )
 
 
-def simulate(rng: np.random.Generator, items: Items, users: Users, requests: int, candidates: int) -> Impressions:
+def simulate(
+    rng: np.random.Generator,
+    items: Items,
+    users: Users,
+    requests: int,
+    candidates: int,
+    weights: Weights,
+    recall: Recall,
+    progress: Callable[[float], None] | None = None,
+) -> Impressions:
     """Plays the log forward in time: each click becomes history of that user's later requests.
 
     Args:
@@ -134,40 +130,51 @@ def simulate(rng: np.random.Generator, items: Items, users: Users, requests: int
         users: who asks.
         requests: how many; at least as many as users. Whoever is there from the start asks at least once.
         candidates: on average per request, drawn from half to one and a half of it.
+        weights: of the parts.
+        recall: how recent clicks move a user.
+        progress: told the share that is done, now and then.
     """
     time_s = np.sort(rng.choice(DAYS * 86_400, requests, replace=False))
     moment = time_s / (DAYS * 86_400)
     who = _who_asks(rng, users, moment)
     device = rng.choice(len(DEVICES), requests, p=(0.6, 0.15, 0.25))
-    device_effect = _CONTEXT * rng.standard_normal((len(DEVICES), len(STYLES)))
-    age_effect = _PROFILE * rng.standard_normal(len(TOPICS))
+    device_effect = weights.context * rng.standard_normal((len(DEVICES), len(STYLES)))
+    age_effect = weights.profile * rng.standard_normal(len(TOPICS))
     sizes = rng.integers((candidates + 1) // 2, candidates + candidates // 2, requests, endpoint=True)
     exposure = np.exp(_EXPOSURE * items.popularity)
 
     memories: list[list[int]] = [[] for _ in users.age]
-    shown, chances, clicks = [], [], []
-    for now, user, seen_on, size in zip(moment, who, device, sizes, strict=True):
+    shown, chances, clicks, adds = [], [], [], []
+    for number, (now, user, seen_on, size) in enumerate(zip(moment, who, device, sizes, strict=True)):
         # The largest of exponential races: sampling without replacement in proportion to exposure.
         race = rng.standard_exponential(len(exposure)) / exposure
         race[items.launched > now] = np.inf
         slate = rng.permutation(np.argpartition(race, size)[:size])
-        logit = (
-            _INTERCEPT
-            + _TASTE * users.taste[user, items.tastes[slate]]
-            + _POPULARITY * items.popularity[slate]
-            + device_effect[seen_on, items.styles[slate]]
-            + age_effect[items.topics[slate]] * (users.age[user] - 45) / 17
-        )
+        taste = weights.taste * users.taste[user, items.tastes[slate]]
+        popularity = weights.popularity * items.popularity[slate]
+        context = device_effect[seen_on, items.styles[slate]]
+        profile = age_effect[items.topics[slate]] * (users.age[user] - 45) / 17
         memory = memories[user]
-        if memory:
-            # The first clicks say less than the fifth: a young history moves its user only part of the way.
-            logit += items.pull[np.ix_(slate, memory)].mean(axis=1) * len(memory) / (len(memory) + 2)
+        content, interaction = recall(slate, memory) if memory else np.zeros((2, size))
+        logit = weights.intercept + taste + popularity + context + profile + (content + interaction)
         chance = 1 / (1 + np.exp(-logit))
         clicked = rng.random(size) < chance
-        memories[user] = (memory + slate[clicked].tolist())[-MEMORY:]
+        memories[user] = (memory + slate[clicked].tolist())[-recall.memory :]
         shown.append(slate)
         chances.append(chance)
         clicks.append(clicked)
+        adds.append(
+            {
+                "taste": taste,
+                "content": content,
+                "interaction": interaction,
+                "popularity": popularity,
+                "context": context,
+                "profile": profile,
+            }
+        )
+        if progress and number % 1000 == 0:
+            progress(number / requests)
     return Impressions(
         request=np.repeat(np.arange(requests), sizes),
         user=np.repeat(who, sizes),
@@ -176,6 +183,7 @@ def simulate(rng: np.random.Generator, items: Items, users: Users, requests: int
         device=np.repeat(device, sizes),
         probability=np.concatenate(chances),
         label=np.concatenate(clicks),
+        contributions={part: np.concatenate([added[part] for added in adds]).astype(np.float64) for part in PARTS},
     )
 
 
@@ -186,14 +194,6 @@ def _embed(rng: np.random.Generator, groups: np.ndarray, width: int) -> np.ndarr
     noise = rng.standard_normal((len(groups), width)) / np.sqrt(width)
     vectors = centres[groups] + 0.7 * noise
     return (vectors * rng.lognormal(1.0, 0.2, (len(groups), 1))).astype(np.float32)
-
-
-def _alike(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """[I, I] in [0, 1], steeper than the cosine; the average of the others where either side has no embedding."""
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    alike = np.maximum(unit @ unit.T, 0) ** 2
-    known = present[:, None] & present[None, :]
-    return np.where(known, alike, alike[known].mean())
 
 
 def _who_asks(rng: np.random.Generator, users: Users, moment: np.ndarray) -> np.ndarray:

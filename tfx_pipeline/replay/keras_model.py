@@ -16,7 +16,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import model_class
 from serving import contract
 from serving.content_inputs import ContentInputs
-from serving.export import encode_user
+from serving.export import encode_user, explain_requests
 from serving.messages import first_line
 from serving.metadata import read_json
 from serving.servable_check import Arrays
@@ -35,6 +35,10 @@ class KerasModel:
     Args:
         version: the exported model, whose metadata says where the run's artifacts lie.
         run: output folder of the run, where it is no longer the one that the metadata names.
+
+    Attributes:
+        model: as it was trained.
+        transform: raw requests to its inputs.
 
     Raises:
         ModelError: the model has no metadata, or the artifacts are gone or cannot be loaded.
@@ -59,14 +63,14 @@ class KerasModel:
             section = Model.model_validate(config["model"])
             import_module(model_class(section.name).partition(":")[0])
             content = read_content(content_dir)
-            self._transform = RequestTransform(
+            self.transform = RequestTransform(
                 tft.TFTransformOutput(str(graph)),
                 content_dir / ITEM_IDS_FILE,
                 Features.model_validate(config["features"]),
                 config["ingestion"]["history"]["max_length"],
             )
-            self._model: RankingModel = keras.models.load_model(model_run / "model.keras")
-            self._content = ContentInputs(self._model, content_bases(content))
+            self.model: RankingModel = keras.models.load_model(model_run / "model.keras")
+            self._content = ContentInputs(self.model, content_bases(content))
         except (OSError, ValueError, KeyError, TypeError, ImportError, DataError, tf.errors.OpError) as error:
             # Keras writes a model's whole configuration into one line.
             reason = first_line(error)[:_LONGEST_REASON]
@@ -76,25 +80,29 @@ class KerasModel:
         """Model inputs of raw user inputs and of candidates [B, N]; each may be absent."""
         found: dict[str, tf.Tensor] = {}
         if user is not None:
-            found |= self._transform.user(_tensors(user))
+            found |= self.transform.user(_tensors(user))
         if item_ids is not None:
-            found |= self._transform.candidates(tf.constant(item_ids))
+            found |= self.transform.candidates(tf.constant(item_ids))
         return _arrays(found)
 
     def state(self, user: Arrays) -> Arrays:
         """The user's state of raw user inputs."""
-        return _arrays(encode_user(self._model, self._transform, _tensors(user)))
+        return _arrays(encode_user(self.model, self.transform, _tensors(user)))
 
     def score(self, state: Arrays, candidates: Arrays) -> np.ndarray:
         """Probabilities [B, N] of candidates with the content they carry, for a state."""
         raw = _tensors(candidates)
         item_ids = raw[contract.CANDIDATE_ITEM_ID]
-        inputs = {**self._transform.candidates(item_ids), **self._content(raw, item_ids)}
-        return tf.sigmoid(self._model.score(_tensors(state), inputs)).numpy()
+        inputs = {**self.transform.candidates(item_ids), **self._content(raw, item_ids)}
+        return tf.sigmoid(self.model.score(_tensors(state), inputs)).numpy()
+
+    def explain(self, request: Arrays) -> Arrays:
+        """What the signature `explain` would give for the inputs of `rank`."""
+        return _arrays(explain_requests(self.model, self.transform, _tensors(request), self._content))
 
     def score_examples(self, examples: np.ndarray) -> np.ndarray:
         """Probabilities [B, N] of serialised examples [B]."""
-        return tf.sigmoid(self._model(self._transform.examples(tf.constant(examples)))).numpy()
+        return tf.sigmoid(self.model(self.transform.examples(tf.constant(examples)))).numpy()
 
 
 def _artifact(metadata: Mapping[str, Any], name: str, run: Path | None) -> Path:

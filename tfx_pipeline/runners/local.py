@@ -18,8 +18,10 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from tfx_pipeline.config.schema import Beam, PipelineConfig
 from tfx_pipeline.console import console
+from tfx_pipeline.content.build import check_content_sources
 from tfx_pipeline.errors import ConfigError, DataError, PipelineError
 from tfx_pipeline.fingerprints import fingerprints
+from tfx_pipeline.logs.checks import check_sources
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
 from tfx_pipeline.runners.history import Execution, RunHistory
 
@@ -47,12 +49,19 @@ class StepFailed(PipelineError):
     """A step ended in an error that is not one of ours: the log has the traceback."""
 
 
-def run_pipeline(config: PipelineConfig, *, uncached: Collection[str] = ()) -> list[Step]:
-    """Runs all steps in order; a step whose inputs, parameters and code are unchanged is taken from the cache.
+def check_inputs(config: PipelineConfig) -> None:
+    """Raises DataError when a table or an embedding file is absent or lacks what the configuration names."""
+    check_sources(config)
+    check_content_sources(config)
+
+
+def run_pipeline(config: PipelineConfig, *, uncached: Collection[str] = (), until: str | None = None) -> list[Step]:
+    """Runs the steps in order; a step whose inputs, parameters and code are unchanged is taken from the cache.
 
     Args:
         config: the validated configuration.
         uncached: ids of nodes that run in any case; `all` stands for every node.
+        until: id of the last node to run; None: the last of the pipeline.
 
     Returns:
         One entry per step, in order.
@@ -73,6 +82,8 @@ def run_pipeline(config: PipelineConfig, *, uncached: Collection[str] = ()) -> l
     unknown = sorted(set(uncached) - set(ids) - {"all"})
     if unknown:
         raise ConfigError(f"--no-cache names {', '.join(unknown)}; the steps are: {', '.join(ids)}")
+    if until is not None:
+        nodes = nodes[: ids.index(until) + 1]
     deployment = runner_utils.extract_local_deployment_config(ir)
     connection = metadata.sqlite_metadata_connection_config(str(metadata_path(config)))
     steps: list[Step] = []

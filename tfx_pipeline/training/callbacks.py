@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+import statistics
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tfx_pipeline.console import console
 
 MONITOR = "val_auc"
+_UNSTEADY_STEPS = 10
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -109,28 +114,77 @@ class AtomicBackup(keras.callbacks.BackupAndRestore):
         shutil.rmtree(self._previous, ignore_errors=True)
 
 
-class TrainingProgress(keras.callbacks.Callback):
-    """One bar an epoch on the user's console, and a line of metrics when it ends."""
+class Throughput(keras.callbacks.Callback):
+    """Requests per second of the training steps, once they run steadily.
 
-    def __init__(self, batches: int, epochs: int):
+    The first steps of an epoch are left out: they trace, compile and fill the shuffle buffer. So is what lies between
+    epochs: evaluation and backups.
+
+    Args:
+        requests: in an epoch.
+        batch_size: requests in every batch but the last.
+        clock: seconds that pass.
+    """
+
+    def __init__(self, requests: int, batch_size: int, clock: Callable[[], float] = time.perf_counter):
+        super().__init__()
+        self._requests, self._batch_size, self._clock = requests, batch_size, clock
+        batches = math.ceil(requests / batch_size)
+        # The end of this step, 0-based, starts the clock; of a short epoch half is left out.
+        self._first = min(_UNSTEADY_STEPS, batches // 2) - 1
+        self._last = batches - 1
+        self._started: float | None = None
+        self._rates: list[float] = []
+
+    @property
+    def requests_per_second(self) -> float | None:
+        """The median epoch's; None before a whole epoch of at least two steps."""
+        return statistics.median(self._rates) if self._rates else None
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Forgets an epoch that was cut short."""
+        self._started = None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts or stops the clock."""
+        if batch == self._first:
+            self._started = self._clock()
+        elif batch == self._last and self._started is not None:
+            steady = self._requests - (self._first + 1) * self._batch_size
+            self._rates.append(steady / (self._clock() - self._started))
+
+
+class TrainingProgress(keras.callbacks.Callback):
+    """One bar an epoch on the user's console, and a line of metrics when it ends.
+
+    Args:
+        batches: in an epoch.
+        epochs: at most.
+        title: which of several trainings it is; begins every line.
+    """
+
+    def __init__(self, batches: int, epochs: int, title: str = ""):
         super().__init__()
         self._batches, self._epochs = batches, epochs
+        self._prefix = f"  {title}  " if title else "  "
         self._progress: Progress | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts a bar."""
         self._progress = Progress(
-            TextColumn("  epoch {task.fields[epoch]} loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.description}epoch {task.fields[epoch]} loss {task.fields[loss]:.4f}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console(),
             transient=True,
+            # Elsewhere it would leave an empty line for every bar.
+            disable=not console().is_terminal,
         )
         self._progress.start()
         self._task = self._progress.add_task(
-            "", total=self._batches, epoch=f"{epoch + 1}/{self._epochs}", loss=float("nan")
+            self._prefix, total=self._batches, epoch=f"{epoch + 1}/{self._epochs}", loss=float("nan")
         )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -146,7 +200,7 @@ class TrainingProgress(keras.callbacks.Callback):
             self._progress.stop()
             self._progress = None
         shown = "  ".join(f"{key} {float(value):.4f}" for key, value in (logs or {}).items())
-        console().print(f"  epoch {epoch + 1}/{self._epochs}: {shown}")
+        console().print(f"{self._prefix}epoch {epoch + 1}/{self._epochs}: {shown}", markup=False, soft_wrap=True)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Ends the bar of an epoch that was cut short."""

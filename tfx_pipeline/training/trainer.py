@@ -14,7 +14,7 @@ import tensorflow as tf
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, TrainingProgress
+from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +26,14 @@ class TrainingResult:
         best_epoch: 0-based; the model holds this epoch's weights.
         train_requests: in the train split.
         eval_requests: in the eval split.
+        requests_per_second: of steady training steps; None when this process trained no whole epoch.
     """
 
     history: list[dict[str, float]]
     best_epoch: int
     train_requests: int
     eval_requests: int
+    requests_per_second: float | None
 
 
 def training_strategy() -> tf.distribute.Strategy:
@@ -64,6 +66,7 @@ def train(
     eval_requests: int,
     state_dir: Path,
     tensorboard_dir: Path,
+    progress: str = "",
 ) -> tuple[RankingModel, TrainingResult]:
     """Trains a model; a second call with the same `state_dir` goes on where a killed one stopped.
 
@@ -74,6 +77,7 @@ def train(
         train_requests, eval_requests: sizes of the splits.
         state_dir: keeps backup and best weights between processes; removed by `forget`.
         tensorboard_dir: where TensorBoard's event files go.
+        progress: which of several trainings this is, for the user's console.
 
     Returns:
         The model with the weights of its best epoch, and what happened.
@@ -92,6 +96,7 @@ def train(
         )
     model(next(iter(train_batches))[0])
     best = BestEpoch(state_dir, training.patience)
+    throughput = Throughput(train_requests, training.batch_size)
     if best.exhausted:
         best.set_model(model)
         best.on_train_end()
@@ -107,7 +112,8 @@ def train(
                 AtomicBackup(state_dir / "backup"),
                 keras.callbacks.TerminateOnNaN(),
                 keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False),
-                TrainingProgress(math.ceil(train_requests / training.batch_size), training.epochs),
+                TrainingProgress(math.ceil(train_requests / training.batch_size), training.epochs, progress),
+                throughput,
             ],
         )
     if not best.history or not all(math.isfinite(value) for value in best.history[best.best].values()):
@@ -116,7 +122,7 @@ def train(
             "training diverged: loss or eval AUC is not a number; try a lower training.learning_rate "
             f"(now {training.learning_rate:g}) and look at the ranges of numeric columns"
         )
-    return model, TrainingResult(best.history, best.best, train_requests, eval_requests)
+    return model, TrainingResult(best.history, best.best, train_requests, eval_requests, throughput.requests_per_second)
 
 
 def forget(state_dir: Path) -> None:

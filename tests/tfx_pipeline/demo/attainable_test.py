@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tfx_pipeline.demo import attainable
+from tfx_pipeline.demo import attainable, attainable_by_part
+from tfx_pipeline.demo.parts import PARTS
 from tfx_pipeline.errors import DataError
 
 
@@ -66,3 +67,24 @@ def test_refusals(demo_directory, tmp_path):
         attainable(tmp_path, early, late)
     with pytest.raises(DataError, match="test split has 0 impressions"):
         attainable(demo_directory, early, late)
+
+
+def test_worth_of_a_part_is_the_auc_of_its_column(demo_directory, truth, cuts):
+    added = pd.read_parquet(demo_directory / "truth_parts.parquet")
+    worth = attainable_by_part(demo_directory, *cuts)
+    assert list(worth) == ["train", "eval", "test"]
+    rows = split(truth, cuts, "test")
+    assert list(worth["test"]) == list(PARTS)
+    logit = np.log(rows["probability"] / (1 - rows["probability"]))
+    for part in PARTS:
+        values = added.loc[rows.index, part]
+        assert worth["test"][part].alone == pytest.approx(roc_auc_score(rows["clicked"], values), abs=1e-9)
+        expected = roc_auc_score(rows["clicked"], logit - values)
+        assert worth["test"][part].without == pytest.approx(expected, abs=1e-9)
+        assert 0.5 < worth["test"][part].alone < attainable(demo_directory, *cuts)["test"].auc
+
+
+def test_worth_wants_the_parts(demo_directory, cuts, tmp_path):
+    (tmp_path / "truth.parquet").write_bytes((demo_directory / "truth.parquet").read_bytes())
+    with pytest.raises(DataError, match=r"truth_parts\.parquet is absent"):
+        attainable_by_part(tmp_path, *cuts)

@@ -19,6 +19,7 @@ FILES = [
     "items.csv",
     "text_embeddings.parquet",
     "truth.parquet",
+    "truth_parts.parquet",
     "users.jsonl",
 ]
 

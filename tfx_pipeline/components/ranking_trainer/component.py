@@ -46,6 +46,7 @@ class RankingTrainer(base_component.BaseComponent):
         content: of ItemContentGen.
         requests: raw examples, from which golden and warm-up requests are taken.
         report: of BehaviorLogExampleGen, for the model's metadata.
+        hyperparameters: of RankingTuner, whose values replace the configuration's; None: those of the configuration.
         run_fn: dotted path of the training function.
         custom_config: JSON-serialisable values for `run_fn`.
     """
@@ -61,12 +62,14 @@ class RankingTrainer(base_component.BaseComponent):
         content: types.BaseChannel,
         requests: types.BaseChannel,
         report: types.BaseChannel,
+        hyperparameters: types.BaseChannel | None = None,
         run_fn: str,
         custom_config: dict[str, Any],
     ):
         spec = RankingTrainerSpec(
             examples=examples,
             transform_graph=transform_graph,
+            hyperparameters=hyperparameters,
             run_fn=run_fn,
             train_args=trainer_pb2.TrainArgs(),
             eval_args=trainer_pb2.EvalArgs(),

@@ -6,8 +6,8 @@ from typing import Any
 
 from tfx import types
 from tfx.components.trainer import executor as trainer_executor
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import json_utils
+
+from tfx_pipeline.components.custom_config import with_uris
 
 CONTENT_KEY = "content"
 REQUESTS_KEY = "requests"
@@ -30,12 +30,5 @@ class Executor(trainer_executor.GenericExecutor):
             output_dict: `model` and `model_run`.
             exec_properties: the Trainer's; `custom_config` is a JSON object.
         """
-        custom_config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-        custom_config["content_uri"] = artifact_utils.get_single_uri(input_dict[CONTENT_KEY])
-        custom_config["requests_uri"] = artifact_utils.get_single_uri(input_dict[REQUESTS_KEY])
-        custom_config["report_uri"] = artifact_utils.get_single_uri(input_dict[REPORT_KEY])
-        super().Do(
-            input_dict,
-            output_dict,
-            {**exec_properties, standard_component_specs.CUSTOM_CONFIG_KEY: json_utils.dumps(custom_config)},
-        )
+        exec_properties = with_uris(exec_properties, input_dict, (CONTENT_KEY, REQUESTS_KEY, REPORT_KEY))
+        super().Do(input_dict, output_dict, exec_properties)

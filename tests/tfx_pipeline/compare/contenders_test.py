@@ -1,0 +1,61 @@
+"""Which models are compared: asked for on the command line, in the configuration, or neither."""
+
+from __future__ import annotations
+
+import pytest
+
+from dmf_keras.models import model_names
+from tests.tfx_pipeline.config.conftest import MINIMAL
+from tfx_pipeline.compare.contenders import make_plan
+from tfx_pipeline.config import PipelineConfig, load_config
+from tfx_pipeline.errors import ConfigError
+
+SECTION = """
+    image: {path: image.npz}
+training: {seed: 7}
+comparison: {models: {din: {id_dim: 4}, dmf@text: {}}, seeds: 2, reference: din}
+"""
+
+
+@pytest.fixture
+def config(tmp_path) -> PipelineConfig:
+    file = tmp_path / "config.yaml"
+    file.write_text(MINIMAL.rstrip() + SECTION)
+    return load_config(file)
+
+
+def labels(plan) -> list[str]:
+    return [str(contender.label) for contender in plan.contenders]
+
+
+def test_the_configuration_says_what_is_compared(config):
+    plan = make_plan(config)
+    assert labels(plan) == ["din", "dmf@text"]
+    assert plan.contenders[0].params == {"id_dim": 4}
+    assert (plan.seeds, plan.reference) == ((7, 8), "din")
+
+
+def test_the_command_line_goes_before(config):
+    plan = make_plan(config, ["dmf", "dmf@image", "din", "dmf"], 1, "dmf")
+    assert labels(plan) == ["dmf", "dmf@image", "din"]
+    assert plan.contenders[2].params == {"id_dim": 4}
+    assert (plan.seeds, plan.reference) == ((7,), "dmf")
+
+
+def test_every_registered_model_is_the_default(config):
+    everything = config.model_copy(update={"comparison": type(config.comparison)()})
+    assert labels(make_plan(everything)) == model_names()
+
+
+@pytest.mark.parametrize(
+    ("models", "reference", "problem"),
+    [
+        (["dnf"], None, r"--models: no model 'dnf' \(did you mean 'dmf'\?\); models: din"),
+        (["dmf@txt"], None, "--models: 'dmf@txt': no modality 'txt' .*modalities: text, image"),
+        (["dmf"], "dmf@sound", "--reference: 'dmf@sound': no modality"),
+        (["dmf", "simtier"], None, "the reference 'din' is not among the models that are compared: dmf, simtier"),
+    ],
+)
+def test_refusals(config, models, reference, problem):
+    with pytest.raises(ConfigError, match=problem):
+        make_plan(config, models, None, reference)

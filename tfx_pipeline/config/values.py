@@ -1,0 +1,48 @@
+"""What the sections of the configuration are made of: the types of their values, and their base class."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+
+
+def _absolute(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base_dir", Path.cwd())
+    try:
+        return Path(base, path.expanduser()).resolve() if not path.is_absolute() else path
+    except RuntimeError:
+        raise ValueError("there is no user of that name, whose home folder the path could begin with") from None
+
+
+def _no_boolean(value: Any) -> Any:
+    # Pydantic takes true for 1, and YAML takes yes and on for true.
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _no_number(value: Any) -> Any:
+    # Pydantic takes 20250325 for that many seconds since 1970.
+    if isinstance(value, int | float) or (isinstance(value, str) and value.strip().isdigit()):
+        raise ValueError("should be a date or time such as 2025-03-25 or 2025-03-25T12:00:00, not a number")
+    return value
+
+
+def _utc(value: dt.datetime) -> dt.datetime:
+    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+ConfigPath = Annotated[Path, AfterValidator(_absolute)]
+UtcTime = Annotated[dt.datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
+Integer = Annotated[int, BeforeValidator(_no_boolean)]
+Number = Annotated[float, BeforeValidator(_no_boolean)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

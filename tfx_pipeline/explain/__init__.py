@@ -1,0 +1,1 @@
+"""`dmf explain`: what carried the score of one candidate for one user."""

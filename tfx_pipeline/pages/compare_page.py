@@ -1,0 +1,370 @@
+"""The page of `dmf compare`: models side by side, how sure the differences are, where they lie, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+from tfx_pipeline.pages.figures import INK, PANEL_SIZE, WIDE_SIZE, draw, label_points
+from tfx_pipeline.pages.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
+from tfx_pipeline.pages.palette import line, points
+from tfx_pipeline.pages.wording import METRICS, count, decimal, listed, moment, percent
+
+# What a model costs, of its entry in the report; None where it was not measured.
+Cost = Callable[[Mapping[str, Any]], float | None]
+_COMPARED = ("gauc", "auc", "log_loss")
+_TONES = {"ahead": 2, "behind": 1, "undecided": 0}
+_COLUMNS = {
+    "item_frequency": "impressions of the candidate in train",
+    "history_length": "items in the history",
+    "content": "content of the candidate",
+}
+_ROW_INCHES = 0.28
+
+
+def write_compare_page(report: Mapping[str, Any], path: Path) -> None:
+    """Writes the page; it appears whole.
+
+    Args:
+        report: what `dmf compare` writes into `compare.json`; docs/COMPARE.md has its shape.
+        path: of the page.
+
+    Raises:
+        OSError: the page cannot be written.
+    """
+    write(compare_page(report), path)
+
+
+def compare_page(report: Mapping[str, Any]) -> Page:
+    """The page of a comparison."""
+    models, data = report["models"], report["data"]
+    seeds = ", ".join(map(str, report["seeds"]))
+    best = max(models, key=lambda model: model["metrics"]["gauc"]["mean"] or 0)
+    figures = [
+        Figure("highest mean test GAUC", decimal(best["metrics"]["gauc"]["mean"]), best["label"]),
+        Figure("models", str(len(models)), f"{len(report['seeds'])} trainings each (seeds {seeds})"),
+        Figure("train requests", count(data["train_requests"]), f"until {moment(data['eval_from'])} UTC"),
+        Figure("test candidates", count(data["test"]["candidates"]), f"of {count(data['test']['users'])} users"),
+        Figure("test clicks", count(data["test"]["positives"]), f"from {moment(data['test_from'])} UTC"),
+    ]
+    return Page(
+        title=f"Models compared on {report['pipeline']}",
+        subtitle=f"Reference {report['reference']}; written {moment(report['created'])} UTC, in {report['output']}",
+        verdicts=[Prose(_verdict(report))],
+        figures=figures,
+        sections=[
+            _models_section(report),
+            _differences_section(report),
+            _slices_section(report),
+            _cost_section(report),
+            _training_section(report),
+        ],
+    )
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    """Who is ahead of the reference in GAUC, who behind, in a sentence."""
+    by_verdict: dict[str, list[str]] = {verdict: [] for verdict in _TONES}
+    for model in _others(report):
+        by_verdict[model["difference"]["gauc"]["verdict"]].append(model["label"])
+    words = {"ahead": "ahead of it", "behind": "behind it", "undecided": "not told apart from it"}
+    parts = [f"{words[verdict]}: {listed(labels)}" for verdict, labels in by_verdict.items() if labels]
+    if not parts:
+        return f"{report['reference']} was trained alone: there is nothing to compare it with."
+    confidence = report["bootstrap"]["confidence"]
+    return f"In test GAUC, against {report['reference']} and by {percent(confidence, 0)} intervals, {'; '.join(parts)}."
+
+
+def _models_section(report: Mapping[str, Any]) -> Section:
+    headers = [f"{name} ({unit})" for name, unit in METRICS.values()]
+    with_share = any(model["attainable_share"] for model in report["models"])
+    rows = []
+    for model in report["models"]:
+        cells = [spread(model["metrics"][metric]) for metric in METRICS]
+        if with_share:
+            share = model["attainable_share"]
+            cells.append(spread({name: _times(share[name], 100) for name in ("mean", "std")}, 1) if share else "–")
+        content = " + ".join(model["modalities"]) or "none"
+        rows.append((model["label"], content, *cells))
+    if with_share:
+        headers.append("attained AUC gain (%)")
+    table = Table(
+        "Test split: mean ± standard deviation over seeds", ("model", "content", *headers), rows, len(headers)
+    )
+    blocks: list[Block] = [table]
+    if report["attainable"]:
+        blocks.append(
+            Prose(
+                "The log is synthetic, so that its true probabilities are known: a ranker that knew them would reach "
+                f"AUC {decimal(report['attainable']['auc'])} and GAUC {decimal(report['attainable']['gauc'])}. The "
+                "attained gain is the model's AUC above 0.5 as a share of that one's."
+            )
+        )
+    params = {model["label"]: model["params"] for model in report["models"]}
+    blocks.append(
+        Details("Hyper-parameters of each model", yaml.safe_dump(params, sort_keys=False, allow_unicode=True))
+    )
+    return Section("models", "Models", blocks)
+
+
+def _differences_section(report: Mapping[str, Any]) -> Section:
+    others = _others(report)
+    if not others:
+        return Section("differences", "Differences", [Prose("There is no second model.")])
+    bootstrap = report["bootstrap"]
+    picture = Picture(
+        [
+            _forest(f"forest-{metric}", metric, report, lambda model, metric=metric: model["difference"][metric])
+            for metric in _COMPARED
+        ],
+        f"Difference of each model to {report['reference']} on the test split (model minus reference), with "
+        f"{percent(bootstrap['confidence'], 0)} intervals; small marks are the seeds. An interval that does not touch "
+        "the line at 0 tells the two apart. AUC and GAUC are better to the right, log loss to the left.",
+    )
+    rows = []
+    for model in others:
+        for metric in _COMPARED:
+            one = model["difference"][metric]
+            name, unit = METRICS[metric]
+            unit = unit if metric == "log_loss" else "of 1"
+            ends = (_signed(one["low"]), _signed(one["high"]), decimal(one["std"]))
+            rows.append((model["label"], f"{name} ({unit})", one["verdict"], _signed(one["mean"]), *ends))
+    interval = f"{percent(bootstrap['confidence'], 0)} interval"
+    columns = ("model", "metric", "verdict", "difference", f"{interval}, from", "to", "std over seeds")
+    method = Prose(
+        f"Intervals come from {count(bootstrap['resamples'])} resamples of {bootstrap['unit']}s, the same ones for "
+        f"both models. Seeds are {bootstrap['seeds']}."
+    )
+    return Section(
+        "differences",
+        f"Differences to {report['reference']}",
+        [picture, Table("Differences", columns, rows, 4), method],
+    )
+
+
+def _forest(
+    name: str,
+    metric: str,
+    report: Mapping[str, Any],
+    difference: Callable[[Mapping[str, Any]], Mapping[str, Any] | None],
+    *,
+    title: str = "",
+    limits: tuple[float, float] | None = None,
+) -> Panel:
+    """One row per model: mean, interval and seeds of its difference to the reference."""
+    found = [(model["label"], one) for model in _others(report) if (one := difference(model)) is not None]
+
+    def paint(axes: Axes) -> None:
+        for place, (_, one) in enumerate(found):
+            look = points(_TONES[one["verdict"]])
+            if one["low"] is not None:
+                axes.plot([one["low"], one["high"]], [place, place], color=look["color"], linewidth=2)
+            seeds = [value for value in one["by_seed"] if value is not None]
+            axes.plot(seeds, [place + 0.22] * len(seeds), "|", color=INK, markersize=4, alpha=0.6)
+            if one["mean"] is not None:
+                axes.plot([one["mean"]], [place], markersize=6, **look)
+        axes.axvline(0, color=INK, linestyle="--", linewidth=0.9)
+        axes.set_yticks(range(len(found)), [label for label, _ in found])
+        axes.set_ylim(len(found) - 0.4, -0.6)
+        axes.set_xlabel(f"difference in {METRICS[metric][0]}")
+        axes.locator_params(axis="x", nbins=5)
+        if limits is not None:
+            axes.set_xlim(limits)
+        if title:
+            axes.set_title(title)
+
+    size = (PANEL_SIZE[0], 1.0 + _ROW_INCHES * max(len(found), 2))
+    return draw(name, f"Difference in {METRICS[metric][0]} to {report['reference']} {title}".strip(), paint, size)
+
+
+def _slices_section(report: Mapping[str, Any]) -> Section:
+    blocks: list[Block] = []
+    others = _others(report)
+    if others:
+        by_bucket = [model["slice_differences"]["item_frequency"] for model in others]
+        buckets = list(dict.fromkeys(bucket for found in by_bucket for bucket in found))
+        ends = [
+            end
+            for found in by_bucket
+            for bucket in found.values()
+            for end in (bucket["gauc"]["low"], bucket["gauc"]["high"], bucket["gauc"]["mean"])
+            if end is not None
+        ]
+        margin = 0.05 * (max(ends) - min(ends)) if ends else 0
+        limits = (min([0, *ends]) - margin, max([0, *ends]) + margin) if ends else None
+        panels = [
+            _forest(
+                f"forest-{bucket}",
+                "gauc",
+                report,
+                lambda model, bucket=bucket: model["slice_differences"]["item_frequency"].get(bucket, {}).get("gauc"),
+                title=f"{bucket} items",
+                limits=limits,
+            )
+            for bucket in buckets
+        ]
+        blocks.append(
+            Picture(
+                panels,
+                f"Difference in test GAUC to {report['reference']} by impressions of the candidate in train, on one "
+                "scale. Content can help most where an item's own embedding knows least: cold items were never shown "
+                "in train, rare ones a few times.",
+            )
+        )
+    first = report["models"][0]
+    for column, what in _COLUMNS.items():
+        sizes = first["slices"].get(column, {})
+        if sizes:
+            blocks.append(_slice_table(report, column, what, sizes))
+    return Section("slices", "Where they differ", blocks)
+
+
+def _slice_table(report: Mapping[str, Any], column: str, what: str, sizes: Mapping[str, Any]) -> Table:
+    rows = [("candidates", *(count(facts["candidates"]) for facts in sizes.values()))]
+    for model in report["models"]:
+        found = model["slices"][column]
+        rows.append(
+            (
+                model["label"],
+                *(spread(found[bucket]["metrics"]["gauc"]) if bucket in found else "–" for bucket in sizes),
+            )
+        )
+    caption = f"Test GAUC (0.5 to 1) by {what}: mean ± standard deviation over seeds"
+    return Table(caption, ("model", *sizes), rows, len(sizes))
+
+
+def _cost_section(report: Mapping[str, Any]) -> Section:
+    rank = report["rank"]
+    costs: dict[str, tuple[str, Cost]] = {
+        "train": ("training examples per second", lambda model: model["training"]["examples_per_second"]["mean"]),
+        "rank": (f"rank of {rank['candidates']} candidates (ms)", lambda model: model["rank_ms"]["median"]),
+        "size": ("parameters besides embeddings", lambda model: model["parameters"]["rest"]),
+    }
+    panels = [_cost_panel(f"cost-{name}", label, report, cost) for name, (label, cost) in costs.items()]
+    reference = next((model for model in report["models"] if model["label"] == report["reference"]), None)
+    rows = [_cost_row(model, reference) for model in report["models"]]
+    columns = (
+        "model",
+        "training examples/s (requests)",
+        "of the reference's (×)",
+        "seconds of a training",
+        "rank, median (ms)",
+        "rank, p10 to p90 (ms)",
+        "parameters of embeddings",
+        "other parameters",
+    )
+    machine = report["machine"]
+    gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
+    caption = (
+        "Quality against cost; up is better ranking. Left to right: training speed (faster to the right), time of one "
+        f"`rank` call with {rank['candidates']} candidates and a history of {rank['history']} (faster to the left), "
+        "and weights that every score goes through; embeddings are apart, since all models have them."
+    )
+    where = Prose(f"Measured on {machine['cpu']}, {machine['cores']} cores{gpus}, TensorFlow {machine['tensorflow']}.")
+    return Section("cost", "What it costs", [Picture(panels, caption), Table("Cost", columns, rows, 7), where])
+
+
+def _cost_row(model: Mapping[str, Any], reference: Mapping[str, Any] | None) -> tuple[str, ...]:
+    speed, rank = model["training"]["examples_per_second"], model["rank_ms"]
+    own, other = speed["mean"], reference["training"]["examples_per_second"]["mean"] if reference else None
+    return (
+        model["label"],
+        count(own) if own is not None else "–",
+        f"{own / other:.2f}" if own and other else "–",
+        decimal(model["training"]["seconds"]["mean"], 0),
+        f"{rank['median']:.1f}",
+        f"{rank['p10']:.1f} to {rank['p90']:.1f}",
+        count(model["parameters"]["embeddings"]),
+        count(model["parameters"]["rest"]),
+    )
+
+
+def _cost_panel(name: str, label: str, report: Mapping[str, Any], cost_of: Cost) -> Panel:
+    shown = [
+        (number, model, cost, model["metrics"]["gauc"]["mean"])
+        for number, model in enumerate(report["models"])
+        if (cost := cost_of(model)) is not None and model["metrics"]["gauc"]["mean"] is not None
+    ]
+
+    def paint(axes: Axes) -> None:
+        for number, _, cost, gauc in shown:
+            axes.plot([cost], [gauc], markersize=7, **points(number))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.locator_params(axis="x", nbins=5)
+        axes.set(xlabel=label, ylabel="mean test GAUC")
+        axes.margins(0.12)
+        label_points(axes, [(cost, gauc, model["label"]) for _, model, cost, gauc in shown])
+
+    return draw(name, f"Test GAUC against {label}", paint, (PANEL_SIZE[0], max(PANEL_SIZE[1], 0.24 * len(shown) + 1)))
+
+
+def _training_section(report: Mapping[str, Any]) -> Section:
+    settings = report["training"]
+    lines = []
+    for number, model in enumerate(report["models"]):
+        for history in model["history"]:
+            lines.append((number, model["label"], [epoch.get("val_auc") for epoch in history]))
+
+    def paint(axes: Axes) -> None:
+        named: set[str] = set()
+        for number, label, values in lines:
+            known = [(epoch, value) for epoch, value in enumerate(values, start=1) if value is not None]
+            first = label not in named
+            named.add(label)
+            axes.plot(
+                *zip(*known, strict=True),
+                label=label if first else None,
+                markersize=3,
+                linewidth=1,
+                **line(number) | points(number),
+            )
+        axes.set(xlabel="epoch", ylabel="eval AUC (0.5 is chance)")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+
+    rows = [
+        (
+            model["label"],
+            " ".join(map(str, model["training"]["epochs"])),
+            " ".join("–" if best is None else str(best + 1) for best in model["training"]["best_epoch"]),
+        )
+        for model in report["models"]
+    ]
+    caption = (
+        f"Eval AUC by epoch, a line per seed. All were trained alike: at most {settings['epochs']} epochs, stopped "
+        f"after {settings['patience']} without a better eval AUC, the best epoch kept. The test split plays no part."
+    )
+    size = (WIDE_SIZE[0], max(WIDE_SIZE[1], 0.24 * len(report["models"]) + 1))
+    return Section(
+        "training",
+        "Training",
+        [
+            Picture([draw("curves", "Eval AUC by epoch of every training", paint, size)], caption),
+            Table("Epochs by seed", ("model", "epochs trained", "best epoch"), rows, 2),
+            Details("Settings of every training", yaml.safe_dump(dict(settings), sort_keys=False)),
+        ],
+    )
+
+
+def _others(report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """All models but the reference."""
+    return [model for model in report["models"] if model["difference"] is not None]
+
+
+def spread(value: Mapping[str, Any], digits: int = 4) -> str:
+    """Mean and standard deviation; the latter is left out where one seed has none."""
+    mean = decimal(value["mean"], digits)
+    return mean if value["std"] is None else f"{mean} ± {decimal(value['std'], digits)}"
+
+
+def _times(number: float | None, factor: float) -> float | None:
+    return None if number is None else factor * number
+
+
+def _signed(number: float | None) -> str:
+    return "–" if number is None else f"{number:+.4f}"

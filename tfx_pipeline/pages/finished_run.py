@@ -1,0 +1,196 @@
+"""What MLMD knows of the last run in an output folder: its steps, and where their outputs lie."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+from tfx_pipeline.errors import DataError
+from tfx_pipeline.runners.history import Execution, RunHistory
+
+_STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
+_TRAINER = "RankingTrainer"
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRecord:
+    """What became of one node.
+
+    Attributes:
+        node: the node's id.
+        state: `ran`, `cached`, `failed` or, where it was killed, `unfinished`.
+        started: milliseconds since 1970.
+        seconds: from its start to the last that MLMD heard of it.
+    """
+
+    node: str
+    state: str
+    started: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ArtifactRecord:
+    """One output of a node; `name` is its channel's, `path` where it lies now."""
+
+    node: str
+    name: str
+    type_name: str
+    number: int
+    path: Path
+    properties: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A run of the pipeline.
+
+    Attributes:
+        output: the folder of all its runs.
+        pipeline: name of the pipeline.
+        run_id: TFX's id of the run, which begins with its time in UTC.
+        steps: in the order in which they were started.
+        artifacts: outputs of the steps that ran or were cached.
+        settings: `custom_config` of the trainer: sections of the configuration as JSON; empty where none ran.
+        later_failure: the step at which a newer run failed before it had a model; None: there is no such run.
+    """
+
+    output: Path
+    pipeline: str
+    run_id: str
+    steps: list[StepRecord]
+    artifacts: list[ArtifactRecord]
+    settings: dict[str, Any]
+    later_failure: StepRecord | None
+
+    @property
+    def failed(self) -> StepRecord | None:
+        """The step at which the run ended before its time."""
+        return next((step for step in self.steps if step.state in ("failed", "unfinished")), None)
+
+    def find(self, node: str, name: str) -> ArtifactRecord | None:
+        """The output `name` of a node; None where the run does not have it."""
+        return next((one for one in self.artifacts if (one.node, one.name) == (node, name)), None)
+
+    def folder(self, node: str, name: str) -> Path | None:
+        """Where that output lies; None where the run does not have it, or it was deleted."""
+        found = self.find(node, name)
+        return found.path if found is not None and found.path.is_dir() else None
+
+    def document(self, node: str, name: str, file: str) -> dict[str, Any] | None:
+        """A JSON file of that output; None where it is not there."""
+        folder = self.folder(node, name)
+        if folder is None or not (folder / file).is_file():
+            return None
+        values: dict[str, Any] = json.loads((folder / file).read_text(encoding="utf-8"))
+        return values
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A section of the configuration that the model was trained with; empty where none was."""
+        text = self.settings.get(name)
+        return json.loads(text) if text else {}
+
+
+def read_run(output: Path) -> FinishedRun:
+    """The newest run that has a model; where none has, the newest.
+
+    Runs that were only asked for the data (`dmf compare`, `dmf tune`) are so passed over.
+
+    Args:
+        output: `output` of the configuration; it may have been moved since.
+
+    Raises:
+        DataError: no run lies there.
+    """
+    database = output / "metadata.sqlite"
+    if not database.is_file():
+        raise DataError(f"{output} holds no run: no {database.name}; expected the output folder of a `dmf run`")
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = str(database)
+    connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
+    try:
+        store = mlmd.MetadataStore(connection)
+        runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: -context.id)
+    # A file that is no database fails in the constructor, with an error of no kind of its own.
+    except (mlmd.errors.StatusError, RuntimeError):
+        raise DataError(
+            f"{database} cannot be read as a metadata store; expected the output folder of a `dmf run`"
+        ) from None
+    newer: list[tuple[str, dict[str, Execution]]] = []
+    for context in runs:
+        nodes = _executions(store, context.id)
+        if _has_model(nodes):
+            run_id = context.name
+            break
+        if nodes:
+            newer.append((context.name, nodes))
+    else:
+        if not newer:
+            raise DataError(f"{output}: no step of a run has been started yet; wait for `dmf run`")
+        (run_id, nodes), newer = newer[0], []
+    later = [_step(node, execution) for _, others in newer for node, execution in others.items()]
+    trainer = nodes.get(_TRAINER)
+    # A property of the component's own, or one that it has from TFX's Trainer.
+    properties = {**trainer.properties, **trainer.custom_properties} if trainer is not None else {}
+    settings = properties["custom_config"].string_value if "custom_config" in properties else ""
+    pipeline = _context(store, next(iter(nodes.values())), "pipeline")
+    history = RunHistory(store, pipeline)
+    return FinishedRun(
+        output=output,
+        pipeline=pipeline,
+        run_id=run_id,
+        steps=[_step(node, execution) for node, execution in nodes.items()],
+        artifacts=[one for node, execution in nodes.items() for one in _artifacts(history, node, execution, output)],
+        settings=json.loads(settings) if settings else {},
+        later_failure=next((step for step in later if step.state == "failed"), None),
+    )
+
+
+def _executions(store: mlmd.MetadataStore, run: int) -> dict[str, Execution]:
+    """Executions of a run by node, in the order in which they began."""
+    executions = sorted(store.get_executions_by_context(run), key=lambda one: one.id)
+    return {_context(store, one, "node").partition(".")[2]: one for one in executions}
+
+
+def _context(store: mlmd.MetadataStore, execution: Execution, type_name: str) -> str:
+    """Name of the one context of that type that TFX puts every execution into; a node's is PIPELINE.NODE."""
+    type_id = store.get_context_type(type_name).id
+    return next(one.name for one in store.get_contexts_by_execution(execution.id) if one.type_id == type_id)
+
+
+def _has_model(nodes: dict[str, Execution]) -> bool:
+    trainer = nodes.get(_TRAINER)
+    return trainer is not None and trainer.last_known_state in (Execution.COMPLETE, Execution.CACHED)
+
+
+def _step(node: str, execution: Execution) -> StepRecord:
+    started, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
+    state = _STATES.get(execution.last_known_state, "unfinished")
+    return StepRecord(node, state, started, (ended - started) / 1000)
+
+
+def _artifacts(history: RunHistory, node: str, execution: Execution, output: Path) -> list[ArtifactRecord]:
+    if execution.last_known_state not in (Execution.COMPLETE, Execution.CACHED):
+        return []
+    records = []
+    for name, artifacts in history.outputs(execution.id).items():
+        for artifact in artifacts:
+            properties = {key: _plain(value) for key, value in artifact.mlmd_artifact.custom_properties.items()}
+            path = _moved(Path(artifact.uri), output)
+            records.append(ArtifactRecord(node, name, artifact.type_name, artifact.id, path, properties))
+    return records
+
+
+def _plain(value: metadata_store_pb2.Value) -> Any:
+    return getattr(value, value.WhichOneof("value")) if value.WhichOneof("value") else None
+
+
+def _moved(written: Path, output: Path) -> Path:
+    """An artifact's folder below `output`, where it has the same node, output and number wherever the run was made."""
+    here = Path(output, "artifacts", *written.parts[-3:])
+    return here if here.exists() else written

@@ -1,0 +1,131 @@
+"""The test split as the run's own model scores it, and how sure its metrics are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.compare.bootstrap import CONFIDENCE, interval, resampled_metrics
+from tfx_pipeline.evaluation.item_facts import ItemFacts
+from tfx_pipeline.evaluation.metrics import CalibrationRatio, CandidateRows, NormalizedEntropy
+from tfx_pipeline.pages.wording import percent
+from tfx_pipeline.training.request_transform import RequestTransform
+from tfx_pipeline.trials.rows import CandidateTable, score_rows
+
+REQUESTS = 20_000
+RESAMPLES = 500
+# Key of the intervals of the whole split.
+OVERALL = ("", "")
+Intervals = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scored candidates of the test split.
+
+    Attributes:
+        labels: bool [rows].
+        predictions: float32 [rows], probabilities.
+        intervals: by (slice column, bucket), and `OVERALL`: 95 % intervals by metric.
+        sample: a sentence about how much of the split this is.
+        method: a sentence about the intervals.
+    """
+
+    labels: np.ndarray
+    predictions: np.ndarray
+    intervals: dict[tuple[str, str], Intervals]
+    sample: str
+    method: str
+
+
+def score_test_split(
+    model: RankingModel,
+    transform: RequestTransform,
+    files: Sequence[str],
+    facts: ItemFacts,
+    *,
+    split_requests: int,
+    most: int = REQUESTS,
+) -> Scores:
+    """Scores the split, or so many of its files as hold about `most` requests.
+
+    Args:
+        model: trained.
+        transform: requests to model inputs.
+        files: of the test split; which requests a file holds is random.
+        facts: of the items, with the borders of the slices.
+        split_requests: requests in the split.
+        most: how many of them to score, to the next whole file.
+
+    Raises:
+        DataError: the split has no candidates.
+    """
+    taken = list(files)[: max(1, math.ceil(most * len(files) / max(split_requests, 1)))]
+    table = score_rows(model, transform, taken, facts)
+    users = len(np.unique(table.users))
+    part = (
+        "all of the test split" if len(taken) == len(files) else f"{len(taken)} of {len(files)} files of the test split"
+    )
+    return Scores(
+        labels=table.labels,
+        predictions=table.probabilities,
+        intervals=bootstrap_intervals(table, table.slices(facts.evaluation)),
+        sample=f"Scored by the model of this run: {part}, {len(table.labels):,} candidates of {users:,} users.",
+        method=(
+            f"Intervals hold {percent(CONFIDENCE, 0)} of {RESAMPLES} resamples of these users, each with all of its "
+            "candidates; they say how far a metric might lie off with other users, not with another training."
+        ),
+    )
+
+
+def bootstrap_intervals(
+    table: CandidateTable, by_column: dict[str, pd.Categorical], resamples: int = RESAMPLES
+) -> dict[tuple[str, str], Intervals]:
+    """Intervals of the whole table and of each slice with an answer.
+
+    Args:
+        table: scored rows.
+        by_column: bucket of each row, by slice column.
+        resamples: draws of users.
+    """
+    everything = np.ones(len(table.labels), bool)
+    masks = {OVERALL: everything}
+    for column, buckets in by_column.items():
+        masks |= {(column, str(bucket)): np.asarray(buckets == bucket) for bucket in buckets.categories}
+    found: dict[tuple[str, str], Intervals] = {}
+    for key, mask in masks.items():
+        if not mask.any():
+            continue
+        samples = resampled_metrics(table.labels, table.users, [table.probabilities], rows=mask, resamples=resamples)
+        bounds = {metric: interval(values[0]) for metric, values in samples.items()}
+        found[key] = {metric: ends for metric, ends in bounds.items() if ends is not None}
+    found[OVERALL] |= _sum_intervals(table.rows(), resamples)
+    return found
+
+
+def _sum_intervals(rows: CandidateRows, resamples: int) -> Intervals:
+    """Intervals of the metrics that are made of sums over rows: normalised entropy and calibration."""
+    if rows.base_rate in (0.0, 1.0):
+        return {}
+    user = np.unique(rows.users, return_inverse=True)[1].reshape(-1)
+    users = int(user.max()) + 1
+    loss = -np.log(np.where(rows.labels, rows.predictions, 1 - rows.predictions).clip(1e-7, 1).astype(np.float64))
+    columns = (np.ones(len(user)), rows.labels, rows.predictions, loss)
+    sums = np.stack([np.bincount(user, column, users) for column in columns], axis=1)
+    rng = np.random.default_rng(0)
+    drawn = np.stack([np.bincount(rng.integers(0, users, users), minlength=users) @ sums for _ in range(resamples)])
+    number, clicks, predicted, losses = drawn.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = clicks / number
+        entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
+        samples = {
+            NormalizedEntropy.metric_name: losses / number / entropy,
+            CalibrationRatio.metric_name: predicted / clicks,
+        }
+    bounds = {metric: interval(values) for metric, values in samples.items()}
+    return {metric: ends for metric, ends in bounds.items() if ends is not None}

@@ -1,0 +1,93 @@
+"""What a model is told of the data: sizes of its tables, content vectors, and the items there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from dmf_keras.models.schema import ModalitySpec, RankingSchema
+from tfx_pipeline import features as names
+from tfx_pipeline.config.schema import Categorical, Features
+from tfx_pipeline.content.table import ItemContentTable
+
+
+def ranking_schema(
+    features: Features,
+    tft_output: tft.TFTransformOutput,
+    content: ItemContentTable,
+    modalities: Sequence[str] = (),
+) -> RankingSchema:
+    """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
+
+    Args:
+        features: of the configuration.
+        tft_output: has the vocabularies.
+        content: the content artifact.
+        modalities: those that the model is given; none named: all.
+    """
+
+    def rows(vocabulary: str, oov_buckets: int) -> int:
+        return 1 + tft_output.vocabulary_size_by_name(vocabulary) + oov_buckets
+
+    categorical, numeric = {}, []
+    for name, column in {**features.user, **features.context}.items():
+        if isinstance(column, Categorical):
+            categorical[name] = rows(names.column_vocabulary(name), column.oov_buckets)
+        elif column.scaling == "quantiles":
+            categorical[name] = 1 + column.buckets
+        else:
+            numeric.append(name)
+    return RankingSchema(
+        item_rows=rows(names.ITEM_VOCABULARY, features.item_id.oov_buckets),
+        user_rows=rows(names.USER_VOCABULARY, features.user_id.oov_buckets) if features.user_id else None,
+        categorical=categorical,
+        numeric=tuple(numeric),
+        modalities={
+            name: ModalitySpec(width=modality.width, dtype=modality.storage_dtype)
+            for name, modality in content.modalities.items()
+            if not modalities or name in modalities
+        },
+        content_rows=1 + len(content.item_ids),
+    )
+
+
+def content_rows(content: ItemContentTable, modality: str) -> tuple[np.ndarray, np.ndarray]:
+    """A modality's vectors [items + 1, width] and presence [items + 1]; row 0 is the item without content."""
+    table = content.modalities[modality]
+    vectors = np.concatenate([np.zeros_like(table.vectors[:1]), table.vectors])
+    return vectors, np.concatenate([[False], table.present])
+
+
+def content_bases(content: ItemContentTable) -> dict[str, np.ndarray]:
+    """The projections [source width, width] of the modalities that were reduced."""
+    return {name: matrix.basis for name, matrix in content.modalities.items() if matrix.basis is not None}
+
+
+def known_items(
+    tft_output: tft.TFTransformOutput, content: ItemContentTable
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Every item of the catalogue, then those of the train split that the catalogue lacks.
+
+    Returns:
+        Raw ids [I]; impressions in the train split int64 [I]; bool [I], whether the item has at least one modality.
+    """
+    counts = _train_impressions(tft_output)
+    covered = np.any([matrix.present for matrix in content.modalities.values()], axis=0)
+    trained_only = sorted(set(counts) - set(content.item_ids))
+    ids = [*content.item_ids, *trained_only]
+    impressions = np.array([counts.get(item, 0) for item in ids], np.int64)
+    return ids, impressions, np.concatenate([covered, np.zeros(len(trained_only), bool)])
+
+
+def _train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
+    """Impressions of each item in the train split, as Transform counted them."""
+    path = tft_output.vocabulary_file_by_name(names.ITEM_COUNTS)
+    counts = {}
+    with tf.io.gfile.GFile(path) as lines:
+        for line in lines:
+            count, item = line.rstrip("\n").split(" ", 1)
+            counts[item] = int(count)
+    return counts

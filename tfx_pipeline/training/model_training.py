@@ -1,0 +1,135 @@
+"""A model of the registry, trained on transformed examples: the same for the pipeline and for every experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_transform as tft
+
+from dmf_keras.models.ranking_model import RankingModel
+from dmf_keras.models.registry import build_model
+from tfx_pipeline.config.schema import Features, Training
+from tfx_pipeline.content.table import ItemContentTable
+from tfx_pipeline.training.dataset import count_requests, request_batches, split_files
+from tfx_pipeline.training.model_schema import content_rows, ranking_schema
+from tfx_pipeline.training.request_transform import RequestTransform
+from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
+
+_ADAPT_BATCHES = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a model is trained on.
+
+    Attributes:
+        files: of transformed examples, by split: train and eval.
+        requests: how many these hold, by split.
+        tft_output: the transform graph.
+        transform: requests to model inputs.
+        content: the content table of the whole catalogue.
+        features: the section of the configuration.
+    """
+
+    files: Mapping[str, list[str]]
+    requests: Mapping[str, int]
+    tft_output: tft.TFTransformOutput
+    transform: RequestTransform
+    content: ItemContentTable
+    features: Features
+
+    @classmethod
+    def read(
+        cls,
+        examples: Path,
+        tft_output: tft.TFTransformOutput,
+        transform: RequestTransform,
+        content: ItemContentTable,
+        features: Features,
+    ) -> TrainingData:
+        """Lists and counts the transformed examples of an artifact."""
+        files = {split: split_files(examples, split) for split in ("train", "eval")}
+        requests = {split: count_requests(paths) for split, paths in files.items()}
+        return cls(files, requests, tft_output, transform, content, features)
+
+
+def new_model(
+    name: str, params: dict[str, Any], data: TrainingData, *, modalities: Sequence[str] = (), seed: int
+) -> RankingModel:
+    """An untrained model of the registry with the catalogue's content in its tables.
+
+    Args:
+        name: a registered name.
+        params: hyper-parameters that differ from the defaults.
+        data: gives the sizes of the model's tables, and the content.
+        modalities: those that the model is given; none named: all.
+        seed: of the initial weights.
+    """
+    schema = ranking_schema(data.features, data.tft_output, data.content, modalities)
+    model = build_model(name, params, schema, seed=seed)
+    for modality, layer in model.content.items():
+        layer.set_rows(*content_rows(data.content, modality))
+    return model
+
+
+def train_model(
+    name: str,
+    params: dict[str, Any],
+    training: Training,
+    data: TrainingData,
+    *,
+    state_dir: Path,
+    tensorboard_dir: Path,
+    modalities: Sequence[str] = (),
+    progress: str = "",
+) -> tuple[RankingModel, TrainingResult]:
+    """Seeds the process, builds a model and trains it.
+
+    Args:
+        name: a registered name.
+        params: hyper-parameters that differ from the defaults.
+        training: batches, epochs, learning rate, seed.
+        data: examples and content.
+        state_dir, tensorboard_dir, progress: see `trainer.train`.
+        modalities: those that the model is given; none named: all.
+
+    Returns:
+        The model with the weights of its best epoch, and what happened.
+
+    Raises:
+        ModelError: the training diverged.
+    """
+    make_reproducible(training.seed)
+    set_precision(training)
+    train_batches = request_batches(
+        data.files["train"],
+        data.tft_output,
+        data.transform,
+        training.batch_size,
+        requests=data.requests["train"],
+        shuffle_buffer=min(training.shuffle_buffer, data.requests["train"]),
+        seed=training.seed,
+    )
+    eval_batches = request_batches(
+        data.files["eval"], data.tft_output, data.transform, training.batch_size, requests=data.requests["eval"]
+    )
+
+    def build() -> RankingModel:
+        model = new_model(name, params, data, modalities=modalities, seed=training.seed)
+        model.adapt(inputs for inputs, _, _ in train_batches.take(_ADAPT_BATCHES))
+        return model
+
+    return train(
+        build,
+        train_batches,
+        eval_batches,
+        training,
+        train_requests=data.requests["train"],
+        eval_requests=data.requests["eval"],
+        state_dir=state_dir,
+        tensorboard_dir=tensorboard_dir,
+        progress=progress,
+    )
