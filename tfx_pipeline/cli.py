@@ -13,7 +13,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("dmf runs the pipeline, whose packages are not installed here: pip install 'dmf-ranking[tfx]'")
 
-from tfx_pipeline.arguments import count, label, port, positive
+from tfx_pipeline.arguments import count, item_ids, label, port, positive
 from tfx_pipeline.compare import command as compare_command
 from tfx_pipeline.demo import command as synthesize_command
 from tfx_pipeline.errors import ConfigError, PipelineError
@@ -90,7 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     which = rank.add_mutually_exclusive_group(required=True)
     which.add_argument("--candidates", metavar="A,B,C", help="item ids")
     which.add_argument("--top", type=int, metavar="K", help="the best K of the whole catalogue")
-    rank.add_argument("--history", metavar="A,B,C", help="item ids, oldest first; default: the user's, from the logs")
+    rank.add_argument(
+        "--history", type=item_ids, metavar="A,B,C", help="item ids, oldest first; default: the user's, from the logs"
+    )
     rank.add_argument("--json", action="store_true", help="print JSON instead of a table")
     rank.set_defaults(command=_rank)
 
@@ -271,7 +273,7 @@ def _rank(parsed: argparse.Namespace) -> int:
         parsed.user,
         candidates=parsed.candidates.split(",") if parsed.candidates is not None else None,
         top=parsed.top,
-        history=[item for item in parsed.history.split(",") if item] if parsed.history is not None else None,
+        history=parsed.history,
         as_json=parsed.json,
     )
 

@@ -10,11 +10,11 @@ from tfx_pipeline.logs.ingestion_config import IngestionConfig
 from tfx_pipeline.user_state import UserSnapshot, user_snapshot
 
 LOG = """user_id,item_id,timestamp,label
-u1,c,300,1
-u1,a,100,1
-u2,z,150,1
-u1,b,200,1
-u1,x,250,0
+u1,c,1700000300,1
+u1,a,1700000100,1
+u2,z,1700000150,1
+u1,b,1700000200,1
+u1,x,1700000250,0
 """
 
 
@@ -27,7 +27,7 @@ def config(tmp_path: Path) -> IngestionConfig:
 
 
 def test_history_is_the_last_positives_with_their_times(config):
-    assert user_snapshot(config, "u1") == UserSnapshot(["b", "c"], {}, [200_000_000, 300_000_000])
+    assert user_snapshot(config, "u1") == UserSnapshot(["b", "c"], {}, [1_700_000_200_000_000, 1_700_000_300_000_000])
 
 
 def test_an_unknown_user_has_nothing(config):

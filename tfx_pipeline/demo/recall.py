@@ -79,7 +79,7 @@ class CountingRecall:
         content = w_c f(c_n),  c_n = sum_j alike_nj,  f(c) = (c / 1.5) exp(1 - c / 1.5)
         interaction = w_x sum_j alike_nj s_n s_j / (0.1 + c_n)
 
-    alike rises from 0 to 1 with the cosine of the texts. A few clicks on the like of an item make its user want more,
+    alike rises from 0 to 1 with the cosine of the texts, and is 0 for the item itself. A few clicks on the like of an item make its user want more,
     many are enough: f rises to 1 and falls again. So content is about a count: two of three and two of thirty are the
     same to it, though their averages are not.
     s is +1 for one half of each topic's items and -1 for the other, such as two brands: who clicked tents of one brand
@@ -92,6 +92,8 @@ class CountingRecall:
 
     def __init__(self, items: Items, weights: Weights) -> None:
         self._alike = _ramp(items.text, items.has_text)
+        # Or else what is shown often, and so clicked before, would be of the kind of its own click.
+        np.fill_diagonal(self._alike, 0)
         self._kind = _kinds(items)
         self._weights = weights
 
@@ -104,12 +106,14 @@ class CountingRecall:
 
 
 def _kinds(items: Items) -> np.ndarray:
-    """+1 or -1 per item: in each topic, among the popular as among the others, as many of one as of the other."""
+    """+1 or -1 per item: in each topic one is shown as often as the other."""
     kinds = np.empty(len(items.topics))
     for topic in np.unique(items.topics):
         members = np.flatnonzero(items.topics == topic)
-        ranked = members[np.argsort(items.popularity[members])]
-        kinds[ranked] = np.resize([1.0, -1.0, -1.0, 1.0], len(ranked))
+        surplus = 0.0
+        for item in members[np.argsort(-items.popularity[members])]:
+            kinds[item] = -1.0 if surplus > 0 else 1.0
+            surplus += kinds[item] * items.exposure[item]
     return kinds
 
 

@@ -53,6 +53,11 @@ class Items:
     has_text: np.ndarray
     has_image: np.ndarray
 
+    @property
+    def exposure(self) -> np.ndarray:
+        """How often an item is shown, relative to the others."""
+        return np.exp(_EXPOSURE * self.popularity)
+
 
 @dataclass(frozen=True)
 class Users:
@@ -141,7 +146,7 @@ def simulate(
     device_effect = weights.context * rng.standard_normal((len(DEVICES), len(STYLES)))
     age_effect = weights.profile * rng.standard_normal(len(TOPICS))
     sizes = rng.integers((candidates + 1) // 2, candidates + candidates // 2, requests, endpoint=True)
-    exposure = np.exp(_EXPOSURE * items.popularity)
+    exposure = items.exposure
 
     memories: list[list[int]] = [[] for _ in users.age]
     shown, chances, clicks, adds = [], [], [], []

@@ -16,6 +16,7 @@ from matplotlib.ticker import StrMethodFormatter
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from tfx_pipeline import features as names
+from tfx_pipeline.components.behavior_log_example_gen.executor import QUARANTINE_FILE, REPORT_FILE
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.pages.figures import INK, WIDE_SIZE, draw
 from tfx_pipeline.pages.finished_run import FinishedRun
@@ -26,7 +27,7 @@ from tfx_pipeline.training.dataset import split_files
 
 # Requests per split whose time is read; the shards of a split hold its requests in random order.
 TIMED_REQUESTS = 500_000
-_INGESTION = ("BehaviorLogExampleGen", "report", "report.json")
+_INGESTION = ("BehaviorLogExampleGen", "report", REPORT_FILE)
 _DAY_US, _HOUR_US = 86_400_000_000, 3_600_000_000
 _HATCHES = ("", "///", "...")
 _LONGEST_VALUE = 120
@@ -82,12 +83,14 @@ def _quarantine(run: FinishedRun, bad: dict[str, int], read: int) -> list[Block]
     if not bad:
         return [Prose("No row was quarantined.", "good")]
     folder = run.folder(*_INGESTION[:2])
-    examples = _first_examples(Path(folder, "quarantine.jsonl")) if folder is not None else {}
+    examples = _first_examples(folder / QUARANTINE_FILE) if folder is not None else {}
     rows = []
     for reason, number in sorted(bad.items(), key=lambda entry: -entry[1]):
         first = examples.get(reason)
         where = f"row {first['row']:,} of {Path(first['file']).name}" if first else ""
-        values = json.dumps(first["values"], ensure_ascii=False)[:_LONGEST_VALUE] if first else ""
+        values = json.dumps(first["values"], ensure_ascii=False) if first else ""
+        if len(values) > _LONGEST_VALUE:
+            values = values[:_LONGEST_VALUE] + "…"
         rows.append((f"{reason}: {_REASONS.get(reason, '')}", where, values, count(number), percent(number / read, 3)))
     columns = ("reason", "first such row", "its values", "rows", "share of all rows")
     return [Table("Rows that were quarantined, by the first fault found in each", columns, rows, numbers=2)]

@@ -8,6 +8,8 @@ from typing import Any
 
 from serving import contract
 from serving.metadata import read_json
+from tfx_pipeline.components.behavior_log_example_gen.executor import REPORT_FILE as INGESTION_REPORT
+from tfx_pipeline.components.serving_gate.executor import REPORT_FILE as GATE_REPORT
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation import slices
@@ -80,7 +82,7 @@ def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
     found = []
     if run.failed is not None:
         logs = run.output / "logs"
-        found.append(Prose(f"The run ended at {run.failed.node}, which {run.failed.state}; see {logs}.", "bad"))
+        found.append(Prose(f"The run ended at {run.failed.node} ({run.failed.state}); see {logs}.", "bad"))
     if run.later_failure is not None:
         later = run.later_failure
         when = since_epoch(later.started)
@@ -93,7 +95,7 @@ def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
     elif run.failed is None:
         found.append(Prose("Not pushed.", "bad"))
     failures = list(validation.failures) if validation is not None else []
-    gate = run.document("ServingGate", "blessing", "report.json")
+    gate = run.document("ServingGate", "blessing", GATE_REPORT)
     failures += gate["problems"] if gate is not None else []
     found += [Prose(failure, "bad") for failure in failures]
     return found
@@ -109,7 +111,7 @@ def _model_dir(run: FinishedRun) -> Path | None:
 def _ask_model(run: FinishedRun, model_dir: Path | None) -> tuple[Scores | None, Section]:
     """Scores of the test split, and the section about content; a run without a model has neither."""
     examples = run.folder("BehaviorLogExampleGen", "examples")
-    report = run.document("BehaviorLogExampleGen", "report", "report.json")
+    report = run.document("BehaviorLogExampleGen", "report", INGESTION_REPORT)
     name = run.section("model").get("name", "the run")
     if model_dir is None or examples is None or report is None:
         return None, without_content(name, "there is no model, or no examples to ask it with")

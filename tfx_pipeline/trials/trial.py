@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from tensorflow.python.framework import ops
 
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import model_class, model_config
@@ -121,6 +122,14 @@ def forget_state(folder: Path) -> None:
 
 
 def release_memory() -> None:
-    """Frees what Keras and TensorFlow keep of models that nothing refers to any more."""
+    """Frees what Keras and TensorFlow keep of models that nothing refers to any more.
+
+    A model that goes on being trained must have been trained before, so that its gradients are built.
+    """
+    # TensorFlow keeps the gradient of every `tf.custom_gradient` that was ever traced under a name of its own. Each holds
+    # the graph it was traced in, and so the model's weights and the optimizer's.
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
     keras.utils.clear_session()
     gc.collect()
