@@ -21,7 +21,10 @@ TFX = [
     "apache-beam==2.77.0",
     "grpcio-health-checking>=1.70",
     "grpcio-reflection>=1.70",
+    "jinja2>=3.1",
+    "keras-tuner>=1.4.8",
     "kfp==2.16.1",
+    "markupsafe>=3",
     "matplotlib>=3.9",
     "pydantic>=2.7,<3",
     "pyyaml>=6.0",
@@ -59,6 +62,7 @@ setup(
     package_data={
         "": ["py.typed", "*.pyi", "*.yaml", "*.json", "*.proto", "*.md"],
         "serving": ["deploy/*.config", "deploy/*.txt", "deploy/*.yaml", "deploy/*.md", "deploy/*/*.yaml"],
+        "tfx_pipeline.pages": ["templates/*"],
     },
     install_requires=KERAS,
     extras_require={"serving": SERVING, "tfx": [*SERVING, *TFX], "gpu": GPU, "dev": DEV},

@@ -77,7 +77,10 @@ def _verdict(report: Mapping[str, Any]) -> str:
     if not parts:
         return f"{report['reference']} was trained alone: there is nothing to compare it with."
     confidence = report["bootstrap"]["confidence"]
-    return f"In test GAUC, against {report['reference']} and by {percent(confidence, 0)} intervals, {'; '.join(parts)}."
+    return (
+        f"In test GAUC, against {report['reference']}, by {percent(confidence, 0)} intervals and if all seeds agree, "
+        f"{'; '.join(parts)}."
+    )
 
 
 def _models_section(report: Mapping[str, Any]) -> Section:
@@ -123,8 +126,9 @@ def _differences_section(report: Mapping[str, Any]) -> Section:
             for metric in _COMPARED
         ],
         f"Difference of each model to {report['reference']} on the test split (model minus reference), with "
-        f"{percent(bootstrap['confidence'], 0)} intervals; small marks are the seeds. An interval that does not touch "
-        "the line at 0 tells the two apart. AUC and GAUC are better to the right, log loss to the left.",
+        f"{percent(bootstrap['confidence'], 0)} intervals; small marks below are the seeds. AUC and GAUC are better to "
+        "the right, log loss to the left. Triangles are ahead, squares behind: the interval leaves out 0 and all seeds "
+        "agree. Circles are undecided.",
     )
     rows = []
     for model in others:
@@ -183,45 +187,46 @@ def _forest(
 
 
 def _slices_section(report: Mapping[str, Any]) -> Section:
-    blocks: list[Block] = []
-    others = _others(report)
-    if others:
-        by_bucket = [model["slice_differences"]["item_frequency"] for model in others]
-        buckets = list(dict.fromkeys(bucket for found in by_bucket for bucket in found))
-        ends = [
-            end
-            for found in by_bucket
-            for bucket in found.values()
-            for end in (bucket["gauc"]["low"], bucket["gauc"]["high"], bucket["gauc"]["mean"])
-            if end is not None
-        ]
-        margin = 0.05 * (max(ends) - min(ends)) if ends else 0
-        limits = (min([0, *ends]) - margin, max([0, *ends]) + margin) if ends else None
-        panels = [
-            _forest(
-                f"forest-{bucket}",
-                "gauc",
-                report,
-                lambda model, bucket=bucket: model["slice_differences"]["item_frequency"].get(bucket, {}).get("gauc"),
-                title=f"{bucket} items",
-                limits=limits,
-            )
-            for bucket in buckets
-        ]
-        blocks.append(
-            Picture(
-                panels,
-                f"Difference in test GAUC to {report['reference']} by impressions of the candidate in train, on one "
-                "scale. Content can help most where an item's own embedding knows least: cold items were never shown "
-                "in train, rare ones a few times.",
-            )
-        )
+    blocks: list[Block] = _frequency_forests(report)
     first = report["models"][0]
     for column, what in _COLUMNS.items():
         sizes = first["slices"].get(column, {})
         if sizes:
             blocks.append(_slice_table(report, column, what, sizes))
     return Section("slices", "Where they differ", blocks)
+
+
+def _frequency_forests(report: Mapping[str, Any]) -> list[Block]:
+    """Differences in GAUC by frequency of the item, a panel per bucket with an answer, all on one scale."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for model in _others(report):
+        for bucket, differences in model["slice_differences"]["item_frequency"].items():
+            if differences["gauc"]["mean"] is not None:
+                found.setdefault(bucket, {})[model["label"]] = differences["gauc"]
+    if not found:
+        return []
+    every = [one[end] for by_label in found.values() for one in by_label.values() for end in ("low", "mean", "high")]
+    ends = [0.0, *(end for end in every if end is not None)]
+    margin = 0.05 * (max(ends) - min(ends))
+    panels = [
+        _forest(
+            f"forest-{bucket}",
+            "gauc",
+            report,
+            lambda model, by_label=by_label: by_label.get(model["label"]),
+            title=f"{bucket} items",
+            limits=(min(ends) - margin, max(ends) + margin),
+        )
+        for bucket, by_label in found.items()
+    ]
+    return [
+        Picture(
+            panels,
+            f"Difference in test GAUC to {report['reference']} by impressions of the candidate in train, on one scale. "
+            "Content can help most where an item's own embedding knows least: cold items were never shown in train, "
+            "rare ones a few times.",
+        )
+    ]
 
 
 def _slice_table(report: Mapping[str, Any], column: str, what: str, sizes: Mapping[str, Any]) -> Table:
@@ -262,7 +267,7 @@ def _cost_section(report: Mapping[str, Any]) -> Section:
     gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
     caption = (
         "Quality against cost; up is better ranking. Left to right: training speed (faster to the right), time of one "
-        f"`rank` call with {rank['candidates']} candidates and a history of {rank['history']} (faster to the left), "
+        f"rank call with {rank['candidates']} candidates and a history of {rank['history']} (faster to the left), "
         "and weights that every score goes through; embeddings are apart, since all models have them."
     )
     where = Prose(f"Measured on {machine['cpu']}, {machine['cores']} cores{gpus}, TensorFlow {machine['tensorflow']}.")

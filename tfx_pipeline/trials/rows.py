@@ -94,7 +94,8 @@ def score_rows(
         DataError: no candidates, or a request whose labels are not as many as its candidates.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    # Nothing in it is Python that AutoGraph would have to turn into operations, and looking for it takes seconds.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
     def score(serialized: tf.Tensor) -> tf.Tensor:
         inputs = transform.examples(serialized)
         return tf.sigmoid(tf.cast(model.score(model.encode_user(inputs), inputs), tf.float32))

@@ -126,8 +126,8 @@ def release_memory() -> None:
 
     A model that goes on being trained must have been trained before, so that its gradients are built.
     """
-    # TensorFlow keeps the gradient of every `tf.custom_gradient` that was ever traced under a name of its own. Each holds
-    # the graph it was traced in, and so the model's weights and the optimizer's.
+    # TensorFlow keeps the gradient of every `tf.custom_gradient` that was ever traced, under a name of its own. Each
+    # holds the graph it was traced in, and so the weights of model and optimizer.
     registered = ops.gradient_registry._registry
     for name in [name for name in registered if name.startswith("CustomGradient-")]:
         del registered[name]
