@@ -70,7 +70,7 @@ def rank_times(
 
 def _rank(model: RankingModel, data: TrialData, raw: dict[str, tf.Tensor]) -> Callable[[], np.ndarray]:
     transform, content = data.training_data.transform, ContentInputs(model)
-    compiled = tf.function(lambda inputs: score_requests(model, transform, inputs, content))
+    compiled = tf.function(lambda inputs: score_requests(model, transform, inputs, content), autograph=False)
     return lambda: compiled(raw).numpy()
 
 

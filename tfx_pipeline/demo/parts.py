@@ -136,7 +136,7 @@ WORLDS: dict[str, World] = {
     "demo": _DEMO,
     "interaction": World(WorldParts(interaction=0.4, noise=0.6, cold_items=0.0)),
     "content": World(WorldParts(content=0.4, noise=0.6, cold_items=0.5)),
-    "mixed": World(WorldParts(taste=0.04, content=0.16, interaction=0.16, popularity=0.04, noise=0.6, cold_items=0.1)),
+    "mixed": World(WorldParts(taste=0.03, content=0.12, interaction=0.22, popularity=0.03, noise=0.6, cold_items=0.1)),
 }
 
 
