@@ -43,9 +43,9 @@ def add_command(commands: Any) -> None:
         help="share of the variance: taste, content, interaction, popularity, context, profile or noise, the others "
         "keep their proportions; or cold_items, the share of items launched late; may be repeated",
     )
-    parser.add_argument("--requests", type=count, default=20_000, metavar="N", help="default: 20000")
-    parser.add_argument("--users", type=count, default=2_000, metavar="N", help="default: 2000")
-    parser.add_argument("--items", type=count, default=1_000, metavar="N", help="default: 1000")
+    parser.add_argument("--requests", type=count, default=15_000, metavar="N", help="default: 15000")
+    parser.add_argument("--users", type=count, default=1_500, metavar="N", help="default: 1500")
+    parser.add_argument("--items", type=count, default=500, metavar="N", help="default: 500")
     parser.add_argument("--candidates", type=count, default=8, metavar="N", help="of a request, on average; default: 8")
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="default: 7")
     parser.set_defaults(command=_synthesize)
@@ -86,9 +86,9 @@ def _synthesize(parsed: argparse.Namespace) -> int:
             )
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    text = starter_config(parsed.world, str(config))
+    text = starter_config(parsed.world, world, str(config))
     kept = config.exists() and config.read_text(encoding="utf-8") != text
-    if not kept:
+    if not config.exists():
         partial = config.with_name(f".{config.name}.partial")
         partial.write_text(text, encoding="utf-8")
         partial.replace(config)

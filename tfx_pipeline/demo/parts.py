@@ -26,10 +26,10 @@ class WorldParts:
     """Shares of the variance of a click's utility, which sum to 1, and the share of items that training never sees.
 
     Args:
-        taste: the user's own taste for the item's hidden cluster. Only ids can tell: the embeddings of user and item.
+        taste: the user's own taste for the item's hidden cluster. Only ids can tell: those of user, item and clicks.
         content: how alike the item's content is to the user's recent clicks. Needs no ids.
-        interaction: whether the recent clicks that are alike in content are also of the item's hidden kind. Content says
-            which of them are alike, ids say of which kind; each alone says nothing.
+        interaction: whether the recent clicks that are alike in content are also of the item's hidden kind. Content
+            says which of them are alike, ids say of which kind: it takes both.
         popularity: of the item.
         context: the device against the item's look.
         profile: the user's age against the item's topic.
@@ -136,7 +136,7 @@ WORLDS: dict[str, World] = {
     "demo": _DEMO,
     "interaction": World(WorldParts(interaction=0.4, noise=0.6, cold_items=0.0)),
     "content": World(WorldParts(content=0.4, noise=0.6, cold_items=0.5)),
-    "mixed": World(WorldParts(taste=0.03, content=0.12, interaction=0.22, popularity=0.03, noise=0.6, cold_items=0.1)),
+    "mixed": World(WorldParts(taste=0.02, content=0.16, interaction=0.2, popularity=0.02, noise=0.6, cold_items=0.1)),
 }
 
 

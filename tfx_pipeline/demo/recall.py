@@ -79,13 +79,13 @@ class CountingRecall:
         content = w_c f(c_n),  c_n = sum_j alike_nj,  f(c) = (c / 1.5) exp(1 - c / 1.5)
         interaction = w_x sum_j alike_nj s_n s_j / (0.1 + c_n)
 
-    alike rises from 0 to 1 with the cosine of the texts, and is 0 for the item itself. A few clicks on the like of an item make its user want more,
-    many are enough: f rises to 1 and falls again. So content is about a count: two of three and two of thirty are the
-    same to it, though their averages are not.
+    alike rises from 0 to 1 with the cosine of the texts, and is 0 for the item itself. A few clicks on the like of an
+    item make its user want more, many are enough: f rises to 1 and falls again. So content is about a count: two of
+    three and two of thirty are the same to it, though their averages are not.
     s is +1 for one half of each topic's items and -1 for the other, such as two brands: who clicked tents of one brand
-    wants tents of that brand and not of the other. Contents do not tell the halves apart, and both are shown as often: so
-    interaction says nothing to who knows contents alone, nothing to who knows the candidate alone, and little to who
-    knows which clicks were of its half but not which are alike.
+    wants tents of that brand and not of the other. Contents do not tell the halves apart, and both are shown as often:
+    interaction is zero on average to who knows contents alone or the candidate alone, and little to who knows which
+    clicks were of its half but not which are alike.
     """
 
     memory = 50

@@ -23,8 +23,8 @@ from serving.servable_check import Arrays
 from tfx_pipeline.config.schema import Features, Model
 from tfx_pipeline.content.table import ITEM_IDS_FILE, read_content
 from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.training.model_schema import content_bases
 from tfx_pipeline.training.request_transform import RequestTransform
-from tfx_pipeline.training.run_fn import content_bases
 
 _LONGEST_REASON = 300
 

@@ -20,10 +20,17 @@ def counting(items):
     return CountingRecall(items, WEIGHTS)
 
 
-def of_topic(items, topic, *, odd=None):
-    """Items of a topic with both embeddings, optionally of one half of the hidden clusters."""
-    found = (items.topics == topic) & items.has_text & items.has_image
-    return np.flatnonzero(found if odd is None else found & (items.tastes % 2 == odd))
+def of_topic(items, topic):
+    """Items of a topic with both embeddings, popular ones first."""
+    found = np.flatnonzero((items.topics == topic) & items.has_text & items.has_image)
+    return found[np.argsort(-items.popularity[found])]
+
+
+def kinds_of_topic(items, counting, topic):
+    """Items of a topic in its two hidden halves, told apart by what a click on the first does to the others."""
+    first, *rest = of_topic(items, topic).tolist()
+    same = counting(np.array(rest), [first])[1] > 0
+    return [first, *np.array(rest)[same].tolist()], np.array(rest)[~same].tolist()
 
 
 def test_worlds_have_the_recall_they_name(items):
@@ -34,45 +41,58 @@ def test_worlds_have_the_recall_they_name(items):
 def test_content_is_about_a_count_and_not_a_share(items, counting):
     candidate, *alike = of_topic(items, 0)
     others = of_topic(items, 1)
-    slate = np.array([candidate])
-    none, some, many = (
-        counting(slate, [*alike[:count], *others[: 10 - count]])[0][0] for count in (0, 2, min(8, len(alike)))
-    )
-    # It rises with the clicks that are alike, and falls again.
-    assert some > none + 5
-    assert many < some - 5
-    # Two of two and two of ten are the same to it, but for the little that other topics are alike.
-    assert counting(slate, alike[:2])[0][0] == pytest.approx(some, abs=3)
-    # To the average, two of two and two of ten are not the same, and two of two and eight of eight are.
+
+    def content(recall, own, other):
+        return recall(np.array([candidate]), [*alike[:own], *others[:other]])[0][0]
+
+    # It rises with the clicks that are alike, and falls again, whatever the others are.
+    assert content(counting, 0, 5) < 0.1
+    for other in (0, 10):
+        assert content(counting, 2, other) > 0.8
+        assert content(counting, 8, other) < 0.3
+    # To the average a share is what counts: two of two and eight of eight are the same, two of twelve are not.
     average = AverageRecall(items, WEIGHTS)
-    per_click = {
-        (own, other): average(slate, [*alike[:own], *others[:other]])[0][0] * (own + other + 2) / (own + other)
-        for own, other in ((2, 0), (8, 0), (2, 8))
-    }
-    assert per_click[2, 0] > per_click[2, 8] + 3
-    assert per_click[2, 0] == pytest.approx(per_click[8, 0], abs=2)
+    of_two, of_eight, of_twelve = (
+        content(average, own, other) * (own + other + 2) / (own + other) for own, other in ((2, 0), (8, 0), (2, 10))
+    )
+    assert of_two == pytest.approx(of_eight, abs=2)
+    assert of_two > of_twelve + 3
 
 
-def test_interaction_is_what_the_alike_clicks_meant(items, counting):
-    candidate = of_topic(items, 0)[-1:]
-    meant_well, meant_ill = of_topic(items, 0, odd=1)[:5].tolist(), of_topic(items, 0, odd=0)[:5].tolist()
-    well, ill, both = (counting(candidate, clicks)[1][0] for clicks in (meant_well, meant_ill, meant_well + meant_ill))
-    assert well > 0.6
-    assert ill < -0.6
-    assert abs(both) < 0.25
-    # The content of the two histories is the same to a ranker that counts.
-    counts = [counting(candidate, clicks)[0][0] for clicks in (meant_well, meant_ill)]
-    assert counts[0] == pytest.approx(counts[1], rel=0.15)
+def test_interaction_is_agreement_of_kinds_among_what_is_alike(items, counting):
+    ours, theirs = kinds_of_topic(items, counting, 0)
+    candidate = np.array(ours[:1])
+    elsewhere = of_topic(items, 1)[:10].tolist()
+    for others in ([], elsewhere):
+        assert counting(candidate, ours[1:5] + others)[1][0] > 0.8
+        assert counting(candidate, theirs[:4] + others)[1][0] < -0.8
+        assert abs(counting(candidate, ours[1:4] + theirs[:3] + others)[1][0]) < 0.2
+    # A candidate of the other kind takes the same clicks the other way.
+    assert counting(np.array(theirs[4:5]), ours[1:5])[1][0] < -0.8
+    # To who only sees how much is alike, both histories are the same.
+    assert counting(candidate, ours[1:5])[0][0] == pytest.approx(counting(candidate, theirs[:4])[0][0], abs=0.1)
 
 
-def test_interaction_says_nothing_on_average_of_a_candidate_or_of_content(items, counting):
+def test_both_kinds_of_a_topic_are_shown_as_often(items, counting):
+    for topic in range(3):
+        shown = [items.exposure[kind].sum() for kind in kinds_of_topic(items, counting, topic)]
+        # But for the few without a text, which are of a kind too.
+        assert shown[0] == pytest.approx(shown[1], rel=0.35)
+
+
+def test_interaction_says_nothing_to_who_knows_content_or_the_candidate(items, counting):
     rng = np.random.default_rng(4)
-    slate = np.arange(300)
-    found = np.stack([counting(slate, rng.integers(300, size=30).tolist())[1] for _ in range(400)])
-    content = np.stack([counting(slate, rng.integers(300, size=30).tolist())[0] for _ in range(400)])
-    assert found.std() > 0.25
-    assert np.abs(found.mean(axis=0)).max() < 0.25
-    assert abs(np.corrcoef(found.ravel(), content.ravel())[0, 1]) < 0.05
+    slate, shown = np.arange(300), items.exposure / items.exposure.sum()
+    found = [counting(slate, rng.choice(300, 30, replace=False, p=shown).tolist()) for _ in range(400)]
+    content, interaction = (np.stack(part) for part in zip(*found, strict=True))
+    assert interaction.std() > 0.4
+    assert abs(np.corrcoef(interaction.ravel(), content.ravel())[0, 1]) < 0.03
+    assert interaction.mean(axis=0).std() < 0.25 * interaction.std()
+
+
+def test_a_click_on_the_item_itself_is_not_alike(items, counting):
+    item = of_topic(items, 0)[0]
+    assert counting(np.array([item]), [int(item)] * 3) == (0, 0)
 
 
 def test_items_without_content_are_alike_to_nothing(items, counting):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -34,6 +35,25 @@ def test_same_seed_same_bytes(tmp_path):
     assert contents(write_demo_logs(tmp_path / "b", **SMALL)) == first
     other = contents(write_demo_logs(tmp_path / "c", seed=8, **SMALL))
     assert all(other[name] != first[name] for name in FILES)
+
+
+def test_the_demo_is_as_ever(tmp_path):
+    """Figures that are published of the demo hold as long as its log does."""
+    truth = pd.read_parquet(write_demo_logs(tmp_path / "data", **SMALL) / "truth.parquet")
+    drawn = ",".join(truth["item_id"]) + ",".join(map(str, truth["clicked"]))
+    assert (
+        hashlib.sha256(drawn.encode()).hexdigest() == "7c804e3cada80b16818eb4e8b087c672a31f652e1fb72554acbb543217165a50"
+    )
+    assert truth["probability"][:2].tolist() == pytest.approx([0.04982656677240346, 0.20996380187076882], rel=1e-6)
+
+
+def test_demo_says_what_its_parts_are(demo_directory):
+    written = json.loads((demo_directory / "demo.json").read_text())
+    # Those that its definition states were measured on this very log.
+    wanted = {part: share for part, share in written["world"]["parts"].items() if part != "cold_items"}
+    assert written["measured"]["shares"] == pytest.approx(wanted, abs=0.001)
+    truth = pd.read_parquet(demo_directory / "truth.parquet")
+    assert written["measured"]["click_rate"] == pytest.approx(truth["clicked"].mean())
 
 
 def test_second_call_touches_nothing_and_other_arguments_replace(tmp_path):
