@@ -18,7 +18,7 @@ from dmf_keras.types import Tensor
 class DecoupledTargetAttention(TargetAttention):
     """Modality-enriched interest of a user in each candidate.
 
-        q_n = W_q e_n,  k_nj = W_k e_hj + E_K[b_nj],  v_nj = W_v e_hj + E_V[b_nj]
+        q_n = W_q e_n + b,  k_nj = W_k e_hj + E_K[b_nj],  v_nj = W_v e_hj + E_V[b_nj]
         o_n = sum_j softmax_j(q_n . k_nj / sqrt(A)) v_nj
 
     `TargetAttention` with two tables per modality, E_K and E_V, that tell how similar candidate n is to history item j;
@@ -34,7 +34,7 @@ class DecoupledTargetAttention(TargetAttention):
         buckets: int, S; ids are 0 to S, where S is the missing bucket.
         modalities: names of the modalities, at least one, in the order in which bucket ids are given.
         dropout: share of the attention weights that is dropped in training, in [0, 1).
-        kernel_initializer: of W_q, W_k, W_v.
+        kernel_initializer: of W_q, W_k, W_v; b starts normal with deviation 1.
         embeddings_initializer: of E_K and E_V.
 
     Examples:

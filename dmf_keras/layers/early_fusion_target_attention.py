@@ -20,7 +20,7 @@ from dmf_keras.types import Tensor
 class EarlyFusionTargetAttention(HistoryAttention):
     """Interest of a user in each candidate, with similarity fused into the history before it is projected.
 
-        x_nj = concat(e_hj, E_S[b_nj]),  q_n = W_q e_n,  k_nj = W_k x_nj,  v_nj = W_v x_nj
+        x_nj = concat(e_hj, E_S[b_nj]),  q_n = W_q e_n + b,  k_nj = W_k x_nj,  v_nj = W_v x_nj
         o_n = sum_j softmax_j(q_n . k_nj / sqrt(A)) v_nj
 
     with an embedding of M modalities' buckets side by side in x_nj. This is the baseline that decoupling is measured
@@ -40,7 +40,7 @@ class EarlyFusionTargetAttention(HistoryAttention):
         similarity_dim: int, E, width of a bucket's embedding; as wide as `dim`, or as there are buckets, it can say
             what the tables of `DecoupledTargetAttention` can.
         dropout: share of the attention weights that is dropped in training, in [0, 1).
-        kernel_initializer: of W_q, W_k, W_v.
+        kernel_initializer: of W_q, W_k, W_v; b starts normal with deviation 1.
         embeddings_initializer: of E_S.
 
     Examples:

@@ -16,6 +16,11 @@ from dmf_keras.types import Tensor
 class HistoryAttention(keras.layers.Layer):
     """Base of the attention layers: the projections W_q, W_k, W_v, the heads, dropout of weights, checks of inputs.
 
+    The query has a bias, which the papers leave out: q_n = W_q e_n + b. Without it a candidate whose embedding is near
+    zero (each of them at the start of training, a cold one for good) attends to the whole history alike, and the keys
+    of similarity, E_K, have no gradient: they are learned late or not at all, and never serve cold items. For the same
+    reason b does not start at zero, which is a saddle of b and E_K.
+
     A subclass says what is projected to keys and values, and computes. It calls `build_projections` in its `build`.
 
     Args:
@@ -46,15 +51,19 @@ class HistoryAttention(keras.layers.Layer):
     def build_projections(self, candidates_shape: Any, history_shape: Any, side_width: int = 0) -> None:
         """Creates W_q for the width of the candidates, W_k and W_v for that of the history plus `side_width`."""
         self.candidates_width, self.history_width = candidates_shape[-1], history_shape[-1]
-        self.query = self._projection("query", self.candidates_width)
+        self.query = self._projection("query", self.candidates_width, keras.initializers.RandomNormal(stddev=1.0))
         self.key = self._projection("key", self.history_width + side_width)
         self.value = self._projection("value", self.history_width + side_width)
 
-    def _projection(self, name: str, width: int) -> keras.layers.Dense:
-        # A clone per projection: one stateless initialiser would give all three the same values.
-        initializer = self.kernel_initializer.clone()
+    def _projection(self, name: str, width: int, bias: keras.Initializer | None = None) -> keras.layers.Dense:
         layer = keras.layers.Dense(
-            self.dim, use_bias=False, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
+            self.dim,
+            use_bias=bias is not None,
+            bias_initializer=bias,
+            # A clone per projection: one stateless initialiser would give all three the same values.
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+            name=name,
         )
         layer.build((None, width))
         return layer

@@ -17,7 +17,7 @@ from dmf_keras.types import Tensor
 class TargetAttention(HistoryAttention):
     """Interest of a user in each candidate, from embeddings alone.
 
-        q_n = W_q e_n,  k_j = W_k e_hj,  v_j = W_v e_hj
+        q_n = W_q e_n + b,  k_j = W_k e_hj,  v_j = W_v e_hj
         o_n = sum_j softmax_j(q_n . k_j / sqrt(A)) v_j
 
     per head, A = dim / heads wide; heads are side by side in the output. Keys and values do not see the candidate:
@@ -30,7 +30,7 @@ class TargetAttention(HistoryAttention):
         dim: int, width of the output, all heads together.
         heads: int, divides `dim`.
         dropout: share of the attention weights that is dropped in training, in [0, 1).
-        kernel_initializer: of W_q, W_k, W_v.
+        kernel_initializer: of W_q, W_k, W_v; b starts normal with deviation 1.
 
     Examples:
 

@@ -59,6 +59,12 @@ def to_numpy(tensor: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(tensor)).astype(np.float32)
 
 
+def projected(rows: np.ndarray, dense: keras.layers.Dense, heads: int) -> np.ndarray:
+    """[..., D] times the kernel, plus the bias where there is one, as [..., H, A]."""
+    bias = 0.0 if dense.bias is None else to_numpy(dense.bias)
+    return (rows @ to_numpy(dense.kernel) + bias).reshape(*rows.shape[:-1], heads, -1)
+
+
 def textbook(
     query: np.ndarray, keys: np.ndarray, values: np.ndarray, history_mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

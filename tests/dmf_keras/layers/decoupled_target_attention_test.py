@@ -14,6 +14,7 @@ from tests.dmf_keras.layers.attention_inputs import (
     call,
     inputs,
     make,
+    projected,
     textbook,
     to_numpy,
 )
@@ -25,15 +26,13 @@ def test_equals_the_equations(heads, modalities):
     arrays = inputs("decoupled", modalities=modalities)
     layer = make("decoupled", heads, modalities)
     interest, weights = call(layer, arrays, return_weights=True)
-    split = lambda rows, kernel: (rows @ to_numpy(kernel)).reshape(*rows.shape[:2], heads, -1)  # noqa: E731
     keys, values = (
-        split(arrays["history"], dense.kernel)[:, None]
+        projected(arrays["history"], dense, heads)[:, None]
         + sum(to_numpy(table)[arrays[name]] for table, name in zip(tables, bucket_names(arrays), strict=True))
         for dense, tables in ((layer.key, layer.key_tables), (layer.value, layer.value_tables))
     )
-    expected, expected_weights = textbook(
-        split(arrays["candidates"], layer.query.kernel), keys, values, arrays["history_mask"]
-    )
+    query = projected(arrays["candidates"], layer.query, heads)
+    expected, expected_weights = textbook(query, keys, values, arrays["history_mask"])
     np.testing.assert_allclose(to_numpy(interest), expected, atol=1e-5)
     np.testing.assert_allclose(to_numpy(weights), expected_weights, atol=1e-5)
 
@@ -56,6 +55,7 @@ def test_names_and_shapes_of_the_weights():
     call(layer, inputs("decoupled"))
     assert {weight.path: tuple(weight.shape) for weight in layer.trainable_weights} == {
         "attention/query/kernel": (7, DIM),
+        "attention/query/bias": (DIM,),
         "attention/key/kernel": (6, DIM),
         "attention/value/kernel": (6, DIM),
         **{f"attention/m{m}_{side}_table": (BUCKETS + 1, 2, DIM // 2) for m in range(2) for side in ("key", "value")},

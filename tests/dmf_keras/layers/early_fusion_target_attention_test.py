@@ -7,7 +7,17 @@ import pytest
 
 from dmf_keras.layers import EarlyFusionTargetAttention
 from dmf_keras.testing import check_layer
-from tests.dmf_keras.layers.attention_inputs import BUCKETS, DIM, bucket_names, call, inputs, make, textbook, to_numpy
+from tests.dmf_keras.layers.attention_inputs import (
+    BUCKETS,
+    DIM,
+    bucket_names,
+    call,
+    inputs,
+    make,
+    projected,
+    textbook,
+    to_numpy,
+)
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -21,11 +31,10 @@ def test_equals_the_equations(heads, modalities):
     ]
     fused = np.concatenate([np.repeat(arrays["history"][:, None], 4, axis=1), *embedded], axis=-1)
     assert fused.shape == (3, 4, 6, 6 + 3 * modalities)
-    split = lambda rows, dense: (rows @ to_numpy(dense.kernel)).reshape(*rows.shape[:-1], heads, -1)  # noqa: E731
     expected, expected_weights = textbook(
-        split(arrays["candidates"], layer.query),
-        split(fused, layer.key),
-        split(fused, layer.value),
+        projected(arrays["candidates"], layer.query, heads),
+        projected(fused, layer.key, heads),
+        projected(fused, layer.value, heads),
         arrays["history_mask"],
     )
     np.testing.assert_allclose(to_numpy(interest), expected, atol=1e-5)
@@ -39,7 +48,7 @@ def test_decoupling_is_the_projection_by_rows(heads):
     fused, decoupled = make("early_fusion", heads), make("decoupled", heads)
     expected, expected_weights = call(fused, arrays, return_weights=True)
     call(decoupled, arrays)
-    decoupled.query.kernel.assign(to_numpy(fused.query.kernel))
+    decoupled.query.set_weights(fused.query.get_weights())
     for dense, source, tables in (
         (decoupled.key, fused.key, decoupled.key_tables),
         (decoupled.value, fused.value, decoupled.value_tables),

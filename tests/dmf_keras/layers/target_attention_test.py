@@ -8,7 +8,7 @@ import pytest
 
 from dmf_keras.layers import TargetAttention
 from dmf_keras.testing import check_layer
-from tests.dmf_keras.layers.attention_inputs import DIM, call, inputs, make, textbook, to_numpy
+from tests.dmf_keras.layers.attention_inputs import DIM, call, inputs, make, projected, textbook, to_numpy
 
 
 def _parts(layer, arrays):
@@ -33,7 +33,7 @@ def test_equals_the_equations(heads):
     layer = make("id_only", heads)
     interest, weights = call(layer, arrays, return_weights=True)
     query, keys, values = (
-        (rows @ to_numpy(dense.kernel)).reshape(*rows.shape[:2], heads, DIM // heads)
+        projected(rows, dense, heads)
         for rows, dense in zip(
             (arrays["candidates"], arrays["history"], arrays["history"]),
             (layer.query, layer.key, layer.value),
@@ -44,7 +44,8 @@ def test_equals_the_equations(heads):
     expected, expected_weights = textbook(query, *per_pair, arrays["history_mask"])
     np.testing.assert_allclose(to_numpy(interest), expected, atol=1e-5)
     np.testing.assert_allclose(to_numpy(weights), expected_weights, atol=1e-5)
-    assert [weight.path.split("/", 1)[1] for weight in layer.weights] == ["query/kernel", "key/kernel", "value/kernel"]
+    names = [weight.path.split("/", 1)[1] for weight in layer.weights]
+    assert names == ["query/kernel", "query/bias", "key/kernel", "value/kernel"]
 
 
 def test_user_part_then_candidate_part_is_the_call():

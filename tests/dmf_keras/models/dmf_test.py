@@ -55,7 +55,7 @@ def test_equals_the_equations_of_the_paper(model):
             v = e_h @ to_numpy(attention.value.kernel) + sum(
                 to_numpy(t)[i, 0] for t, i in zip(attention.value_tables, buckets, strict=True)
             )
-            o_n = _softmax(k @ (e_n @ to_numpy(attention.query.kernel)) / np.sqrt(8)) @ v
+            o_n = _softmax(k @ _dense([attention.query], e_n) / np.sqrt(8)) @ v
         r_n = 0.5 * _dense(model.enriched_branch.layers, o_n)
         r_n = r_n + 0.5 * _dense(model.centric_branch.layers, np.concatenate(histograms))
         user = [embed(model.column_embeddings[name], x[name][b]) for name in ("gender", "hour")]

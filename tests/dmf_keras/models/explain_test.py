@@ -158,7 +158,8 @@ def test_attention_is_that_of_the_equations():
     model = model_of("target_attention")
     told = explained(model, x)
     embed = to_numpy(model.item_embedding.embeddings)
-    query = embed[x["candidate_index"][0]] @ to_numpy(model.attention.query.kernel)
+    weights = model.attention.query
+    query = embed[x["candidate_index"][0]] @ to_numpy(weights.kernel) + to_numpy(weights.bias)
     kept = np.flatnonzero(x["history_index"][0])
     key = embed[x["history_index"][0, kept]] @ to_numpy(model.attention.key.kernel)
     for head in range(2):
