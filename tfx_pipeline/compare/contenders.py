@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfx_pipeline.config.evidence import Label
-from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.schema import PipelineConfig, Training
 from tfx_pipeline.errors import ConfigError
 
 
@@ -18,10 +18,12 @@ class Contender:
     Attributes:
         label: its name, and the modalities it is given.
         params: hyper-parameters that differ from the model's defaults.
+        training: batches, epochs, patience, learning rate.
     """
 
     label: Label
     params: dict[str, Any]
+    training: Training
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,12 @@ def make_plan(
             " name one of them with --reference, or add it to --models"
         )
     try:
-        contenders = tuple(Contender(label, comparison.params(label, config.model.params)) for label in chosen)
+        contenders = tuple(
+            Contender(
+                label, comparison.params(label, config.model.params), comparison.training_of(label, config.training)
+            )
+            for label in chosen
+        )
     except ValueError as error:
         raise ConfigError(f"model.params, which the models share: {error}") from None
     first = config.training.seed

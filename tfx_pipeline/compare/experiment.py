@@ -46,6 +46,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> dict[str
     for contender, entry in zip(plan.contenders, entries, strict=True):
         label = contender.label
         entry["modalities"] = list(label.modalities or modalities) if uses_content(label.model) else []
+        entry["training"] |= contender.training.model_dump(mode="json", include={"learning_rate", "batch_size"})
         timing = times[str(label)]
         entry["rank_ms"] = {name: getattr(timing, name) for name in ("median", "p10", "p90", "calls")}
         shares = [best.gain_share(auc) for auc in entry["metrics"]["auc"]["values"]] if best else []
@@ -85,7 +86,7 @@ def _train_all(config: PipelineConfig, plan: Plan, data: TrialData, folder: Path
     turns = [(seed, contender) for seed in plan.seeds for contender in plan.contenders]
     for number, (seed, contender) in enumerate(turns, start=1):
         label = contender.label
-        trial = Trial(label.model, contender.params, seed, config.training, label.modalities)
+        trial = Trial(label.model, contender.params, seed, contender.training, label.modalities)
         place = training_folder(folder, trial, data)
         name = f"[{number}/{len(turns)}] {label}, seed {seed}"
         if is_finished(place):

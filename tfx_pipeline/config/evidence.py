@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -52,6 +52,16 @@ class Label(NamedTuple):
         return cls(model, () if len(chosen) == len(modalities) else chosen)
 
 
+class OwnTraining(Section):
+    """What a model of a comparison may have otherwise than the section `training`: not its budget, which all share."""
+
+    learning_rate: Number | None = Field(None, gt=0)
+    batch_size: Integer | None = Field(None, ge=1)
+
+
+_Training = TypeVar("_Training", bound=BaseModel)
+
+
 class Comparison(Section):
     """Which models `dmf compare` trains, and with what. A run of the pipeline does not look at it."""
 
@@ -59,6 +69,11 @@ class Comparison(Section):
         {},
         description="label (`dmf`, or `dmf@text` for that modality alone) to the hyper-parameters that differ from "
         "`model.params`; empty: every registered model",
+    )
+    training: dict[str, OwnTraining] = Field(
+        {},
+        description="label to the `learning_rate` and `batch_size` that differ from `training`; epochs and patience "
+        "are the budget and the same for all",
     )
     seeds: Integer = Field(3, ge=1, description="trainings per model; seeds count from `training.seed`")
     reference: str = Field("dmf", description="label of the model that the others are compared with")
@@ -85,6 +100,19 @@ class Comparison(Section):
         model_config(label.model, params)
         return params
 
+    def training_of(self, label: Label, shared: _Training) -> _Training:
+        """How a model is trained: as `shared`, but for what is given for the model, then for the label.
+
+        Args:
+            label: model and modalities.
+            shared: section `training` of the configuration.
+        """
+        own = {}
+        for name in (label.model, str(label)):
+            if name in self.training:
+                own |= self.training[name].model_dump(exclude_none=True)
+        return shared.model_copy(update=own)
+
     def check(self, shared: Mapping[str, Any], modalities: Sequence[str]) -> None:
         """Refuses labels and hyper-parameters that do not exist.
 
@@ -95,15 +123,16 @@ class Comparison(Section):
         Raises:
             ValueError: with the key, what was given and what exists.
         """
-        for text in self.models:
-            try:
-                label = Label.parse(text, modalities)
-                if str(label) != text:
-                    raise ValueError(f"'{text}' is '{label}': write it so")
-                self.params(label, shared)
-            # The class of a user's hyper-parameters may raise anything.
-            except Exception as error:
-                raise ValueError(f"comparison.models: {error}") from None
+        for section, labels in (("models", self.models), ("training", self.training)):
+            for text in labels:
+                try:
+                    label = Label.parse(text, modalities)
+                    if str(label) != text:
+                        raise ValueError(f"'{text}' is '{label}': write it so")
+                    self.params(label, shared)
+                # The class of a user's hyper-parameters may raise anything.
+                except Exception as error:
+                    raise ValueError(f"comparison.{section}: {error}") from None
         try:
             reference = str(Label.parse(self.reference, modalities))
         except ValueError as error:

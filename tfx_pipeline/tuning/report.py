@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.table import Table
 
-from tfx_pipeline.config.evidence import PARAMS, TRAINING, Label
+from tfx_pipeline.config.evidence import PARAMS, TRAINING, Label, OwnTraining
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.tuning.values import params_as_they_are, split_values
+from tfx_pipeline.tuning.values import params_as_they_are, split_values, training_as_it_is
 
 if TYPE_CHECKING:
     from tfx_pipeline.tuning.search import RankingSearch, SearchedTrial
@@ -91,7 +91,7 @@ def write_best_config(config: PipelineConfig, label: Label, report: dict[str, An
     params, training = split_values(best["values"])
     model = {"name": label.model, "params": params_as_they_are(config, label) | params}
     document["model"] = document.get("model", {}) | model
-    document["training"] = document.get("training", {}) | training
+    document["training"] = training_as_it_is(config, label).model_dump(mode="json") | training
     if label.modalities:
         modalities = document["content"]["modalities"]
         document["content"]["modalities"] = {name: modalities[name] for name in label.modalities}
@@ -101,7 +101,7 @@ def write_best_config(config: PipelineConfig, label: Label, report: dict[str, An
 def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any]], path: Path) -> None:
     """Writes the section `comparison` with the best hyper-parameters of several models.
 
-    A comparison has one section `training` for all of its models: best values of `training` become a comment.
+    Epochs and patience are one budget for all models of a comparison: their best values become a comment.
 
     Args:
         config: that was tuned; what its section gives a model and no search tried stays.
@@ -111,8 +111,14 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any
     best = {label: split_values(best_trial(report)["values"]) for label, report in reports.items()}
     given = config.comparison.models
     models = {label: {**given.get(label, {}), **params} for label, (params, _) in best.items()}
-    notes = [f"# best training of {label}: {_yaml(training)}" for label, (_, training) in best.items() if training]
-    text = yaml.safe_dump({"comparison": {"models": models}}, sort_keys=False, default_flow_style=None)
+    own = {label: value.model_dump(exclude_none=True) for label, value in config.comparison.training.items()}
+    notes = []
+    for label, (_, tuned) in best.items():
+        own[label] = own.get(label, {}) | {name: tuned[name] for name in OwnTraining.model_fields if name in tuned}
+        if budget := {name: value for name, value in tuned.items() if name not in OwnTraining.model_fields}:
+            notes.append(f"# best budget of {label}: {_yaml(budget)}")
+    section = {"models": models, "training": {label: own[label] for label in models if own[label]}}
+    text = yaml.safe_dump({"comparison": section}, sort_keys=False, default_flow_style=None)
     _write(path, "\n".join([*notes, text]))
 
 

@@ -12,7 +12,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.output_folder import hold_output
-from tfx_pipeline.tuning.values import params_as_they_are
+from tfx_pipeline.tuning.values import params_as_they_are, training_as_it_is
 
 _EXAMPLE = "tuning: {space: {params.id_dim: {choice: [16, 32, 64]}, training.learning_rate: {log: [0.0003, 0.003]}}}"
 
@@ -61,7 +61,7 @@ def tune(
                 config.tuning,
                 label,
                 params_as_they_are(config, label),
-                config.training,
+                training_as_it_is(config, label),
                 data,
                 trials_folder=folder / "trials",
                 directory=own,

@@ -20,6 +20,11 @@ def params_as_they_are(config: PipelineConfig, label: Label) -> dict[str, Any]:
     return config.comparison.params(label, config.model.params)
 
 
+def training_as_it_is(config: PipelineConfig, label: Label) -> Training:
+    """How `dmf run` trains its own model, and `dmf compare` any other."""
+    return config.training if str(label) == config.model.name else config.comparison.training_of(label, config.training)
+
+
 def split_values(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values by `params.NAME` and `training.NAME` as those of `model.params` and those of `training`."""
     params = {key.removeprefix(PARAMS): value for key, value in values.items() if key.startswith(PARAMS)}

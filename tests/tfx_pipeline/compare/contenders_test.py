@@ -13,7 +13,7 @@ from tfx_pipeline.errors import ConfigError
 SECTION = """
     image: {path: image.npz}
 training: {seed: 7}
-comparison: {models: {din: {id_dim: 4}, dmf@text: {}}, seeds: 2, reference: din}
+comparison: {models: {din: {id_dim: 4}, dmf@text: {}}, training: {din: {learning_rate: 0.2}}, seeds: 2, reference: din}
 """
 
 
@@ -32,6 +32,7 @@ def test_the_configuration_says_what_is_compared(config):
     plan = make_plan(config)
     assert labels(plan) == ["din", "dmf@text"]
     assert plan.contenders[0].params == {"id_dim": 4}
+    assert [contender.training.learning_rate for contender in plan.contenders] == [0.2, config.training.learning_rate]
     assert (plan.seeds, plan.reference) == ((7, 8), "din")
 
 

@@ -61,7 +61,10 @@ def test_ranking_is_timed_for_each_contender(tiny_data, monkeypatch):
     from tfx_pipeline.compare import rank_time
 
     monkeypatch.setattr(rank_time, "_SECONDS_PER_MODEL", 0.05)
-    contenders = [Contender(Label("dmf", ("text",)), {}), Contender(Label("mean_pooling", ()), PARAMS)]
+    contenders = [
+        Contender(Label("dmf", ("text",)), {}, Training()),
+        Contender(Label("mean_pooling", ()), PARAMS, Training()),
+    ]
     times, asked = rank_times(contenders, Training(), tiny_data)
     assert set(times) == {"dmf@text", "mean_pooling"}
     assert all(timing.calls >= 5 and timing.median > 0 for timing in times.values())

@@ -14,12 +14,14 @@ from tfx_pipeline.compare.finished import FinishedTraining
 from tfx_pipeline.compare.report import bootstrap_facts, model_entries, plain, statistic
 from tfx_pipeline.compare.tables import print_report
 from tfx_pipeline.config.evidence import Label
-from tfx_pipeline.config.schema import Evaluation
+from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC
 from tfx_pipeline.trials.rows import CandidateTable
 
-PLAN = Plan((Contender(Label("dmf", ()), {}), Contender(Label("dmf", ("text",)), {})), (42, 43), "dmf")
+PLAN = Plan(
+    (Contender(Label("dmf", ()), {}, Training()), Contender(Label("dmf", ("text",)), {}, Training())), (42, 43), "dmf"
+)
 
 
 def finished(strength: float, seed: int, rows: int = 2000) -> FinishedTraining:

@@ -67,6 +67,19 @@ comparison:
     }
 
 
+def test_learning_rate_and_batches_may_be_a_models_own(load):
+    more = """
+training: {epochs: 7, learning_rate: 0.5}
+comparison:
+  training: {dmf: {learning_rate: 0.1, batch_size: 8}, dmf@text: {batch_size: 9}}
+"""
+    config = load(more=TWO + more)
+    for text, expected in {"dmf": (0.1, 8), "dmf@text": (0.1, 9), "dmf@image": (0.1, 8), "din": (0.5, 1024)}.items():
+        training = config.comparison.training_of(Label.parse(text, ["text", "image"]), config.training)
+        assert (training.learning_rate, training.batch_size) == expected
+        assert training.epochs == 7
+
+
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
@@ -76,10 +89,13 @@ comparison:
         ("{models: {dmf: {idd_im: 3}}}", "comparison.models: model 'dmf' has no parameter 'idd_im'"),
         ("{models: {din: {id_dim: 0}}}", "comparison.models: id_dim must be an integer of at least 1, got 0"),
         ("{models: {din: 5}}", "comparison.models.din: should be a section with keys of your choice (given: 5)"),
+        ("{training: {dnf: {}}}", "comparison.training: no model 'dnf' (did you mean 'dmf'?); models: din, dmf, "),
+        ("{training: {dmf: {epochs: 3}}}", "comparison.training.dmf.epochs: unknown key"),
+        ("{training: {dmf: {batch_size: 0}}}", "comparison.training.dmf.batch_size: should be greater than or equal"),
         ("{seeds: 0}", "comparison.seeds: should be greater than or equal to 1 (given: 0)"),
         ("{reference: dnf}", "comparison.reference: no model 'dnf'"),
         ("{models: {din: {}}}", "comparison.reference: 'dmf' is not among comparison.models: din"),
-        ("{model: {}}", "comparison.model: unknown key; did you mean 'models'?; allowed: models, seeds, reference"),
+        ("{model: {}}", "comparison.model: unknown key; did you mean 'models'?; allowed: models, training, seeds,"),
     ],
 )
 def test_refusals(refusal, section, problem):

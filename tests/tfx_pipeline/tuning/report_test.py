@@ -22,7 +22,7 @@ from tfx_pipeline.tuning.report import (
     write_comparison,
     write_report,
 )
-from tfx_pipeline.tuning.values import params_as_they_are, with_values
+from tfx_pipeline.tuning.values import params_as_they_are, training_as_it_is, with_values
 
 CONFIG = """\
 name: shop
@@ -116,6 +116,14 @@ def test_a_search_begins_with_what_the_configuration_gives_the_model(config_file
     assert params_as_they_are(config, Label("dmf", ("text",))) == {"id_dim": 8, "dropout": 0.8, "heads": 2}
 
 
+def test_a_search_begins_with_the_training_that_a_comparison_gives_the_model(config_file):
+    rates = "comparison.training={dmf: {learning_rate: 0.2}, simtier: {learning_rate: 0.3}}"
+    config = load_config(config_file, [rates])
+    assert training_as_it_is(config, Label("dmf", ())) == config.training
+    assert training_as_it_is(config, Label("simtier", ())).learning_rate == 0.3
+    assert training_as_it_is(config, Label("dmf", ("text",))).learning_rate == 0.2
+
+
 def test_printed_arguments_give_the_same_configuration(config_file, tmp_path):
     config = load_config(config_file)
     words = shlex.split(set_arguments(VALUES))
@@ -126,13 +134,20 @@ def test_printed_arguments_give_the_same_configuration(config_file, tmp_path):
 
 
 def test_comparison_section_is_one_that_a_configuration_takes(config_file, tmp_path):
-    reports = {"dmf": _report_with(VALUES), "din": _report_with({"params.activation_units": [8]}, "din")}
-    given = ["comparison.models={dmf: {heads: 2, dropout: 0.5}}"]
+    reports = {
+        "dmf": _report_with(VALUES | {"training.epochs": 4}),
+        "din": _report_with({"params.activation_units": [8]}, "din"),
+    }
+    given = ["comparison.models={dmf: {heads: 2, dropout: 0.5}}", "comparison.training={dmf: {batch_size: 8}}"]
     write_comparison(load_config(config_file, given), reports, tmp_path / "comparison.yaml")
     text = (tmp_path / "comparison.yaml").read_text()
-    assert "# best training of dmf: {learning_rate: 1.0e-05}" in text
+    assert "# best budget of dmf: {epochs: 4}" in text
     config_file.write_text(CONFIG + text)
-    assert load_config(config_file).comparison.models == {
+    comparison = load_config(config_file).comparison
+    assert {label: own.model_dump() for label, own in comparison.training.items()} == {
+        "dmf": {"learning_rate": 1e-05, "batch_size": 8}
+    }
+    assert comparison.models == {
         "dmf": {"heads": 2, "hidden_units": [64, 32], "dropout": 0.25},
         "din": {"activation_units": [8]},
     }
