@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tfx_pipeline.demo import command as synthesize_command
 from tfx_pipeline.errors import ConfigError, PipelineError
 from tfx_pipeline.explain import command as explain_command
 from tfx_pipeline.model_commands import add_model_commands
+from tfx_pipeline.output_folder import unexpected
 from tfx_pipeline.pages import command as report_command
 from tfx_pipeline.tuning import command as tune_command
 
@@ -27,6 +30,9 @@ EXIT_USAGE = 2
 # The run is complete, but thresholds or the serving gate kept the model from being pushed.
 EXIT_NOT_PUSHED = 3
 EXIT_INTERRUPTED = 130
+
+# Commands that keep what they have finished.
+_RESUMING = ("run", "demo", "compare", "tune")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,17 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         return _refuse("stopped", error, EXIT_ERROR)
     except KeyboardInterrupt:
-        return _refuse("interrupted", "finished steps are kept; the same command goes on from there", EXIT_INTERRUPTED)
+        kept = "finished steps are kept; the same command goes on from there" if parsed.name in _RESUMING else ""
+        return _refuse("interrupted", kept, EXIT_INTERRUPTED)
     except BrokenPipeError:
         return 0
     # A folder that may not be written, a full disk: the system's own sentence names the path.
     except OSError as error:
         return _refuse("stopped", error, EXIT_ERROR)
+    # Of a command that only reads, and so has no log: those that hold an output folder say so themselves.
+    except Exception as error:
+        log = Path(tempfile.gettempdir(), f"dmf-{parsed.name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}.log")
+        return _refuse("stopped", unexpected(error, log), EXIT_ERROR)
 
 
 def _refuse(kind: str, error: object, status: int) -> int:
-    Console(stderr=True).print(f"[red bold]{kind}:[/] ", end="")
-    Console(stderr=True).print(str(error), markup=False, highlight=False, soft_wrap=True)
+    err = Console(stderr=True)
+    sentence = str(error)
+    err.print(f"[red bold]{kind}{':' if sentence else ''}[/]", end=" " if sentence else "\n")
+    if sentence:
+        err.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return status
 
 

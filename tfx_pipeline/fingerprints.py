@@ -54,6 +54,8 @@ _CODE = {
     "push": ("serving/metadata.py", "tfx_pipeline/components/pusher", "tfx_pipeline/evaluation/results.py"),
     "evaluate": ("serving/contract.py", "tfx_pipeline/features.py", "tfx_pipeline/evaluation"),
     "trial": ("tfx_pipeline/trials",),
+    # What a trial of a search comes to; a comparison keeps candidate rows, and computes metrics of them anew.
+    "outcome": ("tfx_pipeline/evaluation/metrics.py", "tfx_pipeline/tuning/outcome.py"),
     "tune": ("tfx_pipeline/components/ranking_tuner", "tfx_pipeline/tuning"),
     "gate": ("serving/servable_check.py", "serving/warmup.py", "tfx_pipeline/components/serving_gate"),
 }

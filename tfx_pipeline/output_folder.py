@@ -41,9 +41,14 @@ def hold_output(output: Path, command: str) -> Iterator[Path]:
         raise type(error)(f"{error}\nlog: {log_file}") from error
     # Whatever else a library raised: the user gets a sentence, the log the traceback.
     except Exception as error:
-        _log(error, log_file)
-        first_line = (str(error).strip() or "no message").splitlines()[0]
-        raise PipelineError(f"unexpected {type(error).__name__}: {first_line}\nlog: {log_file}") from error
+        raise unexpected(error, log_file) from error
+
+
+def unexpected(error: Exception, log_file: Path) -> PipelineError:
+    """The sentence for an error that nobody foresaw; its traceback is added to the log file."""
+    _log(error, log_file)
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return PipelineError(f"unexpected {type(error).__name__}: {first_line}\nlog: {log_file}")
 
 
 @contextlib.contextmanager

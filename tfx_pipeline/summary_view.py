@@ -108,10 +108,11 @@ def _print_verdict(summary: dict[str, Any], target: Console) -> None:
     )
     if summary["pushed"]:
         target.print(f"[green bold]pushed[/] {summary['model_path']}", highlight=False, soft_wrap=True)
-        return
-    target.print("[yellow bold]not pushed[/]")
-    for failure in [*summary["validation"]["failures"], *summary["serving_gate"]["problems"]]:
-        target.print(f"  {failure}", markup=False, highlight=False)
+    else:
+        target.print("[yellow bold]not pushed[/]")
+        for failure in [*summary["validation"]["failures"], *summary["serving_gate"]["problems"]]:
+            target.print(f"  {failure}", markup=False, highlight=False)
+    target.print(f"to look at the run: dmf report {summary['output']}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

@@ -116,8 +116,13 @@ def test_pushed_model_says_how_it_was_made_and_judged(finished_run):
     assert replay(finished_run.model, None, run=finished_run.config_file.parent / "out", tolerance=1e-5)["equal"]
 
 
-def test_rerun_takes_everything_from_the_cache(finished_run):
+def _how_to_look(finished_run) -> str:
+    return f"to look at the run: dmf report {finished_run.config_file.parent / 'out'}"
+
+
+def test_rerun_takes_everything_from_the_cache(finished_run, capfd):
     summary = _rerun(finished_run)
+    assert capfd.readouterr().err.splitlines()[-2:] == [f"pushed {finished_run.model}", _how_to_look(finished_run)]
     states = _states(summary)
     assert states.pop("LatestBlessedModel") == "ran"
     assert set(states.values()) == {"cached"}, states
@@ -136,9 +141,11 @@ def test_changed_training_keeps_examples_and_transform(finished_run):
     assert summary["model_path"] != finished_run.summary["model_path"]
 
 
-def test_unmet_threshold_keeps_the_model_from_being_pushed(finished_run):
+def test_unmet_threshold_keeps_the_model_from_being_pushed(finished_run, capfd):
     before = sorted(finished_run.model.parent.iterdir())
     summary = _rerun(finished_run, "evaluation.thresholds.auc.min=0.999")
+    verdict = capfd.readouterr().err.partition("not pushed\n")[2].splitlines()
+    assert verdict == [*(f"  {failure}" for failure in summary["validation"]["failures"]), _how_to_look(finished_run)]
     assert not summary["pushed"]
     assert summary["model_path"] is None
     assert any("auc" in failure and "0.999" in failure for failure in summary["validation"]["failures"])

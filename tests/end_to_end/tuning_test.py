@@ -92,6 +92,20 @@ def test_tune_searches_on_cached_examples_and_goes_on_after_a_kill(finished_run,
     assert (folder / "comparison.yaml").exists()
 
 
+def test_outcomes_by_other_metrics_are_not_recalled(finished_run, monkeypatch, capfd):
+    from tfx_pipeline import fingerprints
+
+    def recalled() -> int:
+        _tune(finished_run.config_file, "--trials", "1")
+        return capfd.readouterr().err.count(", recalled")
+
+    recalled()
+    assert recalled() == 2
+    # As if another file had computed them.
+    monkeypatch.setitem(fingerprints._CODE, "outcome", ("tfx_pipeline/evaluation/slices.py",))
+    assert recalled() == 0
+
+
 def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     from tfx_pipeline.config import load_config
     from tfx_pipeline.model_inspect import inspect_model

@@ -93,6 +93,38 @@ def test_wrong_usage_exits_with_2_and_says_how(arguments, capsys):
     assert capsys.readouterr().err.startswith("usage: dmf ")
 
 
+KEPT = "interrupted: finished steps are kept; the same command goes on from there\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        *((name, KEPT) for name in ("run", "demo", "compare", "tune")),
+        ("config check shop.yaml", "interrupted\n"),
+        ("rank --model m --user u --top 3", "interrupted\n"),
+    ],
+)
+def test_ctrl_c_promises_only_what_is_so(arguments, printed, refuse, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfx_pipeline.config.load_config", interrupted)
+    monkeypatch.setattr("tfx_pipeline.rank.rank_from_command_line", interrupted)
+    assert refuse(130, *arguments.split()) == printed
+
+
+def test_what_nobody_foresaw_is_a_sentence_and_a_traceback_in_a_log(refuse, monkeypatch, tmp_path):
+    def fails(*args, **kwargs):
+        raise RuntimeError("the library says [no]\nand more")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tfx_pipeline.rank.rank_from_command_line", fails)
+    printed = refuse(1, "rank", "--model", "m", "--user", "u", "--top", 3)
+    (log,) = tmp_path.glob("dmf-rank-*.log")
+    assert printed == f"stopped: unexpected RuntimeError: the library says [no]\nlog: {log}\n"
+    assert "Traceback" in log.read_text()
+
+
 def test_rank_wants_candidates_or_top_but_not_both(capsys):
     with pytest.raises(SystemExit):
         main(["rank", "--model", "m", "--user", "u", "--candidates", "a", "--top", "3"])

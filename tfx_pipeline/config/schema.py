@@ -308,7 +308,8 @@ class Serving(Section):
     push_dir: ConfigPath | None = Field(
         None, description="base of versions for TensorFlow Serving; default OUTPUT/serving/NAME"
     )
-    warmup_candidates: list[Annotated[Integer, Field(ge=1)]] = Field([1, 100, 1200], min_length=1, max_length=200)
+    # Of each five requests, and one of `explain`: TensorFlow Serving takes no more than 1000.
+    warmup_candidates: list[Annotated[Integer, Field(ge=1)]] = Field([1, 100, 1200], min_length=1, max_length=199)
     max_score_difference: Number = Field(1e-4, gt=0, description="between Keras, SavedModel and the two-step path")
     explain: bool = Field(False, description="export the signature `explain` too, which says why a score is what it is")
 

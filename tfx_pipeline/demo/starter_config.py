@@ -52,7 +52,7 @@ def starter_config(name: str, world: World, path: str) -> str:
         "content": {"modalities": {"text": text, "image": image} if averages else {"text": text}},
         "model": {"name": "dmf"},
         # What takes ids and content together shows late: for some epochs eval AUC may not move.
-        "training": {"batch_size": 128, "epochs": 16, "patience": 3, "learning_rate": 0.003},
+        "training": {"batch_size": 128, "epochs": 16, "patience": 4, "learning_rate": 0.003},
         "comparison": {"models": {model: {} for model in _MODELS}, "seeds": 3, "reference": "dmf"},
     }
     return _HEADER.format(world=name, path=path) + yaml.safe_dump(values, sort_keys=False)

@@ -83,7 +83,8 @@ def _quarantine(run: FinishedRun, bad: dict[str, int], read: int) -> list[Block]
     if not bad:
         return [Prose("No row was quarantined.", "good")]
     folder = run.folder(*_INGESTION[:2])
-    examples = _first_examples(folder / QUARANTINE_FILE) if folder is not None else {}
+    with run.reading(*_INGESTION[:2], QUARANTINE_FILE):
+        examples = _first_examples(folder / QUARANTINE_FILE) if folder is not None else {}
     rows = []
     for reason, number in sorted(bad.items(), key=lambda entry: -entry[1]):
         first = examples.get(reason)
@@ -149,7 +150,8 @@ def splits_section(run: FinishedRun) -> Section:
     examples = run.folder("BehaviorLogExampleGen", "examples")
     if examples is not None:
         requests = {split: counts["requests"] for split, counts in report["splits"].items()}
-        blocks.append(_time_line(examples, requests, report["cuts"]))
+        with run.reading("BehaviorLogExampleGen", "examples"):
+            blocks.append(_time_line(examples, requests, report["cuts"]))
     return Section("splits", "Splits", blocks)
 
 
@@ -217,7 +219,8 @@ def anomalies_section(run: FinishedRun) -> Section:
     if folder is None:
         blocks.append(Prose("ExampleValidator left no report: the run ended before it, or it refused the examples."))
     else:
-        found = read_anomalies(folder)
+        with run.reading("ExampleValidator", "anomalies"):
+            found = read_anomalies(folder)
         blocks.append(
             Table(
                 "Where a split differs from the schema; what is listed here was tolerated, as the run went on",

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import ml_metadata as mlmd
+import pyarrow as pa
+import pydantic
+import tensorflow as tf
+from google.protobuf.message import DecodeError
 from ml_metadata.proto import metadata_store_pb2
 
+from serving.messages import first_line
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.runners.history import Execution, RunHistory
 
 _STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
 _TRAINER = "RankingTrainer"
+# What the readers of JSON, Parquet, TFRecords and protos raise at a file that is cut or is something else.
+_DAMAGED = (
+    json.JSONDecodeError,
+    UnicodeDecodeError,
+    pydantic.ValidationError,
+    pa.ArrowInvalid,
+    DecodeError,
+    tf.errors.DataLossError,
+    tf.errors.InvalidArgumentError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +104,26 @@ class FinishedRun:
         folder = self.folder(node, name)
         if folder is None or not (folder / file).is_file():
             return None
-        values: dict[str, Any] = json.loads((folder / file).read_text(encoding="utf-8"))
+        with self.reading(node, name, file):
+            values: dict[str, Any] = json.loads((folder / file).read_text(encoding="utf-8"))
         return values
+
+    @contextlib.contextmanager
+    def reading(self, node: str, name: str, file: str = "") -> Iterator[None]:
+        """While that output is read: what a library says of a damaged file becomes a sentence.
+
+        Raises:
+            DataError: the output is damaged.
+        """
+        try:
+            yield
+        except _DAMAGED as error:
+            found = self.find(node, name)
+            place = found.path / file if found is not None else f"the {name} of {node}"
+            raise DataError(
+                f"{place} cannot be read: {first_line(error)}; if it is damaged, dmf run --no-cache {node} makes "
+                "it anew"
+            ) from None
 
     def section(self, name: str) -> dict[str, Any]:
         """A section of the configuration that the model was trained with; empty where none was."""
@@ -114,13 +149,17 @@ def read_run(output: Path) -> FinishedRun:
     connection.sqlite.filename_uri = str(database)
     connection.sqlite.connection_mode = metadata_store_pb2.SqliteMetadataSourceConfig.READONLY
     try:
-        store = mlmd.MetadataStore(connection)
-        runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: -context.id)
+        return _newest(mlmd.MetadataStore(connection), output)
     # A file that is no database fails in the constructor, with an error of no kind of its own.
     except (mlmd.errors.StatusError, RuntimeError):
         raise DataError(
-            f"{database} cannot be read as a metadata store; expected the output folder of a `dmf run`"
+            f"{database} cannot be read as a metadata store; expected the output folder of a `dmf run`. One that is "
+            "damaged cannot be repaired: run the pipeline with another output"
         ) from None
+
+
+def _newest(store: mlmd.MetadataStore, output: Path) -> FinishedRun:
+    runs = sorted(store.get_contexts_by_type("pipeline_run"), key=lambda context: -context.id)
     newer: list[tuple[str, dict[str, Execution]]] = []
     for context in runs:
         nodes = _executions(store, context.id)

@@ -25,7 +25,8 @@ _PERCENTILES = ("p50", "p95", "p99", "max")
 
 def lineage_section(run: FinishedRun, model_dir: Path | None) -> Section:
     """Steps, artifacts, configuration, code and versions."""
-    metadata = read_json(model_dir, contract.METADATA_FILE) if model_dir is not None else None
+    with run.reading("RankingTrainer", "model"):
+        metadata = read_json(model_dir, contract.METADATA_FILE) if model_dir is not None else None
     blocks: list[Block] = [
         Table(
             "Steps of the run",

@@ -53,8 +53,9 @@ def write_report(output: Path, path: Path | None = None, latency: Mapping[str, A
 def report_page(run: FinishedRun, latency: Mapping[str, Any] | None = None) -> Page:
     """The page of a run; what the run does not have is said in place of its section."""
     evaluation = run.folder("Evaluator", "evaluation")
-    metrics = read_metrics(evaluation) if evaluation is not None else {}
-    validation = read_validation(evaluation) if evaluation is not None else None
+    with run.reading("Evaluator", "evaluation"):
+        metrics = read_metrics(evaluation) if evaluation is not None else {}
+        validation = read_validation(evaluation) if evaluation is not None else None
     model_dir = _model_dir(run)
     scores, content = _ask_model(run, model_dir)
     name = run.section("model").get("name", "no model")
@@ -115,15 +116,16 @@ def _ask_model(run: FinishedRun, model_dir: Path | None) -> tuple[Scores | None,
     name = run.section("model").get("name", "the run")
     if model_dir is None or examples is None or report is None:
         return None, without_content(name, "there is no model, or no examples to ask it with")
-    if read_json(model_dir, contract.METADATA_FILE) is None:
-        return None, without_content(name, "the model carries no metadata, so that it cannot be loaded again")
     try:
-        trained = KerasModel(model_dir, run.output)
-        facts = read_item_facts(model_dir)
+        with run.reading("RankingTrainer", "model"):
+            if read_json(model_dir, contract.METADATA_FILE) is None:
+                return None, without_content(name, "the model carries no metadata, so that it cannot be loaded again")
+            trained = KerasModel(model_dir, run.output)
+            facts = read_item_facts(model_dir)
     except ModelError as error:
         return None, without_content(name, str(error))
     files = split_files(examples, "test")
-    with console().status("scoring the test split"):
+    with run.reading("BehaviorLogExampleGen", "examples"), console().status("scoring the test split"):
         requests = report["splits"]["test"]["requests"]
         scores = score_test_split(trained.model, trained.transform, files, facts, split_requests=requests)
     if not trained.model.content:

@@ -121,6 +121,8 @@ def write_warmup_requests(
 ) -> int:
     """Warm-up requests for every signature that clients use for one user, at several numbers of candidates.
 
+    `explain`, where the model has it, is asked for the smallest number alone: it costs more than the others.
+
     Args:
         model_dir: the exported model; `user_tower` is asked for the states that `candidate` takes.
         model_name: the name under which the server will hold the model.
@@ -148,6 +150,8 @@ def write_warmup_requests(
                 (contract.USER_TOWER, arrays),
                 (contract.CANDIDATE, {**state, **candidates}),
             ]
+            if contract.EXPLAIN in model_contract.signatures and number == sizes.index(min(sizes)):
+                warmup.append((contract.EXPLAIN, {**arrays, **candidates}))
             if widths := model_contract.content_widths:
                 # Zeros take the way of any other vectors, and next to no room in the file.
                 candidates |= {

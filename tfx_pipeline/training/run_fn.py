@@ -17,6 +17,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.content_inputs import ContentInputs
 from serving.export import export_model
+from tfx_pipeline.components.behavior_log_example_gen.executor import REPORT_FILE as INGESTION_REPORT
 from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
 from tfx_pipeline.content.table import ITEM_IDS_FILE, ItemContentTable, read_content
 from tfx_pipeline.errors import ModelError
@@ -113,7 +114,7 @@ def run_fn(fn_args: Any) -> None:
         model=model,
         sections={name: getattr(config, name) for name in ("ingestion", "features", "model", "training")},
         result=result,
-        report=json.loads(Path(config.report_uri, "report.json").read_text(encoding="utf-8")),
+        report=json.loads(Path(config.report_uri, INGESTION_REPORT).read_text(encoding="utf-8")),
         content=content,
         artifacts={
             "model_run": fn_args.model_run_dir,

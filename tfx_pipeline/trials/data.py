@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 import tensorflow_transform as tft
 from tfx.orchestration import metadata
 
+from tfx_pipeline.components.behavior_log_example_gen.executor import REPORT_FILE as INGESTION_REPORT
 from tfx_pipeline.config.schema import Evaluation, Features, PipelineConfig
 from tfx_pipeline.content.table import ITEM_IDS_FILE, read_content
 from tfx_pipeline.evaluation.item_facts import ItemFacts
@@ -49,10 +50,15 @@ class TrialData:
     report: Mapping[str, Any]
 
 
-def prepare(config: PipelineConfig) -> TrialData:
+def prepare(config: PipelineConfig, *, code: Sequence[str] = ()) -> TrialData:
     """Runs the pipeline's data steps, or takes them from the cache that `dmf run` uses too.
 
     To be called while the output folder is held, see `tfx_pipeline.output_folder.hold_output`.
+
+    Args:
+        config: the validated configuration.
+        code: what `tfx_pipeline.fingerprints` has digests of and the caller's results depend on, beside the code that
+            trains and scores.
 
     Raises:
         PipelineError: the inputs or a step refuse.
@@ -74,7 +80,7 @@ def prepare(config: PipelineConfig) -> TrialData:
         features=config.features,
         max_history=config.history.max_length,
         evaluation=config.evaluation,
-        digest=_digest(config),
+        digest=data_digest(config, code),
         report=only("BehaviorLogExampleGen", "report"),
     )
 
@@ -112,18 +118,23 @@ def read_trial_data(
         examples={split: split_files(examples, split) for split in ("eval", "test")},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,
-        report=json.loads((report / "report.json").read_text(encoding="utf-8")) if report else {},
+        report=json.loads((report / INGESTION_REPORT).read_text(encoding="utf-8")) if report else {},
     )
 
 
-def _digest(config: PipelineConfig) -> str:
-    """Equal for equal inputs, sections that shape examples, and code: wherever the artifacts lie."""
+def data_digest(config: PipelineConfig, code: Sequence[str] = ()) -> str:
+    """Equal for equal inputs, sections that shape examples, and code: wherever the artifacts lie.
+
+    Args:
+        config: the validated configuration.
+        code: see `prepare`.
+    """
     prints = fingerprints(config)
     schema = config.data.schema_file
     parts = [
         prints.logs,
         prints.content,
-        *(prints.code[step] for step in _CODE),
+        *(prints.code[step] for step in (*_CODE, *code)),
         IngestionConfig.of(config).to_json(),
         config.features.model_dump_json(),
         config.content.model_dump_json(),

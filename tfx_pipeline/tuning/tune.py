@@ -53,7 +53,7 @@ def tune(
             from tfx_pipeline.tuning.model_search import model_search
             from tfx_pipeline.tuning.report import search_report, write_best_config, write_report
 
-        data = prepare(config)
+        data = prepare(config, code=("outcome",))
         reports = {}
         for label in labels:
             own = folder / str(label)

@@ -49,6 +49,20 @@ def test_user_part_then_candidate_part_is_the_call():
         np.testing.assert_allclose(to_numpy(part), whole[:, page], atol=1e-6)
 
 
+def test_a_candidate_without_an_embedding_attends_by_similarity():
+    """A cold one's row is zeros, and every row is nearly so at the start of training: E_K must count nevertheless."""
+    arrays = inputs("decoupled") | {"history": np.ones((3, 6, 6), np.float32), "history_mask": np.ones((3, 6), bool)}
+    arrays["candidates"] = np.zeros_like(arrays["candidates"])
+    _, weights = call(DecoupledTargetAttention(DIM, 1, BUCKETS, ["m0", "m1"]), arrays, return_weights=True)
+    pairs = [
+        list(zip(*(arrays[name][b, n] for name in bucket_names(arrays)), strict=True)) for b, n in np.ndindex(3, 4)
+    ]
+    for weight, ids in zip(to_numpy(weights).reshape(-1, 6), pairs, strict=True):
+        alike = [weight[j] for j in range(6) if ids[j] == ids[0]]
+        np.testing.assert_allclose(alike, weight[0], atol=1e-6)
+        assert len(set(ids)) == 1 or np.ptp(weight) > 1e-4
+
+
 def test_names_and_shapes_of_the_weights():
     """Saved models are read by these."""
     layer = make("decoupled", heads=2, name="attention", dropout=0.1)

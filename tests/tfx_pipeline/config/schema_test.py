@@ -85,6 +85,11 @@ def test_a_wrong_value_is_refused_with_key_rule_and_value(refusal, override, rul
     assert problem.endswith(f"(given: {given})")
 
 
+def test_more_warm_up_requests_than_the_server_takes_are_refused(refusal):
+    (problem,) = refusal(f"serving.warmup_candidates={[1] * 200}")
+    assert problem.startswith("serving.warmup_candidates: should have at most 199 items, not 200")
+
+
 WRONG_COMBINATIONS = [
     (
         "data.earliest_time=2101-01-01",

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tfx_pipeline.demo import attainable, attainable_by_part
+from tfx_pipeline.demo.attainable import attainable, attainable_by_part
 from tfx_pipeline.demo.parts import PARTS
 from tfx_pipeline.errors import DataError
 

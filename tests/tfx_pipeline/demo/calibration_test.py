@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfx_pipeline.demo import WORLDS, write_demo_logs
 from tfx_pipeline.demo.calibration import CLICK_RATE, calibrate
-from tfx_pipeline.demo.parts import PARTS, WorldParts, measured_shares
+from tfx_pipeline.demo.parts import PARTS, WORLDS, WorldParts, measured_shares
+from tfx_pipeline.demo.synthetic import write_demo_logs
 
 
 def test_correlated_parts_get_their_shares():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.demo import write_demo_logs
+from tfx_pipeline.demo.synthetic import write_demo_logs
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfx_pipeline.demo import write_demo_logs
+from tfx_pipeline.demo.synthetic import write_demo_logs
 from tfx_pipeline.errors import DataError
 
 SMALL = {"users": 40, "items": 60, "requests": 300}

@@ -87,15 +87,16 @@ def capture(file: Path, records: list[tuple], version: int = 7) -> Path:
 def test_the_warm_up_file_of_an_exported_model_is_equal_at_every_stage(model, capsys):
     assert main(["replay", "--model", str(model.parent), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["equal"], found["count"], found["requests"]) == (True, 10, [])
+    assert (found["equal"], found["count"], found["requests"]) == (True, 11, [])
     assert found["file"] == str(model / contract.WARMUP_FILE)
     requests = {stage: entry["requests"] for stage, entry in found["stages"].items()}
-    # Of five signatures twice: user_tower has no score, and the states of the two candidate ones came with them.
+    # Of five signatures twice and of `explain` once: user_tower has no score, and the states of the two candidate ones
+    # came with them.
     assert requests == {
-        "raw features": 10,
-        "transformed features": 10,
-        "user state": 6,
-        "score": 8,
+        "raw features": 11,
+        "transformed features": 11,
+        "user state": 7,
+        "score": 9,
         "captured answer": 0,
     }
     assert all(entry["different"] == 0 for entry in found["stages"].values())

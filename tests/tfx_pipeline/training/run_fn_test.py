@@ -43,7 +43,20 @@ def test_check_servable_finds_nothing_wrong(trained):
     problems, figures = check_servable(trained / "Format-Serving", 1e-5)
     assert problems == []
     assert figures["golden_requests"] >= 10
-    assert figures["warmup_requests"] == 10
+    assert figures["warmup_requests"] == 11
+
+
+def test_every_signature_for_one_user_is_warmed_up(trained):
+    from serving.warmup import read_warmup
+
+    asked = [
+        (signature, inputs[contract.CANDIDATE_ITEM_ID].shape[1])
+        for signature, inputs in read_warmup(trained / "Format-Serving" / contract.WARMUP_FILE)
+        if contract.CANDIDATE_ITEM_ID in inputs
+    ]
+    of_each_size = (contract.RANK, contract.CANDIDATE, contract.RANK_WITH_CONTENT, contract.CANDIDATE_WITH_CONTENT)
+    # One request of `explain` is enough to build its graph, and it is asked for few candidates.
+    assert sorted(asked) == sorted([(one, size) for one in of_each_size for size in (1, 7)] + [(contract.EXPLAIN, 1)])
 
 
 def test_contract_lists_signatures_with_raw_types(trained):
