@@ -74,6 +74,20 @@ def test_folder_without_a_run_is_refused(tmp_path):
         read_run(tmp_path)
 
 
+def test_damaged_examples_of_a_run_are_named(output, tmp_path, capfd):
+    from tfx_pipeline.cli import main
+
+    damaged = tmp_path / "damaged"
+    shutil.copytree(output, damaged, ignore=shutil.ignore_patterns("serving", "data"))
+    for shard in damaged.glob("artifacts/BehaviorLogExampleGen/examples/*/Split-test/*.gz"):
+        shard.write_bytes(shard.read_bytes()[:-100])
+    assert main(["report", str(damaged)]) == 1
+    said = capfd.readouterr().err
+    assert f"stopped: {damaged}/artifacts/BehaviorLogExampleGen/examples/" in said
+    assert "cannot be read: " in said and "dmf run --no-cache BehaviorLogExampleGen makes it anew" in said
+    assert not (damaged / "report.html").exists()
+
+
 def test_page_has_the_summary_s_numbers(page, finished_run):
     text = re.sub(r"<svg.*?</svg>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     overall = finished_run.summary["metrics"]["test"]["overall"]

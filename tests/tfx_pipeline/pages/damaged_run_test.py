@@ -12,8 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tests.tfx_pipeline.pages.runs import run_of
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError
-from tfx_pipeline.pages.data_sections import anomalies_section, arrival_section
-from tfx_pipeline.pages.finished_run import read_run
+from tfx_pipeline.pages.data_sections import anomalies_section, arrival_section, splits_section
 from tfx_pipeline.pages.model_sections import training_section
 from tfx_pipeline.pages.report_page import report_page
 
@@ -53,21 +52,12 @@ def test_a_damaged_file_is_named(tmp_path, section, node, name, files):
 
 
 @pytest.mark.parametrize("content", [GARBAGE, gzip.compress(GARBAGE * 10)], ids=["no gzip", "no records"])
-def test_damaged_examples_are_named(tiny_world, trained, tmp_path, content):
-    """As the page of a whole run finds it, which scores the test split first."""
-    shard = {"Split-test/data.gz": content}
-    splits = b'{"splits": {"test": {"requests": 5}}}'
-    run = run_of(
-        tmp_path,
-        {
-            ("BehaviorLogExampleGen", "examples"): shard,
-            ("BehaviorLogExampleGen", "report"): {"report.json": splits},
-            ("RankingTrainer", "model"): {"x": ""},
-        },
-    )
-    (run.folder("RankingTrainer", "model") / "Format-Serving").symlink_to(trained / "Format-Serving")
-    with pytest.raises(DataError, match=r"BehaviorLogExampleGen/examples/1 cannot be read: .*record|inflate"):
-        report_page(run)
+def test_damaged_examples_are_named(tmp_path, content):
+    report = {"splits": {}, "cuts": {}}
+    documents = {("BehaviorLogExampleGen", "report"): {"report.json": report}}
+    documents[("BehaviorLogExampleGen", "examples")] = {"Split-train/data.gz": content}
+    with pytest.raises(DataError, match=r"BehaviorLogExampleGen/examples/2 cannot be read: (corrupted record|inflate)"):
+        splits_section(run_of(tmp_path, documents))
 
 
 def test_a_store_that_knows_no_run_and_one_that_is_damaged(tmp_path, capfd):
