@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 from tfx_pipeline import features as names
 from tfx_pipeline.training.request_transform import RequestTransform
 
+# Files read, batches parsed, and batches made before they are asked for, at a time.
 _READ_AHEAD = 4
 
 
@@ -67,11 +68,22 @@ def request_batches(
     dataset = dataset.interleave(
         lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
         cycle_length=_READ_AHEAD,
-        num_parallel_calls=tf.data.AUTOTUNE,
+        num_parallel_calls=_READ_AHEAD,
         deterministic=True,
     )
     if shuffle_buffer:
         dataset = dataset.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.batch(batch_size).map(to_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(batch_size).map(to_batch, num_parallel_calls=_READ_AHEAD, deterministic=True)
     batches = tf.data.experimental.assert_cardinality(math.ceil(requests / batch_size))
-    return dataset.apply(batches).prefetch(tf.data.AUTOTUNE)
+    return untuned(dataset.apply(batches).prefetch(_READ_AHEAD))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without TensorFlow's tuning of its parallelism, which must be given.
+
+    An iterator that ends waits for the thread that tunes it, and that one sleeps longer and longer: 16 s after every
+    epoch of half a minute, with both cores idle.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

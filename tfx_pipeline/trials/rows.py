@@ -18,6 +18,7 @@ from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.evaluation.metrics import CandidateRows
+from tfx_pipeline.training.dataset import untuned
 from tfx_pipeline.training.request_transform import RequestTransform
 
 _REQUESTS_PER_BATCH = 512
@@ -111,7 +112,7 @@ def score_rows(
     }
     parts: list[list[np.ndarray]] = []
     records = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_REQUESTS_PER_BATCH)
-    for serialized in records.prefetch(2):
+    for serialized in untuned(records.prefetch(2)):
         parsed = tf.io.parse_example(serialized, ragged)
         candidates = parsed[features.CANDIDATE_ITEM_ID].row_lengths().numpy()
         _check_labels(candidates, parsed[features.LABEL].row_lengths().numpy())
