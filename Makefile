@@ -19,7 +19,7 @@ demo: $(STAMP)
 	.venv/bin/dmf demo $(DEMO_ARGS)
 
 test: $(STAMP)
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	.venv/bin/ruff check .

@@ -54,7 +54,9 @@ _CODE = {
     "push": ("serving/metadata.py", "tfx_pipeline/components/pusher", "tfx_pipeline/evaluation/results.py"),
     "evaluate": ("serving/contract.py", "tfx_pipeline/features.py", "tfx_pipeline/evaluation"),
     "trial": ("tfx_pipeline/trials",),
-    # What a trial of a search comes to; a comparison keeps candidate rows, and computes metrics of them anew.
+    # What a training of a comparison leaves, whose rows metrics are computed from anew.
+    "finished": ("tfx_pipeline/compare/finished.py",),
+    # What a trial of a search comes to: it keeps metrics.
     "outcome": ("tfx_pipeline/evaluation/metrics.py", "tfx_pipeline/tuning/outcome.py"),
     "tune": ("tfx_pipeline/components/ranking_tuner", "tfx_pipeline/tuning"),
     "gate": ("serving/servable_check.py", "serving/warmup.py", "tfx_pipeline/components/serving_gate"),
@@ -73,11 +75,11 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     code = {step: _code_digest(_ROOT, [_ROOT / place for place in places]) for step, places in _CODE.items()}
     if config.model.module is not None:
         modules = {config.model.module, model_class(config.model.name).partition(":")[0]}
-        code["train"] = "-".join([code["train"], *sorted({_module_digest(module) for module in modules})])
+        code["train"] = "-".join([code["train"], *sorted({module_digest(module) for module in modules})])
     return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code)
 
 
-def _module_digest(name: str) -> str:
+def module_digest(name: str) -> str:
     """Of the package that a module is or lies in, sub-packages included; of its one file if it lies in none.
 
     Files are named by their place inside the package: where the package lies does not count.

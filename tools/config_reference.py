@@ -185,7 +185,7 @@ def _value(kind: dict[str, Any]) -> str:
         text += f" like `{kind['pattern']}`"
     if kind.get("maxLength") == 1:
         text = "one character"
-    limits = [f"{limit} {kind[bound]:g}" for bound, limit in _BOUNDS.items() if bound in kind]
+    limits = [f"{limit} {kind[bound]:.15g}" for bound, limit in _BOUNDS.items() if bound in kind]
     return " ".join([text, " and ".join(limits)]).strip()
 
 

@@ -127,6 +127,7 @@ def test_report_is_complete(compared, finished_run):
     assert all(model["training"]["examples_per_second"]["mean"] > 0 for model in report["models"])
     share = (dmf["metrics"]["auc"]["values"][0] - 0.5) / (report["attainable"]["auc"] - 0.5)
     assert dmf["attainable_share"]["values"][0] == pytest.approx(share)
+    assert all(len(model["training"]["timed"]) == 2 for model in report["models"])
     assert report["rank"]["candidates"] == 1200
     assert 1 < report["rank"]["history"] <= 50
 

@@ -109,6 +109,7 @@ def test_outcomes_by_other_metrics_are_not_recalled(finished_run, monkeypatch, c
 def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     from tfx_pipeline.config import load_config
     from tfx_pipeline.model_inspect import inspect_model
+    from tfx_pipeline.pages.finished_run import read_run
     from tfx_pipeline.run import run
     from tfx_pipeline.runners.local import run_pipeline
 
@@ -128,6 +129,9 @@ def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     made = inspect_model(Path(summary["model_path"]))["metadata"]
     assert made["params"]["id_dim"] == best["values"]["params.id_dim"]
     assert made["config"]["training"]["learning_rate"] == best["values"]["training.learning_rate"]
+    shown = read_run(finished_run.config_file.parent / "out")
+    assert shown.section("training")["learning_rate"] == best["values"]["training.learning_rate"]
+    assert json.loads(shown.settings["training"])["learning_rate"] == 1e-9
     # Trained anew with the same seed on the same examples, the model is that of the trial.
     overall = summary["metrics"]["eval"]["overall"]
     for metric, digits in (("log_loss", 1e-5), ("auc", 1e-5), ("gauc", 1e-3)):

@@ -47,7 +47,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.console import console
 
     config = load_config(parsed.config, parsed.overrides)
-    models = parsed.models.split(",") if parsed.models is not None else None
+    models = [name.strip() for name in parsed.models.split(",")] if parsed.models is not None else None
     report = compare(config, models, parsed.seeds, parsed.reference)
     if parsed.json is not None:
         write_json(report, parsed.json)

@@ -36,7 +36,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> dict[str
     Raises:
         PipelineError: the data steps refuse the inputs, or a training diverged.
     """
-    data = prepare(config)
+    data = prepare(config, code=("finished",))
     trainings = _train_all(config, plan, data, folder)
     with console().status("metrics, and intervals from resampled users"):
         entries = report.model_entries(plan, trainings, config.evaluation)

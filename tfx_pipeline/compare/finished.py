@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from typing import Any
 import keras
 
 from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.bench.machine import machine
 from tfx_pipeline.trials.data import TrialData
 from tfx_pipeline.trials.rows import CandidateTable, score_rows
 from tfx_pipeline.trials.trial import Trial, forget_state, release_memory, train_trial
@@ -25,7 +27,8 @@ class FinishedTraining:
 
     Attributes:
         facts: `history` (metrics by epoch), `best_epoch` (0-based), `requests_per_second` (None where it could not be
-            measured), `seconds`, `parameters` (`trainable`, `embeddings`, `rest`).
+            measured), `seconds` (of a training that was gone on with, those of its last process), `timed` (`at` and
+            `machine`), `parameters` (`trainable`, `embeddings`, `rest`).
         rows: the candidates of the test split with the model's probabilities.
     """
 
@@ -50,6 +53,7 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
         PipelineError: the training diverged, or the test split is empty.
     """
     trained = train_trial(trial, data, folder, progress)
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     rows = score_rows(trained.model, data.training_data.transform, data.examples["test"], data.facts)
     rows.save(folder / _ROWS)
     result = trained.result
@@ -61,6 +65,7 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
         "best_epoch": result.best_epoch,
         "requests_per_second": result.requests_per_second,
         "seconds": trained.seconds,
+        "timed": {"at": now, "machine": machine()},
         "parameters": count_parameters(trained.model),
     }
     # Last: a training with a result is finished.

@@ -159,6 +159,7 @@ def _training(trainings: Sequence[FinishedTraining]) -> dict[str, Any]:
             "seconds": statistic([fact["seconds"] for fact in facts]),
             "epochs": [len(fact["history"]) for fact in facts],
             "best_epoch": [fact["best_epoch"] for fact in facts],
+            "timed": [fact["timed"] for fact in facts],
         },
         "history": [fact["history"] for fact in facts],
     }

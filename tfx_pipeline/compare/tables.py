@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tfx_pipeline.compare.sessions import mixed_sessions
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 
 _METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
@@ -19,6 +20,8 @@ def print_report(report: Mapping[str, Any], out: Console) -> None:
     for table in (_metrics_table(report), _differences_table(report), _slices_table(report), _cost_table(report)):
         out.print(table)
         out.print()
+    for sentence in mixed_sessions(report):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _metrics_table(report: Mapping[str, Any]) -> Table:
@@ -82,6 +85,7 @@ def _cost_table(report: Mapping[str, Any]) -> Table:
     columns = (
         "trainable\nnumbers",
         "without\nembeddings",
+        "learning rate,\nbatch size",
         "training,\nexamples/s",
         "epochs\n(best)",
         "training,\nseconds",
@@ -96,6 +100,7 @@ def _cost_table(report: Mapping[str, Any]) -> Table:
             _name(model, report),
             f"{numbers['trainable']:,}",
             f"{numbers['rest']:,}",
+            f"{training['learning_rate']:g}, {training['batch_size']:,}",
             _whole(training["examples_per_second"]["mean"]),
             " ".join(f"{count} ({best + 1})" for count, best in epochs),
             _whole(training["seconds"]["mean"]),

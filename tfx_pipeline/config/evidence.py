@@ -228,7 +228,7 @@ class Tuning(Section):
         return {key: values for key, values in self.space.items() if not key.startswith(PARAMS) or key in params}
 
     def check(self, model: str, params: Mapping[str, Any], training: BaseModel) -> None:
-        """Refuses hyper-parameters that no model has, and values that it refuses.
+        """Refuses hyper-parameters that no model has, values that it refuses, and a search of nothing.
 
         Args:
             model: name of the configuration's model.
@@ -251,6 +251,11 @@ class Tuning(Section):
                     raise ValueError(f"tuning.space.{key}: {problem} (given: {value!r})") from None
                 except (TypeError, ValueError) as error:
                     raise ValueError(f"tuning.space.{key}: {error}") from None
+        if self.run_in_pipeline and not self.space_of(model):
+            raise ValueError(
+                f"tuning.run_in_pipeline: the model '{model}' has none of the keys of tuning.space: "
+                f"{', '.join(self.space)}; nothing could be tried"
+            )
 
 
 def _check_param(model: str, params: Mapping[str, Any], name: str, value: Any) -> None:

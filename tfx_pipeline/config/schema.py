@@ -258,7 +258,7 @@ class Training(Section):
     epochs: Integer = Field(5, ge=1)
     patience: Integer = Field(1, ge=1, description="epochs without a better eval AUC before training stops")
     learning_rate: Number = Field(1e-3, gt=0)
-    seed: Integer = 42
+    seed: Integer = Field(42, ge=0, lt=2**32)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
     mixed_precision: Literal["auto", "never"] = Field("auto", description="auto: on GPUs only")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,8 @@ class AttainableSplit:
     """mean of the users' AUC weighted by impressions, over users with both label classes"""
 
     def gain_share(self, auc: float) -> float:
-        """Share of the attainable gain over a coin's 0.5 that a model's AUC has reached."""
-        return (auc - 0.5) / (self.auc - 0.5)
+        """Share of the attainable gain over a coin's 0.5 that a model's AUC has reached; NaN where there is none."""
+        return (auc - 0.5) / (self.auc - 0.5) if self.auc > 0.5 else math.nan
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tfx_pipeline.demo.parts import NOISE_VARIANCE, PARTS, Weights, WorldParts, 
 # clicks, and so would whatever the variance depends on.
 CLICK_RATE = 0.5
 # A share may differ by this from what is wanted; two logs of one world differ by about as much.
-_TOLERANCE = 0.005
+TOLERANCE = 0.005
 _PLAYS = 8
 _STEPS = 200
 
@@ -28,6 +28,8 @@ def calibrate(
     progress: Callable[[float], None] | None = None,
 ) -> Weights:
     """Weights with which a world has the wanted shares, to about half a percent, and a click rate of about a half.
+
+    Where the log is too small for the shares to hold still, those after the last of eight plays.
 
     Args:
         parts: the shares that are wanted.
@@ -45,7 +47,7 @@ def calibrate(
         intercept = _intercept(logit)
         if progress:
             progress(distance)
-        if distance < _TOLERANCE and abs(intercept - weights.intercept) < 0.05:
+        if distance < TOLERANCE and abs(intercept - weights.intercept) < 0.05:
             break
         changed = {name: getattr(weights, name) * factor for name, factor in factors.items()}
         weights = dataclasses.replace(weights, intercept=intercept, **changed)

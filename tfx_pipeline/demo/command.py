@@ -95,13 +95,33 @@ def _synthesize(parsed: argparse.Namespace) -> int:
 
     out = Console(width=None if sys.stdout.isatty() else 140)
     out.print(worth_table(data))
-    sentences = [f"logs and truth in {data}"]
+    sentences = [f"logs and truth in {data}", *_missed_shares(data)]
     if kept:
         sentences.append(f"{config} is kept as it was; remove it to have a new one written")
     sentences += [f"to train: dmf run --config {config}", f"to compare models: dmf compare --config {config}"]
     for sentence in sentences:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _missed_shares(data: Path) -> list[str]:
+    """A sentence where the log in a folder of `write_demo_logs` has not the shares that were wanted."""
+    import json
+
+    from tfx_pipeline.demo.calibration import TOLERANCE
+    from tfx_pipeline.demo.synthetic import MARKER
+
+    written = json.loads((data / MARKER).read_text(encoding="utf-8"))
+    if written["world"]["weights"] is not None:
+        return []
+    wanted, measured = written["world"]["parts"], written["measured"]["shares"]
+    part = max(measured, key=lambda name: abs(measured[name] - wanted[name]))
+    if abs(measured[part] - wanted[part]) <= TOLERANCE:
+        return []
+    return [
+        f"warning: the share of {part} is {measured[part]:.3f}, not {wanted[part]:g}: no weights were found that bring "
+        f"every share within {TOLERANCE:g}; take more requests or users, or other shares"
+    ]
 
 
 def worth_table(data: Path) -> Table:

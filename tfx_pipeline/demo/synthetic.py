@@ -25,7 +25,7 @@ from tfx_pipeline.demo.calibration import calibrate
 from tfx_pipeline.demo.parts import WORLDS, Weights, World, measured_shares
 from tfx_pipeline.demo.recall import make_recall
 from tfx_pipeline.demo.titles import TOPICS, item_titles
-from tfx_pipeline.demo.world import DEVICES, Impressions, Items, Users, make_items, make_users, simulate
+from tfx_pipeline.demo.world import DAYS, DEVICES, Impressions, Items, Users, make_items, make_users, simulate
 from tfx_pipeline.errors import DataError
 
 START = dt.datetime(2025, 3, 1)
@@ -69,7 +69,7 @@ def write_demo_logs(
         seed: the same seed gives the same bytes.
         users: at least 20.
         items: in the catalogue, at least 50; those delisted come on top.
-        requests: at least as many as users.
+        requests: at least as many as users, at most one a second of the log's 30 days.
         candidates: on average per request, at least 2.
         progress: told in words what is being done.
 
@@ -140,6 +140,10 @@ def _check_sizes(world: World, users: int, items: int, requests: int, candidates
         raise ValueError(
             f"wanted users >= 20, items >= 50 and >= 2 x candidates, requests >= users, candidates >= 2; "
             f"got users={users}, items={items}, requests={requests}, candidates={candidates}"
+        )
+    if requests > DAYS * 86_400:
+        raise ValueError(
+            f"wanted at most {DAYS * 86_400:,} requests, one a second of the log's {DAYS} days, got {requests:,}"
         )
     early = items * (1 - world.parts.cold_items)
     if early < 4 * candidates:

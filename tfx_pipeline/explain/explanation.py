@@ -161,7 +161,7 @@ def _history(told: Arrays, used: list[str], scores: np.ndarray, effects: np.ndar
     weights = told.get(names_told.ATTENTION, told.get(names_told.ACTIVATION))
     if weights is not None:
         columns["weight"] = weights[: len(used)].tolist()
-        columns["rank_by_weight"] = _ranks(weights[: len(used)])
+        columns["rank_by_weight"] = _ranks(np.abs(weights[: len(used)]))
     if names_told.ATTENTION_BY_HEAD in told:
         columns["weight_by_head"] = told[names_told.ATTENTION_BY_HEAD].T[: len(used)].tolist()
     modalities = _modelled(told, names_told.similarity(""))

@@ -8,15 +8,13 @@ from typing import Any
 
 import yaml
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter
 
-from tfx_pipeline.pages.figures import INK, PANEL_SIZE, WIDE_SIZE, draw, label_points
+from tfx_pipeline.pages.compare_cost import cost_section, training_section
+from tfx_pipeline.pages.figures import INK, PANEL_SIZE, draw
 from tfx_pipeline.pages.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
-from tfx_pipeline.pages.palette import line, points
+from tfx_pipeline.pages.palette import points
 from tfx_pipeline.pages.wording import METRICS, count, decimal, listed, moment, percent
 
-# What a model costs, of its entry in the report; None where it was not measured.
-Cost = Callable[[Mapping[str, Any]], float | None]
 _COMPARED = ("gauc", "auc", "log_loss")
 _TONES = {"ahead": 2, "behind": 1, "undecided": 0}
 _COLUMNS = {
@@ -61,8 +59,8 @@ def compare_page(report: Mapping[str, Any]) -> Page:
             _models_section(report),
             _differences_section(report),
             _slices_section(report),
-            _cost_section(report),
-            _training_section(report),
+            cost_section(report),
+            training_section(report),
         ],
     )
 
@@ -241,119 +239,6 @@ def _slice_table(report: Mapping[str, Any], column: str, what: str, sizes: Mappi
         )
     caption = f"Test GAUC (0.5 to 1) by {what}: mean ± standard deviation over seeds"
     return Table(caption, ("model", *sizes), rows, len(sizes))
-
-
-def _cost_section(report: Mapping[str, Any]) -> Section:
-    rank = report["rank"]
-    costs: dict[str, tuple[str, Cost]] = {
-        "train": ("training examples per second", lambda model: model["training"]["examples_per_second"]["mean"]),
-        "rank": (f"rank of {rank['candidates']} candidates (ms)", lambda model: model["rank_ms"]["median"]),
-        "size": ("parameters besides embeddings", lambda model: model["parameters"]["rest"]),
-    }
-    panels = [_cost_panel(f"cost-{name}", label, report, cost) for name, (label, cost) in costs.items()]
-    reference = next((model for model in report["models"] if model["label"] == report["reference"]), None)
-    rows = [_cost_row(model, reference) for model in report["models"]]
-    columns = (
-        "model",
-        "training examples/s (requests)",
-        "of the reference's (×)",
-        "seconds of a training",
-        "rank, median (ms)",
-        "rank, p10 to p90 (ms)",
-        "parameters of embeddings",
-        "other parameters",
-    )
-    machine = report["machine"]
-    gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
-    caption = (
-        "Quality against cost; up is better ranking. Left to right: training speed (faster to the right), time of one "
-        f"rank call with {rank['candidates']} candidates and a history of {rank['history']} (faster to the left), "
-        "and weights that every score goes through; embeddings are apart, since all models have them."
-    )
-    where = Prose(f"Measured on {machine['cpu']}, {machine['cores']} cores{gpus}, TensorFlow {machine['tensorflow']}.")
-    return Section("cost", "What it costs", [Picture(panels, caption), Table("Cost", columns, rows, 7), where])
-
-
-def _cost_row(model: Mapping[str, Any], reference: Mapping[str, Any] | None) -> tuple[str, ...]:
-    speed, rank = model["training"]["examples_per_second"], model["rank_ms"]
-    own, other = speed["mean"], reference["training"]["examples_per_second"]["mean"] if reference else None
-    return (
-        model["label"],
-        count(own) if own is not None else "–",
-        f"{own / other:.2f}" if own and other else "–",
-        decimal(model["training"]["seconds"]["mean"], 0),
-        f"{rank['median']:.1f}",
-        f"{rank['p10']:.1f} to {rank['p90']:.1f}",
-        count(model["parameters"]["embeddings"]),
-        count(model["parameters"]["rest"]),
-    )
-
-
-def _cost_panel(name: str, label: str, report: Mapping[str, Any], cost_of: Cost) -> Panel:
-    shown = [
-        (number, model, cost, model["metrics"]["gauc"]["mean"])
-        for number, model in enumerate(report["models"])
-        if (cost := cost_of(model)) is not None and model["metrics"]["gauc"]["mean"] is not None
-    ]
-
-    def paint(axes: Axes) -> None:
-        for number, _, cost, gauc in shown:
-            axes.plot([cost], [gauc], markersize=7, **points(number))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.locator_params(axis="x", nbins=5)
-        axes.set(xlabel=label, ylabel="mean test GAUC")
-        axes.margins(0.12)
-        label_points(axes, [(cost, gauc, model["label"]) for _, model, cost, gauc in shown])
-
-    return draw(name, f"Test GAUC against {label}", paint, (PANEL_SIZE[0], max(PANEL_SIZE[1], 0.24 * len(shown) + 1)))
-
-
-def _training_section(report: Mapping[str, Any]) -> Section:
-    settings = report["training"]
-    lines = []
-    for number, model in enumerate(report["models"]):
-        for history in model["history"]:
-            lines.append((number, model["label"], [epoch.get("val_auc") for epoch in history]))
-
-    def paint(axes: Axes) -> None:
-        named: set[str] = set()
-        for number, label, values in lines:
-            known = [(epoch, value) for epoch, value in enumerate(values, start=1) if value is not None]
-            first = label not in named
-            named.add(label)
-            axes.plot(
-                *zip(*known, strict=True),
-                label=label if first else None,
-                markersize=3,
-                linewidth=1,
-                **line(number) | points(number),
-            )
-        axes.set(xlabel="epoch", ylabel="eval AUC (0.5 is chance)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-
-    rows = [
-        (
-            model["label"],
-            " ".join(map(str, model["training"]["epochs"])),
-            " ".join("–" if best is None else str(best + 1) for best in model["training"]["best_epoch"]),
-        )
-        for model in report["models"]
-    ]
-    caption = (
-        f"Eval AUC by epoch, a line per seed. All were trained alike: at most {settings['epochs']} epochs, stopped "
-        f"after {settings['patience']} without a better eval AUC, the best epoch kept. The test split plays no part."
-    )
-    size = (WIDE_SIZE[0], max(WIDE_SIZE[1], 0.24 * len(report["models"]) + 1))
-    return Section(
-        "training",
-        "Training",
-        [
-            Picture([draw("curves", "Eval AUC by epoch of every training", paint, size)], caption),
-            Table("Epochs by seed", ("model", "epochs trained", "best epoch"), rows, 2),
-            Details("Settings of every training", yaml.safe_dump(dict(settings), sort_keys=False)),
-        ],
-    )
 
 
 def _others(report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from ml_metadata.proto import metadata_store_pb2
 
+from serving import contract
 from serving.messages import first_line
+from serving.metadata import read_json
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.runners.history import Execution, RunHistory
 
@@ -73,7 +76,8 @@ class FinishedRun:
         run_id: TFX's id of the run, which begins with its time in UTC.
         steps: in the order in which they were started.
         artifacts: outputs of the steps that ran or were cached.
-        settings: `custom_config` of the trainer: sections of the configuration as JSON; empty where none ran.
+        settings: `custom_config` of the trainer: sections of the configuration as JSON, before a search of the pipeline
+            changed them; empty where none ran.
         later_failure: the step at which a newer run failed before it had a model; None: there is no such run.
     """
 
@@ -125,8 +129,27 @@ class FinishedRun:
                 "it anew"
             ) from None
 
+    @property
+    def model_dir(self) -> Path | None:
+        """The exported model; None where the run has none, or it was deleted."""
+        folder = self.folder("RankingTrainer", "model")
+        exported = folder / "Format-Serving" if folder is not None else None
+        return exported if exported is not None and exported.is_dir() else None
+
+    @functools.cached_property
+    def metadata(self) -> dict[str, Any] | None:
+        """What the exported model says of its making; None where there is no model, or it carries none."""
+        with self.reading("RankingTrainer", "model"):
+            return read_json(self.model_dir, contract.METADATA_FILE) if self.model_dir is not None else None
+
     def section(self, name: str) -> dict[str, Any]:
-        """A section of the configuration that the model was trained with; empty where none was."""
+        """A section of the configuration that the model was trained with; empty where none was.
+
+        A search of the pipeline changes sections after the trainer was given them: the model knows them as they were.
+        """
+        made_with = self.metadata["config"] if self.metadata is not None else {}
+        if name in made_with:
+            return made_with[name]
         text = self.settings.get(name)
         return json.loads(text) if text else {}
 

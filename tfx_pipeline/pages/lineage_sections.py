@@ -11,8 +11,7 @@ import numpy as np
 import yaml
 from matplotlib.axes import Axes
 
-from serving import contract
-from serving.metadata import read_json, saved_model_sizes
+from serving.metadata import saved_model_sizes
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.pages.figures import draw
 from tfx_pipeline.pages.finished_run import FinishedRun
@@ -21,12 +20,12 @@ from tfx_pipeline.pages.palette import colour
 from tfx_pipeline.pages.wording import count, since_epoch, size
 
 _PERCENTILES = ("p50", "p95", "p99", "max")
+# Sections that a search of the pipeline changes.
+_TUNED = ("model", "training")
 
 
-def lineage_section(run: FinishedRun, model_dir: Path | None) -> Section:
+def lineage_section(run: FinishedRun) -> Section:
     """Steps, artifacts, configuration, code and versions."""
-    with run.reading("RankingTrainer", "model"):
-        metadata = read_json(model_dir, contract.METADATA_FILE) if model_dir is not None else None
     blocks: list[Block] = [
         Table(
             "Steps of the run",
@@ -44,15 +43,15 @@ def lineage_section(run: FinishedRun, model_dir: Path | None) -> Section:
             numbers=1,
         ),
     ]
-    if model_dir is not None:
-        sizes = {part: size(number) for part, number in saved_model_sizes(model_dir).items()}
+    if run.model_dir is not None:
+        sizes = {part: size(number) for part, number in saved_model_sizes(run.model_dir).items()}
         blocks.append(Table("Size of the exported model", tuple(sizes), [tuple(sizes.values())], numbers=len(sizes)))
-    if metadata is None:
+    if run.metadata is None:
         blocks.append(Prose("The model carries no metadata: its code revision and versions are not known.", "warning"))
     else:
-        blocks += _metadata(metadata)
+        blocks += _metadata(run.metadata)
     if run.settings:
-        text = yaml.safe_dump(_settings(run.settings), sort_keys=False, allow_unicode=True, width=100)
+        text = yaml.safe_dump(_settings(run), sort_keys=False, allow_unicode=True, width=100)
         blocks.append(Details("Configuration that the model was trained with", text))
     return Section("lineage", "Lineage", blocks)
 
@@ -75,12 +74,12 @@ def _metadata(metadata: Mapping[str, Any]) -> list[Block]:
     return [Table("What made the model", ("fact", "value"), facts)]
 
 
-def _settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections that are JSON inside JSON as plain values."""
+def _settings(run: FinishedRun) -> dict[str, Any]:
+    """Sections that are JSON inside JSON as plain values, those that a search may change as the model was trained."""
     plain = {}
-    for name, value in settings.items():
+    for name, value in run.settings.items():
         try:
-            plain[name] = json.loads(value)
+            plain[name] = run.section(name) if name in _TUNED else json.loads(value)
         except (TypeError, ValueError):
             plain[name] = value
     return plain

@@ -14,7 +14,7 @@ from tfx_pipeline.pages.figures import INK, draw
 from tfx_pipeline.pages.finished_run import FinishedRun
 from tfx_pipeline.pages.page import Block, Figure, Panel, Picture, Prose, Section, Table
 from tfx_pipeline.pages.palette import line, points
-from tfx_pipeline.pages.scores import CONFIDENCE, OVERALL, Scores
+from tfx_pipeline.pages.scores import CONFIDENCE, OVERALL, Scores, click_share_intervals
 from tfx_pipeline.pages.wording import METRICS, between, count, decimal, percent
 
 _SLICES = {
@@ -23,8 +23,6 @@ _SLICES = {
     "content": "content of the candidate",
 }
 _BINS = 15
-# Two standard errors of a share.
-_SURE = 1.96
 
 
 def training_section(run: FinishedRun) -> Section:
@@ -190,7 +188,7 @@ def calibration_section(scores: Scores | None) -> Section:
     ]
     caption = (
         f"Left: candidates in {_BINS} groups of equal size by their score; a point on the diagonal was promised as "
-        "many clicks as it got, one below it was promised more; bars are 95 % intervals. Right: scores of "
+        "many clicks as it got, one below it was promised more; bars are 95 % intervals over users. Right: scores of "
         f"{count(len(clicked))} clicked and {count(len(others))} other candidates, each scaled to 100 %; the less the "
         f"two overlap, the better they are told apart. {scores.sample}"
     )
@@ -210,20 +208,17 @@ def calibration_section(scores: Scores | None) -> Section:
 
 def _reliability(axes: Axes, scores: Scores) -> None:
     order = np.argsort(scores.predictions, kind="stable")
-    groups = [group for group in np.array_split(order, _BINS) if len(group)]
-    predicted = np.array([scores.predictions[group].mean() for group in groups])
-    observed = np.array([scores.labels[group].mean() for group in groups])
-    sizes = np.array([len(group) for group in groups])
-    low, high = wilson(observed, sizes)
-    limit = 1.08 * max(predicted.max(), high.max())
+    rows = [group for group in np.array_split(order, _BINS) if len(group)]
+    groups = np.empty(len(order), np.int64)
+    groups[order] = np.repeat(np.arange(len(rows)), [len(group) for group in rows])
+    predicted = np.array([scores.predictions[group].mean() for group in rows])
+    observed = np.array([scores.labels[group].mean() for group in rows])
+    found = click_share_intervals(scores.labels, scores.users, groups)
+    ends = np.array(
+        [(share, share) if bounds is None else bounds for share, bounds in zip(observed, found, strict=True)]
+    )
+    limit = 1.08 * max(predicted.max(), ends.max())
     axes.plot([0, limit], [0, limit], color=INK, linestyle="--", linewidth=0.9)
-    axes.vlines(predicted, low, high, color=points(0)["color"], linewidth=1.6)
+    axes.vlines(predicted, *ends.T, color=points(0)["color"], linewidth=1.6)
     axes.plot(predicted, observed, linestyle="none", markersize=5, **points(0))
     axes.set(xlim=(0, limit), ylim=(0, limit), xlabel="mean predicted probability", ylabel="share clicked")
-
-
-def wilson(share: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of a share [n] of `size` [n] trials (Wilson 1927), which stays within 0 and 1."""
-    centre = (share + _SURE**2 / (2 * size)) / (1 + _SURE**2 / size)
-    half = _SURE * np.sqrt(share * (1 - share) / size + _SURE**2 / (4 * size**2)) / (1 + _SURE**2 / size)
-    return centre - half, centre + half

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import contract
-from serving.metadata import read_json
 from tfx_pipeline.components.behavior_log_example_gen.executor import REPORT_FILE as INGESTION_REPORT
 from tfx_pipeline.components.serving_gate.executor import REPORT_FILE as GATE_REPORT
 from tfx_pipeline.console import console
@@ -56,8 +54,7 @@ def report_page(run: FinishedRun, latency: Mapping[str, Any] | None = None) -> P
     with run.reading("Evaluator", "evaluation"):
         metrics = read_metrics(evaluation) if evaluation is not None else {}
         validation = read_validation(evaluation) if evaluation is not None else None
-    model_dir = _model_dir(run)
-    scores, content = _ask_model(run, model_dir)
+    scores, content = _ask_model(run)
     name = run.section("model").get("name", "no model")
     return Page(
         title=f"Run of pipeline {run.pipeline}",
@@ -73,7 +70,7 @@ def report_page(run: FinishedRun, latency: Mapping[str, Any] | None = None) -> P
             content,
             anomalies_section(run),
             latency_section(latency),
-            lineage_section(run, model_dir),
+            lineage_section(run),
         ],
     )
 
@@ -102,24 +99,18 @@ def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
     return found
 
 
-def _model_dir(run: FinishedRun) -> Path | None:
-    """The exported model of the run."""
-    folder = run.folder("RankingTrainer", "model")
-    exported = folder / "Format-Serving" if folder is not None else None
-    return exported if exported is not None and exported.is_dir() else None
-
-
-def _ask_model(run: FinishedRun, model_dir: Path | None) -> tuple[Scores | None, Section]:
+def _ask_model(run: FinishedRun) -> tuple[Scores | None, Section]:
     """Scores of the test split, and the section about content; a run without a model has neither."""
     examples = run.folder("BehaviorLogExampleGen", "examples")
     report = run.document("BehaviorLogExampleGen", "report", INGESTION_REPORT)
     name = run.section("model").get("name", "the run")
+    model_dir = run.model_dir
     if model_dir is None or examples is None or report is None:
         return None, without_content(name, "there is no model, or no examples to ask it with")
     try:
+        if run.metadata is None:
+            return None, without_content(name, "the model carries no metadata, so that it cannot be loaded again")
         with run.reading("RankingTrainer", "model"):
-            if read_json(model_dir, contract.METADATA_FILE) is None:
-                return None, without_content(name, "the model carries no metadata, so that it cannot be loaded again")
             trained = KerasModel(model_dir, run.output)
             facts = read_item_facts(model_dir)
     except ModelError as error:

@@ -31,6 +31,7 @@ class Scores:
     Attributes:
         labels: bool [rows].
         predictions: float32 [rows], probabilities.
+        users: uint64 [rows], a hash of the user's id.
         intervals: by (slice column, bucket), and `OVERALL`: 95 % intervals by metric.
         sample: a sentence about how much of the split this is.
         method: a sentence about the intervals.
@@ -38,6 +39,7 @@ class Scores:
 
     labels: np.ndarray
     predictions: np.ndarray
+    users: np.ndarray
     intervals: dict[tuple[str, str], Intervals]
     sample: str
     method: str
@@ -74,6 +76,7 @@ def score_test_split(
     return Scores(
         labels=table.labels,
         predictions=table.probabilities,
+        users=table.users,
         intervals=bootstrap_intervals(table, table.slices(facts.evaluation)),
         sample=f"Scored by the model of this run: {part}, {len(table.labels):,} candidates of {users:,} users.",
         method=(
@@ -108,6 +111,38 @@ def bootstrap_intervals(
     return found
 
 
+def click_share_intervals(
+    labels: np.ndarray, users: np.ndarray, groups: np.ndarray, resamples: int = RESAMPLES
+) -> list[tuple[float, float] | None]:
+    """Intervals of the share of clicks in each group of rows, from resampled users.
+
+    A user's rows are not independent: intervals that take them for so are too narrow.
+
+    Args:
+        labels: bool [rows].
+        users: [rows].
+        groups: int [rows], from 0.
+        resamples: draws of users.
+
+    Returns:
+        One per group; None where more than one draw in twenty has no row of the group.
+    """
+    user = np.unique(users, return_inverse=True)[1].reshape(-1)
+    shape = (int(user.max()) + 1, int(groups.max()) + 1)
+    cell = np.ravel_multi_index((user, groups), shape)
+    clicks, rows = (np.bincount(cell, values, shape[0] * shape[1]).reshape(shape) for values in (labels, None))
+    drawn = _drawn_sums(np.concatenate([clicks, rows], axis=1), resamples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = drawn[:, : shape[1]] / drawn[:, shape[1] :]
+    return [interval(values) for values in shares.T]
+
+
+def _drawn_sums(sums: np.ndarray, resamples: int) -> np.ndarray:
+    """Sums [users, columns] over resampled users, [resamples, columns]."""
+    users, rng = len(sums), np.random.default_rng(0)
+    return np.stack([np.bincount(rng.integers(0, users, users), minlength=users) @ sums for _ in range(resamples)])
+
+
 def _sum_intervals(rows: CandidateRows, resamples: int) -> Intervals:
     """Intervals of the metrics that are made of sums over rows: normalised entropy and calibration."""
     if rows.base_rate in (0.0, 1.0):
@@ -117,9 +152,7 @@ def _sum_intervals(rows: CandidateRows, resamples: int) -> Intervals:
     loss = -np.log(np.where(rows.labels, rows.predictions, 1 - rows.predictions).clip(1e-7, 1).astype(np.float64))
     columns = (np.ones(len(user)), rows.labels, rows.predictions, loss)
     sums = np.stack([np.bincount(user, column, users) for column in columns], axis=1)
-    rng = np.random.default_rng(0)
-    drawn = np.stack([np.bincount(rng.integers(0, users, users), minlength=users) @ sums for _ in range(resamples)])
-    number, clicks, predicted, losses = drawn.T
+    number, clicks, predicted, losses = _drawn_sums(sums, resamples).T
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = clicks / number
         entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)

@@ -25,7 +25,8 @@ class BestEpoch(keras.callbacks.Callback):
     """Early stopping on eval AUC with the best weights and the whole history on disk.
 
     Keras's `EarlyStopping` forgets its best weights and its patience when the process dies; this one reads them
-    back, so that a resumed training ends as an uninterrupted one would.
+    back, so that a resumed training stops by the same rule as an uninterrupted one. It is not equal to that bit by
+    bit: its process begins with the shuffle orders of the first epochs again.
 
     Args:
         directory: where the state lies between processes.

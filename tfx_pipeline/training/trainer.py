@@ -42,10 +42,15 @@ def training_strategy() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(gpus) if len(gpus) > 1 else tf.distribute.get_strategy()
 
 
-def set_precision(training: Training) -> str:
-    """Sets and returns Keras's global dtype policy: `mixed_float16` on GPUs, float32 on CPU."""
+def precision(training: Training) -> str:
+    """Keras's dtype policy for a training on this machine: `mixed_float16` on GPUs, float32 on CPU."""
     mixed = training.mixed_precision == "auto" and bool(tf.config.list_logical_devices("GPU"))
-    policy = "mixed_float16" if mixed else "float32"
+    return "mixed_float16" if mixed else "float32"
+
+
+def set_precision(training: Training) -> str:
+    """Sets Keras's global dtype policy to `precision`, and returns it."""
+    policy = precision(training)
     keras.mixed_precision.set_dtype_policy(policy)
     return policy
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from dmf_keras.models.ranking_model import RankingModel
@@ -19,8 +21,9 @@ from dmf_keras.models.registry import model_class, model_config
 from tfx_pipeline.config.evidence import Label
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.fingerprints import module_digest
 from tfx_pipeline.training.model_training import train_model
-from tfx_pipeline.training.trainer import TrainingResult, forget
+from tfx_pipeline.training.trainer import TrainingResult, forget, precision
 from tfx_pipeline.trials.data import TrialData
 
 _STATE = "state"
@@ -52,7 +55,8 @@ class Trial:
     def key(self, data: TrialData) -> str:
         """16 hex digits: the same for the same training on the same examples by the same code, and for no other.
 
-        The modalities of a model that uses no content do not count.
+        The modalities of a model that uses no content do not count. Code is this project's, that of a model of one's
+        own, and the versions of what computes; the precision is that of this machine.
         """
         values = {
             "data": data.digest,
@@ -60,6 +64,9 @@ class Trial:
             "params": model_config(self.model, self.params).to_dict(),
             "modalities": sorted(self.modalities) if uses_content(self.model) else [],
             "training": self.training.model_copy(update={"seed": self.seed}).model_dump(mode="json"),
+            "precision": precision(self.training),
+            "own_code": _own_code(self.model),
+            "versions": [library.__version__ for library in (tf, keras, np)],
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -83,6 +90,12 @@ def uses_content(model: str) -> bool:
     """Whether a registered model looks at content at all."""
     module, name = model_class(model).split(":")
     return bool(getattr(import_module(module), name).uses_content)
+
+
+def _own_code(model: str) -> str:
+    """Digest of the source of a model that is not of this project; what the data's digest knows is that one's alone."""
+    module = model_class(model).partition(":")[0]
+    return "" if module.partition(".")[0] == "dmf_keras" else module_digest(module)
 
 
 def train_trial(trial: Trial, data: TrialData, folder: Path, progress: str) -> TrainedTrial:

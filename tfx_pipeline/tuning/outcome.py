@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ class Outcome:
 
     Attributes:
         metrics: `auc`, `gauc` and `log_loss` of the candidates of the eval split, with the weights of the best epoch;
-            none when the trial failed.
+            none when the trial failed; NaN where the split has no answer.
         epochs: that were trained.
         best_epoch: 0-based.
         seconds: training and scoring, when it ran.
@@ -54,12 +55,19 @@ class Outcome:
     def read(cls, folder: Path) -> Outcome | None:
         """What an earlier search left in the trial's folder, if it came to its end there."""
         path = folder / _FILE
-        return cls(**json.loads(path.read_text(encoding="utf-8")) | {"recalled": True}) if path.exists() else None
+        if not path.exists():
+            return None
+        values = json.loads(path.read_text(encoding="utf-8"))
+        metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
+        return cls(**values | {"metrics": metrics, "recalled": True})
 
     def write(self, folder: Path) -> None:
         """Leaves it in the trial's folder, whole or not at all."""
+        # JSON knows no NaN.
+        metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
+        text = json.dumps(dataclasses.asdict(self) | {"metrics": metrics}, indent=1, allow_nan=False)
         partial = folder / f"{_FILE}.partial"
-        partial.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        partial.write_text(text + "\n", encoding="utf-8")
         os.replace(partial, folder / _FILE)
 
 

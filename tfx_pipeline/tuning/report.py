@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.table import Table
 
+from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.evidence import PARAMS, TRAINING, Label, OwnTraining
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.tuning.values import params_as_they_are, split_values, training_as_it_is
+from tfx_pipeline.tuning.values import params_as_they_are, split_values, training_as_it_is, with_values
 
 if TYPE_CHECKING:
     from tfx_pipeline.tuning.search import RankingSearch, SearchedTrial
@@ -30,7 +32,8 @@ def search_report(search: RankingSearch) -> dict[str, Any]:
     Returns:
         `model`; `algorithm`, `objective`, `seed`; `space`, as the configuration writes it; `left_out`: keys that the
         model lacks; `trials`: of each its `number` (0 is the configuration as it is), `values`, `metrics` of the eval
-        split, `epochs`, `best_epoch` (0-based), `seconds`, `failure`; `best`: number of the best trial; `out_of_time`.
+        split (None where it has no answer), `epochs`, `best_epoch` (0-based), `seconds`, `failure`; `best`: number of
+        the best trial; `out_of_time`.
     """
     tuning = search.tuning
     return {
@@ -51,7 +54,7 @@ def _trial(trial: SearchedTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "values": trial.values,
-        "metrics": outcome.metrics,
+        "metrics": {name: value if math.isfinite(value) else None for name, value in outcome.metrics.items()},
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,
         "seconds": round(outcome.seconds, 2),
@@ -66,7 +69,7 @@ def best_trial(report: dict[str, Any]) -> dict[str, Any]:
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
     """Writes `tune.json` into the folder."""
-    _write(folder / REPORT_FILE, json.dumps(report, indent=1) + "\n")
+    _write(folder / REPORT_FILE, json.dumps(report, indent=1, allow_nan=False) + "\n")
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -77,7 +80,8 @@ def read_report(folder: Path) -> dict[str, Any]:
 def write_best_config(config: PipelineConfig, label: Label, report: dict[str, Any], path: Path) -> None:
     """Writes the whole configuration with the best values, for `dmf run --config`.
 
-    Paths are absolute in it. The section `tuning` is left out, so that a run does not search again.
+    Paths are absolute in it. The section `tuning` is left out, so that a run does not search again; and `comparison`,
+    which may name modalities that the new configuration does not have.
 
     Args:
         config: the configuration that was tuned.
@@ -87,7 +91,7 @@ def write_best_config(config: PipelineConfig, label: Label, report: dict[str, An
     """
     best, objective = best_trial(report), report["objective"]
     heading = f"{label}, best of {len(report['trials'])} trials: {objective} of eval {best['metrics'][objective]:.4f}"
-    document = config.model_dump(mode="json", exclude_unset=True, exclude={"tuning"})
+    document = config.model_dump(mode="json", exclude_unset=True, exclude={"tuning", "comparison"})
     params, training = split_values(best["values"])
     model = {"name": label.model, "params": params_as_they_are(config, label) | params}
     document["model"] = document.get("model", {}) | model
@@ -101,23 +105,33 @@ def write_best_config(config: PipelineConfig, label: Label, report: dict[str, An
 def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any]], path: Path) -> None:
     """Writes the section `comparison` with the best hyper-parameters of several models.
 
-    Epochs and patience are one budget for all models of a comparison: their best values become a comment.
+    Every model has all of its values, so that it inherits nothing: `dmf@text` was searched beside `dmf`, not from its
+    best. A comparison with this section in place of the configuration's trains each as its best trial was; epochs and
+    patience are one budget for all models, and their best values become a comment.
 
     Args:
-        config: that was tuned; what its section gives a model and no search tried stays.
+        config: that was tuned; models that its section names and no search tried stay as they are.
         reports: of searches, by label.
         path: the YAML file.
     """
-    best = {label: split_values(best_trial(report)["values"]) for label, report in reports.items()}
-    given = config.comparison.models
-    models = {label: {**given.get(label, {}), **params} for label, (params, _) in best.items()}
-    own = {label: value.model_dump(exclude_none=True) for label, value in config.comparison.training.items()}
+    given, modalities = config.comparison, list(config.content.modalities)
+    section = given.model_dump(mode="json", exclude_none=True)
     notes = []
-    for label, (_, tuned) in best.items():
-        own[label] = own.get(label, {}) | {name: tuned[name] for name in OwnTraining.model_fields if name in tuned}
-        if budget := {name: value for name, value in tuned.items() if name not in OwnTraining.model_fields}:
-            notes.append(f"# best budget of {label}: {_yaml(budget)}")
-    section = {"models": models, "training": {label: own[label] for label in models if own[label]}}
+    for text in dict.fromkeys([*given.models, *reports]):
+        label = Label.parse(text, modalities)
+        if text in reports:
+            values = best_trial(reports[text])["values"]
+            params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), values)
+            tuned = split_values(values)[1]
+            if budget := {name: value for name, value in tuned.items() if name not in OwnTraining.model_fields}:
+                notes.append(f"# best budget of {text}: {_yaml(budget)}")
+        else:
+            params = given.params(label, config.model.params)
+            training = given.training_of(label, config.training)
+        section["models"][text] = model_config(label.model, params).to_dict()
+        section["training"][text] = training.model_dump(mode="json", include=set(OwnTraining.model_fields))
+    if str(Label.parse(given.reference, modalities)) not in section["models"]:
+        section["reference"] = next(iter(section["models"]))
     text = yaml.safe_dump({"comparison": section}, sort_keys=False, default_flow_style=None)
     _write(path, "\n".join([*notes, text]))
 
@@ -149,13 +163,17 @@ def trials_table(report: dict[str, Any]) -> Table:
         values = trial["values"]
         table.add_row(
             str(trial["number"]) if trial["number"] else "as it is",
-            *(f"{trial['metrics'][metric]:.4f}" for metric in METRICS),
+            *(_number(trial["metrics"][metric]) for metric in METRICS),
             f"{trial['best_epoch'] + 1} of {trial['epochs']}",
             f"{trial['seconds']:.0f}",
             *(_yaml(values[key]) if key in values else "" for key in keys),
             style="bold" if trial["number"] == report["best"] else None,
         )
     return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def values_text(values: dict[str, Any]) -> str:

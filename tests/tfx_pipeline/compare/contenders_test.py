@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from dmf_keras.models import model_names
 from tests.tfx_pipeline.config.conftest import MINIMAL
+from tfx_pipeline.compare.command import add_command
 from tfx_pipeline.compare.contenders import make_plan
 from tfx_pipeline.config import PipelineConfig, load_config
 from tfx_pipeline.errors import ConfigError
@@ -60,3 +63,11 @@ def test_every_registered_model_is_the_default(config):
 def test_refusals(config, models, reference, problem):
     with pytest.raises(ConfigError, match=problem):
         make_plan(config, models, None, reference)
+
+
+def test_labels_on_the_command_line_may_have_spaces_between_them(config, tmp_path):
+    parser = argparse.ArgumentParser()
+    add_command(parser.add_subparsers())
+    parsed = parser.parse_args(["compare", "--config", str(tmp_path / "config.yaml"), "--models", "din, dnf"])
+    with pytest.raises(ConfigError, match="--models: no model 'dnf'"):
+        parsed.command(parsed)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import numpy as np
 import pytest
 
+from tfx_pipeline.bench.machine import machine
 from tfx_pipeline.compare import finished
 from tfx_pipeline.compare.contenders import Contender
 from tfx_pipeline.compare.finished import count_parameters, finish, is_finished, read_finished, training_folder
@@ -43,6 +46,8 @@ def test_a_training_is_finished_once_its_result_is_written(trial, tiny_data, tmp
     found = read_finished(folder)
     assert len(found.facts["history"]) == 2
     assert (found.facts["label"], found.facts["seed"], found.facts["params"]["id_dim"]) == ("mean_pooling", 5, 8)
+    assert found.facts["timed"]["machine"] == machine()
+    assert abs(dt.datetime.fromisoformat(found.facts["timed"]["at"]) - dt.datetime.now(dt.UTC)) < dt.timedelta(hours=1)
     assert len(found.rows.labels) == len(found.rows.probabilities) > 100
     assert np.isfinite(found.rows.probabilities).all()
 

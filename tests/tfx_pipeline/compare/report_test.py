@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from tfx_pipeline.compare.contenders import Contender, Plan
 from tfx_pipeline.compare.finished import FinishedTraining
 from tfx_pipeline.compare.report import bootstrap_facts, model_entries, plain, statistic
+from tfx_pipeline.compare.sessions import mixed_sessions
 from tfx_pipeline.compare.tables import print_report
 from tfx_pipeline.config.evidence import Label
 from tfx_pipeline.config.schema import Evaluation, Training
@@ -22,6 +24,9 @@ from tfx_pipeline.trials.rows import CandidateTable
 PLAN = Plan(
     (Contender(Label("dmf", ()), {}, Training()), Contender(Label("dmf", ("text",)), {}, Training())), (42, 43), "dmf"
 )
+
+
+MACHINE = {"cpu": "Example CPU", "cores": 2, "gpus": [], "tensorflow": "2.21.0"}
 
 
 def finished(strength: float, seed: int, rows: int = 2000) -> FinishedTraining:
@@ -40,6 +45,7 @@ def finished(strength: float, seed: int, rows: int = 2000) -> FinishedTraining:
         "best_epoch": 0,
         "requests_per_second": None if seed == 43 else 800.0,
         "seconds": 9.0,
+        "timed": {"at": f"2026-11-{seed - 22}T06:00:00Z", "machine": MACHINE},
     }
     return FinishedTraining(facts, table)
 
@@ -111,13 +117,15 @@ def test_plain_has_no_nan():
 def test_the_report_is_json_and_is_printed(entries):
     rest = {"modalities": ["text"], "rank_ms": {"median": 3.2, "p10": 3, "p90": 4, "calls": 9}}
     shares = {"attainable_share": statistic([0.5, 0.6])}
+    own = {"learning_rate": 0.002, "batch_size": 1024}
     report = plain(
         {
+            "machine": MACHINE,
             "reference": "dmf",
             "seeds": list(PLAN.seeds),
             "data": {"test": {"candidates": 2000, "users": 200, "positives": 600}},
             "bootstrap": bootstrap_facts(),
-            "models": [{**entry, **rest, **shares} for entry in entries],
+            "models": [{**entry, "training": entry["training"] | own, **rest, **shares} for entry in entries],
             "rank": {"candidates": 1200, "history": 50},
             "attainable": {"auc": 0.8, "gauc": 0.79},
         }
@@ -131,3 +139,24 @@ def test_the_report_is_json_and_is_printed(entries):
     assert "0.550 ± 0.071" in text
     assert "2 (1) 2 (1)" in text
     assert "800" in text
+    assert "0.002, 1,024" in text
+    # A day apart is one session.
+    assert "Training" not in text
+
+
+def test_training_speeds_of_several_sessions_are_said_not_to_compare(entries):
+    def said(here, change):
+        models = copy.deepcopy(entries)
+        change(models[1]["training"]["timed"][1])
+        return mixed_sessions({"models": models, "machine": here})
+
+    other = {**MACHINE, "cores": 64, "gpus": ["Example GPU"]}
+    assert said(MACHINE, lambda timed: None) == []
+    (sentence,) = said(other, lambda timed: None)
+    assert "on another machine (Example CPU, 2 cores, TensorFlow 2.21.0) than ranking" in sentence
+    (sentence,) = said(MACHINE, lambda timed: timed.update(machine=other))
+    assert (
+        "different machines (Example CPU, 2 cores, TensorFlow 2.21.0; Example CPU, 64 cores, Example GPU," in sentence
+    )
+    (sentence,) = said(MACHINE, lambda timed: timed.update(at="2026-11-23T06:00:00Z"))
+    assert "up to 3 days apart (2026-11-20 to 2026-11-23)" in sentence

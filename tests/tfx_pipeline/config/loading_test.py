@@ -154,7 +154,7 @@ def test_a_bad_override_is_refused_with_the_override(refusal, override, message)
 @given(
     epochs=st.integers(1, 10**6),
     rate=st.floats(1e-9, 1e3),
-    seed=st.integers(-(2**31), 2**31),
+    seed=st.integers(0, 2**32 - 1),
 )
 def test_numbers_arrive_as_they_were_written(tmp_path_factory, epochs, rate, seed):
     file = tmp_path_factory.mktemp("numbers") / "config.yaml"

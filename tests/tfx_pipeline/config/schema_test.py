@@ -54,6 +54,8 @@ WRONG_VALUES = [
     # Choices.
     ("data.interactions.format=xls", "data.interactions.format: should be 'parquet', 'csv' or 'jsonl'", "'xls'"),
     ("data.interactions.time_unit=h", "data.interactions.time_unit: should be 's', 'ms', 'us', 'ns' or", "'h'"),
+    ("training.seed=-1", "training.seed: should be greater than or equal to 0", "-1"),
+    ("training.seed=4294967296", "training.seed: should be less than 4294967296", "4294967296"),
     ("training.mixed_precision=always", "training.mixed_precision: should be 'auto' or 'never'", "'always'"),
     (
         "content.modalities.text.dtype=int4",

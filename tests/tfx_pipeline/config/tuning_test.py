@@ -87,3 +87,14 @@ def test_values_are_checked_with_the_rest_of_the_hyper_parameters(refusal):
 def test_a_pipeline_cannot_search_an_empty_space(refusal):
     (problem,) = refusal("tuning.run_in_pipeline=true")
     assert problem == "tuning: run_in_pipeline is true, but `space` is empty: nothing could be tried"
+
+
+def test_a_pipeline_cannot_search_a_space_of_other_models(load, refusal):
+    space = "tuning.space={params.activation_units: {choice: [[8], [4, 4]]}}"
+    (problem,) = refusal(space, "tuning.run_in_pipeline=true")
+    assert problem.startswith(
+        "tuning.run_in_pipeline: the model 'dmf' has none of the keys of tuning.space: params.act"
+    )
+    assert load(space, "tuning.run_in_pipeline=true", "model.name=din").tuning.run_in_pipeline
+    # Tuned by `dmf tune --models din`.
+    assert load(space).tuning.space_of("dmf") == {}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tfx_pipeline.demo.attainable import attainable, attainable_by_part
+from tfx_pipeline.demo.attainable import AttainableSplit, attainable, attainable_by_part
 from tfx_pipeline.demo.parts import PARTS
 from tfx_pipeline.errors import DataError
 
@@ -54,6 +54,12 @@ def test_gain_share(demo_directory, cuts):
     test = attainable(demo_directory, *cuts)["test"]
     assert test.gain_share(0.5) == 0
     assert test.gain_share(test.auc) == 1
+
+
+def test_where_nothing_can_be_gained_there_is_no_share():
+    """As in a world of noise alone, whose true probabilities are all one."""
+    for auc in (0.5, 0.49):
+        assert np.isnan(AttainableSplit(100, auc, 0.5).gain_share(0.6))
 
 
 def test_times_without_a_zone_are_utc(demo_directory, cuts):

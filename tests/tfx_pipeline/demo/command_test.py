@@ -11,7 +11,9 @@ import pytest
 
 from tfx_pipeline.config import load_config
 from tfx_pipeline.content import check_content_sources
+from tfx_pipeline.demo import calibration
 from tfx_pipeline.demo.command import add_command
+from tfx_pipeline.demo.parts import WORLDS
 from tfx_pipeline.errors import ConfigError, DataError
 from tfx_pipeline.logs.checks import check_sources
 
@@ -67,6 +69,20 @@ def test_parts_and_seed_reach_the_generator(tmp_path, capsys):
     assert sum(written["measured"]["shares"].values()) == pytest.approx(1)
 
 
+def test_shares_that_were_not_reached_are_a_warning(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(calibration, "_PLAYS", 1)
+    synthesize(tmp_path / "mixed", *SMALL)
+    measured = json.loads((tmp_path / "mixed/data/demo.json").read_text())["measured"]["shares"]
+    wanted = WORLDS["mixed"].parts.shares
+    part = max(wanted, key=lambda name: abs(measured[name] - wanted[name]))
+    assert f"warning: the share of {part} is {measured[part]:.3f}, not {wanted[part]:g}: " in capsys.readouterr().out
+    monkeypatch.undo()
+    synthesize(tmp_path / "enough", *SMALL[2:], "--requests", "3000")
+    # Its weights are given, not looked for.
+    synthesize(tmp_path / "demo", "--world", "demo", *SMALL)
+    assert "warning" not in capsys.readouterr().out
+
+
 def test_an_edited_configuration_is_kept(tmp_path, capsys):
     synthesize(tmp_path, *SMALL)
     config = tmp_path / "config.yaml"
@@ -83,6 +99,7 @@ def test_an_edited_configuration_is_kept(tmp_path, capsys):
         (["--part", "charm=0.1"], "there is no part 'charm'; parts: taste, content,"),
         (["--part", "noise=2"], "the given shares must sum to at most 1, got 2"),
         (["--requests", "10"], "wanted users >= 20"),
+        (["--requests", "3000000"], "wanted at most 2,592,000 requests, .* got 3,000,000"),
         (["--items", "50", "--part", "cold_items=0.9"], "wanted 4 x candidates = 32 items from the start, got 5 of 50"),
     ],
 )

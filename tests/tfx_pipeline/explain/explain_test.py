@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from serving.metadata import read_json, write_json
 from serving.servable_check import request_arrays
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.explain.command import add_command
-from tfx_pipeline.explain.explanation import explain, logits_of
+from tfx_pipeline.explain.explanation import _history, explain, logits_of
 from tfx_pipeline.explain.view import explain_from_command_line, print_explanation
 from tfx_pipeline.rank import open_model
 
@@ -92,6 +93,14 @@ def test_history_is_sorted_by_attention_and_ranked_both_ways(found):
         for pair in entry["similarity"].values():
             assert (pair is None) == (item == "i38")
             assert pair is None or (-1 <= pair["cosine"] <= 1 and 0 <= pair["bucket"] < 9)
+
+
+def test_a_weight_below_zero_counts_by_its_size():
+    """DIN's are not normalised: an item may speak against the candidate."""
+    told = {"activation": np.array([0.1, -0.9, 0.5, 0.0], np.float32)}
+    entries = _history(told, ["a", "b", "c"], np.zeros(3), np.zeros(3))
+    assert [entry["rank_by_weight"] for entry in entries] == [3, 1, 2]
+    assert entries[1]["weight"] == pytest.approx(-0.9)
 
 
 def test_keras_tells_what_the_signature_tells(found, unsigned):

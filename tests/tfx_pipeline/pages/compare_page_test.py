@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tfx_pipeline.pages.compare_page import compare_page, spread, write_compare_page
-from tfx_pipeline.pages.page import Page, Table, render
+from tfx_pipeline.pages.page import Details, Page, Prose, Table, render
 
 EXAMPLE = Path(__file__).parent / "compare_example.json"
 
@@ -72,6 +72,30 @@ def test_numbers_that_do_not_exist_are_dashes(report):
     html = render(compare_page(report))
     assert "nan" not in re.sub(r"[a-z]nan|nan[a-z]", "", html.lower())
     assert "None" not in html
+
+
+def test_a_model_is_shown_with_its_own_learning_rate_and_batch_size(page):
+    table = tables(page)["Trainings; epochs by seed"]
+    assert table.columns[:3] == ("model", "learning rate", "batch size (requests)")
+    assert {row[0]: row[1:3] for row in table.rows} == {
+        **dict.fromkeys(("dmf", "target_attention", "dmf@text", "mean_pooling"), ("0.001", "256")),
+        "din": ("0.002", "256"),
+    }
+    training = next(section for section in page.sections if section.anchor == "training")
+    (shared,) = (block.text for block in training.blocks if isinstance(block, Details))
+    assert "epochs: 6" in shared
+    assert "learning_rate" not in shared and "batch_size" not in shared
+
+
+def test_trainings_of_several_sessions_are_a_warning(page, report):
+    def warnings(page):
+        cost = next(section for section in page.sections if section.anchor == "cost")
+        return [block.text for block in cost.blocks if isinstance(block, Prose) and block.tone == "warning"]
+
+    assert warnings(page) == []
+    report["models"][1]["training"]["timed"][0]["at"] = "2026-11-19T05:00:00Z"
+    (warning,) = warnings(compare_page(report))
+    assert "up to 3 days apart (2026-11-19 to 2026-11-22)" in warning
 
 
 def test_reference_alone(report):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
+from serving import contract
 from tests.tfx_pipeline.pages.runs import run_of
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.pages.finished_run import StepRecord
 from tfx_pipeline.pages.lineage_sections import latency_section, lineage_section, read_latency
+from tfx_pipeline.pages.model_sections import training_section
 from tfx_pipeline.pages.page import Details, Picture, Prose, Table
 from tfx_pipeline.pages.report_page import report_page
 
@@ -63,8 +66,38 @@ def test_other_files_are_refused_as_latency(tmp_path, text):
 
 def test_settings_are_shown_as_plain_yaml(tmp_path):
     run = run_of(tmp_path, {}, settings={"training": json.dumps({"epochs": 3}), "name": "tiny"})
-    (details,) = (block for block in lineage_section(run, None).blocks if isinstance(block, Details))
+    (details,) = (block for block in lineage_section(run).blocks if isinstance(block, Details))
     assert details.text == "training:\n  epochs: 3\nname: tiny\n"
+
+
+def test_settings_are_those_that_a_search_of_the_pipeline_found(tmp_path):
+    """What the trainer was configured with says what was there before the search."""
+    metadata = {
+        **dict.fromkeys(("created", "config_digest", "seed"), "-"),
+        "config": {"model": {"name": "dmf", "params": {"id_dim": 8}}, "training": {"epochs": 5}},
+        "git": None,
+        "content": {"version": "-"},
+        "weights": 1,
+        "params": {"id_dim": 8},
+        "versions": {},
+    }
+    history = [{"auc": 0.6, "loss": 0.5, "val_auc": 0.6, "val_loss": 0.5}] * 4
+    training = {"history": history, "best_epoch": 1, "train_requests": 1000, "eval_requests": 100}
+    run = run_of(
+        tmp_path,
+        {
+            ("RankingTrainer", "model"): {f"Format-Serving/{contract.METADATA_FILE}": metadata},
+            ("RankingTrainer", "model_run"): {"training.json": training},
+        },
+        settings={
+            "model": json.dumps({"name": "dmf", "params": {"id_dim": 64}}),
+            "training": json.dumps({"epochs": 9}),
+            "tuning": json.dumps({"trials": 3}),
+        },
+    )
+    (details,) = (block for block in lineage_section(run).blocks if isinstance(block, Details))
+    assert yaml.safe_load(details.text) == {**metadata["config"], "tuning": {"trials": 3}}
+    assert "after 4 of at most 5 epochs" in training_section(run).blocks[0].caption
 
 
 def test_run_that_stopped_early_has_a_page_that_says_where(tmp_path):

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from tfx_pipeline.evaluation import metrics
-from tfx_pipeline.pages.model_sections import wilson
-from tfx_pipeline.pages.scores import OVERALL, bootstrap_intervals
+from tfx_pipeline.pages.scores import OVERALL, bootstrap_intervals, click_share_intervals
 from tfx_pipeline.trials.rows import CandidateTable
 
 
@@ -73,7 +72,20 @@ def test_bucket_without_rows_or_with_one_class_has_none():
     assert "auc" not in found["side", "clicked"]
 
 
-def test_wilson_interval_of_known_shares():
-    low, high = wilson(np.array([0.0, 0.5]), np.array([10, 100]))
-    np.testing.assert_allclose(low, [0.0, 0.4038], atol=1e-3)
-    np.testing.assert_allclose(high, [0.2775, 0.5962], atol=1e-3)
+def test_click_shares_are_as_sure_as_there_are_users():
+    """Eight rows of one user that always agree are worth one row."""
+    rng = np.random.default_rng(0)
+    clicks = rng.random(400) < 0.3
+    groups = np.arange(400) % 2
+    alone = click_share_intervals(clicks, np.arange(400), groups)
+    repeated = click_share_intervals(np.repeat(clicks, 8), np.repeat(np.arange(400), 8), np.repeat(groups, 8))
+    assert repeated == alone
+    for group, (low, high) in enumerate(alone):
+        share = clicks[groups == group].mean()
+        assert low < share < high
+        assert high - low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / 200), rel=0.2)
+
+
+def test_a_group_of_one_user_has_no_interval():
+    groups = np.r_[np.zeros(20, int), 1]
+    assert click_share_intervals(np.arange(21) % 3 == 0, np.arange(21), groups, resamples=100)[1] is None

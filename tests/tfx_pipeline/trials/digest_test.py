@@ -12,7 +12,7 @@ from tfx_pipeline.config import load_config
 from tfx_pipeline.trials.data import data_digest
 
 ROOT = Path(__file__).resolve().parents[3]
-OUTCOME = ("outcome",)
+OUTCOME, FINISHED = ("outcome",), ("finished",)
 
 
 @pytest.fixture
@@ -38,23 +38,24 @@ def config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("file", "rows_change", "outcome_changes"),
+    ("file", "changed"),
     [
-        ("tfx_pipeline/trials/rows.py", True, True),
-        ("tfx_pipeline/training/trainer.py", True, True),
-        ("tfx_pipeline/examples/history.py", True, True),
+        ("tfx_pipeline/trials/rows.py", {(), OUTCOME, FINISHED}),
+        ("tfx_pipeline/training/trainer.py", {(), OUTCOME, FINISHED}),
+        ("tfx_pipeline/examples/history.py", {(), OUTCOME, FINISHED}),
         # A comparison computes metrics of the rows that it kept; a search keeps the metrics.
-        ("tfx_pipeline/evaluation/metrics.py", False, True),
-        ("tfx_pipeline/tuning/outcome.py", False, True),
-        ("tfx_pipeline/evaluation/results.py", False, False),
-        ("tfx_pipeline/tuning/report.py", False, False),
+        ("tfx_pipeline/evaluation/metrics.py", {OUTCOME}),
+        ("tfx_pipeline/tuning/outcome.py", {OUTCOME}),
+        ("tfx_pipeline/compare/finished.py", {FINISHED}),
+        ("tfx_pipeline/compare/report.py", set()),
+        ("tfx_pipeline/evaluation/results.py", set()),
+        ("tfx_pipeline/tuning/report.py", set()),
     ],
 )
-def test_changed_code(config, sources, file, rows_change, outcome_changes):
-    rows, outcome = data_digest(config), data_digest(config, OUTCOME)
-    assert rows != outcome
-    assert (data_digest(config), data_digest(config, OUTCOME)) == (rows, outcome)
-    with (sources / file).open("a") as code:
-        code.write("# changed\n")
-    assert (data_digest(config) != rows) == rows_change
-    assert (data_digest(config, OUTCOME) != outcome) == outcome_changes
+def test_changed_code(config, sources, file, changed):
+    before = {code: data_digest(config, code) for code in ((), OUTCOME, FINISHED)}
+    assert len(set(before.values())) == 3
+    assert {code: data_digest(config, code) for code in before} == before
+    with (sources / file).open("a") as source:
+        source.write("# changed\n")
+    assert {code for code in before if data_digest(config, code) != before[code]} == changed

@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from dmf_keras.models import registry
+from dmf_keras.models.configs import MeanPoolingConfig
 from tfx_pipeline.config.schema import Model, Training
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.trials.rows import score_rows
@@ -72,6 +76,36 @@ def test_key_is_the_same_for_the_same_training_only(trial, tiny_data):
     ]
     keys = [other.key(tiny_data) for other in others] + [trial.key(dataclasses.replace(tiny_data, digest="other"))]
     assert len({key, *keys}) == 8
+
+
+@pytest.mark.parametrize("library", ["keras", "numpy", "tensorflow"])
+def test_key_knows_the_version_of_what_computes(trial, tiny_data, monkeypatch, library):
+    key = trial.key(tiny_data)
+    monkeypatch.setattr(import_module(library), "__version__", "0")
+    assert trial.key(tiny_data) != key
+
+
+def test_key_knows_the_precision(trial, tiny_data, monkeypatch):
+    auto, never = (
+        dataclasses.replace(trial, training=Training(mixed_precision=precision)) for precision in ("auto", "never")
+    )
+    on_cpu = auto.key(tiny_data), never.key(tiny_data)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["a GPU"])
+    assert (auto.key(tiny_data) != on_cpu[0], never.key(tiny_data) == on_cpu[1]) == (True, True)
+
+
+def test_key_knows_the_source_of_a_model_of_ones_own(trial, tiny_data, tmp_path, monkeypatch):
+    """Of any that is compared, not of the configuration's alone."""
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "my_trial_model.py"
+    source.write_text("from dmf_keras.models.mean_pooling import MeanPooling\n\n\nclass Mine(MeanPooling):\n    pass\n")
+    registry.register_model("mine", MeanPoolingConfig, "my_trial_model:Mine")
+    mine = dataclasses.replace(trial, model="mine", params={})
+    keys = mine.key(tiny_data), trial.key(tiny_data)
+    source.write_text(source.read_text() + "    # changed\n")
+    assert mine.key(tiny_data) != keys[0]
+    assert trial.key(tiny_data) == keys[1]
 
 
 def test_modalities_mean_nothing_to_a_model_without_content(trial, tiny_data):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 
 import pytest
 import yaml
 from rich.console import Console
 
+from dmf_keras.models.registry import model_config
 from tests.tfx_pipeline.tuning.searches import Trainings, make_search
+from tfx_pipeline.compare.contenders import make_plan
 from tfx_pipeline.config import load_config
 from tfx_pipeline.config.evidence import Label
+from tfx_pipeline.tuning.outcome import Outcome
 from tfx_pipeline.tuning.report import (
     best_trial,
     read_report,
@@ -101,7 +105,8 @@ def test_best_configuration_is_the_old_one_with_the_best_values(config_file, tmp
 
 
 def test_best_configuration_of_another_model_and_one_modality(config_file, tmp_path):
-    config = load_config(config_file)
+    """Also where the section `comparison` names a modality that the configuration then lacks."""
+    config = load_config(config_file, ["comparison.models={dmf: {}, dmf@text: {}}"])
     write_best_config(config, Label("simtier", ("image",)), _report_with({"params.buckets": 9}), tmp_path / "best.yaml")
     best = load_config(tmp_path / "best.yaml")
     assert (best.model.name, best.model.params) == ("simtier", {"id_dim": 8, "dropout": 0.8, "buckets": 9})
@@ -133,22 +138,80 @@ def test_printed_arguments_give_the_same_configuration(config_file, tmp_path):
     assert (overridden.model.params, overridden.training) == (params, training)
 
 
-def test_comparison_section_is_one_that_a_configuration_takes(config_file, tmp_path):
-    reports = {
-        "dmf": _report_with(VALUES | {"training.epochs": 4}),
-        "din": _report_with({"params.activation_units": [8]}, "din"),
-    }
-    given = ["comparison.models={dmf: {heads: 2, dropout: 0.5}}", "comparison.training={dmf: {batch_size: 8}}"]
-    write_comparison(load_config(config_file, given), reports, tmp_path / "comparison.yaml")
-    text = (tmp_path / "comparison.yaml").read_text()
-    assert "# best budget of dmf: {epochs: 4}" in text
-    config_file.write_text(CONFIG + text)
-    comparison = load_config(config_file).comparison
-    assert {label: own.model_dump() for label, own in comparison.training.items()} == {
-        "dmf": {"learning_rate": 1e-05, "batch_size": 8}
-    }
-    assert comparison.models == {
-        "dmf": {"heads": 2, "hidden_units": [64, 32], "dropout": 0.25},
-        "din": {"activation_units": [8]},
-    }
+GIVEN = (
+    "comparison.models={dmf: {heads: 2, dropout: 0.5}, simtier: {buckets: 7}, dmf@image: {}}",
+    "comparison.training={dmf: {batch_size: 8}}",
+    "comparison.seeds=5",
+)
+
+
+def _written_comparison(config_file, reports, given=()):
+    """The comparison that was tuned, the text that was written, and a configuration that has it."""
+    config = load_config(config_file, given)
+    write_comparison(config, reports, config_file.with_name("comparison.yaml"))
+    text = config_file.with_name("comparison.yaml").read_text()
     assert list(yaml.safe_load(text)) == ["comparison"]
+    config_file.write_text(CONFIG + text)
+    return config, text, load_config(config_file)
+
+
+def _settings(label, params, training):
+    return model_config(label.model, params).to_dict(), training
+
+
+@pytest.mark.parametrize("given", [(), GIVEN])
+def test_a_comparison_trains_each_model_as_its_best_trial_was(config_file, given):
+    """None inherits what another was searched to, or what the section had for its model before."""
+    values = {
+        "dmf": VALUES,
+        "dmf@text": {"params.alpha": 0.1, "training.batch_size": 32},
+        "din": {"params.activation_units": [8]},
+        "mean_pooling": {},
+    }
+    reports = {label: _report_with(of_label, label) for label, of_label in values.items()}
+    config, _, compared = _written_comparison(config_file, reports, given)
+    trials = {}
+    for text, of_label in values.items():
+        label = Label.parse(text, ["text", "image"])
+        as_it_is = params_as_they_are(config, label), training_as_it_is(config, label)
+        trials[text] = _settings(label, *with_values(*as_it_is, of_label))
+    plan = make_plan(compared)
+    found = {str(one.label): _settings(one.label, one.params, one.training) for one in plan.contenders}
+    assert {text: found[text] for text in values} == trials
+    if given:
+        before = {
+            str(one.label): _settings(one.label, one.params, one.training) for one in make_plan(config).contenders
+        }
+        untuned = {"simtier", "dmf@image"}
+        assert set(found) - set(values) == untuned
+        assert {text: found[text] for text in untuned} == {text: before[text] for text in untuned}
+        assert (plan.seeds, plan.reference) == (tuple(range(42, 47)), "dmf")
+
+
+def test_a_comparison_without_the_reference_has_the_first_model_as_one(config_file):
+    reports = {label: _report_with({}, label) for label in ("din", "simtier")}
+    assert _written_comparison(config_file, reports)[2].comparison.reference == "din"
+
+
+def test_the_best_budget_of_a_model_is_a_comment(config_file):
+    reports = {"dmf": _report_with({"training.epochs": 4}), "din": _report_with({}, "din")}
+    _, text, compared = _written_comparison(config_file, reports)
+    assert text.startswith("# best budget of dmf: {epochs: 4}\n")
+    assert {one.training.epochs for one in make_plan(compared).contenders} == {5}
+
+
+def test_metrics_without_an_answer_are_null_and_a_dash(tmp_path):
+    outcome = Outcome({"gauc": math.nan, "auc": 0.6, "log_loss": 0.5}, 2, 1, 3.0)
+    outcome.write(tmp_path)
+    assert json.loads((tmp_path / "outcome.json").read_text())["metrics"]["gauc"] is None
+    assert math.isnan(Outcome.read(tmp_path).metrics["gauc"])
+    search = make_search(tmp_path / "search", lambda number, values, best: outcome, trials=1, objective="auc")
+    search.search()
+    write_report(search_report(search), tmp_path)
+    report = read_report(tmp_path)
+    assert best_trial(report)["metrics"] == {"gauc": None, "auc": 0.6, "log_loss": 0.5}
+    assert "NaN" not in (tmp_path / "tune.json").read_text()
+    console = Console(width=140, record=True)
+    console.print(trials_table(report))
+    (row, *_) = [line for line in console.export_text().splitlines() if " of 2" in line]
+    assert [cell.strip() for cell in row.split("│")][2:4] == ["-", "0.6000"]
