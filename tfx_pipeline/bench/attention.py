@@ -122,7 +122,7 @@ def attention_functions(candidates: int, history: int, id_dim: int, similarity_d
     embeddings.assign(rng.normal(size=embeddings.shape))
     decouple(fused, decoupled)
     for projection in ("query", "key", "value"):
-        getattr(id_only, projection).kernel.assign(getattr(decoupled, projection).kernel)
+        getattr(id_only, projection).set_weights(getattr(decoupled, projection).get_weights())
 
     def textbook(candidates: tf.Tensor, history: tf.Tensor, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         keys, values = decoupled.encode_history(history)
@@ -154,7 +154,7 @@ def _difference_without_tables(functions: Functions, decoupled: DecoupledTargetA
 
 def decouple(fused: EarlyFusionTargetAttention, decoupled: DecoupledTargetAttention) -> None:
     """Gives `decoupled` the weights with which it is the same function as `fused`; one modality."""
-    decoupled.query.kernel.assign(fused.query.kernel)
+    decoupled.query.set_weights(fused.query.get_weights())
     [embeddings] = fused.similarity_tables
     pairs = ((fused.key, decoupled.key, decoupled.key_tables), (fused.value, decoupled.value, decoupled.value_tables))
     for fused_projection, projection, [table] in pairs:
