@@ -59,11 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(kind: str, error: object, status: int) -> int:
-    err = Console(stderr=True)
     sentence = str(error)
-    err.print(f"[red bold]{kind}{':' if sentence else ''}[/]", end=" " if sentence else "\n")
-    if sentence:
-        err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"[red bold]{kind}:[/] " if sentence else f"[red bold]{kind}[/]", end="")
+    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
     return status
 
 

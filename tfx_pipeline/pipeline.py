@@ -35,7 +35,7 @@ class Fingerprints:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
         code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train`, `evaluate`,
-            `gate`, `push`; and of `trial`, `outcome` and `tune`, for trainings beside that of the Trainer.
+            `gate`, `push`; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
     """
 
     logs: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import time
 from collections.abc import Callable, Collection
@@ -12,6 +10,7 @@ from typing import Any
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
+from tfx_pipeline.output_files import write_json
 from tfx_pipeline.output_folder import hold_output
 
 
@@ -48,10 +47,7 @@ def run(
 
     print_summary(summary)
     if summary_json is not None:
-        summary_json.parent.mkdir(parents=True, exist_ok=True)
-        partial = summary_json.with_name(summary_json.name + ".partial")
-        partial.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, summary_json)
+        write_json(summary_json, summary)
     return summary
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dmf_keras.models import model_config, model_names
+from tfx_pipeline.bench.machine import machine_name
 from tfx_pipeline.console import console, quiet_libraries
 from tfx_pipeline.errors import ConfigError
 
@@ -83,7 +84,5 @@ def print_report(report: dict[str, Any], table: Table, sentences: Sequence[str] 
     out.print(table)
     for sentence in sentences:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    facts = report["machine"]
-    gpus = f", {', '.join(facts['gpus'])}" if facts["gpus"] else ""
-    out.print(f"{facts['cpu']}, {facts['cores']} cores{gpus}, TensorFlow {facts['tensorflow']}", highlight=False)
+    out.print(machine_name(report["machine"]), highlight=False)
     return 0

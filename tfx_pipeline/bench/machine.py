@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import tensorflow as tf
 
 
 def machine() -> dict[str, Any]:
     """Processor model, cores that this process may use, accelerators that TensorFlow sees, and its version."""
+    # Whoever only names a machine needs no TensorFlow.
+    import tensorflow as tf
+
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
@@ -22,6 +24,12 @@ def machine() -> dict[str, Any]:
         "gpus": gpus,
         "tensorflow": tf.__version__,
     }
+
+
+def machine_name(facts: Mapping[str, Any]) -> str:
+    """What `machine` found, in words."""
+    gpus = f", {', '.join(facts['gpus'])}" if facts["gpus"] else ""
+    return f"{facts['cpu']}, {facts['cores']} cores{gpus}, TensorFlow {facts['tensorflow']}"
 
 
 def _cpu_model() -> str:

@@ -41,16 +41,17 @@ def add_command(commands: Any) -> None:
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    from tfx_pipeline.compare.comparison import PAGE, REPORT, compare, comparison_folder, write_json
+    from tfx_pipeline.compare.comparison import PAGE, REPORT, compare, comparison_folder
     from tfx_pipeline.compare.tables import print_report
     from tfx_pipeline.config import load_config
     from tfx_pipeline.console import console
+    from tfx_pipeline.output_files import write_json
 
     config = load_config(parsed.config, parsed.overrides)
     models = [name.strip() for name in parsed.models.split(",")] if parsed.models is not None else None
     report = compare(config, models, parsed.seeds, parsed.reference)
     if parsed.json is not None:
-        write_json(report, parsed.json)
+        write_json(parsed.json, report)
     out = console()
     print_report(report, out)
     folder = comparison_folder(config)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from tfx_pipeline.compare.contenders import make_plan
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
+from tfx_pipeline.output_files import write_json
 from tfx_pipeline.output_folder import hold_output
 
 REPORT, PAGE = "compare.json", "compare.html"
@@ -57,14 +56,6 @@ def compare(
             from tfx_pipeline.compare.experiment import run_experiment
             from tfx_pipeline.pages.compare_page import write_compare_page
         report = run_experiment(config, plan, folder)
-        write_json(report, folder / REPORT)
+        write_json(folder / REPORT, report)
         write_compare_page(report, folder / PAGE)
     return report
-
-
-def write_json(report: dict[str, Any], file: Path) -> None:
-    """Writes a report, by atomic rename."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, file)

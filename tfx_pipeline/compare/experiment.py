@@ -18,6 +18,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.demo.attainable import AttainableSplit, attainable
 from tfx_pipeline.demo.synthetic import TRUTH
+from tfx_pipeline.output_files import plain
 from tfx_pipeline.trials.data import TrialData, prepare
 from tfx_pipeline.trials.trial import Trial, uses_content
 
@@ -52,7 +53,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> dict[str
         shares = [best.gain_share(auc) for auc in entry["metrics"]["auc"]["values"]] if best else []
         entry["attainable_share"] = report.statistic(shares) if best else None
     requests, test = data.training_data.requests, trainings[plan.reference][0].rows
-    return report.plain(
+    return plain(
         {
             "format": report.FORMAT,
             "pipeline": config.name,

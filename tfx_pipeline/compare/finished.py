@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import keras
 
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.bench.machine import machine
+from tfx_pipeline.output_files import write_json
 from tfx_pipeline.trials.data import TrialData
 from tfx_pipeline.trials.rows import CandidateTable, score_rows
 from tfx_pipeline.trials.trial import Trial, forget_state, release_memory, train_trial
@@ -69,9 +69,7 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
         "parameters": count_parameters(trained.model),
     }
     # Last: a training with a result is finished.
-    partial = folder / f"{_RESULT}.partial"
-    partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / _RESULT)
+    write_json(folder / _RESULT, facts)
     forget_state(folder)
     del trained
     release_memory()

@@ -101,15 +101,6 @@ def statistic(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
-    """The same for JSON, which does not know NaN: None."""
-    if isinstance(value, Mapping):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _check_same_rows(tables: Mapping[str, Sequence[CandidateTable]], first: CandidateTable) -> None:
     for label, seeds in tables.items():
         for table in seeds:

@@ -6,13 +6,9 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from tfx_pipeline.bench.machine import machine_name
+
 _ONE_SESSION = dt.timedelta(days=1)
-
-
-def machine_name(machine: Mapping[str, Any]) -> str:
-    """What `tfx_pipeline.bench.machine.machine` found, in words."""
-    gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
-    return f"{machine['cpu']}, {machine['cores']} cores{gpus}, TensorFlow {machine['tensorflow']}"
 
 
 def mixed_sessions(report: Mapping[str, Any]) -> list[str]:

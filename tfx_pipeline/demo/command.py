@@ -12,6 +12,7 @@ from rich.table import Table
 
 from tfx_pipeline.arguments import count
 from tfx_pipeline.errors import ConfigError
+from tfx_pipeline.output_files import write_text
 
 CONFIG = "config.yaml"
 DATA = "data"
@@ -89,9 +90,7 @@ def _synthesize(parsed: argparse.Namespace) -> int:
     text = starter_config(parsed.world, world, str(config))
     kept = config.exists() and config.read_text(encoding="utf-8") != text
     if not config.exists():
-        partial = config.with_name(f".{config.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(config)
+        write_text(config, text)
 
     out = Console(width=None if sys.stdout.isatty() else 140)
     out.print(worth_table(data))

@@ -9,7 +9,8 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from tfx_pipeline.compare.sessions import machine_name, mixed_sessions
+from tfx_pipeline.bench.machine import machine_name
+from tfx_pipeline.compare.sessions import mixed_sessions
 from tfx_pipeline.pages.figures import PANEL_SIZE, WIDE_SIZE, draw, label_points
 from tfx_pipeline.pages.page import Block, Details, Panel, Picture, Prose, Section, Table
 from tfx_pipeline.pages.palette import line, points

@@ -132,14 +132,14 @@ class FinishedRun:
     @property
     def model_dir(self) -> Path | None:
         """The exported model; None where the run has none, or it was deleted."""
-        folder = self.folder("RankingTrainer", "model")
+        folder = self.folder(_TRAINER, "model")
         exported = folder / "Format-Serving" if folder is not None else None
         return exported if exported is not None and exported.is_dir() else None
 
     @functools.cached_property
     def metadata(self) -> dict[str, Any] | None:
         """What the exported model says of its making; None where there is no model, or it carries none."""
-        with self.reading("RankingTrainer", "model"):
+        with self.reading(_TRAINER, "model"):
             return read_json(self.model_dir, contract.METADATA_FILE) if self.model_dir is not None else None
 
     def section(self, name: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import ClassVar, Literal
 
 import jinja2
 from markupsafe import Markup
+
+from tfx_pipeline.output_files import write_text
 
 Tone = Literal["plain", "good", "warning", "bad"]
 
@@ -126,7 +127,4 @@ def write(page: Page, path: Path) -> None:
     Raises:
         OSError: the folder may not be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render(page), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, render(page))

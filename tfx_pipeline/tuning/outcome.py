@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC, LogLoss
+from tfx_pipeline.output_files import write_json
 from tfx_pipeline.trials.data import TrialData
 from tfx_pipeline.trials.rows import score_rows
 from tfx_pipeline.trials.trial import Trial, forget_state, release_memory, train_trial
@@ -63,12 +63,7 @@ class Outcome:
 
     def write(self, folder: Path) -> None:
         """Leaves it in the trial's folder, whole or not at all."""
-        # JSON knows no NaN.
-        metrics = {name: value if math.isfinite(value) else None for name, value in self.metrics.items()}
-        text = json.dumps(dataclasses.asdict(self) | {"metrics": metrics}, indent=1, allow_nan=False)
-        partial = folder / f"{_FILE}.partial"
-        partial.write_text(text + "\n", encoding="utf-8")
-        os.replace(partial, folder / _FILE)
+        write_json(folder / _FILE, dataclasses.asdict(self))
 
 
 def measure(trial: Trial, data: TrialData, folder: Path, progress: str) -> Outcome:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +14,7 @@ from rich.table import Table
 from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.evidence import PARAMS, TRAINING, Label, OwnTraining
 from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.output_files import plain, write_json, write_text
 from tfx_pipeline.tuning.values import params_as_they_are, split_values, training_as_it_is, with_values
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _trial(trial: SearchedTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "values": trial.values,
-        "metrics": {name: value if math.isfinite(value) else None for name, value in outcome.metrics.items()},
+        "metrics": plain(outcome.metrics),
         "epochs": outcome.epochs,
         "best_epoch": outcome.best_epoch,
         "seconds": round(outcome.seconds, 2),
@@ -69,7 +68,7 @@ def best_trial(report: dict[str, Any]) -> dict[str, Any]:
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
     """Writes `tune.json` into the folder."""
-    _write(folder / REPORT_FILE, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_json(folder / REPORT_FILE, report)
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -92,14 +91,15 @@ def write_best_config(config: PipelineConfig, label: Label, report: dict[str, An
     best, objective = best_trial(report), report["objective"]
     heading = f"{label}, best of {len(report['trials'])} trials: {objective} of eval {best['metrics'][objective]:.4f}"
     document = config.model_dump(mode="json", exclude_unset=True, exclude={"tuning", "comparison"})
-    params, training = split_values(best["values"])
-    model = {"name": label.model, "params": params_as_they_are(config, label) | params}
-    document["model"] = document.get("model", {}) | model
-    document["training"] = training_as_it_is(config, label).model_dump(mode="json") | training
+    params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), best["values"])
+    document["model"] = document.get("model", {}) | {"name": label.model, "params": params}
+    document["training"] = training.model_dump(mode="json")
     if label.modalities:
         modalities = document["content"]["modalities"]
         document["content"]["modalities"] = {name: modalities[name] for name in label.modalities}
-    _write(path, f"# {heading}. Written by dmf tune.\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    write_text(
+        path, f"# {heading}. Written by dmf tune.\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    )
 
 
 def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any]], path: Path) -> None:
@@ -133,7 +133,7 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any
     if str(Label.parse(given.reference, modalities)) not in section["models"]:
         section["reference"] = next(iter(section["models"]))
     text = yaml.safe_dump({"comparison": section}, sort_keys=False, default_flow_style=None)
-    _write(path, "\n".join([*notes, text]))
+    write_text(path, "\n".join([*notes, text]))
 
 
 def set_arguments(values: dict[str, Any]) -> str:
@@ -185,10 +185,3 @@ def values_text(values: dict[str, Any]) -> str:
 def _yaml(value: Any) -> str:
     # Not JSON: YAML reads 1e-05, without a point, as text.
     return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

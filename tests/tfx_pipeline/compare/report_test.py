@@ -12,13 +12,14 @@ from rich.console import Console
 
 from tfx_pipeline.compare.contenders import Contender, Plan
 from tfx_pipeline.compare.finished import FinishedTraining
-from tfx_pipeline.compare.report import bootstrap_facts, model_entries, plain, statistic
+from tfx_pipeline.compare.report import bootstrap_facts, model_entries, statistic
 from tfx_pipeline.compare.sessions import mixed_sessions
 from tfx_pipeline.compare.tables import print_report
 from tfx_pipeline.config.evidence import Label
 from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC
+from tfx_pipeline.output_files import plain
 from tfx_pipeline.trials.rows import CandidateTable
 
 PLAN = Plan(
@@ -104,14 +105,6 @@ def test_statistics_leave_out_what_is_missing():
     assert statistic([1.0, None, 3.0]) == {"mean": 2, "std": pytest.approx(2**0.5), "values": [1.0, None, 3.0]}
     assert statistic([1.0, float("nan")])["std"] is None
     assert statistic([None]) == {"mean": None, "std": None, "values": [None]}
-
-
-def test_plain_has_no_nan():
-    assert plain({"a": [float("nan"), 1.5], "b": ({"c": float("inf")},), "d": 3}) == {
-        "a": [None, 1.5],
-        "b": [{"c": None}],
-        "d": 3,
-    }
 
 
 def test_the_report_is_json_and_is_printed(entries):
