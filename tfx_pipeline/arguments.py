@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 
 
 def count(text: str) -> int:
@@ -26,6 +28,17 @@ def positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
     return number
+
+
+def output_file(text: str) -> Path:
+    """A file to write after long work: what can never be written is refused before it."""
+    file = Path(text)
+    if file.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a file to write, got the folder {text!r}")
+    above = next((folder for folder in file.absolute().parents if folder.exists()), Path("/"))
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise argparse.ArgumentTypeError(f"must be a file to write, got {text!r}: {above} is no folder to write into")
+    return file
 
 
 def port(text: str) -> int:

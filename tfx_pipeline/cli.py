@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("dmf runs the pipeline, whose packages are not installed here: pip install 'dmf-ranking[tfx]'")
 
-from tfx_pipeline.arguments import count, item_ids, label, port, positive
+from tfx_pipeline.arguments import count, item_ids, label, output_file, port, positive
 from tfx_pipeline.compare import command as compare_command
 from tfx_pipeline.demo import command as synthesize_command
 from tfx_pipeline.errors import ConfigError, PipelineError
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the pipeline of a configuration")
     run.add_argument("--config", type=Path, default=Path("pipeline_config.yaml"), metavar="FILE")
-    run.add_argument("--summary-json", type=Path, metavar="FILE", help="also write the summary to FILE")
+    run.add_argument("--summary-json", type=output_file, metavar="FILE", help="also write the summary to FILE")
     run.add_argument(
         "--no-cache",
         metavar="STEPS",
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="write synthetic logs, run the pipeline on them, serve the model, rank for one user"
     )
     demo.add_argument("--config", type=Path, default=Path("pipeline_config.yaml"), metavar="FILE")
-    demo.add_argument("--summary-json", type=Path, metavar="FILE", help="also write the summary to FILE")
+    demo.add_argument("--summary-json", type=output_file, metavar="FILE", help="also write the summary to FILE")
     _add_overrides(demo)
     demo.set_defaults(command=_demo)
 

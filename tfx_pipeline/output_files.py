@@ -1,13 +1,19 @@
-"""Files that appear whole, and values as JSON knows them."""
+"""Files that appear whole, and values and moments as JSON has them."""
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+
+def now() -> str:
+    """The present moment to the second, ISO 8601 in UTC."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def plain(value: Any) -> Any:

@@ -162,6 +162,19 @@ def test_run_with_a_missing_log_stops_before_any_work(config_file, refuse):
     assert not (folder / "summary.json").exists()
 
 
+@pytest.mark.parametrize("command", [("run", "--summary-json"), ("demo", "--summary-json"), ("compare", "--json")])
+def test_a_report_that_cannot_be_written_stops_before_any_work(command, tmp_path, capsys):
+    (tmp_path / "notes").touch()
+    for place, problem in (
+        (tmp_path, f"must be a file to write, got the folder '{tmp_path}'"),
+        (tmp_path / "notes" / "summary.json", f"{tmp_path / 'notes'} is no folder to write into"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, str(place)])
+        assert stopped.value.code == 2
+        assert problem in capsys.readouterr().err
+
+
 def test_run_with_a_missing_column_names_file_and_column(config_file, refuse):
     folder = config_file.parent
     (folder / "log.csv").write_text("user_id,item_id,timestamp\nu,i,1\n")

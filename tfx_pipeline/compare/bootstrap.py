@@ -64,7 +64,7 @@ def resampled_metrics(
     result = {name: np.empty((len(models), resamples)) for name in METRICS}
     done = 0
     with np.errstate(divide="ignore", invalid="ignore"):
-        for weights in _draws(count, resamples, seed):
+        for weights in draws(count, resamples, seed):
             drawn = slice(done, done + weights.shape[1])
             done += weights.shape[1]
             all_rows, rows_with_both, *numerators = sums @ weights
@@ -93,12 +93,12 @@ def interval(samples: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float
     return float(low), float(high)
 
 
-def _draws(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def draws(users: int, resamples: int, seed: int = 0) -> Iterator[np.ndarray]:
     """How often each user was drawn, float64 [users, draws], a few draws at a time, `resamples` in all."""
     rng = np.random.default_rng(seed)
     for start in range(0, resamples, _DRAWS_AT_ONCE):
-        draws = range(min(_DRAWS_AT_ONCE, resamples - start))
-        counts = [np.bincount(rng.integers(0, users, users), minlength=users) for _ in draws]
+        count = min(_DRAWS_AT_ONCE, resamples - start)
+        counts = [np.bincount(rng.integers(0, users, users), minlength=users) for _ in range(count)]
         yield np.stack(counts, axis=1).astype(np.float64)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.arguments import count
+from tfx_pipeline.arguments import count, output_file
 
 
 def add_command(commands: Any) -> None:
@@ -28,7 +28,7 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "--reference", metavar="MODEL", help="that the others are compared with; default: comparison.reference"
     )
-    command.add_argument("--json", type=Path, metavar="FILE", help="also write the report to FILE")
+    command.add_argument("--json", type=output_file, metavar="FILE", help="also write the report to FILE")
     command.add_argument(
         "--set",
         dest="overrides",

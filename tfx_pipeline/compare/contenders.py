@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfx_pipeline.config.evidence import Label
-from tfx_pipeline.config.schema import PipelineConfig, Training
+from tfx_pipeline.config.schema import SEEDS, PipelineConfig, Training
 from tfx_pipeline.errors import ConfigError
 
 
@@ -78,6 +78,8 @@ def make_plan(
         raise ConfigError(f"model.params, which the models share: {error}") from None
     first = config.training.seed
     count = comparison.seeds if seeds is None else seeds
+    if first + count > SEEDS:
+        raise ConfigError(f"training.seed: {count} seeds from {first} go beyond {SEEDS - 1}; set a smaller first one")
     return Plan(contenders, tuple(range(first, first + count)), wanted)
 
 

@@ -18,7 +18,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.demo.attainable import AttainableSplit, attainable
 from tfx_pipeline.demo.synthetic import TRUTH
-from tfx_pipeline.output_files import plain
+from tfx_pipeline.output_files import now, plain
 from tfx_pipeline.trials.data import TrialData, prepare
 from tfx_pipeline.trials.trial import Trial, uses_content
 
@@ -57,7 +57,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> dict[str
         {
             "format": report.FORMAT,
             "pipeline": config.name,
-            "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "created": now(),
             "output": str(config.output),
             "reference": plan.reference,
             "seeds": list(plan.seeds),

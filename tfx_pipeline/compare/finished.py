@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import math
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import keras
 
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.bench.machine import machine
-from tfx_pipeline.output_files import write_json
+from tfx_pipeline.output_files import now, write_json
 from tfx_pipeline.trials.data import TrialData
 from tfx_pipeline.trials.rows import CandidateTable, score_rows
 from tfx_pipeline.trials.trial import Trial, forget_state, release_memory, train_trial
@@ -53,7 +52,6 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
         PipelineError: the training diverged, or the test split is empty.
     """
     trained = train_trial(trial, data, folder, progress)
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     rows = score_rows(trained.model, data.training_data.transform, data.examples["test"], data.facts)
     rows.save(folder / _ROWS)
     result = trained.result
@@ -65,7 +63,7 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
         "best_epoch": result.best_epoch,
         "requests_per_second": result.requests_per_second,
         "seconds": trained.seconds,
-        "timed": {"at": now, "machine": machine()},
+        "timed": {"at": now(), "machine": machine()},
         "parameters": count_parameters(trained.model),
     }
     # Last: a training with a result is finished.

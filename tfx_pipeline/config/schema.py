@@ -21,6 +21,8 @@ from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Se
 TableFormat = Literal["parquet", "csv", "jsonl"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
 SPLITS = ("train", "eval", "test")
+# Seeds of random generators are below it.
+SEEDS = 2**32
 
 # What the examples and the model themselves use; a profile or context column of that name would overwrite it.
 RESERVED_COLUMNS = frozenset(
@@ -258,7 +260,7 @@ class Training(Section):
     epochs: Integer = Field(5, ge=1)
     patience: Integer = Field(1, ge=1, description="epochs without a better eval AUC before training stops")
     learning_rate: Number = Field(1e-3, gt=0)
-    seed: Integer = Field(42, ge=0, lt=2**32)
+    seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
     mixed_precision: Literal["auto", "never"] = Field("auto", description="auto: on GPUs only")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dmf_keras.models.ranking_model import RankingModel
-from tfx_pipeline.compare.bootstrap import CONFIDENCE, interval, resampled_metrics
+from tfx_pipeline.compare.bootstrap import CONFIDENCE, draws, interval, resampled_metrics
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.evaluation.metrics import CalibrationRatio, CandidateRows, NormalizedEntropy
 from tfx_pipeline.pages.wording import percent
@@ -139,8 +139,7 @@ def click_share_intervals(
 
 def _drawn_sums(sums: np.ndarray, resamples: int) -> np.ndarray:
     """Sums [users, columns] over resampled users, [resamples, columns]."""
-    users, rng = len(sums), np.random.default_rng(0)
-    return np.stack([np.bincount(rng.integers(0, users, users), minlength=users) @ sums for _ in range(resamples)])
+    return np.concatenate([weights.T @ sums for weights in draws(len(sums), resamples)])
 
 
 def _sum_intervals(rows: CandidateRows, resamples: int) -> Intervals:

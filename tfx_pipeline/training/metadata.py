@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.metadata import git_revision, library_versions, saved_model_sizes, write_json
 from tfx_pipeline.content.table import ItemContentTable
+from tfx_pipeline.output_files import now
 from tfx_pipeline.training.trainer import TrainingResult
 
 
@@ -47,7 +47,7 @@ def write_metadata(
     values = {
         "model": config["model"]["name"],
         "served_name": served_name,
-        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "created": now(),
         "params": model.config.to_dict(),
         "weights": model.count_params() - sum(layer.count_params() for layer in model.content.values()),
         "seed": config["training"]["seed"],

@@ -65,6 +65,13 @@ def test_refusals(config, models, reference, problem):
         make_plan(config, models, None, reference)
 
 
+def test_seeds_end_where_those_of_random_generators_do(config):
+    late = config.model_copy(update={"training": config.training.model_copy(update={"seed": 2**32 - 2})})
+    assert make_plan(late, seeds=2).seeds == (2**32 - 2, 2**32 - 1)
+    with pytest.raises(ConfigError, match="training.seed: 3 seeds from 4294967294 go beyond 4294967295"):
+        make_plan(late, seeds=3)
+
+
 def test_labels_on_the_command_line_may_have_spaces_between_them(config, tmp_path):
     parser = argparse.ArgumentParser()
     add_command(parser.add_subparsers())
