@@ -68,7 +68,7 @@ def test_refusals(config, models, reference, problem):
 def test_seeds_end_where_those_of_random_generators_do(config):
     late = config.model_copy(update={"training": config.training.model_copy(update={"seed": 2**32 - 2})})
     assert make_plan(late, seeds=2).seeds == (2**32 - 2, 2**32 - 1)
-    with pytest.raises(ConfigError, match="training.seed: 3 seeds from 4294967294 go beyond 4294967295"):
+    with pytest.raises(ConfigError, match=r"training\.seed: 3 seeds from 4294967294 go beyond 4294967295"):
         make_plan(late, seeds=3)
 
 
