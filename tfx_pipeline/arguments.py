@@ -35,7 +35,7 @@ def output_file(text: str) -> Path:
     file = Path(text)
     if file.is_dir():
         raise argparse.ArgumentTypeError(f"must be a file to write, got the folder {text!r}")
-    above = next((folder for folder in file.absolute().parents if folder.exists()), Path("/"))
+    above = next(folder for folder in file.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise argparse.ArgumentTypeError(f"must be a file to write, got {text!r}: {above} is no folder to write into")
     return file

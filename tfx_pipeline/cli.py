@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(kind: str, error: object, status: int) -> int:
-    sentence = str(error)
-    Console(stderr=True).print(f"[red bold]{kind}:[/] " if sentence else f"[red bold]{kind}[/]", end="")
-    Console(stderr=True).print(sentence, markup=False, highlight=False, soft_wrap=True)
+    err, sentence = Console(stderr=True), str(error)
+    err.print(f"[red bold]{kind}:[/] " if sentence else f"[red bold]{kind}[/]", end="")
+    err.print(sentence, markup=False, highlight=False, soft_wrap=True)
     return status
 
 

@@ -16,6 +16,7 @@ import keras
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tfx_pipeline.console import console
+from tfx_pipeline.output_files import write_text
 
 MONITOR = "val_auc"
 _UNSTEADY_STEPS = 10
@@ -62,9 +63,7 @@ class BestEpoch(keras.callbacks.Callback):
             partial = self._directory / "partial.weights.h5"
             self.model.save_weights(partial)
             os.replace(partial, self._weights(epoch))
-        partial_state = self._state_file.with_suffix(".partial")
-        partial_state.write_text(json.dumps(self.history))
-        os.replace(partial_state, self._state_file)
+        write_text(self._state_file, json.dumps(self.history))
         kept = {self._weights(self.best), *([self._weights(_best(before))] if before else [])}
         for weights in set(self._directory.glob("best-*.weights.h5")) - kept:
             weights.unlink()
