@@ -51,9 +51,9 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     times: list[int] = []
     if chunks:
         rows = UserRows.from_chunks(chunks, config.context)
-        requests = form_requests(rows)
-        history = [item.decode() for item in requests.positive_items[-config.history.max_length :]]
-        times = requests.positive_times[-config.history.max_length :]
+        requests = form_requests(rows, events=config.history.events)
+        history = [item.decode() for item in requests.event_items[-config.history.max_length :]]
+        times = requests.event_times[-config.history.max_length :]
         columns |= {name: _plain(column[-1]) for name, column in rows.context.items()}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config.data.users.id_column, config.profile, user)

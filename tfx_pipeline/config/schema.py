@@ -90,10 +90,20 @@ class Data(Section):
 
 
 class History(Section):
-    """A request's history: the user's last positives strictly before it."""
+    """A request's history: the items of the user's last events strictly before it."""
 
+    events: Literal["positives", "all"] = Field(
+        "positives",
+        description="'positives': what the user clicked; 'all': whatever was shown to them, clicked or not (the model "
+        "is not told which)",
+    )
     max_length: Integer = Field(50, ge=1, le=10_000)
     delay_s: Number = Field(0.0, ge=0, description="an event is known to the ranker only this long after it happened")
+
+    @property
+    def delay_us(self) -> int:
+        """`delay_s` in the microseconds that times are in."""
+        return round(self.delay_s * 1e6)
 
 
 class SplitFractions(Section):

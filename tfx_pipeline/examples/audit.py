@@ -1,6 +1,6 @@
 """The leakage audit: reads back what is about to be written and checks it against the log, on a path of its own.
 
-It shares no code with the builder: histories are looked up by binary search in the user's positives, requests and
+It shares no code with the builder: histories are looked up by binary search in the user's events, requests and
 labels are derived again with NumPy, and the examples are parsed from their bytes.
 """
 
@@ -15,14 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfx_pipeline import features
-from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.config.schema import SPLITS, History
 from tfx_pipeline.examples.requests import UserRows
 from tfx_pipeline.examples.splits import Cuts
 
 RULES = {
     "history_not_before_request": "a history holds an event that was not yet known at the request",
     "history_from_later_split": "a history holds an event of a later split than the request's",
-    "history_not_most_recent": "a history is not the most recent positives, oldest first",
+    "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
     "candidate_label_mismatch": "candidates and labels are not those of the log",
@@ -52,15 +52,14 @@ class UserAuditor:
         user: the id that the examples must carry.
         rows: everything the log says about the user.
         cuts: where the splits begin.
-        max_length: the most items of a history.
-        delay_us: an event is known this long after it happened.
+        history: the section of the configuration.
     """
 
-    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, max_length: int, delay_us: int) -> None:
+    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History) -> None:
         self._user = user
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
-        self._max_length = max_length
-        self._delay_us = delay_us
+        self._max_length = history.max_length
+        self._delay_us = history.delay_us
         self._audit = Audit()
 
         names, item = np.unique(np.array(rows.item, dtype=object), return_inverse=True)
@@ -72,9 +71,9 @@ class UserAuditor:
         # One line (request time, item, label) per impression; the same is gathered from the examples.
         self._expected = np.stack([earliest[request[index]], item[index], rows.label[index].astype(np.int64)], axis=1)
         self._shown: array[int] = array("q")
-        positive = index[rows.label[index] == 1]
-        self._positive_times: list[int] = rows.time_us[positive].tolist()
-        self._positive_items: list[bytes] = [rows.item[place] for place in positive.tolist()]
+        event = index if history.events == "all" else index[rows.label[index] == 1]
+        self._event_times: list[int] = rows.time_us[event].tolist()
+        self._event_items: list[bytes] = [rows.item[place] for place in event.tolist()]
 
     def check(self, split: str, data: bytes) -> None:
         """Checks one serialised `tf.Example` that is about to be written to `split`."""
@@ -84,14 +83,14 @@ class UserAuditor:
         time = feature[features.REQUEST_TIME].int64_list.value[0]
         history = list(feature[features.HISTORY_ITEM_ID].bytes_list.value)
         audit.history_lengths.append(len(history))
-        end = bisect.bisect_right(self._positive_times, time - max(self._delay_us, 1))
+        end = bisect.bisect_right(self._event_times, time - max(self._delay_us, 1))
         begin = max(0, end - self._max_length)
         place = bisect.bisect_right(self._cuts, time)
-        if history != self._positive_items[begin:end]:
+        if history != self._event_items[begin:end]:
             later_from = self._cuts[place] if place < len(self._cuts) else None
             audit.violations.update(self._what_is_wrong(history, end, later_from))
         elif history:
-            newest, oldest = time - self._positive_times[end - 1], time - self._positive_times[begin]
+            newest, oldest = time - self._event_times[end - 1], time - self._event_times[begin]
             audit.newest_age_us = newest if audit.newest_age_us is None else min(newest, audit.newest_age_us)
             audit.oldest_age_us = oldest if audit.oldest_age_us is None else max(oldest, audit.oldest_age_us)
         if not split == SPLITS[place] == feature[features.SPLIT].bytes_list.value[0].decode():
@@ -115,9 +114,9 @@ class UserAuditor:
         """The rules that a history other than the expected one breaks."""
         found = ["history_too_long"] if len(history) > self._max_length else []
         # What is in the history more often than it was known at the request can only come from after it.
-        surplus = Counter(history) - Counter(self._positive_items[:end])
+        surplus = Counter(history) - Counter(self._event_items[:end])
         first_after: dict[bytes, int] = {}
-        for item, time in zip(self._positive_items[end:], self._positive_times[end:], strict=True):
+        for item, time in zip(self._event_items[end:], self._event_times[end:], strict=True):
             if item in surplus:
                 first_after.setdefault(item, time)
         if first_after:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -98,20 +99,22 @@ class Request:
 
 @dataclasses.dataclass
 class UserRequests:
-    """Requests in order of time, and the positives of all of them in order of time.
+    """Requests in order of time, and what histories are made of: the events of all of them in order of time.
 
     `duplicates`: rows equal to an earlier one in user, item, time, label and request; dropped.
     `merged_labels`: other repeats of an item within a request, merged into one candidate that is positive if one was.
     """
 
     requests: list[Request]
-    positive_times: list[int]
-    positive_items: list[bytes]
+    event_times: list[int]
+    event_items: list[bytes]
     duplicates: int
     merged_labels: int
 
 
-def form_requests(rows: UserRows, cut_times: Sequence[int] = ()) -> UserRequests:
+def form_requests(
+    rows: UserRows, cut_times: Sequence[int] = (), events: Literal["positives", "all"] = "positives"
+) -> UserRequests:
     """Groups rows by request id, or by time where there is none, and cleans each request of repeats.
 
     A request id whose rows lie on both sides of a cut (a session's, say) makes a request on each side: labels of a
@@ -120,6 +123,8 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = ()) -> UserRequests
     Args:
         rows: of one user.
         cut_times: microseconds at which a new split begins.
+        events: which impressions histories are made of. One that merges several rows is an event at its first positive
+            row, or without any at its first.
     """
     times, labels, items = rows.time_us.tolist(), rows.label.tolist(), rows.item
     # Bytes never equal an integer, so ids and times share one dictionary.
@@ -131,13 +136,13 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = ()) -> UserRequests
     ordinal = [ordinals.setdefault(key, len(ordinals)) for key in keys]
 
     requests: list[Request] = []
-    positives: list[int] = []
+    standing: list[int] = []  # the row of each impression, request by request
     duplicates = merged = 0
     current = -1
     for index in sorted(range(len(ordinal)), key=ordinal.__getitem__):
         if ordinal[index] != current:
             current = ordinal[index]
-            request = Request(times[index], index, [], [])
+            request, first = Request(times[index], index, [], []), len(standing)
             requests.append(request)
             place_of: dict[bytes, int] = {}
             seen: set = set()
@@ -152,12 +157,12 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = ()) -> UserRequests
             place_of[item] = len(request.candidates)
             request.candidates.append(item)
             request.labels.append(label)
+            standing.append(index)
         else:
             merged += 1
             if not label or request.labels[place]:
                 continue
             request.labels[place] = 1
-        if label:
-            positives.append(index)
-    positives.sort()
-    return UserRequests(requests, [times[i] for i in positives], [items[i] for i in positives], duplicates, merged)
+            standing[first + place] = index
+    known = sorted(index for index in standing if events == "all" or labels[index])
+    return UserRequests(requests, [times[i] for i in known], [items[i] for i in known], duplicates, merged)

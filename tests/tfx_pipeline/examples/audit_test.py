@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfx_pipeline.config.schema import History
 from tfx_pipeline.examples.audit import RULES, Audit, UserAuditor
 from tfx_pipeline.examples.encoding import encode
 from tfx_pipeline.examples.history import histories
@@ -30,15 +31,23 @@ EVENTS = [
 LENGTH = 2
 
 
-def _built(rows: UserRows, cuts: Cuts = CUTS, length: int = LENGTH, delay: int = 0) -> Built:
-    formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us))
+def _built(rows: UserRows, cuts: Cuts = CUTS, length: int = LENGTH, delay: int = 0, events: str = "positives") -> Built:
+    formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), events)
     times = [request.time_us for request in formed.requests]
-    known = histories(formed.positive_times, formed.positive_items, times, length, delay)
+    known = histories(formed.event_times, formed.event_items, times, length, delay)
     return [(cuts.split_of(r.time_us), h, r) for r, h in zip(formed.requests, known, strict=True)]
 
 
-def _audit(rows: UserRows, written: Built, cuts: Cuts = CUTS, length: int = LENGTH, delay: int = 0) -> Audit:
-    auditor = UserAuditor(b"u", rows, cuts, length, delay)
+def _audit(
+    rows: UserRows,
+    written: Built,
+    cuts: Cuts = CUTS,
+    length: int = LENGTH,
+    delay: int = 0,
+    events: str = "positives",
+) -> Audit:
+    history = History(max_length=length, delay_s=delay / 1e6, events=events)
+    auditor = UserAuditor(b"u", rows, cuts, history)
     for split, history, request in written:
         auditor.check(split, encode(b"u", history, request, split, {}, {}))
     return auditor.finish()
@@ -92,7 +101,7 @@ def test_a_request_in_the_wrong_split(user_rows: Rows) -> None:
     rows = user_rows(EVENTS)
     moved = [("train" if r.time_us == 110 else s, h, r) for s, h, r in _built(rows)]
     assert _audit(rows, moved).violations == {"request_in_wrong_split": 1}
-    auditor = UserAuditor(b"u", rows, CUTS, LENGTH, 0)
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))
     for split, history, request in _built(rows):
         # Said to be eval, sent to train.
         auditor.check("train" if split == "eval" else split, encode(b"u", history, request, split, {}, {}))
@@ -141,7 +150,7 @@ def test_candidates_and_labels_are_those_of_the_log(user_rows: Rows, change: Cal
 
 def test_an_example_of_another_user(user_rows: Rows) -> None:
     rows = user_rows(EVENTS[:1])
-    auditor = UserAuditor(b"u", rows, CUTS, LENGTH, 0)
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))
     ((split, history, request),) = _built(rows)
     example = tf.train.Example.FromString(encode(b"other", history, request, split, {}, {}))
     auditor.check(split, example.SerializeToString())
@@ -159,35 +168,37 @@ EVENT = st.tuples(
     with_requests=st.booleans(),
     length=st.integers(1, 3),
     delay=st.integers(0, 4),
+    kind=st.sampled_from(["positives", "all"]),
     data=st.data(),
 )
 def test_builder_oracle_and_audit_agree(
-    user_rows: Rows, events: list, with_requests: bool, length: int, delay: int, data: st.DataObject
+    user_rows: Rows, events: list, with_requests: bool, length: int, delay: int, kind: str, data: st.DataObject
 ) -> None:
     """The builder equals a quadratic reading of the definition, the audit agrees, and finds any change of a history."""
     rows = user_rows(events, with_requests)
     cuts = Cuts(4, 8)
-    written = _built(rows, cuts, length, delay)
+    written = _built(rows, cuts, length, delay, kind)
 
     ordered = sorted(enumerate(events), key=lambda numbered: (numbered[1][0], numbered[0]))
     keys = [(event[3] if with_requests and event[3] else event[0], cuts.split_of(event[0])) for _, event in ordered]
     expected = []
-    positives = []
+    past = []
     for key in dict.fromkeys(keys):
         own = [(place, event) for place, (_, event) in enumerate(ordered) if keys[place] == key]
         names = list(dict.fromkeys(event[1] for _, event in own))
         labels = [max(event[2] for _, event in own if event[1] == name) for name in names]
         expected.append((own[0][1][0], names, labels))
         for name in names:
-            clicked = [(place, event) for place, event in own if event[1] == name and event[2]]
-            positives += clicked[:1]
-    positives.sort()
+            shown = [(place, event) for place, event in own if event[1] == name]
+            clicked = [(place, event) for place, event in shown if event[2]]
+            past += (clicked or shown)[:1] if kind == "all" else clicked[:1]
+    past.sort()
     assert [(r.time_us, [c.decode() for c in r.candidates], r.labels) for _, _, r in written] == expected
     for _, history, request in written:
         time = request.time_us
-        known = [event[1] for _, event in positives if event[0] < time and event[0] <= time - delay]
+        known = [event[1] for _, event in past if event[0] < time and event[0] <= time - delay]
         assert [item.decode() for item in history] == known[-length:]
-    assert not _audit(rows, written, cuts, length, delay).violations
+    assert not _audit(rows, written, cuts, length, delay, kind).violations
 
     at = data.draw(st.integers(0, len(written) - 1))
     split, history, request = written[at]
@@ -195,4 +206,4 @@ def test_builder_oracle_and_audit_agree(
         st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"e"]), max_size=4).filter(lambda h: h != history)
     )
     written[at] = (split, other, request)
-    assert _audit(rows, written, cuts, length, delay).violations.total() >= 1
+    assert _audit(rows, written, cuts, length, delay, kind).violations.total() >= 1

@@ -8,20 +8,20 @@ from tfx_pipeline.examples.history import histories
 
 
 def _histories(
-    positives: list[tuple[int, bytes]], requests: list[int], length: int = 3, delay: int = 0
+    events: list[tuple[int, bytes]], requests: list[int], length: int = 3, delay: int = 0
 ) -> list[list[bytes]]:
-    return list(histories([t for t, _ in positives], [i for _, i in positives], requests, length, delay))
+    return list(histories([t for t, _ in events], [i for _, i in events], requests, length, delay))
 
 
 def test_an_event_at_or_after_the_request_is_not_history() -> None:
-    positives = [(9, b"before"), (10, b"same instant"), (11, b"after")]
-    assert _histories(positives, [9, 10, 11]) == [[], [b"before"], [b"before", b"same instant"]]
+    events = [(9, b"before"), (10, b"same instant"), (11, b"after")]
+    assert _histories(events, [9, 10, 11]) == [[], [b"before"], [b"before", b"same instant"]]
 
 
 def test_truncation_drops_the_oldest() -> None:
-    positives = [(t, str(t).encode()) for t in range(1, 6)]
-    assert _histories(positives, [3, 6], length=3) == [[b"1", b"2"], [b"3", b"4", b"5"]]
-    assert _histories(positives, [6], length=1) == [[b"5"]]
+    events = [(t, str(t).encode()) for t in range(1, 6)]
+    assert _histories(events, [3, 6], length=3) == [[b"1", b"2"], [b"3", b"4", b"5"]]
+    assert _histories(events, [6], length=1) == [[b"5"]]
 
 
 def test_ties_keep_the_order_of_the_log() -> None:
@@ -38,13 +38,13 @@ def test_several_requests_of_one_instant_see_the_same() -> None:
 
 
 @given(
-    positives=st.lists(st.tuples(st.integers(0, 20), st.binary(min_size=1, max_size=1)), max_size=30),
+    events=st.lists(st.tuples(st.integers(0, 20), st.binary(min_size=1, max_size=1)), max_size=30),
     requests=st.lists(st.integers(0, 25), max_size=10),
     length=st.integers(1, 8),
     delay=st.integers(0, 10),
 )
-def test_equals_the_definition(positives: list, requests: list[int], length: int, delay: int) -> None:
-    positives.sort(key=lambda event: event[0])
+def test_equals_the_definition(events: list, requests: list[int], length: int, delay: int) -> None:
+    events.sort(key=lambda event: event[0])
     requests.sort()
-    expected = [[i for t, i in positives if t < time and t <= time - delay][-length:] for time in requests]
-    assert _histories(positives, requests, length, delay) == expected
+    expected = [[i for t, i in events if t < time and t <= time - delay][-length:] for time in requests]
+    assert _histories(events, requests, length, delay) == expected

@@ -63,7 +63,7 @@ def test_order_of_the_log_breaks_ties_across_files() -> None:
     assert b"".join(rows.item) == b"zabcd"
     assert rows.context["place"] == [b"z!", b"a!", b"b!", b"c!", b"d!"]
     formed = form_requests(rows)
-    assert (formed.positive_times, formed.positive_items) == ([4, 5, 5, 5, 5], [b"z", b"a", b"b", b"c", b"d"])
+    assert (formed.event_times, formed.event_items) == ([4, 5, 5, 5, 5], [b"z", b"a", b"b", b"c", b"d"])
     assert [request.first_row for request in formed.requests] == [0, 1]
 
 
@@ -72,7 +72,7 @@ def test_exact_duplicates_are_kept_once(user_rows: Rows) -> None:
     formed = form_requests(rows)
     assert _shown(rows) == [(1, "ab", [1, 0]), (2, "a", [1])]
     assert (formed.duplicates, formed.merged_labels) == (2, 0)
-    assert (formed.positive_times, formed.positive_items) == ([1, 2], [b"a", b"a"])
+    assert (formed.event_times, formed.event_items) == ([1, 2], [b"a", b"a"])
 
 
 def test_one_item_with_two_labels_is_one_positive_candidate(user_rows: Rows) -> None:
@@ -80,7 +80,7 @@ def test_one_item_with_two_labels_is_one_positive_candidate(user_rows: Rows) -> 
     formed = form_requests(rows)
     assert _shown(rows) == [(1, "ab", [1, 0])]
     assert (formed.duplicates, formed.merged_labels) == (0, 1)
-    assert formed.positive_items == [b"a"]
+    assert formed.event_items == [b"a"]
 
 
 def test_a_click_that_is_logged_later_in_its_request_is_one_event(user_rows: Rows) -> None:
@@ -90,8 +90,19 @@ def test_a_click_that_is_logged_later_in_its_request_is_one_event(user_rows: Row
     )
     formed = form_requests(rows)
     assert _shown(rows) == [(1, "a", [1]), (5, "x", [1])]
-    assert (formed.positive_times, formed.positive_items) == ([4, 5], [b"a", b"x"])
+    assert (formed.event_times, formed.event_items) == ([4, 5], [b"a", b"x"])
     assert formed.merged_labels == 2
+
+
+def test_events_may_be_all_that_was_shown(user_rows: Rows) -> None:
+    rows = user_rows(
+        [(1, "a", 0, "r"), (2, "b", 0, "r"), (3, "b", 0, "r"), (4, "a", 1, "r"), (4, "c", 0, "s"), (4, "c", 0, "s")],
+        with_requests=True,
+    )
+    formed = form_requests(rows, events="all")
+    # The click on a is logged after its impression; c is there twice by a duplicate row.
+    assert (formed.event_times, formed.event_items) == ([2, 4, 4], [b"b", b"a", b"c"])
+    assert form_requests(rows).event_items == [b"a"]
 
 
 def test_split_by_user_keeps_every_row_with_its_user() -> None:

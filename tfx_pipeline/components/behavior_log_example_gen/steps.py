@@ -120,7 +120,6 @@ class BuildExamples(TallyingDoFn):
     def __init__(self, config: IngestionConfig) -> None:
         self._config = config
         self._kinds = config.profile | config.context
-        self._delay_us = round(config.history.delay_s * 1e6)
 
     def start_bundle(self) -> None:  # noqa: D102
         super().start_bundle()
@@ -140,15 +139,15 @@ class BuildExamples(TallyingDoFn):
         if profile is None and self._config.data.users is not None:
             self.tally.add("users_without_profile")
         rows = UserRows.from_chunks(chunks, self._config.context)
-        formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us))
+        formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), self._config.history.events)
         known = histories(
-            formed.positive_times,
-            formed.positive_items,
+            formed.event_times,
+            formed.event_items,
             [request.time_us for request in formed.requests],
             self._config.history.max_length,
-            self._delay_us,
+            self._config.history.delay_us,
         )
-        auditor = UserAuditor(user, rows, cuts, self._config.history.max_length, self._delay_us)
+        auditor = UserAuditor(user, rows, cuts, self._config.history)
         columns = dict(profile or {})
         by_split: dict[str, list[Request]] = defaultdict(list)
         for request, history in zip(formed.requests, known, strict=True):
