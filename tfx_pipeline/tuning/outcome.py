@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from serving.messages import first_line
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC, LogLoss
 from tfx_pipeline.output_files import write_json
@@ -85,7 +86,7 @@ def measure(trial: Trial, data: TrialData, folder: Path, progress: str) -> Outco
     try:
         outcome = _train_and_score(trial, data, own, progress, started)
     except (ModelError, tf.errors.ResourceExhaustedError) as error:
-        outcome = Outcome.failed(str(error).strip().splitlines()[0], time.perf_counter() - started)
+        outcome = Outcome.failed(first_line(error), time.perf_counter() - started)
     outcome.write(own)
     forget_state(own)
     release_memory()
