@@ -14,9 +14,18 @@ def count(text: str) -> int:
     return int(text)
 
 
+def identifier(text: str) -> str:
+    """An id, or several with commas between them: UTF-8, as every id of the logs is."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"must be UTF-8, got {os.fsencode(text)!r}") from None
+    return text
+
+
 def item_ids(text: str) -> list[str]:
     """A,B,C; an empty text is an empty list."""
-    return [item for item in text.split(",") if item]
+    return [item for item in identifier(text).split(",") if item]
 
 
 def positive(text: str) -> float:

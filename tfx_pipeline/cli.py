@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("dmf runs the pipeline, whose packages are not installed here: pip install 'dmf-ranking[tfx]'")
 
-from tfx_pipeline.arguments import count, item_ids, label, output_file, port, positive
+from tfx_pipeline.arguments import count, identifier, item_ids, label, output_file, port, positive
 from tfx_pipeline.compare import command as compare_command
 from tfx_pipeline.demo import command as synthesize_command
 from tfx_pipeline.errors import ConfigError, PipelineError
@@ -98,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
 
     rank = commands.add_parser("rank", help="rank candidates for one user with an exported model")
     rank.add_argument("--model", type=Path, required=True, metavar="DIR", help="a version, or the folder of versions")
-    rank.add_argument("--user", required=True, metavar="ID")
+    rank.add_argument("--user", type=identifier, required=True, metavar="ID")
     which = rank.add_mutually_exclusive_group(required=True)
-    which.add_argument("--candidates", metavar="A,B,C", help="item ids")
+    which.add_argument("--candidates", type=identifier, metavar="A,B,C", help="item ids")
     which.add_argument("--top", type=int, metavar="K", help="the best K of the whole catalogue")
     rank.add_argument(
         "--history", type=item_ids, metavar="A,B,C", help="item ids, oldest first; default: the user's, from the logs"

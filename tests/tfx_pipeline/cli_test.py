@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -129,6 +130,15 @@ def test_rank_wants_candidates_or_top_but_not_both(capsys):
     with pytest.raises(SystemExit):
         main(["rank", "--model", "m", "--user", "u", "--candidates", "a", "--top", "3"])
     assert "--top: not allowed with argument --candidates" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--user", "--candidates", "--history"])
+def test_an_id_that_is_not_utf8_is_shown_as_it_came(option, capsys):
+    given = {"--user": "u", "--candidates": "a"} | {option: os.fsdecode(b"caf\xe9")}
+    with pytest.raises(SystemExit) as stopped:
+        main(["rank", "--model", "m", *(word for pair in given.items() for word in pair)])
+    assert stopped.value.code == 2
+    assert f"argument {option}: must be UTF-8, got b'caf\\xe9'" in capsys.readouterr().err
 
 
 def test_rank_says_what_is_there_instead_of_a_model(tmp_path, refuse):

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.arguments import item_ids
+from tfx_pipeline.arguments import identifier, item_ids
 
 
 def add_command(commands: Any) -> None:
@@ -17,8 +17,8 @@ def add_command(commands: Any) -> None:
     explain.add_argument(
         "--model", type=Path, required=True, metavar="DIR", help="a version, or the folder of versions"
     )
-    explain.add_argument("--user", required=True, metavar="ID")
-    explain.add_argument("--candidate", required=True, metavar="ID", help="item id")
+    explain.add_argument("--user", type=identifier, required=True, metavar="ID")
+    explain.add_argument("--candidate", type=identifier, required=True, metavar="ID", help="item id")
     explain.add_argument(
         "--history", type=item_ids, metavar="A,B,C", help="item ids, oldest first; default: the user's, from the logs"
     )
