@@ -33,7 +33,7 @@ def _random_log(requests: int = 60, seed: int = 5) -> list[Event]:
     return events
 
 
-def _by_definition(events: list[Event], length: int, cuts: tuple[int, int]) -> dict[str, list]:
+def _by_definition(events: list[Event], length: int, cuts: tuple[int, int], of_all: bool) -> dict[str, list]:
     """A quadratic reading of the rules, for logs whose requests have ids and one time each."""
     numbered = sorted(enumerate(events), key=lambda pair: (pair[1]["timestamp"], pair[0]))
     unique = list({tuple(sorted(event.items())): event for _, event in numbered}.values())
@@ -41,7 +41,8 @@ def _by_definition(events: list[Event], length: int, cuts: tuple[int, int]) -> d
     for request in dict.fromkeys((event["user_id"], event["request_id"]) for event in unique):
         own = [event for event in unique if (event["user_id"], event["request_id"]) == request]
         time = own[0]["timestamp"]
-        history = [e["item_id"] for e in unique if e["user_id"] == request[0] and e["label"] and e["timestamp"] < time]
+        past = [e for e in unique if e["user_id"] == request[0] and e["timestamp"] < time]
+        history = [e["item_id"] for e in past if of_all or e["label"]]
         split = "train" if time < cuts[0] else "eval" if time < cuts[1] else "test"
         splits[split].append(
             (request[0], time * 10**6, history[-length:], [e["item_id"] for e in own], [e["label"] for e in own])
@@ -65,8 +66,12 @@ def _tuples(examples: dict[str, list[dict]]) -> dict[str, list]:
     }
 
 
-@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
-def test_every_format_gives_what_the_definition_says(make_config: Callable, run: Callable, ending: str) -> None:
+@pytest.mark.parametrize(
+    ("ending", "history_of"), [("parquet", "positives"), ("csv", "positives"), ("jsonl", "positives"), ("jsonl", "all")]
+)
+def test_every_format_gives_what_the_definition_says(
+    make_config: Callable, run: Callable, ending: str, history_of: str
+) -> None:
     events = _random_log()
     dates = {"eval_from": "2020-10-03T12:26:40Z", "test_from": "2020-10-08T12:26:40Z"}
     config = make_config(
@@ -74,10 +79,10 @@ def test_every_format_gives_what_the_definition_says(make_config: Callable, run:
         ending,
         interactions={"columns": {"request": "request_id"}},
         split={"dates": dates},
-        history={"max_length": 4},
+        history={"max_length": 4, "events": history_of},
     )
     result = run(config)
-    expected = _by_definition(events, 4, (T0 + 20 * DAY, T0 + 25 * DAY))
+    expected = _by_definition(events, 4, (T0 + 20 * DAY, T0 + 25 * DAY), history_of == "all")
     assert all(expected.values())
     assert _tuples(result.examples) == expected
     assert all(row["split"] == [split.encode()] for split, rows in result.examples.items() for row in rows)
