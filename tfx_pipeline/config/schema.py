@@ -20,6 +20,7 @@ from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Se
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
+HistoryEvents = Literal["positives", "all"]
 SPLITS = ("train", "eval", "test")
 # Seeds of random generators are below it.
 SEEDS = 2**32
@@ -92,7 +93,7 @@ class Data(Section):
 class History(Section):
     """A request's history: the items of the user's last events strictly before it."""
 
-    events: Literal["positives", "all"] = Field(
+    events: HistoryEvents = Field(
         "positives",
         description="'positives': what the user clicked; 'all': whatever was shown to them, clicked or not (the model "
         "is not told which)",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from tfx_pipeline.config.schema import HistoryEvents
 from tfx_pipeline.logs.cleaning import CleanBatch
 
 # (file ordinal, row int64, time int64, label int8, items, request ids or None, context columns); arrays as bytes,
@@ -112,9 +112,7 @@ class UserRequests:
     merged_labels: int
 
 
-def form_requests(
-    rows: UserRows, cut_times: Sequence[int] = (), events: Literal["positives", "all"] = "positives"
-) -> UserRequests:
+def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: HistoryEvents = "positives") -> UserRequests:
     """Groups rows by request id, or by time where there is none, and cleans each request of repeats.
 
     A request id whose rows lie on both sides of a cut (a session's, say) makes a request on each side: labels of a
