@@ -62,7 +62,7 @@ setup(
     package_data={
         "": ["py.typed", "*.pyi", "*.yaml", "*.json", "*.proto", "*.md"],
         "serving": ["deploy/*.config", "deploy/*.txt", "deploy/*.yaml", "deploy/*.md", "deploy/*/*.yaml"],
-        "tfx_pipeline.pages": ["templates/*"],
+        "tfx_pipeline.pages.kit": ["templates/*"],
     },
     install_requires=KERAS,
     extras_require={"serving": SERVING, "tfx": [*SERVING, *TFX], "gpu": GPU, "dev": DEV},

@@ -26,7 +26,7 @@ Tensors = Mapping[str, tf.Tensor]
 
 
 class Transform(Protocol):
-    """Raw request tensors to model inputs; see `tfx_pipeline.training.request_transform.RequestTransform`."""
+    """Raw request tensors to model inputs; see `tfx_pipeline.transform.request_transform.RequestTransform`."""
 
     @property
     def user_inputs(self) -> dict[str, str]:

@@ -9,21 +9,21 @@ from tfx import v1 as tfx
 from tfx.dsl.components.common import resolver
 from tfx.proto import pusher_pb2, transform_pb2
 
-from tfx_pipeline.baseline import CANDIDATE_KEY, LatestOtherBlessedModel
 from tfx_pipeline.components.behavior_log_example_gen import BehaviorLogExampleGen
 from tfx_pipeline.components.example_validator import ExampleValidator
 from tfx_pipeline.components.item_content_gen import ItemContentGen
+from tfx_pipeline.components.latest_other_blessed_model import CANDIDATE_KEY, LatestOtherBlessedModel
 from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.ranking_trainer import RankingTrainer
 from tfx_pipeline.components.ranking_tuner import RankingTuner
 from tfx_pipeline.components.serving_gate import ServingGate
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
 
 RUN_FN = "tfx_pipeline.training.run_fn.run_fn"
-TUNER_FN = "tfx_pipeline.tuning.tuner_fn.tuner_fn"
-PREPROCESSING_FN = "tfx_pipeline.preprocessing.preprocessing_fn"
+TUNER_FN = "tfx_pipeline.training.search.tuner_fn.tuner_fn"
+PREPROCESSING_FN = "tfx_pipeline.transform.preprocessing.preprocessing_fn"
 EXTRACTORS = "tfx_pipeline.evaluation.extractors"
 
 
@@ -36,11 +36,13 @@ class Fingerprints:
         content: of the catalogue's and the embeddings' files.
         code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train`, `evaluate`,
             `gate`, `push`; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
+        model: of the class of the configuration's model.
     """
 
     logs: str
     content: str
     code: dict[str, str]
+    model: str
 
 
 def pipeline_root(config: PipelineConfig) -> Path:
@@ -108,7 +110,9 @@ def create_pipeline(
                 "model": config.model.model_dump_json(),
                 "training": config.training.model_dump_json(),
                 "tuning": config.tuning.model_dump_json(),
-                "code": "-".join(fingerprints.code[step] for step in ("train", "evaluate", "trial", "tune")),
+                "code": "-".join(
+                    [fingerprints.code[step] for step in ("train", "evaluate", "trial", "tune")] + [fingerprints.model]
+                ),
             },
         )
     trainer = RankingTrainer(
@@ -130,7 +134,7 @@ def create_pipeline(
             "explain": config.serving.explain,
             # The borders of the slices travel with the model; thresholds are the Evaluator's own.
             "evaluation": config.evaluation.model_dump_json(exclude={"thresholds"}),
-            "code": fingerprints.code["train"],
+            "code": f"{fingerprints.code['train']}-{fingerprints.model}",
         },
     )
     baseline = resolver.Resolver(

@@ -79,7 +79,7 @@ def test_prints_tables_and_where_things_lie(compared):
 
 
 def test_data_steps_are_those_of_the_run(finished_run, config):
-    from tfx_pipeline.output_folder import hold_output
+    from tfx_pipeline.files.output_folder import hold_output
     from tfx_pipeline.runners.local import run_pipeline
 
     with hold_output(config.output, "test"):
@@ -88,7 +88,7 @@ def test_data_steps_are_those_of_the_run(finished_run, config):
 
 
 def test_metrics_are_those_of_the_rows(compared):
-    from tfx_pipeline.trials.rows import CandidateTable
+    from tfx_pipeline.evaluation.candidate_table import CandidateTable
 
     for model in compared.report["models"]:
         name = model["label"].partition("@")[0]
@@ -133,7 +133,7 @@ def test_report_is_complete(compared, finished_run):
 
 
 def test_finished_trainings_are_read_by_later_comparisons(compared, config, capfd):
-    from tfx_pipeline.compare.comparison import compare
+    from tfx_pipeline.studies.compare.comparison import compare
 
     report = compare(config, ["din", "din@text", "dmf"], 1, "din")
     printed = capfd.readouterr().err

@@ -27,7 +27,7 @@ class FinishedRun:
 
 def small_config(folder: Path) -> Path:
     """The documented default on small logs, as a file in `folder`."""
-    from tfx_pipeline.demo.synthetic import write_demo_logs
+    from tfx_pipeline.studies.worlds.synthetic import write_demo_logs
 
     write_demo_logs(folder / "data", users=150, items=120, requests=1500, candidates=6)
     values = yaml.safe_load((ROOT / "pipeline_config.yaml").read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def small_config(folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     from tfx_pipeline.config import load_config
-    from tfx_pipeline.run import run
+    from tfx_pipeline.runners.run import run
 
     folder = tmp_path_factory.mktemp("end_to_end")
     config_file = small_config(folder)

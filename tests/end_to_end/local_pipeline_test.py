@@ -28,7 +28,7 @@ def _states(summary) -> dict[str, str]:
 
 def _rerun(finished_run, *overrides: str, **options):
     from tfx_pipeline.config import load_config
-    from tfx_pipeline.run import run
+    from tfx_pipeline.runners.run import run
 
     return run(load_config(finished_run.config_file, overrides), **options)
 
@@ -80,16 +80,17 @@ def test_vocabulary_knows_nothing_of_later_splits(finished_run):
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    from tfx_pipeline import features as names
+    from tfx_pipeline.data.examples import raw_features
+    from tfx_pipeline.transform import transformed_features
 
     def candidates(split: str) -> set[bytes]:
         files = Path(finished_run.summary["artifacts"]["examples"], f"Split-{split}").glob("*.gz")
         records = tf.data.TFRecordDataset([str(f) for f in files], "GZIP").as_numpy_iterator()
         examples = (tf.train.Example.FromString(record) for record in records)
-        return {v for e in examples for v in e.features.feature[names.CANDIDATE_ITEM_ID].bytes_list.value}
+        return {v for e in examples for v in e.features.feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value}
 
     output = tft.TFTransformOutput(finished_run.summary["artifacts"]["transform_graph"])
-    vocabulary = set(output.vocabulary_by_name(names.ITEM_VOCABULARY))
+    vocabulary = set(output.vocabulary_by_name(transformed_features.ITEM_VOCABULARY))
     train = candidates("train")
     assert vocabulary == train
     assert (candidates("eval") | candidates("test")) - train, "the logs should have items launched late"
@@ -105,8 +106,8 @@ def test_pushed_model_has_all_that_serving_needs(finished_run):
 
 
 def test_pushed_model_says_how_it_was_made_and_judged(finished_run):
-    from tfx_pipeline.model_inspect import inspect_model
-    from tfx_pipeline.replay.command import replay
+    from tfx_pipeline.trained.inspection import inspect_model
+    from tfx_pipeline.trained.replay.command import replay
 
     found, summary = inspect_model(finished_run.model), finished_run.summary
     assert found["metadata"]["data"]["splits"] == summary["ingestion"]["splits"]

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 @pytest.fixture(scope="module")
 def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Of one run, in a process of its own: this one must not know the module."""
-    from tfx_pipeline.demo.synthetic import write_demo_logs
+    from tfx_pipeline.studies.worlds.synthetic import write_demo_logs
 
     folder = tmp_path_factory.mktemp("own_model")
     data = folder / "data"

@@ -22,14 +22,14 @@ def output(finished_run) -> Path:
 
 @pytest.fixture(scope="module")
 def run(output):
-    from tfx_pipeline.pages.finished_run import read_run
+    from tfx_pipeline.pages.run.finished_run import read_run
 
     return read_run(output)
 
 
 @pytest.fixture(scope="module")
 def page(output, tmp_path_factory) -> Path:
-    from tfx_pipeline.pages.report_page import write_report
+    from tfx_pipeline.pages.run.report_page import write_report
 
     return write_report(output, tmp_path_factory.mktemp("page") / "report.html")
 
@@ -54,7 +54,7 @@ def test_run_is_read_as_its_summary_has_it(run, finished_run):
 
 
 def test_moved_output_is_read_where_it_is_now(run, output, tmp_path):
-    from tfx_pipeline.pages.finished_run import read_run
+    from tfx_pipeline.pages.run.finished_run import read_run
 
     moved = tmp_path / "elsewhere"
     shutil.copytree(output, moved, ignore=shutil.ignore_patterns("serving", "data"))
@@ -65,7 +65,7 @@ def test_moved_output_is_read_where_it_is_now(run, output, tmp_path):
 
 def test_folder_without_a_run_is_refused(tmp_path):
     from tfx_pipeline.errors import DataError
-    from tfx_pipeline.pages.finished_run import read_run
+    from tfx_pipeline.pages.run.finished_run import read_run
 
     with pytest.raises(DataError, match="holds no run"):
         read_run(tmp_path)
@@ -103,9 +103,9 @@ def test_own_scores_are_the_evaluator_s(run, finished_run):
     """What the page draws from the Keras model is what the Evaluator measured on the exported one."""
     from tfx_pipeline.evaluation.item_facts import read_item_facts
     from tfx_pipeline.evaluation.metrics import CandidateAUC, CandidateRows
-    from tfx_pipeline.pages.scores import score_test_split
-    from tfx_pipeline.replay.keras_model import KerasModel
-    from tfx_pipeline.training.dataset import split_files
+    from tfx_pipeline.pages.run.scores import score_test_split
+    from tfx_pipeline.trained.keras_model import KerasModel
+    from tfx_pipeline.transform.dataset import split_files
 
     model_dir = run.folder("RankingTrainer", "model") / "Format-Serving"
     trained = KerasModel(model_dir, run.output)
@@ -123,7 +123,7 @@ def test_own_scores_are_the_evaluator_s(run, finished_run):
 
 def test_page_of_a_run_that_was_not_pushed_says_why(run):
     from tfx_pipeline.evaluation.results import Validation
-    from tfx_pipeline.pages.report_page import verdicts
+    from tfx_pipeline.pages.run.report_page import verdicts
 
     artifacts = [
         dataclasses.replace(one, properties={"pushed": 0}) if one.node == "Pusher" else one for one in run.artifacts

@@ -93,7 +93,7 @@ def test_tune_searches_on_cached_examples_and_goes_on_after_a_kill(finished_run,
 
 
 def test_outcomes_by_other_metrics_are_not_recalled(finished_run, monkeypatch, capfd):
-    from tfx_pipeline import fingerprints
+    from tfx_pipeline.runners import cache_keys
 
     def recalled() -> int:
         _tune(finished_run.config_file, "--trials", "1")
@@ -102,16 +102,16 @@ def test_outcomes_by_other_metrics_are_not_recalled(finished_run, monkeypatch, c
     recalled()
     assert recalled() == 2
     # As if another file had computed them.
-    monkeypatch.setitem(fingerprints._CODE, "outcome", ("tfx_pipeline/evaluation/slices.py",))
+    monkeypatch.setitem(cache_keys._CODE, "outcome", cache_keys.Entry(("tfx_pipeline.evaluation.slices",)))
     assert recalled() == 0
 
 
 def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     from tfx_pipeline.config import load_config
-    from tfx_pipeline.model_inspect import inspect_model
-    from tfx_pipeline.pages.finished_run import read_run
-    from tfx_pipeline.run import run
+    from tfx_pipeline.pages.run.finished_run import read_run
     from tfx_pipeline.runners.local import run_pipeline
+    from tfx_pipeline.runners.run import run
+    from tfx_pipeline.trained.inspection import inspect_model
 
     settings = [*SETTINGS, "tuning.trials=2", "tuning.run_in_pipeline=true"]
     # As it is, the model can learn nothing: a search cannot but find something better.

@@ -48,7 +48,7 @@ WITHOUT_CONTENT = set(ITEMS[-5:])
 def _example(rng: np.random.Generator, split: str):
     import tensorflow as tf
 
-    from tfx_pipeline import features as names
+    from tfx_pipeline.data.examples import raw_features
 
     taste = rng.integers(0, 2)
     history = [ITEMS[int(i) * 2 + taste] for i in rng.integers(0, 15, rng.integers(0, 6))]
@@ -67,12 +67,12 @@ def _example(rng: np.random.Generator, split: str):
     return tf.train.Example(
         features=tf.train.Features(
             feature={
-                names.USER_ID: feature([f"u{rng.integers(0, 20)}"]),
-                names.HISTORY_ITEM_ID: feature(history),
-                names.CANDIDATE_ITEM_ID: feature(candidates),
-                names.LABEL: feature(labels),
-                names.REQUEST_TIME: feature([int(rng.integers(1, 10**9))]),
-                names.SPLIT: feature([split]),
+                raw_features.USER_ID: feature([f"u{rng.integers(0, 20)}"]),
+                raw_features.HISTORY_ITEM_ID: feature(history),
+                raw_features.CANDIDATE_ITEM_ID: feature(candidates),
+                raw_features.LABEL: feature(labels),
+                raw_features.REQUEST_TIME: feature([int(rng.integers(1, 10**9))]),
+                raw_features.SPLIT: feature([split]),
                 "gender": feature([] if rng.random() < 0.1 else [("f", "m")[rng.integers(0, 2)]]),
                 "age": feature(age) if age else tf.train.Feature(float_list=tf.train.FloatList()),
                 "income": feature([float(rng.lognormal())]),
@@ -83,7 +83,7 @@ def _example(rng: np.random.Generator, split: str):
 
 def _tally():
     """Counts of a log whose train split lasts from the first second of 1970 to the hundredth."""
-    from tfx_pipeline.logs.tally import Tally
+    from tfx_pipeline.data.logs.tally import Tally
 
     tally = Tally()
     for key, count in ((("requests", "train"), 400), (("requests", "eval"), 100), (("users",), 20)):
@@ -103,12 +103,12 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
     from tfx_bsl.public import tfxio
 
-    from tfx_pipeline import features as names
     from tfx_pipeline.components.behavior_log_example_gen.report import build_report, to_text
+    from tfx_pipeline.config.ingestion import IngestionConfig
     from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
-    from tfx_pipeline.content.table import ContentMatrix, Coverage, ItemContentTable, write_content
-    from tfx_pipeline.logs.ingestion_config import IngestionConfig
-    from tfx_pipeline.preprocessing import preprocessing_fn
+    from tfx_pipeline.data.content.table import ContentMatrix, Coverage, ItemContentTable, write_content
+    from tfx_pipeline.data.examples import raw_features
+    from tfx_pipeline.transform.preprocessing import preprocessing_fn
 
     root = tmp_path_factory.mktemp("tiny_world")
     rng = np.random.default_rng(3)
@@ -128,10 +128,12 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
             "context": {"income": {"kind": "numeric", "scaling": "quantiles", "buckets": 4}},
         }
     )
-    spec = {name: tf.io.VarLenFeature(tf.string) for name in (names.USER_ID, names.HISTORY_ITEM_ID)}
-    spec |= {name: tf.io.VarLenFeature(tf.string) for name in (names.CANDIDATE_ITEM_ID, names.SPLIT, "gender")}
+    spec = {name: tf.io.VarLenFeature(tf.string) for name in (raw_features.USER_ID, raw_features.HISTORY_ITEM_ID)}
+    spec |= {
+        name: tf.io.VarLenFeature(tf.string) for name in (raw_features.CANDIDATE_ITEM_ID, raw_features.SPLIT, "gender")
+    }
     spec |= {name: tf.io.VarLenFeature(tf.float32) for name in ("age", "income")}
-    spec |= {name: tf.io.VarLenFeature(tf.int64) for name in (names.LABEL, names.REQUEST_TIME)}
+    spec |= {name: tf.io.VarLenFeature(tf.int64) for name in (raw_features.LABEL, raw_features.REQUEST_TIME)}
     schema = schema_utils.schema_from_feature_spec(spec)
 
     def transform(inputs):
@@ -216,7 +218,7 @@ def trained(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> 
 def tiny_data(tiny_world: TinyWorld):
     """The tiny world as the data of trials; its eval split stands for test too."""
     from tfx_pipeline.config.schema import Evaluation, Features
-    from tfx_pipeline.trials.data import read_trial_data
+    from tfx_pipeline.training.trial_data import read_trial_data
 
     data = read_trial_data(
         examples=tiny_world.requests,

@@ -108,8 +108,8 @@ def example(tmp_path) -> Path:
 
 def _steps(config_file: Path) -> dict[str, dict]:
     """Execution properties of every step of the pipeline, by the step's id."""
-    from tfx_pipeline.fingerprints import fingerprints
     from tfx_pipeline.pipeline import create_pipeline
+    from tfx_pipeline.runners.cache_keys import fingerprints
 
     config = load_config(config_file)
     return {part.id: part.exec_properties for part in create_pipeline(config, fingerprints(config)).components}
@@ -131,7 +131,7 @@ def test_changed_code_of_the_model_trains_again_and_runs_nothing_before_it_again
 
 
 def test_where_the_package_lies_and_other_files_beside_it_do_not_count(example, tmp_path):
-    from tfx_pipeline.fingerprints import fingerprints
+    from tfx_pipeline.runners.cache_keys import fingerprints
 
     before = fingerprints(load_config(example / "config.yaml")).code
     (example / "notes.py").write_text("# of something else\n")
@@ -148,7 +148,7 @@ def test_where_the_package_lies_and_other_files_beside_it_do_not_count(example, 
 
 
 def test_of_a_module_without_a_package_its_file_counts(example):
-    from tfx_pipeline.fingerprints import fingerprints
+    from tfx_pipeline.runners.cache_keys import fingerprints
 
     file = (example / "two_tower" / "__init__.py").rename(example / "lone_tower.py")
     config = load_config(example / "config.yaml", ["model.module=lone_tower"])

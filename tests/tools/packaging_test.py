@@ -125,4 +125,4 @@ def test_wheel_holds_the_packages_and_nothing_else(tmp_path):
     assert {Path(name).parts[0] for name in code} == set(PACKAGES)
     expected = {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
     assert {name for name in code if name.endswith(".py")} == expected
-    assert {"tfx_pipeline/pages/templates/page.html.j2", "tfx_pipeline/pages/templates/page.css"} <= code
+    assert {"tfx_pipeline/pages/kit/templates/page.html.j2", "tfx_pipeline/pages/kit/templates/page.css"} <= code

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
-from tfx_pipeline.config.evidence import Comparison, Tuning
+from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.model_module import find_model_class, import_model_module
+from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Section, UtcTime
 
 TableFormat = Literal["parquet", "csv", "jsonl"]

@@ -24,7 +24,7 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util
 
-from tfx_pipeline import features
+from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import read_item_facts, require_item_facts
@@ -94,12 +94,12 @@ class _ScoreCandidates(beam.DoFn):
 
     def process(self, extracts: types.Extracts) -> Iterator[types.Extracts]:
         batch: pa.RecordBatch = extracts[constants.ARROW_RECORD_BATCH_KEY]
-        item_ids, candidates = _lists(batch, features.CANDIDATE_ITEM_ID)
-        labels, label_counts = _lists(batch, features.LABEL)
+        item_ids, candidates = _lists(batch, raw_features.CANDIDATE_ITEM_ID)
+        labels, label_counts = _lists(batch, raw_features.LABEL)
         if not np.array_equal(candidates, label_counts):
             request = int(np.flatnonzero(candidates != label_counts)[0])
             raise DataError(
-                f"a request of user {_scalars(batch, features.USER_ID)[request]!r} has {candidates[request]} candidates"
+                f"a request of user {_scalars(batch, raw_features.USER_ID)[request]!r} has {candidates[request]} candidates"
                 f" but {label_counts[request]} labels; expected one label per candidate: generate the examples again"
             )
         if not candidates.any():
@@ -108,9 +108,9 @@ class _ScoreCandidates(beam.DoFn):
         predictions = {name: self._score(name, serialised, candidates) for name in self._models}
         evaluation = self._facts.evaluation
         impressions, has_content = self._facts.look_up(item_ids)
-        histories = _lists(batch, features.HISTORY_ITEM_ID)[1]
-        user_keys = pd.util.hash_array(_scalars(batch, features.USER_ID))
-        split = pd.Categorical([value.decode() for value in _scalars(batch, features.SPLIT)])
+        histories = _lists(batch, raw_features.HISTORY_ITEM_ID)[1]
+        user_keys = pd.util.hash_array(_scalars(batch, raw_features.USER_ID))
+        split = pd.Categorical([value.decode() for value in _scalars(batch, raw_features.SPLIT)])
         yield {
             constants.LABELS_KEY: labels.astype(bool),
             constants.PREDICTIONS_KEY: predictions if len(predictions) > 1 else next(iter(predictions.values())),

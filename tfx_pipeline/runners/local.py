@@ -18,11 +18,11 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from tfx_pipeline.config.schema import Beam, PipelineConfig
 from tfx_pipeline.console import console
-from tfx_pipeline.content.build import check_content_sources
+from tfx_pipeline.data.content.build import check_content_sources
+from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.errors import ConfigError, DataError, PipelineError
-from tfx_pipeline.fingerprints import fingerprints
-from tfx_pipeline.logs.checks import check_sources
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
+from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
 
 

@@ -16,7 +16,7 @@ import keras
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tfx_pipeline.console import console
-from tfx_pipeline.output_files import write_text
+from tfx_pipeline.files.writing import write_text
 
 MONITOR = "val_auc"
 _UNSTEADY_STEPS = 10

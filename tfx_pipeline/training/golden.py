@@ -16,9 +16,9 @@ from serving.content_inputs import ContentInputs
 from serving.export import score_requests
 from serving.servable_check import Servable, request_arrays
 from serving.warmup import write_warmup
-from tfx_pipeline import features as names
-from tfx_pipeline.content.table import ItemContentTable
-from tfx_pipeline.training.request_transform import RequestTransform
+from tfx_pipeline.data.content.table import ItemContentTable
+from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.transform.request_transform import RequestTransform
 
 _UNKNOWN_ID = "__never_seen__"
 _REAL_REQUESTS = 8
@@ -33,9 +33,11 @@ def read_requests(files: Sequence[str], columns: Sequence[str], limit: int) -> l
     for record in tf.data.TFRecordDataset(list(files), compression_type="GZIP").take(limit).as_numpy_iterator():
         feature = tf.train.Example.FromString(record).features.feature
         request: Request = {
-            names.USER_ID: feature[names.USER_ID].bytes_list.value[0].decode(),
-            names.HISTORY_ITEM_ID: [v.decode() for v in feature[names.HISTORY_ITEM_ID].bytes_list.value],
-            names.CANDIDATE_ITEM_ID: [v.decode() for v in feature[names.CANDIDATE_ITEM_ID].bytes_list.value],
+            raw_features.USER_ID: feature[raw_features.USER_ID].bytes_list.value[0].decode(),
+            raw_features.HISTORY_ITEM_ID: [v.decode() for v in feature[raw_features.HISTORY_ITEM_ID].bytes_list.value],
+            raw_features.CANDIDATE_ITEM_ID: [
+                v.decode() for v in feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
+            ],
         }
         for name in columns:
             values = feature[name].bytes_list.value or feature[name].float_list.value
@@ -53,25 +55,32 @@ def golden_cases(requests: Sequence[Request], without_content: Sequence[str]) ->
         without_content: ids of catalogue items that no modality covers; may be empty.
     """
     first = requests[0]
-    longest = max(requests, key=lambda request: len(request[names.HISTORY_ITEM_ID]))
+    longest = max(requests, key=lambda request: len(request[raw_features.HISTORY_ITEM_ID]))
     cases = {f"real {number}": request for number, request in enumerate(requests[:_REAL_REQUESTS])}
     cases["longest history"] = longest
-    cases["empty history"] = {**longest, names.HISTORY_ITEM_ID: []}
-    cases["unknown user"] = {**longest, names.USER_ID: _UNKNOWN_ID}
+    cases["empty history"] = {**longest, raw_features.HISTORY_ITEM_ID: []}
+    cases["unknown user"] = {**longest, raw_features.USER_ID: _UNKNOWN_ID}
     cases["unknown candidate"] = {
         **longest,
-        names.CANDIDATE_ITEM_ID: [_UNKNOWN_ID, *longest[names.CANDIDATE_ITEM_ID]],
+        raw_features.CANDIDATE_ITEM_ID: [_UNKNOWN_ID, *longest[raw_features.CANDIDATE_ITEM_ID]],
     }
-    cases["unknown history"] = {**longest, names.HISTORY_ITEM_ID: [_UNKNOWN_ID, *longest[names.HISTORY_ITEM_ID]]}
+    cases["unknown history"] = {
+        **longest,
+        raw_features.HISTORY_ITEM_ID: [_UNKNOWN_ID, *longest[raw_features.HISTORY_ITEM_ID]],
+    }
     cases["nothing known"] = {
         **dict.fromkeys(first),
-        names.USER_ID: _UNKNOWN_ID,
-        names.HISTORY_ITEM_ID: [],
-        names.CANDIDATE_ITEM_ID: [_UNKNOWN_ID],
+        raw_features.USER_ID: _UNKNOWN_ID,
+        raw_features.HISTORY_ITEM_ID: [],
+        raw_features.CANDIDATE_ITEM_ID: [_UNKNOWN_ID],
     }
     if without_content:
         items = list(without_content[:4])
-        cases["missing content"] = {**longest, names.CANDIDATE_ITEM_ID: items, names.HISTORY_ITEM_ID: items}
+        cases["missing content"] = {
+            **longest,
+            raw_features.CANDIDATE_ITEM_ID: items,
+            raw_features.HISTORY_ITEM_ID: items,
+        }
     return cases
 
 
@@ -82,7 +91,7 @@ def content_cases(request: Request, content: ItemContentTable) -> dict[str, Requ
         request: a real request.
         content: the table of the catalogue, whose vectors the new items carry at the width of their encoders.
     """
-    real = request[names.CANDIDATE_ITEM_ID][:_CARRIED_ITEMS]
+    real = request[raw_features.CANDIDATE_ITEM_ID][:_CARRIED_ITEMS]
     covered = np.flatnonzero(np.all([matrix.present for matrix in content.modalities.values()], axis=0))
     rows = covered[:_CARRIED_ITEMS]
     new = [f"{_UNKNOWN_ID}{number}" for number in range(len(rows))]
@@ -95,8 +104,8 @@ def content_cases(request: Request, content: ItemContentTable) -> dict[str, Requ
         carried[contract.CONTENT_PREFIX + modality] = [*vectors.tolist(), *nothing.tolist()]
         zeros[contract.CONTENT_PREFIX + modality] = nothing.tolist()
     return {
-        "carried content": {**request, names.CANDIDATE_ITEM_ID: [*new, *real], **carried},
-        "zero content": {**request, names.CANDIDATE_ITEM_ID: real, **zeros},
+        "carried content": {**request, raw_features.CANDIDATE_ITEM_ID: [*new, *real], **carried},
+        "zero content": {**request, raw_features.CANDIDATE_ITEM_ID: real, **zeros},
     }
 
 
@@ -140,9 +149,9 @@ def write_warmup_requests(
         for number, size in enumerate(sizes):
             request = dict(requests[number % len(requests)])
             chosen = rng.choice(len(catalogue), size=size, replace=size > len(catalogue))
-            request[names.CANDIDATE_ITEM_ID] = [catalogue[i] for i in chosen]
+            request[raw_features.CANDIDATE_ITEM_ID] = [catalogue[i] for i in chosen]
             arrays = request_arrays(request, model_contract)
-            candidates = {names.CANDIDATE_ITEM_ID: arrays.pop(names.CANDIDATE_ITEM_ID)}
+            candidates = {raw_features.CANDIDATE_ITEM_ID: arrays.pop(raw_features.CANDIDATE_ITEM_ID)}
             state = servable.run(contract.USER_TOWER, arrays)
             state = {name: state[name] for name in servable.signatures[contract.CANDIDATE].inputs if name in state}
             warmup += [

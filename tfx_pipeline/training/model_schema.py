@@ -9,9 +9,9 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models.schema import ModalitySpec, RankingSchema
-from tfx_pipeline import features as names
 from tfx_pipeline.config.schema import Categorical, Features
-from tfx_pipeline.content.table import ItemContentTable
+from tfx_pipeline.data.content.table import ItemContentTable
+from tfx_pipeline.transform import transformed_features
 
 
 def ranking_schema(
@@ -35,14 +35,16 @@ def ranking_schema(
     categorical, numeric = {}, []
     for name, column in {**features.user, **features.context}.items():
         if isinstance(column, Categorical):
-            categorical[name] = rows(names.column_vocabulary(name), column.oov_buckets)
+            categorical[name] = rows(transformed_features.column_vocabulary(name), column.oov_buckets)
         elif column.scaling == "quantiles":
             categorical[name] = 1 + column.buckets
         else:
             numeric.append(name)
     return RankingSchema(
-        item_rows=rows(names.ITEM_VOCABULARY, features.item_id.oov_buckets),
-        user_rows=rows(names.USER_VOCABULARY, features.user_id.oov_buckets) if features.user_id else None,
+        item_rows=rows(transformed_features.ITEM_VOCABULARY, features.item_id.oov_buckets),
+        user_rows=rows(transformed_features.USER_VOCABULARY, features.user_id.oov_buckets)
+        if features.user_id
+        else None,
         categorical=categorical,
         numeric=tuple(numeric),
         modalities={
@@ -84,7 +86,7 @@ def known_items(
 
 def _train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
     """Impressions of each item in the train split, as Transform counted them."""
-    path = tft_output.vocabulary_file_by_name(names.ITEM_COUNTS)
+    path = tft_output.vocabulary_file_by_name(transformed_features.ITEM_COUNTS)
     counts = {}
     with tf.io.gfile.GFile(path) as lines:
         for line in lines:

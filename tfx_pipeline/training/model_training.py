@@ -12,11 +12,11 @@ import tensorflow_transform as tft
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import build_model
 from tfx_pipeline.config.schema import Features, Training
-from tfx_pipeline.content.table import ItemContentTable
-from tfx_pipeline.training.dataset import count_requests, request_batches, split_files
+from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.training.model_schema import content_rows, ranking_schema
-from tfx_pipeline.training.request_transform import RequestTransform
 from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
+from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
+from tfx_pipeline.transform.request_transform import RequestTransform
 
 _ADAPT_BATCHES = 20
 

@@ -17,20 +17,20 @@ from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.content_inputs import ContentInputs
 from serving.export import export_model
-from tfx_pipeline.components.behavior_log_example_gen.executor import REPORT_FILE as INGESTION_REPORT
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
-from tfx_pipeline.content.table import ITEM_IDS_FILE, ItemContentTable, read_content
+from tfx_pipeline.data.content.table import ItemContentTable, read_content
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.item_facts import write_item_facts
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
+from tfx_pipeline.files import artifact_files
 from tfx_pipeline.training import golden
-from tfx_pipeline.training.dataset import split_files
 from tfx_pipeline.training.metadata import write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
-from tfx_pipeline.training.request_transform import RequestTransform
+from tfx_pipeline.training.search.values import with_values
 from tfx_pipeline.training.trainer import forget
-from tfx_pipeline.tuning.values import with_values
+from tfx_pipeline.transform.dataset import split_files
+from tfx_pipeline.transform.request_transform import RequestTransform
 
 _GOLDEN_CANDIDATES = 64
 
@@ -74,7 +74,7 @@ class TrainerConfig:
         return cls(**{k: sections[k].model_validate_json(v) if k in sections else v for k, v in values.items()})
 
     def tuned(self, values: Mapping[str, Any]) -> TrainerConfig:
-        """With the values that a search found best, see `tfx_pipeline.tuning.values`."""
+        """With the values that a search found best, see `tfx_pipeline.training.search.values`."""
         params, training = with_values(self.model.params, self.training, values)
         return dataclasses.replace(self, model=self.model.model_copy(update={"params": params}), training=training)
 
@@ -93,7 +93,10 @@ def run_fn(fn_args: Any) -> None:
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
     content = read_content(Path(config.content_uri))
     transform = RequestTransform(
-        tft_output, Path(config.content_uri, ITEM_IDS_FILE), config.features, config.ingestion.history.max_length
+        tft_output,
+        Path(config.content_uri, artifact_files.ITEM_IDS),
+        config.features,
+        config.ingestion.history.max_length,
     )
     state_dir = Path(config.state_root, _state_key(fn_args, config))
     model, result = train_model(
@@ -104,8 +107,10 @@ def run_fn(fn_args: Any) -> None:
         state_dir=state_dir,
         tensorboard_dir=Path(fn_args.model_run_dir, "tensorboard"),
     )
-    model.save(Path(fn_args.model_run_dir, "model.keras"))
-    Path(fn_args.model_run_dir, "training.json").write_text(json.dumps(dataclasses.asdict(result), indent=1))
+    model.save(Path(fn_args.model_run_dir, artifact_files.KERAS_MODEL))
+    Path(fn_args.model_run_dir, artifact_files.TRAINING_RESULT).write_text(
+        json.dumps(dataclasses.asdict(result), indent=1)
+    )
     directory = Path(fn_args.serving_model_dir)
     _export(config, model, tft_output, content, transform, directory)
     write_metadata(
@@ -114,7 +119,7 @@ def run_fn(fn_args: Any) -> None:
         model=model,
         sections={name: getattr(config, name) for name in ("ingestion", "features", "model", "training")},
         result=result,
-        report=json.loads(Path(config.report_uri, INGESTION_REPORT).read_text(encoding="utf-8")),
+        report=json.loads(Path(config.report_uri, artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")),
         content=content,
         artifacts={
             "model_run": fn_args.model_run_dir,

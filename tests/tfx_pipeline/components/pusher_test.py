@@ -17,7 +17,7 @@ from serving import contract
 from serving.metadata import read_json
 from tfx_pipeline.components.pusher import executor
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.rank import find_version
+from tfx_pipeline.trained.rank import find_version
 
 FILES = ["saved_model.pb", "variables/variables.index", "assets.extra/tf_serving_warmup_requests"]
 

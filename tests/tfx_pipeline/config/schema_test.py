@@ -227,8 +227,8 @@ def test_the_shipped_configurations_load(file):
 
 
 def test_the_examples_fit_the_real_data(shared_data):
-    from tfx_pipeline.content import check_content_sources
-    from tfx_pipeline.logs.checks import check_sources
+    from tfx_pipeline.data.content import check_content_sources
+    from tfx_pipeline.data.logs.checks import check_sources
 
     for name in ("ml1m", "microlens50k"):
         config = load_config(ROOT / "examples" / f"{name}.yaml")

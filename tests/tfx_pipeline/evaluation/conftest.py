@@ -16,8 +16,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types import standard_component_specs as specs
 from tfx.utils import json_utils, proto_utils
 
-from tfx_pipeline import features
 from tfx_pipeline.config.schema import Evaluation
+from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.item_facts import write_item_facts
 
@@ -39,14 +39,14 @@ class Request:
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode() for value in values]))
 
         feature = {
-            features.USER_ID: text([self.user]),
-            features.SPLIT: text([self.split]),
-            features.CANDIDATE_ITEM_ID: text(self.candidates),
-            features.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=self.labels)),
-            features.REQUEST_TIME: tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
+            raw_features.USER_ID: text([self.user]),
+            raw_features.SPLIT: text([self.split]),
+            raw_features.CANDIDATE_ITEM_ID: text(self.candidates),
+            raw_features.LABEL: tf.train.Feature(int64_list=tf.train.Int64List(value=self.labels)),
+            raw_features.REQUEST_TIME: tf.train.Feature(int64_list=tf.train.Int64List(value=[0])),
         }
         if self.history:  # an empty list is left out, as TFX's own writers do
-            feature[features.HISTORY_ITEM_ID] = text(self.history)
+            feature[raw_features.HISTORY_ITEM_ID] = text(self.history)
         return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
@@ -64,11 +64,11 @@ class HashModel(tf.Module):
     def serve(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         ragged = {
             name: tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64)
-            for name in (features.CANDIDATE_ITEM_ID, features.HISTORY_ITEM_ID)
+            for name in (raw_features.CANDIDATE_ITEM_ID, raw_features.HISTORY_ITEM_ID)
         }
         parsed = tf.io.parse_example(examples, ragged)
-        items = parsed[features.CANDIDATE_ITEM_ID]
-        lengths = tf.gather(parsed[features.HISTORY_ITEM_ID].row_lengths(), items.value_rowids())
+        items = parsed[raw_features.CANDIDATE_ITEM_ID]
+        lengths = tf.gather(parsed[raw_features.HISTORY_ITEM_ID].row_lengths(), items.value_rowids())
         number = tf.strings.to_number(tf.strings.substr(items.values, 1, 9), tf.int64)
         scores = tf.cast(100 + number * self._multiplier % 11 * 64 + lengths, tf.float32) / 1024
         scores = tf.where(items.values == self._nan_item, float("nan"), scores)

@@ -10,8 +10,8 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import model_eval_lib
 from tensorflow_model_analysis.proto import config_pb2
 
-from tfx_pipeline import features
 from tfx_pipeline.config.schema import Evaluation
+from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.evaluation import extractors, slices
 from tfx_pipeline.evaluation.eval_config import make_eval_config
@@ -35,10 +35,10 @@ class ConstantModel(tf.Module):
 def record_batch(**columns: list) -> pa.RecordBatch:
     """A batch of two requests as TFX reads it; a column given as None is absent."""
     values = {
-        features.USER_ID: [[b"u"], [b"v"]],
-        features.SPLIT: [[b"test"], [b"eval"]],
-        features.CANDIDATE_ITEM_ID: [[b"a", b"b"], [b"a"]],
-        features.LABEL: [[1, 0], [0]],
+        raw_features.USER_ID: [[b"u"], [b"v"]],
+        raw_features.SPLIT: [[b"test"], [b"eval"]],
+        raw_features.CANDIDATE_ITEM_ID: [[b"a", b"b"], [b"a"]],
+        raw_features.LABEL: [[1, 0], [0]],
         constants.ARROW_INPUT_COLUMN: [[b""], [b""]],
     } | columns
     return pa.RecordBatch.from_pydict({name: column for name, column in values.items() if column is not None})
@@ -77,29 +77,29 @@ def test_flattened_rows_leave_padding_out(scorer):
 
 
 def test_history_of_some_requests_only(scorer):
-    history = {features.HISTORY_ITEM_ID: [None, [b"a"] * 12]}
+    history = {raw_features.HISTORY_ITEM_ID: [None, [b"a"] * 12]}
     [rows] = scorer([[0.25, 0.5], [0.75, 0.5]])(record_batch(**history))
     assert list(rows[constants.FEATURES_KEY][slices.HISTORY_LENGTH]) == ["empty", "empty", "10-29"]
 
 
 def test_a_history_column_that_is_null_throughout(scorer):
-    batch = record_batch(**{features.HISTORY_ITEM_ID: pa.nulls(2)})
+    batch = record_batch(**{raw_features.HISTORY_ITEM_ID: pa.nulls(2)})
     [rows] = scorer([[0.25, 0.5], [0.75, 0.5]])(batch)
     assert list(rows[constants.FEATURES_KEY][slices.HISTORY_LENGTH]) == ["empty"] * 3
 
 
 def test_a_batch_without_any_candidate_gives_nothing(scorer):
-    empty = {features.CANDIDATE_ITEM_ID: None, features.LABEL: None}
+    empty = {raw_features.CANDIDATE_ITEM_ID: None, raw_features.LABEL: None}
     assert scorer([[0.5], [0.5]])(record_batch(**empty)) == []
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({features.LABEL: [[1], [0]]}, "user b'u' has 2 candidates but 1 labels"),
-        ({features.LABEL: None}, "2 candidates but 0 labels"),
-        ({features.SPLIT: None}, "2 of 2 examples lack a single value of 'split'"),
-        ({features.USER_ID: [[b"u"], None]}, "1 of 2 examples lack a single value of 'user_id'"),
+        ({raw_features.LABEL: [[1], [0]]}, "user b'u' has 2 candidates but 1 labels"),
+        ({raw_features.LABEL: None}, "2 candidates but 0 labels"),
+        ({raw_features.SPLIT: None}, "2 of 2 examples lack a single value of 'split'"),
+        ({raw_features.USER_ID: [[b"u"], None]}, "1 of 2 examples lack a single value of 'user_id'"),
     ],
 )
 def test_examples_of_another_shape_are_refused(scorer, columns, message):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.pages.finished_run import ArtifactRecord, FinishedRun, StepRecord
+from tfx_pipeline.pages.run.finished_run import ArtifactRecord, FinishedRun, StepRecord
 
 
 def run_of(output: Path, documents: dict[tuple[str, str], dict[str, Any]], **values: Any) -> FinishedRun:

@@ -101,8 +101,8 @@ def test_only_the_most_recent_history_counts(servable, trained):
 def test_serving_default_equals_rank(servable, trained, tiny_world):
     import tensorflow as tf
 
-    from tfx_pipeline.training.dataset import split_files
     from tfx_pipeline.training.golden import read_requests
+    from tfx_pipeline.transform.dataset import split_files
 
     files = split_files(tiny_world.requests, "eval")
     serialized = list(tf.data.TFRecordDataset(files, "GZIP").take(10).as_numpy_iterator())

@@ -8,8 +8,8 @@ from tfx.types import component_spec, standard_artifacts, standard_component_spe
 
 from tfx_pipeline.components.artifacts import IngestionReport
 from tfx_pipeline.components.behavior_log_example_gen import executor
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
 
 
 class BehaviorLogExampleGenSpec(component_spec.ComponentSpec):
@@ -41,7 +41,7 @@ class BehaviorLogExampleGen(base_beam_component.BaseBeamComponent):
 
     Args:
         config: the pipeline's configuration.
-        source_fingerprint: `tfx_pipeline.logs.files.fingerprint` of the log, the catalogue and the user table.
+        source_fingerprint: `tfx_pipeline.data.logs.files.fingerprint` of the log, the catalogue and the user table.
         code_digest: digest of the code that ingestion runs.
     """
 

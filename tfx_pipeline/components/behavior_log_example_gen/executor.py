@@ -16,20 +16,19 @@ from tfx.utils import proto_utils
 
 from tfx_pipeline.components.behavior_log_example_gen.report import build_report, check_run, to_text
 from tfx_pipeline.components.behavior_log_example_gen.steps import LogsToExamples
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.data.logs.checks import check_sources
+from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import PipelineError
-from tfx_pipeline.logs.checks import check_sources
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
-from tfx_pipeline.logs.output import write_atomically
-from tfx_pipeline.logs.tally import Tally
+from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.writing import write_text
 
 CONFIG_KEY = "config"
 SOURCE_FINGERPRINT_KEY = "source_fingerprint"
 CODE_DIGEST_KEY = "code_digest"
 FAILURE_DIR_KEY = "failure_dir"
 REPORT_KEY = "report"
-REPORT_FILE = "report.json"
-QUARANTINE_FILE = "quarantine.jsonl"
 _SPLIT_URIS_KEY = "split_uris"
 _TALLY_KEY = "tally_path"
 _QUARANTINE_KEY = "quarantine_path"
@@ -83,7 +82,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         if not FileSystems.exists(report_dir):
             FileSystems.mkdirs(report_dir)
         tally_path = os.path.join(report_dir, "tally.json")
-        quarantine_path = os.path.join(report_dir, QUARANTINE_FILE)
+        quarantine_path = os.path.join(report_dir, artifact_files.QUARANTINE)
         examples = output_dict[standard_component_specs.EXAMPLES_KEY]
         artifact_utils.get_single_instance(examples).split_names = artifact_utils.encode_split_names(list(SPLITS))
         split_uris = {name: artifact_utils.get_split_uri(examples, name) for name in SPLITS}
@@ -107,15 +106,15 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         tally = Tally.from_json(_read(tally_path))
         FileSystems.delete([tally_path])
         report = build_report(tally)
-        write_atomically(os.path.join(report_dir, REPORT_FILE), to_text(report))
+        write_text(os.path.join(report_dir, artifact_files.INGESTION_REPORT), to_text(report))
         try:
             check_run(config, tally, report, _example_out_of_range(quarantine_path, config))
         except PipelineError as error:
             failure_dir = exec_properties[FAILURE_DIR_KEY]
             if not FileSystems.exists(failure_dir):
                 FileSystems.mkdirs(failure_dir)
-            for name in (REPORT_FILE, QUARANTINE_FILE):
-                write_atomically(os.path.join(failure_dir, name), _read(os.path.join(report_dir, name)))
+            for name in (artifact_files.INGESTION_REPORT, artifact_files.QUARANTINE):
+                write_text(os.path.join(failure_dir, name), _read(os.path.join(report_dir, name)))
             raise type(error)(f"{error}\nReport and quarantined rows: {failure_dir}") from None
 
 

@@ -6,12 +6,12 @@ import datetime as dt
 import json
 from typing import Any
 
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.data.examples.audit import RULES
+from tfx_pipeline.data.logs.quarantine import REASONS, check_bad_fraction
+from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import DataError, LeakageError
-from tfx_pipeline.examples.audit import RULES
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
-from tfx_pipeline.logs.quarantine import REASONS, check_bad_fraction
-from tfx_pipeline.logs.tally import Tally
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 

@@ -12,21 +12,21 @@ import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
 from tfx_pipeline.components.behavior_log_example_gen.writing import ShardKey, WriteShard, pack, shard_count, shard_of
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import Table
+from tfx_pipeline.data.examples.audit import Audit, UserAuditor
+from tfx_pipeline.data.examples.encoding import encode
+from tfx_pipeline.data.examples.history import histories
+from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows, form_requests, split_by_user
+from tfx_pipeline.data.examples.splits import Cuts, QuantileCuts, histogram
+from tfx_pipeline.data.logs import values
+from tfx_pipeline.data.logs.cleaning import clean
+from tfx_pipeline.data.logs.files import list_files
+from tfx_pipeline.data.logs.quarantine import BadRow, FirstBadRows
+from tfx_pipeline.data.logs.reader import Piece, pieces, read_piece
+from tfx_pipeline.data.logs.tally import MergeTallies, Tally, TallyingDoFn
 from tfx_pipeline.errors import DataError
-from tfx_pipeline.examples.audit import Audit, UserAuditor
-from tfx_pipeline.examples.encoding import encode
-from tfx_pipeline.examples.history import histories
-from tfx_pipeline.examples.requests import Request, UserRequests, UserRows, form_requests, split_by_user
-from tfx_pipeline.examples.splits import Cuts, QuantileCuts, histogram
-from tfx_pipeline.logs import values
-from tfx_pipeline.logs.cleaning import clean
-from tfx_pipeline.logs.files import list_files
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
-from tfx_pipeline.logs.output import write_atomically
-from tfx_pipeline.logs.quarantine import BadRow, FirstBadRows
-from tfx_pipeline.logs.reader import Piece, pieces, read_piece
-from tfx_pipeline.logs.tally import MergeTallies, Tally, TallyingDoFn
+from tfx_pipeline.files.writing import write_text
 
 # Lower edges of the histogram of history lengths in the report.
 LENGTH_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
@@ -316,8 +316,8 @@ class LogsToExamples(beam.PTransform):
 
 
 def _write_tally(tally: Tally, path: str) -> None:
-    write_atomically(path, tally.to_json())
+    write_text(path, tally.to_json())
 
 
 def _write_quarantine(rows: list[BadRow], path: str) -> None:
-    write_atomically(path, "".join(f"{row.to_json()}\n" for row in rows))
+    write_text(path, "".join(f"{row.to_json()}\n" for row in rows))

@@ -37,7 +37,7 @@ class ItemContentGen(base_component.BaseComponent):
 
     Component `outputs` contains:
 
-    - `content`: channel of type `ItemContent`, a directory that `tfx_pipeline.content.read_content` reads.
+    - `content`: channel of type `ItemContent`, a directory that `tfx_pipeline.data.content.read_content` reads.
     """
 
     SPEC_CLASS = ItemContentGenSpec

@@ -31,7 +31,7 @@ class Executor(tuner_executor.Executor):
             output_dict: `best_hyperparameters` and `tuner_results`.
             exec_properties: the Tuner's; `custom_config` is a JSON object.
         """
-        from tfx_pipeline.tuning.report import search_report, write_report
+        from tfx_pipeline.training.search.report import search_report, write_report
 
         exec_properties = with_uris(exec_properties, input_dict, (CONTENT_KEY, REQUESTS_KEY))
         search = tuner_executor.search(input_dict, exec_properties, self._get_tmp_dir(), print_tuning_summary=False)

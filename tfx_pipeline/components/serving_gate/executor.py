@@ -12,12 +12,12 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from serving.servable_check import check_servable
+from tfx_pipeline.files import artifact_files
 
 MODEL_KEY = "model"
 BLESSING_KEY = "blessing"
 MAX_DIFFERENCE_KEY = "max_score_difference"
 CODE_DIGEST_KEY = "code_digest"
-REPORT_FILE = "report.json"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -42,5 +42,5 @@ class Executor(base_executor.BaseExecutor):
         problems, figures = check_servable(directory, exec_properties[MAX_DIFFERENCE_KEY])
         report = {"blessed": not problems, "problems": problems, **figures}
         Path(blessing.uri).mkdir(parents=True, exist_ok=True)
-        Path(blessing.uri, REPORT_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        Path(blessing.uri, artifact_files.GATE_REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
         blessing.set_int_custom_property("blessed", 0 if problems else 1)

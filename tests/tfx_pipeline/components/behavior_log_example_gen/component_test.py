@@ -13,8 +13,8 @@ from tfx.orchestration import metadata
 
 from tfx_pipeline.components.artifacts import IngestionReport
 from tfx_pipeline.components.behavior_log_example_gen.component import BehaviorLogExampleGen
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
 
 BASE: dict[str, Any] = {
     "name": "test",

@@ -17,8 +17,8 @@ from tfx.types import standard_artifacts
 
 from tfx_pipeline.components.artifacts import IngestionReport
 from tfx_pipeline.components.behavior_log_example_gen.executor import Executor
+from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
-from tfx_pipeline.logs.ingestion_config import IngestionConfig
 
 IN_MEMORY = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.components.behavior_log_example_gen import steps
+from tfx_pipeline.data.examples.splits import Cuts
 from tfx_pipeline.errors import DataError, LeakageError
-from tfx_pipeline.examples.splits import Cuts
 
 T0 = 1_600_000_000
 DATES = {"eval_from": "2020-09-13T12:28:20Z", "test_from": "2020-09-13T12:29:10Z"}

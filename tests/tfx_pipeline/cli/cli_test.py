@@ -1,0 +1,208 @@
+"""`dmf` on a terminal: exit statuses, and sentences instead of tracebacks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tfx_pipeline.cli import main
+
+ROOT = Path(__file__).resolve().parents[3]
+CONFIG = """\
+name: shop
+output: out
+data:
+  interactions: {path: log.csv}
+  items: {path: items.csv}
+split: {fractions: {}}
+content:
+  modalities:
+    text: {path: text.npz}
+"""
+
+
+@pytest.fixture
+def config_file(tmp_path) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    return file
+
+
+@pytest.fixture
+def refuse(capfd, monkeypatch):
+    """refuse(status, *arguments): what `dmf` prints on standard error when it refuses; it must be no traceback."""
+    # `dmf run` sets it for its own process.
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+
+    def run(status: int, *arguments: object) -> str:
+        assert main([str(argument) for argument in arguments]) == status
+        printed = capfd.readouterr()
+        assert printed.out == ""
+        assert "Traceback" not in printed.err
+        return printed.err
+
+    return run
+
+
+def test_help_is_there_at_once():
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-m", "tfx_pipeline.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    seconds = time.monotonic() - started
+    for command in ("config", "run", "demo", "rank"):
+        assert f"\n    {command} " in result.stdout
+    # About 0.3 s; importing TensorFlow takes 7 and more.
+    assert seconds < 5
+
+
+def test_a_good_configuration_is_ok(config_file, capsys):
+    assert main(["config", "check", str(config_file), "--set", "name=kiosk"]) == 0
+    assert capsys.readouterr().out == f"{config_file}: ok, pipeline 'kiosk', output {config_file.parent / 'out'}\n"
+
+
+def test_a_bad_configuration_is_refused_with_all_problems(config_file, refuse):
+    printed = refuse(2, "config", "check", config_file, "--set", "training.epoch=[b]", "--set", "history.max_length=0")
+    assert printed.startswith(f"configuration: {config_file} has 2 problems:\n")
+    # Brackets are no markup, and long lines are not broken.
+    assert "\n  training.epoch: unknown key; did you mean 'epochs'?; allowed: batch_size, epochs, patience," in printed
+    assert "\n  history.max_length: should be greater than or equal to 1 (given: 0)\n" in printed
+
+
+@pytest.mark.parametrize("arguments", [("config", "check"), ("run", "--config"), ("demo", "--config")])
+def test_a_missing_configuration_is_named(tmp_path, refuse, arguments):
+    file = tmp_path / "no.yaml"
+    assert (
+        refuse(2, *arguments, file) == f"configuration: cannot read configuration '{file}': No such file or directory\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["walk"], ["config"], ["rank", "--model", "m", "--user", "u"], ["run", "--set"], ["rank", "--top", "many"]],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2_and_says_how(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: dmf ")
+
+
+KEPT = "interrupted: finished steps are kept; the same command goes on from there\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        *((name, KEPT) for name in ("run", "demo", "compare", "tune")),
+        ("config check shop.yaml", "interrupted\n"),
+        ("rank --model m --user u --top 3", "interrupted\n"),
+    ],
+)
+def test_ctrl_c_promises_only_what_is_so(arguments, printed, refuse, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfx_pipeline.config.load_config", interrupted)
+    monkeypatch.setattr("tfx_pipeline.trained.rank.rank_from_command_line", interrupted)
+    assert refuse(130, *arguments.split()) == printed
+
+
+def test_what_nobody_foresaw_is_a_sentence_and_a_traceback_in_a_log(refuse, monkeypatch, tmp_path):
+    def fails(*args, **kwargs):
+        raise RuntimeError("the library says [no]\nand more")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tfx_pipeline.trained.rank.rank_from_command_line", fails)
+    printed = refuse(1, "rank", "--model", "m", "--user", "u", "--top", 3)
+    (log,) = tmp_path.glob("dmf-rank-*.log")
+    assert printed == f"stopped: unexpected RuntimeError: the library says [no]\nlog: {log}\n"
+    assert "Traceback" in log.read_text()
+
+
+def test_rank_wants_candidates_or_top_but_not_both(capsys):
+    with pytest.raises(SystemExit):
+        main(["rank", "--model", "m", "--user", "u", "--candidates", "a", "--top", "3"])
+    assert "--top: not allowed with argument --candidates" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--user", "--candidates", "--history"])
+def test_an_id_that_is_not_utf8_is_shown_as_it_came(option, capsys):
+    given = {"--user": "u", "--candidates": "a"} | {option: os.fsdecode(b"caf\xe9")}
+    with pytest.raises(SystemExit) as stopped:
+        main(["rank", "--model", "m", *(word for pair in given.items() for word in pair)])
+    assert stopped.value.code == 2
+    assert f"argument {option}: must be UTF-8, got b'caf\\xe9'" in capsys.readouterr().err
+
+
+def test_rank_says_what_is_there_instead_of_a_model(tmp_path, refuse):
+    (tmp_path / "notes.txt").touch()
+    # A version that is still being pushed is none.
+    (tmp_path / ".incoming-17").mkdir()
+    (tmp_path / "16").mkdir()
+    printed = refuse(1, "rank", "--model", tmp_path, "--user", "u", "--top", 3)
+    assert printed == (
+        f"stopped: {tmp_path} holds no exported model (saved_model.pb) and no versions of one; "
+        "there is: .incoming-17, 16, notes.txt\n"
+    )
+    assert "there is: no such folder" in refuse(1, "rank", "--model", tmp_path / "no", "--user", "u", "--top", 3)
+
+
+def test_rank_refuses_a_model_that_is_none_of_ours(tmp_path, refuse):
+    (tmp_path / "saved_model.pb").touch()
+    printed = refuse(1, "rank", "--model", tmp_path, "--user", "u", "--candidates", "a")
+    assert printed == (
+        f"stopped: {tmp_path}/assets.extra/item_facts.parquet is absent: the Evaluator slices by it; "
+        "train the model with this pipeline again\n"
+    )
+
+
+def test_run_with_a_missing_log_stops_before_any_work(config_file, refuse):
+    folder = config_file.parent
+    printed = refuse(1, "run", "--config", config_file, "--summary-json", folder / "summary.json")
+    assert f"stopped: data.interactions: {folder / 'log.csv'}: no such file; expected a file, a glob or " in printed
+    assert f"log: {folder / 'out' / 'logs'}/run-" in printed
+    assert [path.name for path in (folder / "out").iterdir()] == [".lock", "logs"]
+    assert not (folder / "summary.json").exists()
+
+
+@pytest.mark.parametrize("command", [("run", "--summary-json"), ("demo", "--summary-json"), ("compare", "--json")])
+def test_a_report_that_cannot_be_written_stops_before_any_work(command, tmp_path, capsys):
+    (tmp_path / "notes").touch()
+    for place, problem in (
+        (tmp_path, f"must be a file to write, got the folder '{tmp_path}'"),
+        (tmp_path / "notes" / "summary.json", f"{tmp_path / 'notes'} is no folder to write into"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, str(place)])
+        assert stopped.value.code == 2
+        assert problem in capsys.readouterr().err
+
+
+def test_run_with_a_missing_column_names_file_and_column(config_file, refuse):
+    folder = config_file.parent
+    (folder / "log.csv").write_text("user_id,item_id,timestamp\nu,i,1\n")
+    printed = refuse(1, "run", "--config", config_file)
+    assert f"stopped: data.interactions: {folder / 'log.csv'}: no column 'label'; columns there: 'user_id', " in printed
+    (folder / "log.csv").write_text("user_id,item_id,timestamp,label\nu,i,1,0\n")
+    (folder / "items.csv").write_text("item_id\ni\n")
+    printed = refuse(1, "run", "--config", config_file)
+    assert f"{folder / 'text.npz'}" in printed
+    assert [path.name for path in (folder / "out").iterdir()] == [".lock", "logs"]
+
+
+def test_run_names_the_steps_where_no_cache_names_none(config_file, refuse):
+    import numpy as np
+
+    folder = config_file.parent
+    (folder / "log.csv").write_text("user_id,item_id,timestamp,label\nu,i,1,0\n")
+    (folder / "items.csv").write_text("item_id\ni\n")
+    np.savez(folder / "text.npz", item_id=np.array(["i"]), embedding=np.ones((1, 2), np.float32))
+    printed = refuse(2, "run", "--config", config_file, "--no-cache", "Trainer")
+    assert "configuration: --no-cache names Trainer; the steps are: BehaviorLogExampleGen, ItemContentGen, " in printed

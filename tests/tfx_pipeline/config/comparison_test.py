@@ -1,0 +1,116 @@
+"""Labels of models, and the section `comparison`."""
+
+from __future__ import annotations
+
+import pytest
+
+from dmf_keras.models import model_names
+from tfx_pipeline.config.label import Label
+
+MODALITIES = ["text", "image", "audio"]
+TWO = "    image: {path: image.npz}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "written"),
+    [
+        ("dmf", Label("dmf", ()), "dmf"),
+        ("dmf@text", Label("dmf", ("text",)), "dmf@text"),
+        # Order and repeats say nothing, all of them is none.
+        ("dmf@image+text", Label("dmf", ("text", "image")), "dmf@text+image"),
+        ("dmf@text+text", Label("dmf", ("text",)), "dmf@text"),
+        ("din@audio+text+image", Label("din", ()), "din"),
+    ],
+)
+def test_label(text, label, written):
+    assert Label.parse(text, MODALITIES) == label
+    assert str(label) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("dnf", r"no model 'dnf' \(did you mean 'dmf'\?\); models: din, dmf"),
+        ("dmf@txt", r"'dmf@txt': no modality 'txt' \(did you mean 'text'\?\); modalities: text, image, audio"),
+        ("dmf@", "no modality ''; modalities: text"),
+        ("@text", "no model ''"),
+    ],
+)
+def test_unknown_labels_list_what_exists(text, problem):
+    with pytest.raises(ValueError, match=problem):
+        Label.parse(text, MODALITIES)
+
+
+def test_without_the_section_every_model_is_compared(load):
+    comparison = load().comparison
+    assert (comparison.labels(), comparison.seeds, comparison.reference) == (model_names(), 3, "dmf")
+
+
+def test_shared_hyper_parameters_go_to_the_models_that_have_them(load):
+    more = """
+model: {params: {id_dim: 48, buckets: 21}}
+comparison:
+  models: {dmf: {alpha: 0.3}, dmf@text: {buckets: 9}, din: {}, mean_pooling: {id_dim: 8}}
+"""
+    config = load(more=TWO + more)
+    found = {
+        text: config.comparison.params(Label.parse(text, ["text", "image"]), config.model.params)
+        for text in ("dmf", "dmf@text", "dmf@image", "din", "mean_pooling", "simtier")
+    }
+    assert found == {
+        "dmf": {"id_dim": 48, "buckets": 21, "alpha": 0.3},
+        "dmf@text": {"id_dim": 48, "buckets": 9, "alpha": 0.3},
+        "dmf@image": {"id_dim": 48, "buckets": 21, "alpha": 0.3},
+        "din": {"id_dim": 48},
+        "mean_pooling": {"id_dim": 8},
+        "simtier": {"id_dim": 48, "buckets": 21},
+    }
+
+
+def test_learning_rate_and_batches_may_be_a_models_own(load):
+    more = """
+training: {epochs: 7, learning_rate: 0.5}
+comparison:
+  training: {dmf: {learning_rate: 0.1, batch_size: 8}, dmf@text: {batch_size: 9}}
+"""
+    config = load(more=TWO + more)
+    for text, expected in {"dmf": (0.1, 8), "dmf@text": (0.1, 9), "dmf@image": (0.1, 8), "din": (0.5, 1024)}.items():
+        training = config.comparison.training_of(Label.parse(text, ["text", "image"]), config.training)
+        assert (training.learning_rate, training.batch_size) == expected
+        assert training.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ("{models: {dnf: {}}}", "comparison.models: no model 'dnf' (did you mean 'dmf'?); models: din, dmf, "),
+        ("{models: {dmf@sound: {}}}", "comparison.models: 'dmf@sound': no modality 'sound'; modalities: text, image"),
+        ("{models: {dmf@image+text: {}}}", "comparison.models: 'dmf@image+text' is 'dmf': write it so"),
+        ("{models: {dmf: {idd_im: 3}}}", "comparison.models: model 'dmf' has no parameter 'idd_im'"),
+        ("{models: {din: {id_dim: 0}}}", "comparison.models: id_dim must be an integer of at least 1, got 0"),
+        ("{models: {din: 5}}", "comparison.models.din: should be a section with keys of your choice (given: 5)"),
+        ("{training: {dnf: {}}}", "comparison.training: no model 'dnf' (did you mean 'dmf'?); models: din, dmf, "),
+        ("{training: {dmf: {epochs: 3}}}", "comparison.training.dmf.epochs: unknown key"),
+        ("{training: {dmf: {batch_size: 0}}}", "comparison.training.dmf.batch_size: should be greater than or equal"),
+        ("{seeds: 0}", "comparison.seeds: should be greater than or equal to 1 (given: 0)"),
+        ("{reference: dnf}", "comparison.reference: no model 'dnf'"),
+        ("{models: {din: {}}}", "comparison.reference: 'dmf' is not among comparison.models: din"),
+        ("{model: {}}", "comparison.model: unknown key; did you mean 'models'?; allowed: models, training, seeds,"),
+    ],
+)
+def test_refusals(refusal, section, problem):
+    (found,) = refusal(more=f"{TWO}comparison: {section}\n")
+    assert found.startswith(problem)
+
+
+def test_a_model_of_ones_own_can_be_compared(load, tmp_path, monkeypatch):
+    from dmf_keras.models import registry
+
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    (tmp_path / "my_compared_models.py").write_text(
+        "from dmf_keras.models.configs import MeanPoolingConfig\n"
+        "from dmf_keras.models.registry import register_model\n"
+        "register_model('mine', MeanPoolingConfig, 'my_compared_models:Mine')\n"
+    )
+    config = load(more="model: {module: my_compared_models}\ncomparison: {models: {mine: {}, dmf: {}}}\n")
+    assert config.comparison.labels() == ["mine", "dmf"]

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfx_pipeline.config.schema import History
+from tfx_pipeline.data.examples.audit import RULES, Audit, UserAuditor
+from tfx_pipeline.data.examples.encoding import encode
+from tfx_pipeline.data.examples.history import histories
+from tfx_pipeline.data.examples.requests import Request, UserRows, form_requests
+from tfx_pipeline.data.examples.splits import Cuts
+
+Rows = Callable[..., UserRows]
+Built = list[tuple[str, list[bytes], Request]]
+CUTS = Cuts(100, 200)
+# One user's log: train before 100, eval before 200, then test. Histories hold two items.
+EVENTS = [
+    (10, "a", 1),
+    (20, "b", 1),
+    (30, "c", 0),
+    (40, "d", 1),
+    (110, "e", 1),
+    (120, "f", 0),
+    (210, "g", 1),
+    (220, "h", 0),
+]
+LENGTH = 2
+
+
+def _built(rows: UserRows, cuts: Cuts = CUTS, length: int = LENGTH, delay: int = 0, events: str = "positives") -> Built:
+    formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), events)
+    times = [request.time_us for request in formed.requests]
+    known = histories(formed.event_times, formed.event_items, times, length, delay)
+    return [(cuts.split_of(r.time_us), h, r) for r, h in zip(formed.requests, known, strict=True)]
+
+
+def _audit(
+    rows: UserRows,
+    written: Built,
+    cuts: Cuts = CUTS,
+    length: int = LENGTH,
+    delay: int = 0,
+    events: str = "positives",
+) -> Audit:
+    history = History(max_length=length, delay_s=delay / 1e6, events=events)
+    auditor = UserAuditor(b"u", rows, cuts, history)
+    for split, history, request in written:
+        auditor.check(split, encode(b"u", history, request, split, {}, {}))
+    return auditor.finish()
+
+
+def test_what_the_builder_makes_passes(user_rows: Rows) -> None:
+    rows = user_rows(EVENTS)
+    audit = _audit(rows, _built(rows))
+    assert audit.checked == 8 and not audit.violations
+    assert audit.history_lengths == [0, 1, 2, 2, 2, 2, 2, 2]
+    # Closest: request at 20, event at 10. Farthest: request at 110 with (20, 40), or 210 with (40, 110).
+    assert (audit.newest_age_us, audit.oldest_age_us) == (10, 170)
+
+
+@pytest.mark.parametrize(
+    ("request_time", "history", "rules"),
+    [
+        (20, ["b"], {"history_not_before_request"}),
+        (20, ["d"], {"history_not_before_request"}),
+        (20, ["a", "e"], {"history_not_before_request", "history_from_later_split"}),
+        (110, ["g"], {"history_not_before_request", "history_from_later_split"}),
+        (210, ["g"], {"history_not_before_request"}),
+        (120, ["b", "d"], {"history_not_most_recent"}),
+        (120, ["e", "d"], {"history_not_most_recent"}),
+        (120, ["e"], {"history_not_most_recent"}),
+        (120, ["d", "c"], {"history_not_most_recent"}),
+        (120, ["d", "stranger"], {"history_not_most_recent"}),
+        (120, ["d", "e", "e"], {"history_not_most_recent", "history_too_long"}),
+        (120, ["b", "d", "e"], {"history_not_most_recent", "history_too_long"}),
+    ],
+)
+def test_a_planted_history_is_found(user_rows: Rows, request_time: int, history: list[str], rules: set[str]) -> None:
+    rows = user_rows(EVENTS)
+    written = _built(rows)
+    planted = [(s, [i.encode() for i in history] if r.time_us == request_time else h, r) for s, h, r in written]
+    violations = _audit(rows, planted).violations
+    assert violations == dict.fromkeys(rules, 1)
+    assert set(violations) <= set(RULES)
+
+
+def test_a_late_event_breaks_the_delay(user_rows: Rows) -> None:
+    rows = user_rows(EVENTS)
+    for delay in (0, 1, 10, 11):
+        assert not _audit(rows, _built(rows, delay=delay), delay=delay).violations
+    # Without the delay the requests at 20, 30, 120 and 220 know an event of 10 before.
+    assert not _audit(rows, _built(rows, delay=0), delay=10).violations
+    assert _audit(rows, _built(rows, delay=0), delay=11).violations == {"history_not_before_request": 4}
+
+
+def test_a_request_in_the_wrong_split(user_rows: Rows) -> None:
+    rows = user_rows(EVENTS)
+    moved = [("train" if r.time_us == 110 else s, h, r) for s, h, r in _built(rows)]
+    assert _audit(rows, moved).violations == {"request_in_wrong_split": 1}
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))
+    for split, history, request in _built(rows):
+        # Said to be eval, sent to train.
+        auditor.check("train" if split == "eval" else split, encode(b"u", history, request, split, {}, {}))
+    assert auditor.finish().violations == {"request_in_wrong_split": 2}
+
+
+def test_a_request_across_a_cut_brings_no_later_label_into_train(user_rows: Rows) -> None:
+    """A session's id on both sides of a cut: two requests; kept as one, the audit finds the later impressions."""
+    rows = user_rows([(90, "a", 0, "s"), (110, "b", 1, "s"), (250, "c", 1, "s")], with_requests=True)
+    written = _built(rows)
+    assert [(s, r.time_us, r.candidates) for s, _, r in written] == [
+        ("train", 90, [b"a"]),
+        ("eval", 110, [b"b"]),
+        ("test", 250, [b"c"]),
+    ]
+    assert not _audit(rows, written).violations
+    whole = form_requests(rows).requests
+    assert [request.candidates for request in whole] == [[b"a", b"b", b"c"]]
+    assert _audit(rows, [("train", [], whole[0])]).violations == {"candidate_label_mismatch": 2}
+
+
+def _relabelled(written: Built) -> Built:
+    return [(s, h, Request(r.time_us, 0, r.candidates, [1 - r.labels[0]])) for s, h, r in written]
+
+
+@pytest.mark.parametrize(
+    ("change", "mismatches"),
+    [
+        (_relabelled, 8),
+        (lambda written: written[1:], 1),
+        (lambda written: [*written, written[3]], 1),
+        (lambda written: [(s, h, Request(r.time_us, 0, [b"x"], r.labels)) for s, h, r in written[:2]] + written[2:], 2),
+        (
+            lambda written: [
+                (s, h, Request(r.time_us, 0, [*r.candidates, b"c"], [*r.labels, 0])) for s, h, r in written
+            ],
+            8,
+        ),
+        (lambda written: [], 8),
+    ],
+)
+def test_candidates_and_labels_are_those_of_the_log(user_rows: Rows, change: Callable, mismatches: int) -> None:
+    rows = user_rows(EVENTS)
+    assert _audit(rows, change(_built(rows))).violations["candidate_label_mismatch"] == mismatches
+
+
+def test_an_example_of_another_user(user_rows: Rows) -> None:
+    rows = user_rows(EVENTS[:1])
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))
+    ((split, history, request),) = _built(rows)
+    example = tf.train.Example.FromString(encode(b"other", history, request, split, {}, {}))
+    auditor.check(split, example.SerializeToString())
+    assert auditor.finish().violations == {"candidate_label_mismatch": 1}
+
+
+EVENT = st.tuples(
+    st.integers(0, 12), st.sampled_from("abcd"), st.integers(0, 1), st.none() | st.sampled_from(["r", "s", "t"])
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    events=st.lists(EVENT, min_size=1, max_size=14),
+    with_requests=st.booleans(),
+    length=st.integers(1, 3),
+    delay=st.integers(0, 4),
+    kind=st.sampled_from(["positives", "all"]),
+    data=st.data(),
+)
+def test_builder_oracle_and_audit_agree(
+    user_rows: Rows, events: list, with_requests: bool, length: int, delay: int, kind: str, data: st.DataObject
+) -> None:
+    """The builder equals a quadratic reading of the definition, the audit agrees, and finds any change of a history."""
+    rows = user_rows(events, with_requests)
+    cuts = Cuts(4, 8)
+    written = _built(rows, cuts, length, delay, kind)
+
+    ordered = sorted(enumerate(events), key=lambda numbered: (numbered[1][0], numbered[0]))
+    keys = [(event[3] if with_requests and event[3] else event[0], cuts.split_of(event[0])) for _, event in ordered]
+    expected = []
+    past = []
+    for key in dict.fromkeys(keys):
+        own = [(place, event) for place, (_, event) in enumerate(ordered) if keys[place] == key]
+        names = list(dict.fromkeys(event[1] for _, event in own))
+        labels = [max(event[2] for _, event in own if event[1] == name) for name in names]
+        expected.append((own[0][1][0], names, labels))
+        for name in names:
+            shown = [(place, event) for place, event in own if event[1] == name]
+            clicked = [(place, event) for place, event in shown if event[2]]
+            past += (clicked or shown)[:1] if kind == "all" else clicked[:1]
+    past.sort()
+    assert [(r.time_us, [c.decode() for c in r.candidates], r.labels) for _, _, r in written] == expected
+    for _, history, request in written:
+        time = request.time_us
+        known = [event[1] for _, event in past if event[0] < time and event[0] <= time - delay]
+        assert [item.decode() for item in history] == known[-length:]
+    assert not _audit(rows, written, cuts, length, delay, kind).violations
+
+    at = data.draw(st.integers(0, len(written) - 1))
+    split, history, request = written[at]
+    other = data.draw(
+        st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"e"]), max_size=4).filter(lambda h: h != history)
+    )
+    written[at] = (split, other, request)
+    assert _audit(rows, written, cuts, length, delay, kind).violations.total() >= 1

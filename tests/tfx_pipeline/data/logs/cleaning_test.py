@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.data.logs.cleaning import Cleaned, clean
+from tfx_pipeline.data.logs.files import LogFile
+from tfx_pipeline.data.logs.quarantine import REASONS, BadRow, FirstBadRows, check_bad_fraction
+from tfx_pipeline.data.logs.reader import RawBatch
+from tfx_pipeline.errors import DataError
+
+FILE = LogFile(3, "/logs/day.csv", "csv", ",")
+CONFIG = IngestionConfig.model_validate(
+    {
+        "data": {
+            "interactions": {"path": "/logs", "columns": {"request": "shown_in"}},
+            "items": {"path": "/items.csv"},
+            "earliest_time": "2000-01-01",
+            "latest_time": "2030-01-01",
+        },
+        "split": {"fractions": {}},
+        "context": {"device": "categorical", "hour": "numeric"},
+    }
+)
+GOOD = {
+    "user_id": "u",
+    "item_id": "i",
+    "timestamp": "1600000000",
+    "label": "1",
+    "shown_in": "r",
+    "device": "tv",
+    "hour": "3",
+}
+
+
+def _clean(*rows: dict[str, Any], malformed: list[tuple[int, str]] | None = None) -> Cleaned:
+    """Cleans rows that are `GOOD` but for the given values."""
+    columns = {name: pa.array([{**GOOD, **row}[name] for row in rows], pa.string()) for name in GOOD}
+    return clean(RawBatch(columns, np.arange(10, 10 + len(rows)), malformed or []), FILE, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("reason", "values"),
+    [
+        ("null_user", {"user_id": None}),
+        ("null_user", {"user_id": ""}),
+        ("null_item", {"item_id": None}),
+        ("bad_label", {"label": "2"}),
+        ("bad_label", {"label": None}),
+        ("bad_time", {"timestamp": "noon"}),
+        ("bad_time", {"timestamp": None}),
+        ("negative_time", {"timestamp": "-1"}),
+        ("time_out_of_range", {"timestamp": "1600000000000"}),
+        ("time_out_of_range", {"timestamp": "1600000"}),
+        ("time_out_of_range", {"timestamp": "1" + "0" * 30}),
+    ],
+)
+def test_each_reason_names_row_and_values(reason: str, values: dict[str, Any]) -> None:
+    cleaned = _clean({}, values, {})
+    assert cleaned.good.row.tolist() == [10, 12]
+    assert {name: count for name, count in cleaned.bad_counts.items() if count} == {reason: 1}
+    (bad,) = cleaned.bad_rows
+    assert (bad.ordinal, bad.row, bad.file, bad.reason) == (3, 11, "/logs/day.csv", reason)
+    assert bad.values == {**GOOD, **values}
+    assert set(cleaned.bad_counts) == set(REASONS)
+
+
+def test_a_row_with_several_faults_counts_once() -> None:
+    cleaned = _clean({"user_id": None, "item_id": None, "label": "x", "timestamp": "x"})
+    assert sum(cleaned.bad_counts.values()) == 1 and cleaned.bad_counts["null_user"] == 1
+
+
+def test_malformed_rows_carry_their_text() -> None:
+    cleaned = _clean({}, malformed=[(4, "half a li")])
+    assert cleaned.bad_counts["malformed"] == 1
+    assert json.loads(cleaned.bad_rows[0].to_json()) == {
+        "file": "/logs/day.csv",
+        "row": 4,
+        "reason": "malformed",
+        "values": {"text": "half a li"},
+    }
+
+
+def test_bounds_of_time_are_inside() -> None:
+    first, last = CONFIG.data.earliest_time.timestamp(), CONFIG.data.latest_time.timestamp()
+    cleaned = _clean(*({"timestamp": str(int(t))} for t in (first - 1, first, last, last + 1)))
+    assert cleaned.good.row.tolist() == [11, 12]
+
+
+def test_context_columns_never_make_a_row_bad() -> None:
+    cleaned = _clean({}, {"device": None, "hour": "late"}, {"device": "", "hour": ""})
+    assert cleaned.good.context["device"].to_pylist() == [b"tv", None, None]
+    np.testing.assert_array_equal(cleaned.good.context["hour"], np.array([3, np.nan, np.nan], np.float32))
+    assert cleaned.no_number == {"hour": 1}
+    assert cleaned.bad_rows == []
+
+
+def test_quarantine_keeps_the_first_rows_of_all_workers() -> None:
+    combine = FirstBadRows(limit=5)
+    rows = [BadRow(ordinal, row, f"f{ordinal}", "bad_time", {}) for ordinal in range(3) for row in range(20)]
+    accumulators = []
+    for worker in range(3):
+        accumulator = combine.create_accumulator()
+        for row in rows[worker::3][::-1]:
+            accumulator = combine.add_input(accumulator, [row])
+            assert len(accumulator) <= 11
+        accumulators.append(accumulator)
+    assert combine.extract_output(combine.merge_accumulators(accumulators)) == rows[:5]
+
+
+def test_bad_fraction_stops_only_above_the_limit() -> None:
+    check_bad_fraction({"bad_time": 1}, 100, 0.01, "s", None)
+    check_bad_fraction({}, 0, 0.01, "s", None)
+    with pytest.raises(DataError, match=r"2 of 100 rows .*\(2\.00%\).*max_bad_fraction = 0\.01.*bad_time 2") as error:
+        check_bad_fraction({"bad_time": 2}, 100, 0.01, "s", None)
+    assert "time_unit" not in str(error.value)
+    with pytest.raises(DataError, match=r"for example 1600000000000.*\n?.*data\.interactions\.time_unit is 's'"):
+        check_bad_fraction({"time_out_of_range": 90}, 100, 0.01, "s", "1600000000000")

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfx_pipeline.data.logs import reader, values
+from tfx_pipeline.data.logs.files import LogFile, format_of
+from tfx_pipeline.data.logs.reader import peek, pieces, read_piece
+from tfx_pipeline.errors import DataError
+
+
+def _file(path: Path, separator: str = ",") -> LogFile:
+    return LogFile(0, str(path), format_of(str(path)), separator)
+
+
+def _read(path: Path, *columns: str, separator: str = ",") -> tuple[list[tuple], list[tuple[int, str]]]:
+    """(row number, column texts) of every row, and what was malformed."""
+    rows: list[tuple] = []
+    malformed: list[tuple[int, str]] = []
+    for piece in pieces(_file(path, separator)):
+        for batch in read_piece(piece, columns):
+            texts = [values.text(batch.columns[name]).to_pylist() for name in columns]
+            rows.extend(zip(batch.rows.tolist(), *texts, strict=True))
+            malformed.extend(batch.malformed)
+    return rows, malformed
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "BATCH_ROWS", 2)
+    monkeypatch.setattr(reader, "_CSV_BLOCK_BYTES", 16)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_parquet_row_groups_are_pieces_and_rows_count_on(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"a": list("vwxyz"), "b": range(5)}), path, row_group_size=3)
+    assert [(p.row_group, p.first_row) for p in pieces(_file(path))] == [(0, 1), (1, 4)]
+    rows, malformed = _read(path, "b", "a")
+    assert rows == [(1, "0", "v"), (2, "1", "w"), (3, "2", "x"), (4, "3", "y"), (5, "4", "z")]
+    assert malformed == []
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_csv_keeps_numbers_right_around_rows_of_the_wrong_width(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b'a,b\n1,2\n3\n4,5\n6,7,8\n"x\ny","p,q"\n,\n9,\xff\n10\n')
+    rows, malformed = _read(path, "a", "b")
+    assert rows == [(1, "1", "2"), (3, "4", "5"), (5, "x\ny", "p,q"), (6, None, None), (7, "9", "\\xff")]
+    assert [number for number, _ in malformed] == [2, 4, 8]
+    assert malformed[1][1] == "3 fields instead of 2: 6,7,8"
+
+
+def test_csv_separator_byte_order_mark_and_text_types(tmp_path: Path) -> None:
+    path = tmp_path / "log.tsv"
+    path.write_bytes(b"\xef\xbb\xbfid\tflag\n007\ttrue\n1e3\tno\n")
+    rows, _ = _read(path, "id", "flag", separator="\t")
+    assert rows == [(1, "007", "true"), (2, "1e3", "no")]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_jsonl_any_value_type_and_malformed_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(
+        b'{"a": 12, "b": 12.0}\n'
+        b"\n"
+        b'{"a": "x"\n'
+        b'{"b": true, "a": null}\n'
+        b'{"a": [1], "b": 2}\n'
+        b"[1, 2]\n"
+        b'{"a": NaN}\n'
+        b'{"a": "\xc3\xa9", "b": 1.5}\n'
+        b"\xff\xfe\n"
+        b'{"a": 9007199254740993, "b": "last"}'
+    )
+    rows, malformed = _read(path, "a", "b")
+    assert rows == [
+        (1, "12", "12"),
+        (4, None, "true"),
+        (8, "é", "1.5"),
+        (10, "9007199254740993", "last"),
+    ]
+    assert [number for number, _ in malformed] == [3, 5, 6, 7, 9]
+    assert malformed[0][1] == '{"a": "x"'
+
+
+def _two_members(data: bytes) -> bytes:
+    return gzip.compress(data[:3]) + gzip.compress(data[3:])
+
+
+@pytest.mark.parametrize(
+    ("ending", "compress"),
+    [("gz", gzip.compress), ("gz", _two_members), ("bz2", bz2.compress), ("zst", pa.Codec("zstd").compress)],
+)
+@pytest.mark.parametrize(("kind", "text"), [("csv", b"a\nx\ny\n"), ("jsonl", b'{"a": "x"}\n{"a": "y"}\n')])
+def test_compressed_text(
+    tmp_path: Path, ending: str, compress: Callable[[bytes], bytes], kind: str, text: bytes
+) -> None:
+    path = tmp_path / f"log.{kind}.{ending}"
+    path.write_bytes(bytes(compress(text)))
+    assert _read(path, "a")[0] == [(1, "x"), (2, "y")]
+    assert list(peek(_file(path))[0]) == ["a"]
+
+
+def test_peek_reads_names_and_whether_there_are_rows(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.parquet"
+    pq.write_table(pa.table({"a": pa.array([], pa.int32())}), empty)
+    assert peek(_file(empty)) == ({"a": pa.int32()}, False)
+    for name, text, expected in (
+        ("a.csv", "x,y\n1,2\n", (["x", "y"], True)),
+        ("b.csv", "x,y\n", (["x", "y"], False)),
+        ("c.csv", "x,y\n1\n", (["x", "y"], True)),
+        ("d.csv", "", ([], False)),
+        ("e.jsonl", '{"x": 1}\n{"y": 1}\n', (["x", "y"], True)),
+        ("f.jsonl", "\n\n", ([], False)),
+    ):
+        (tmp_path / name).write_text(text)
+        columns, filled = peek(_file(tmp_path / name))
+        assert (list(columns), filled) == expected, name
+
+
+def test_peek_refuses_what_is_not_its_format(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.parquet"
+    bad.write_bytes(b"this is no parquet file")
+    with pytest.raises(DataError, match=r"bad\.parquet: not a readable parquet file"):
+        peek(_file(bad))
+    twice = tmp_path / "twice.csv"
+    twice.write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(DataError, match="columns named twice in the header: a"):
+        peek(_file(twice))
+
+
+def test_an_empty_csv_has_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("")
+    assert _read(path, "a") == ([], [])
+
+
+def test_damaged_pages_are_a_data_error(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(
+        pa.table({"a": [f"value {i}" for i in range(10_000)]}), path, compression="snappy", use_dictionary=False
+    )
+    damaged = bytearray(path.read_bytes())
+    damaged[2000:6000] = np.full(4000, 0xFF, np.uint8).tobytes()
+    path.write_bytes(damaged)
+    assert peek(_file(path))[1], "the footer is sound"
+    with pytest.raises(DataError, match=r"log\.parquet: damaged parquet file"):
+        _read(path, "a")

@@ -1,0 +1,63 @@
+"""`dmf bench training`: every model of the registry trains on both kinds of batches, and is named by its name."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from dmf_keras.models import model_names
+from tfx_pipeline.cli import main
+from tfx_pipeline.studies.bench import training
+
+
+@pytest.fixture
+def small_batches(monkeypatch):
+    monkeypatch.setattr(training, "REQUESTS_PER_BATCH", 4)
+
+
+def test_json_is_one_object_with_everything(capfd, small_batches):
+    arguments = ["bench", "training", "--models", "dmf,mean_pooling,dmf", "--seconds", "0.05", "--json"]
+    assert main(arguments) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    report = json.loads(printed.out)
+    kinds = [(entry["model"], entry["candidates_per_request"]) for entry in report["results"]]
+    assert kinds == [("dmf", 1), ("dmf", 16), ("mean_pooling", 1), ("mean_pooling", 16)]
+    for entry in report["results"]:
+        assert math.isfinite(entry["candidates_per_second"])
+        requests_per_second = 1000 * 4 / entry["milliseconds_per_step"]
+        assert entry["examples_per_second"] == pytest.approx(requests_per_second)
+        assert entry["candidates_per_second"] == pytest.approx(requests_per_second * entry["candidates_per_request"])
+    speed = dict(zip(kinds, (entry["candidates_per_second"] for entry in report["results"]), strict=True))
+    assert report["grouped_vs_pointwise"] == {
+        name: pytest.approx(speed[name, 16] / speed[name, 1]) for name in ("dmf", "mean_pooling")
+    }
+    assert report["machine"]["cores"] >= 1
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_a_step_trains_every_model(name, small_batches):
+    step = training.train_step(name, candidates=3)
+    losses = [step() for _ in range(40)]
+    assert np.isfinite(losses).all()
+    # Few enough requests to learn by heart.
+    assert np.mean(losses[-8:]) < np.mean(losses[:8])
+
+
+def test_a_reader_gets_a_table(capfd, small_batches):
+    assert main(["bench", "training", "--models", "mean_pooling", "--seconds", "0.05"]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    for word in ("mean_pooling", "candidates/s", "batches of 4 requests", "TensorFlow"):
+        assert word in printed.out
+
+
+def test_a_model_that_does_not_exist_is_refused_with_those_that_do(capfd):
+    assert main(["bench", "training", "--models", "dmf,simteer"]) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    known = ", ".join(model_names())
+    assert printed.err == (f"configuration: --models: no model 'simteer' (did you mean 'simtier'?); models: {known}\n")

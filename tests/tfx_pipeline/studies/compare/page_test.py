@@ -1,0 +1,129 @@
+"""The page of a comparison, read as text and opened in a browser."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tfx_pipeline.pages.kit.page import Details, Page, Prose, Table, render
+from tfx_pipeline.studies.compare.page import compare_page, spread, write_compare_page
+
+EXAMPLE = Path(__file__).parent / "compare_example.json"
+
+
+@pytest.fixture
+def report() -> dict:
+    return json.loads(EXAMPLE.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return compare_page(json.loads(EXAMPLE.read_text(encoding="utf-8")))
+
+
+def tables(page) -> dict[str, Table]:
+    return {block.caption: block for section in page.sections for block in section.blocks if isinstance(block, Table)}
+
+
+def test_models_stand_in_order_with_mean_and_spread(page, report):
+    table = next(iter(tables(page).values()))
+    assert [row[0] for row in table.rows] == [model["label"] for model in report["models"]]
+    auc = report["models"][0]["metrics"]["auc"]
+    assert table.rows[0][2] == f"{auc['mean']:.4f} ± {auc['std']:.4f}"
+
+
+def test_every_table_has_a_cell_per_column(page):
+    for caption, table in tables(page).items():
+        assert {len(row) for row in table.rows} == {len(table.columns)}, caption
+
+
+def test_verdict_names_models_by_their_interval(report):
+    for model, verdict in zip(report["models"][1:], ("ahead", "behind", "undecided", "undecided"), strict=True):
+        model["difference"]["gauc"]["verdict"] = verdict
+    labels = [model["label"] for model in report["models"]]
+    (verdict,) = compare_page(report).verdicts
+    assert f"ahead of it: {labels[1]}; behind it: {labels[2]}" in verdict.text
+    assert f"not told apart from it: {labels[3]} and {labels[4]}" in verdict.text
+
+
+def test_one_seed_has_no_spread(report):
+    assert spread({"mean": 0.5, "std": None}) == "0.5000"
+    assert spread({"mean": None, "std": None}) == "–"
+
+
+def absent(value):
+    """Every number that may be null is."""
+    if isinstance(value, dict):
+        return {key: None if key in ("std", "low", "high") else absent(child) for key, child in value.items()}
+    return value
+
+
+def test_numbers_that_do_not_exist_are_dashes(report):
+    for model in report["models"]:
+        for part in ("metrics", "slices", "difference", "slice_differences"):
+            model[part] = absent(model[part])
+        model["attainable_share"] = None
+        model["training"]["examples_per_second"] = {"mean": None, "std": None, "values": [None]}
+    report["attainable"] = None
+    html = render(compare_page(report))
+    assert "nan" not in re.sub(r"[a-z]nan|nan[a-z]", "", html.lower())
+    assert "None" not in html
+
+
+def test_a_model_is_shown_with_its_own_learning_rate_and_batch_size(page):
+    table = tables(page)["Trainings; epochs by seed"]
+    assert table.columns[:3] == ("model", "learning rate", "batch size (requests)")
+    assert {row[0]: row[1:3] for row in table.rows} == {
+        **dict.fromkeys(("dmf", "target_attention", "dmf@text", "mean_pooling"), ("0.001", "256")),
+        "din": ("0.002", "256"),
+    }
+    training = next(section for section in page.sections if section.anchor == "training")
+    (shared,) = (block.text for block in training.blocks if isinstance(block, Details))
+    assert "epochs: 6" in shared
+    assert "learning_rate" not in shared and "batch_size" not in shared
+
+
+def test_trainings_of_several_sessions_are_a_warning(page, report):
+    def warnings(page):
+        cost = next(section for section in page.sections if section.anchor == "cost")
+        return [block.text for block in cost.blocks if isinstance(block, Prose) and block.tone == "warning"]
+
+    assert warnings(page) == []
+    report["models"][1]["training"]["timed"][0]["at"] = "2026-11-19T05:00:00Z"
+    (warning,) = warnings(compare_page(report))
+    assert "up to 3 days apart (2026-11-19 to 2026-11-22)" in warning
+
+
+def test_reference_alone(report):
+    report["models"] = report["models"][:1]
+    page = compare_page(report)
+    assert "nothing to compare" in page.verdicts[0].text
+    assert render(page)
+
+
+def test_page_in_a_browser(report, browser, tmp_path):
+    many = copy.deepcopy(report["models"][1:]) * 2
+    for number, model in enumerate(many):
+        model["label"] = f"{model['label']}@text+image_{number}"
+    report["models"] += many
+    path = tmp_path / "compare.html"
+    write_compare_page(report, path)
+    assert path.stat().st_size < 2e6
+
+    for scheme in ("light", "dark"):
+        browser.open(path, scheme=scheme)
+        assert browser.complaints() == []
+        assert browser.requests() == []
+        faint = [one for one in browser.contrasts() if one["ratio"] < 4.5]
+        assert faint == []
+    pictures = browser.pictures()
+    assert len(pictures) == 11
+    assert all(one["width"] > 250 and one["height"] > 100 and one["drawn"] > 10 for one in pictures), pictures
+
+    browser.open(path, width=400)
+    assert browser.overflow() <= 0
+    assert all(one["smallest"] > 8 for one in browser.pictures())

@@ -1,0 +1,155 @@
+"""From finished trainings to the report, on made-up scores; and the report on a terminal."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.schema import Evaluation, Training
+from tfx_pipeline.errors import DataError
+from tfx_pipeline.evaluation.candidate_table import CandidateTable
+from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC
+from tfx_pipeline.files.writing import plain
+from tfx_pipeline.studies.compare.contenders import Contender, Plan
+from tfx_pipeline.studies.compare.finished import FinishedTraining
+from tfx_pipeline.studies.compare.report import bootstrap_facts, model_entries, statistic
+from tfx_pipeline.studies.compare.sessions import mixed_sessions
+from tfx_pipeline.studies.compare.tables import print_report
+
+PLAN = Plan(
+    (Contender(Label("dmf", ()), {}, Training()), Contender(Label("dmf", ("text",)), {}, Training())), (42, 43), "dmf"
+)
+
+
+MACHINE = {"cpu": "Example CPU", "cores": 2, "gpus": [], "tensorflow": "2.21.0"}
+
+
+def finished(strength: float, seed: int, rows: int = 2000) -> FinishedTraining:
+    rng = np.random.default_rng(3)
+    labels = rng.random(rows) < 0.3
+    users = rng.integers(0, 200, rows).astype(np.uint64)
+    impressions, histories = rng.choice([0, 3, 50, 500], rows), rng.choice([0, 4, 12, 40], rows)
+    logit = strength * (labels - 0.3) + np.random.default_rng(seed).normal(size=rows) - 1
+    table = CandidateTable(
+        labels, (1 / (1 + np.exp(-logit))).astype(np.float32), users, impressions, histories, impressions > 3
+    )
+    facts = {
+        "params": {"id_dim": 8},
+        "parameters": {"trainable": 1200, "embeddings": 1000, "rest": 200},
+        "history": [{"val_auc": 0.6}, {"val_auc": 0.5}],
+        "best_epoch": 0,
+        "requests_per_second": None if seed == 43 else 800.0,
+        "seconds": 9.0,
+        "timed": {"at": f"2026-11-{seed - 22}T06:00:00Z", "machine": MACHINE},
+    }
+    return FinishedTraining(facts, table)
+
+
+@pytest.fixture(scope="module")
+def trainings() -> dict[str, list[FinishedTraining]]:
+    return {"dmf": [finished(2, seed) for seed in PLAN.seeds], "dmf@text": [finished(1, seed) for seed in PLAN.seeds]}
+
+
+@pytest.fixture(scope="module")
+def entries(trainings) -> list[dict]:
+    return model_entries(PLAN, trainings, Evaluation())
+
+
+def test_metrics_are_over_seeds(entries, trainings):
+    for entry in entries:
+        values = [GAUC.compute(training.rows.rows()) for training in trainings[entry["label"]]]
+        found = entry["metrics"]["gauc"]
+        assert found["values"] == values
+        assert (found["mean"], found["std"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+        assert set(entry["metrics"]) == {"auc", "gauc", "log_loss", "normalized_entropy", "calibration"}
+
+
+def test_slices_are_the_evaluators_in_reading_order(entries, trainings):
+    table = trainings["dmf"][0].rows
+    found = entries[0]["slices"]
+    assert {column: list(buckets) for column, buckets in found.items()} == {
+        "item_frequency": ["cold", "rare", "tail", "head"],
+        "history_length": ["empty", "1-9", "10-29", "30+"],
+        "content": ["with", "without"],
+    }
+    rare = table.train_impressions == 3
+    assert found["item_frequency"]["rare"]["candidates"] == rare.sum()
+    assert found["item_frequency"]["rare"]["users"] == len(np.unique(table.users[rare]))
+    auc = CandidateAUC.compute(table.rows(rare))
+    assert found["item_frequency"]["rare"]["metrics"]["auc"]["values"][0] == auc
+    for buckets in found.values():
+        assert sum(bucket["candidates"] for bucket in buckets.values()) == len(table.labels)
+
+
+def test_the_reference_has_no_difference_and_the_weaker_model_is_behind(entries):
+    assert entries[0]["difference"] is None
+    assert {value["verdict"] for value in entries[1]["difference"].values()} == {"behind"}
+    by_bucket = entries[1]["slice_differences"]["item_frequency"]
+    assert list(by_bucket) == ["cold", "rare", "tail", "head"]
+    assert set(by_bucket["cold"]["auc"]["beyond_overall"]) == {"mean", "low", "high"}
+
+
+def test_other_candidates_are_refused(trainings):
+    other = {**trainings, "dmf@text": [finished(1, 42), finished(1, 43, rows=1999)]}
+    with pytest.raises(DataError, match="'dmf@text' was scored on other candidates than the reference"):
+        model_entries(PLAN, other, Evaluation())
+
+
+def test_statistics_leave_out_what_is_missing():
+    assert statistic([1.0, None, 3.0]) == {"mean": 2, "std": pytest.approx(2**0.5), "values": [1.0, None, 3.0]}
+    assert statistic([1.0, float("nan")])["std"] is None
+    assert statistic([None]) == {"mean": None, "std": None, "values": [None]}
+
+
+def test_the_report_is_json_and_is_printed(entries):
+    rest = {"modalities": ["text"], "rank_ms": {"median": 3.2, "p10": 3, "p90": 4, "calls": 9}}
+    shares = {"attainable_share": statistic([0.5, 0.6])}
+    own = {"learning_rate": 0.002, "batch_size": 1024}
+    report = plain(
+        {
+            "machine": MACHINE,
+            "reference": "dmf",
+            "seeds": list(PLAN.seeds),
+            "data": {"test": {"candidates": 2000, "users": 200, "positives": 600}},
+            "bootstrap": bootstrap_facts(),
+            "models": [{**entry, "training": entry["training"] | own, **rest, **shares} for entry in entries],
+            "rank": {"candidates": 1200, "history": 50},
+            "attainable": {"auc": 0.8, "gauc": 0.79},
+        }
+    )
+    json.dumps(report, allow_nan=False)
+    out = Console(width=160, record=True, file=io.StringIO())
+    print_report(report, out)
+    text = out.export_text()
+    difference = report["models"][1]["difference"]["gauc"]
+    assert f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]" in text
+    assert "0.550 ± 0.071" in text
+    assert "2 (1) 2 (1)" in text
+    assert "800" in text
+    assert "0.002, 1,024" in text
+    # A day apart is one session.
+    assert "Training" not in text
+
+
+def test_training_speeds_of_several_sessions_are_said_not_to_compare(entries):
+    def said(here, change):
+        models = copy.deepcopy(entries)
+        change(models[1]["training"]["timed"][1])
+        return mixed_sessions({"models": models, "machine": here})
+
+    other = {**MACHINE, "cores": 64, "gpus": ["Example GPU"]}
+    assert said(MACHINE, lambda timed: None) == []
+    (sentence,) = said(other, lambda timed: None)
+    assert "on another machine (Example CPU, 2 cores, TensorFlow 2.21.0) than ranking" in sentence
+    (sentence,) = said(MACHINE, lambda timed: timed.update(machine=other))
+    assert (
+        "different machines (Example CPU, 2 cores, TensorFlow 2.21.0; Example CPU, 64 cores, Example GPU," in sentence
+    )
+    (sentence,) = said(MACHINE, lambda timed: timed.update(at="2026-11-23T06:00:00Z"))
+    assert "up to 3 days apart (2026-11-20 to 2026-11-23)" in sentence

@@ -1,0 +1,112 @@
+"""`dmf model inspect`: what it says of an exported model, and of what is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from serving import contract
+from serving.metadata import read_json, write_json
+from tfx_pipeline.cli import main
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.trained.inspection import inspect_model
+
+
+@pytest.fixture
+def model(trained, tmp_path) -> Path:
+    """A copy of the exported model as version 7 of a served model, evaluated."""
+    version = tmp_path / "shop" / "7"
+    shutil.copytree(trained / "Format-Serving", version)
+    metrics = {"test": {"overall": {"auc": 0.7512, "log_loss": 0.6, "gauc": None}, "content": {}}}
+    write_json(version, contract.EVALUATION_FILE, {"metrics": metrics})
+    return version
+
+
+def test_metadata_says_how_the_model_was_made(model, trained, tiny_world):
+    metadata = inspect_model(model)["metadata"]
+    assert (metadata["model"], metadata["served_name"], metadata["seed"]) == ("dmf", "tiny", 5)
+    # Also those that the configuration left at their defaults.
+    assert metadata["params"]["buckets"] == 9
+    assert metadata["params"]["heads"] == 1
+    training = json.loads((trained / "run" / "training.json").read_text())
+    assert metadata["training"]["metrics"] == training["history"][training["best_epoch"]]
+    assert metadata["data"]["splits"]["train"] == {
+        "requests": 400,
+        "impressions": 0,
+        "positives": 0,
+        "first_time": "1970-01-01T00:00:01Z",
+        "last_time": "1970-01-01T00:01:40Z",
+    }
+    assert metadata["data"]["cuts"] == {"eval_from": "1970-01-01T00:01:41Z", "test_from": "1970-01-01T00:01:51Z"}
+    assert (metadata["data"]["users"], metadata["data"]["catalogue_items"]) == (20, 40)
+    text = metadata["content"]["modalities"]["text"]
+    # 41 rows of 6 float16 numbers, and whether there is content.
+    assert text == {
+        "source": "text.npz",
+        "source_width": 9,
+        "width": 6,
+        "dtype": "float16",
+        "items_with_content": 35,
+        "table_bytes": 41 * (6 * 2 + 1),
+    }
+    assert metadata["artifacts"] == {
+        "model_run": str(trained / "run"),
+        "transform_graph": str(tiny_world.transform_graph),
+        "content": str(tiny_world.content),
+    }
+    assert metadata["sizes"]["graph"] == (model / "saved_model.pb").stat().st_size
+    assert len(metadata["config_digest"]) == 16
+    assert metadata["config"]["training"]["batch_size"] == 32
+
+
+def test_tables_have_signatures_data_sizes_and_metrics(model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["model", "inspect", str(model.parent)]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        str(model),
+        "rank_with_content",
+        "candidate_content/text",
+        "[?, ?, 9]",
+        "saved_model.pb",
+        "content 'text'",
+        "width 6 of 9",
+        "1970-01-01 00:01",
+        "test, by the Evaluator",
+        "0.7512",
+        "heads 1",
+        "tensorflow 2.",
+    ):
+        assert words in printed
+
+
+def test_json_is_what_lies_beside_the_model(model, capsys):
+    assert main(["model", "inspect", str(model), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["metadata"] == read_json(model, contract.METADATA_FILE)
+    assert found["evaluation"] == read_json(model, contract.EVALUATION_FILE)
+    assert found["contract"] == json.loads((model / contract.CONTRACT_FILE).read_text())
+    assert found["sizes"]["variables"] == sum(path.stat().st_size for path in (model / "variables").iterdir())
+
+
+def test_a_model_without_metadata_shows_its_signatures(model, capsys):
+    for file in (contract.METADATA_FILE, contract.EVALUATION_FILE):
+        (model / file).unlink()
+    assert main(["model", "inspect", str(model)]) == 0
+    printed = capsys.readouterr().out
+    assert "candidate_item_id" in printed
+    assert "no metadata: " in printed
+
+
+def test_what_is_no_model_is_a_sentence(model, tmp_path, capsys):
+    assert main(["model", "inspect", str(tmp_path / "nowhere")]) == 1
+    assert "holds no exported model (saved_model.pb)" in capsys.readouterr().err
+    (model / contract.METADATA_FILE).write_text("{")
+    with pytest.raises(ModelError, match="cannot be read as a ranking model: Expecting property name"):
+        inspect_model(model)
+    (model / contract.CONTRACT_FILE).unlink()
+    with pytest.raises(ModelError, match=r"has no signature_contract\.json: a SavedModel, but no ranking model"):
+        inspect_model(model)

@@ -1,0 +1,36 @@
+"""`dmf report` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+
+def add_command(commands: Any) -> None:
+    """Adds `report` to the sub-parsers `commands`. What it needs is imported when it runs."""
+    report = commands.add_parser(
+        "report", help="one HTML page about a run: data, learning curves, metrics, what content does, lineage"
+    )
+    report.add_argument("run", type=Path, metavar="OUTPUT", help="the output folder of `dmf run`")
+    report.add_argument("--out", type=Path, metavar="FILE", help="of the page; default: OUTPUT/report.html")
+    report.add_argument(
+        "--latency", type=Path, metavar="FILE", help="what `dmf bench serving --json` printed, to be shown with it"
+    )
+    report.set_defaults(command=_report)
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    from tfx_pipeline.console import console, quiet_libraries
+
+    with quiet_libraries(Path("/dev/null")):
+        with console().status("loading libraries"):
+            from tfx_pipeline.pages.run.lineage_sections import read_latency
+            from tfx_pipeline.pages.run.report_page import write_report
+        latency = read_latency(parsed.latency) if parsed.latency is not None else None
+        path = write_report(parsed.run, parsed.out, latency)
+    size = path.stat().st_size / 1e6
+    Console().print(f"{path} ({size:.1f} MB): open it in a browser", highlight=False, soft_wrap=True)
+    return 0

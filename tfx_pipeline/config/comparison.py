@@ -1,0 +1,103 @@
+"""The section about comparisons: what `dmf compare` trains. No step of the pipeline reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field
+
+from dmf_keras.models.registry import model_config, model_names
+from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.values import Integer, Number, Section
+
+
+class OwnTraining(Section):
+    """What a model of a comparison may have otherwise than the section `training`: not its budget, which all share."""
+
+    learning_rate: Number | None = Field(None, gt=0)
+    batch_size: Integer | None = Field(None, ge=1)
+
+
+_Training = TypeVar("_Training", bound=BaseModel)
+
+
+class Comparison(Section):
+    """Which models `dmf compare` trains, and with what. A run of the pipeline does not look at it."""
+
+    models: dict[str, dict[str, Any]] = Field(
+        {},
+        description="label (`dmf`, or `dmf@text` for that modality alone) to the hyper-parameters that differ from "
+        "`model.params`; empty: every registered model",
+    )
+    training: dict[str, OwnTraining] = Field(
+        {},
+        description="label to the `learning_rate` and `batch_size` that differ from `training`; epochs and patience "
+        "are the budget and the same for all",
+    )
+    seeds: Integer = Field(3, ge=1, description="trainings per model; seeds count from `training.seed`")
+    reference: str = Field("dmf", description="label of the model that the others are compared with")
+
+    def labels(self) -> list[str]:
+        """What is compared, as written; every registered model when nothing is."""
+        return list(self.models) or model_names()
+
+    def params(self, label: Label, shared: Mapping[str, Any]) -> dict[str, Any]:
+        """Hyper-parameters of a model.
+
+        Those of `shared` that the model has, then those given for the model, then those given for the label.
+
+        Args:
+            label: model and modalities; need not be among `models`.
+            shared: `model.params` of the configuration.
+
+        Raises:
+            ValueError: the model has no parameter of a name given for it, or refuses a value.
+        """
+        known = model_config(label.model, {}).to_dict()
+        own = {**self.models.get(label.model, {}), **self.models.get(str(label), {})}
+        params = {name: value for name, value in shared.items() if name in known} | own
+        model_config(label.model, params)
+        return params
+
+    def training_of(self, label: Label, shared: _Training) -> _Training:
+        """How a model is trained: as `shared`, but for what is given for the model, then for the label.
+
+        Args:
+            label: model and modalities.
+            shared: section `training` of the configuration.
+        """
+        own = {}
+        for name in (label.model, str(label)):
+            if name in self.training:
+                own |= self.training[name].model_dump(exclude_none=True)
+        return shared.model_copy(update=own)
+
+    def check(self, shared: Mapping[str, Any], modalities: Sequence[str]) -> None:
+        """Refuses labels and hyper-parameters that do not exist.
+
+        Args:
+            shared: `model.params` of the configuration.
+            modalities: names of the configuration's modalities.
+
+        Raises:
+            ValueError: with the key, what was given and what exists.
+        """
+        for section, labels in (("models", self.models), ("training", self.training)):
+            for text in labels:
+                try:
+                    label = Label.parse(text, modalities)
+                    if str(label) != text:
+                        raise ValueError(f"'{text}' is '{label}': write it so")
+                    self.params(label, shared)
+                # The class of a user's hyper-parameters may raise anything.
+                except Exception as error:
+                    raise ValueError(f"comparison.{section}: {error}") from None
+        try:
+            reference = str(Label.parse(self.reference, modalities))
+        except ValueError as error:
+            raise ValueError(f"comparison.reference: {error}") from None
+        if self.models and reference not in self.models:
+            raise ValueError(
+                f"comparison.reference: '{reference}' is not among comparison.models: {', '.join(self.models)}"
+            )

@@ -1,0 +1,227 @@
+"""The content table and its form on disk.
+
+A directory holds `item_ids.txt` (one id a line; line i, from 0, is row i of every matrix), per modality
+`NAME.npy` (float16 or float32 [items, width], rows of unit length, zeros where missing), `NAME.present.npy`
+(bool [items]) and, where the width was reduced, `NAME.basis.npy` (float32 [source width, width]), `titles.txt` (one a
+line) when the catalogue has titles, and `content.json` (checksums and statistics).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tfx_pipeline.errors import DataError
+from tfx_pipeline.files import artifact_files
+
+_FORMAT_VERSION = 2
+_TITLES = "titles.txt"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How a modality's embeddings and the catalogue match, in numbers of items."""
+
+    items: int
+    """in the catalogue"""
+    present: int
+    """with an embedding"""
+    missing: int
+    """without one, zero vectors included"""
+    zero_vectors: int
+    """whose embedding is all zeros, null, or outside the kept directions: without a direction there is no cosine"""
+    unknown_ids: int
+    """embedded, but not in the catalogue; left out"""
+    zero_vector_items: tuple[str, ...] = ()
+    """the first ten of those without a direction"""
+
+
+@dataclass(frozen=True, eq=False)
+class ContentMatrix:
+    """One modality of every item of the catalogue."""
+
+    vectors: np.ndarray
+    """float16 or float32 [items, width]; unit length, or zeros where not present"""
+    present: np.ndarray
+    """bool [items]"""
+    storage_dtype: str
+    """in which the model keeps its table: int8, float16 or float32; int8 is made of float16 `vectors`"""
+    source: str
+    """name of the embedding file: which encoder made it"""
+    source_width: int
+    basis: np.ndarray | None
+    """float32 [source width, width], from the encoder's unit vectors to these; None without reduction"""
+    explained_variance: float | None
+    """share of the squared length that the reduction kept; None without reduction"""
+    coverage: Coverage
+
+    @property
+    def width(self) -> int:
+        """Columns of `vectors`."""
+        return self.vectors.shape[1]
+
+    @cached_property
+    def checksum(self) -> str:
+        """sha256 of vectors, mask and basis, their types and shapes."""
+        digest = hashlib.sha256()
+        for array in (self.vectors, self.present, *([] if self.basis is None else [self.basis])):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ItemContentTable:
+    """Content of the whole catalogue; row i of every matrix belongs to `item_ids[i]`."""
+
+    item_ids: list[str]
+    modalities: Mapping[str, ContentMatrix]
+    titles: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        rows = len(self.item_ids)
+        for name, matrix in self.modalities.items():
+            if matrix.vectors.ndim != 2 or len(matrix.vectors) != rows or matrix.present.shape != (rows,):
+                raise ValueError(
+                    f"modality '{name}' must have vectors [{rows}, width] and present [{rows}], "
+                    f"got {list(matrix.vectors.shape)} and {list(matrix.present.shape)}"
+                )
+            shape = [matrix.source_width, matrix.width]
+            if matrix.basis is not None and list(matrix.basis.shape) != shape:
+                raise ValueError(f"modality '{name}' must have a basis {shape}, got {list(matrix.basis.shape)}")
+        if self.titles is not None and len(self.titles) != rows:
+            raise ValueError(f"titles must be {rows}, one per item, got {len(self.titles)}")
+
+    @cached_property
+    def version(self) -> str:
+        """Identifies ids and vectors together: 16 hex digits. Titles are for people and do not count."""
+        digest = hashlib.sha256("\n".join(self.item_ids).encode())
+        for name in sorted(self.modalities):
+            digest.update(f"\n{name} {self.modalities[name].checksum}".encode())
+        return digest.hexdigest()[:16]
+
+
+def write_content(table: ItemContentTable, directory: str | Path) -> None:
+    """Writes the table; the directory appears complete or not at all.
+
+    Args:
+        table: what to write.
+        directory: a new or empty directory.
+
+    Raises:
+        DataError: the directory holds something already.
+    """
+    directory = Path(directory)
+    if directory.is_dir() and any(directory.iterdir()):
+        raise DataError(
+            f"{directory} is not empty; a content table is never written over another, name a new directory"
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        _write_lines(temporary / artifact_files.ITEM_IDS, table.item_ids)
+        if table.titles is not None:
+            _write_lines(temporary / _TITLES, table.titles)
+        for name, matrix in table.modalities.items():
+            np.save(temporary / f"{name}.npy", matrix.vectors)
+            np.save(temporary / f"{name}.present.npy", matrix.present)
+            if matrix.basis is not None:
+                np.save(temporary / f"{name}.basis.npy", matrix.basis)
+        (temporary / artifact_files.CONTENT_MANIFEST).write_text(
+            json.dumps(_manifest(table), indent=2) + "\n", encoding="utf-8"
+        )
+        # mkdtemp's directory is private to its owner; serving and other workers read it too.
+        temporary.chmod(0o755)
+        temporary.rename(directory)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def read_content(directory: str | Path) -> ItemContentTable:
+    """Reads a table and checks it against its checksums.
+
+    Matrices are memory-mapped, read-only; copy what is to be changed.
+
+    Raises:
+        DataError: no content table, one of another format, or files that are not those that were written.
+    """
+    directory = Path(directory)
+    try:
+        manifest = json.loads((directory / artifact_files.CONTENT_MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format_version"] != _FORMAT_VERSION:
+            raise DataError(
+                f"content table {directory} has format {manifest['format_version']}, this program reads "
+                f"{_FORMAT_VERSION}; build it again"
+            )
+        titles = _read_lines(directory / _TITLES) if manifest["titles"] else None
+        modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest["modalities"].items()}
+        table = ItemContentTable(_read_lines(directory / artifact_files.ITEM_IDS), modalities, titles)
+    except FileNotFoundError as error:
+        raise DataError(f"{directory} is no complete content table: {Path(error.filename).name} is missing") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"content table {directory} is damaged ({error}); build it again") from None
+    for name, matrix in table.modalities.items():
+        if matrix.checksum != manifest["modalities"][name]["sha256"]:
+            raise DataError(
+                f"content table {directory} is damaged: '{name}' is not what its checksum says; build it again"
+            )
+    if table.version != manifest["version"]:
+        raise DataError(
+            f"content table {directory} is damaged: {artifact_files.ITEM_IDS} is not of its version; build it again"
+        )
+    return table
+
+
+def _manifest(table: ItemContentTable) -> dict:
+    return {
+        "format_version": _FORMAT_VERSION,
+        "version": table.version,
+        "items": len(table.item_ids),
+        "titles": table.titles is not None,
+        "modalities": {
+            name: {
+                "width": matrix.width,
+                "source_width": matrix.source_width,
+                "dtype": matrix.storage_dtype,
+                "reduced": matrix.basis is not None,
+                "source": matrix.source,
+                "explained_variance": matrix.explained_variance,
+                "sha256": matrix.checksum,
+                "coverage": asdict(matrix.coverage),
+            }
+            for name, matrix in table.modalities.items()
+        },
+    }
+
+
+def _read_matrix(directory: Path, name: str, facts: dict) -> ContentMatrix:
+    return ContentMatrix(
+        vectors=np.load(directory / f"{name}.npy", mmap_mode="r"),
+        present=np.load(directory / f"{name}.present.npy"),
+        storage_dtype=facts["dtype"],
+        source=facts["source"],
+        source_width=facts["source_width"],
+        basis=np.load(directory / f"{name}.basis.npy") if facts["reduced"] else None,
+        explained_variance=facts["explained_variance"],
+        coverage=Coverage(**{**facts["coverage"], "zero_vector_items": tuple(facts["coverage"]["zero_vector_items"])}),
+    )
+
+
+def _write_lines(file: Path, lines: list[str]) -> None:
+    with file.open("w", encoding="utf-8", newline="\n") as out:
+        out.writelines(f"{line}\n" for line in lines)
+
+
+def _read_lines(file: Path) -> list[str]:
+    # Not splitlines(): it also breaks at characters, such as U+2028, that an id or a title may hold.
+    with file.open(encoding="utf-8", newline="\n") as lines:
+        return [line.removesuffix("\n") for line in lines]

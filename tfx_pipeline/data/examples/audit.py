@@ -1,0 +1,156 @@
+"""The leakage audit: reads back what is about to be written and checks it against the log, on a path of its own.
+
+It shares no code with the builder: histories are looked up by binary search in the user's events, requests and
+labels are derived again with NumPy, and the examples are parsed from their bytes.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from array import array
+from collections import Counter
+
+import numpy as np
+import tensorflow as tf
+
+from tfx_pipeline.config.schema import SPLITS, History
+from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.data.examples.requests import UserRows
+from tfx_pipeline.data.examples.splits import Cuts
+
+RULES = {
+    "history_not_before_request": "a history holds an event that was not yet known at the request",
+    "history_from_later_split": "a history holds an event of a later split than the request's",
+    "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
+    "history_too_long": "a history is longer than history.max_length",
+    "request_in_wrong_split": "a request is in another split than its time says",
+    "candidate_label_mismatch": "candidates and labels are not those of the log",
+}
+
+
+@dataclasses.dataclass
+class Audit:
+    """Result for the requests of one user. A request can break several rules.
+
+    `violations`: number of requests by rule (candidate_label_mismatch: of candidates).
+    `history_lengths`: of each request, as written. `newest_age_us`, `oldest_age_us`: smallest distance from a request
+    to the newest event of its history, greatest to the oldest; None without any history.
+    """
+
+    checked: int = 0
+    violations: Counter[str] = dataclasses.field(default_factory=Counter)
+    history_lengths: list[int] = dataclasses.field(default_factory=list)
+    newest_age_us: int | None = None
+    oldest_age_us: int | None = None
+
+
+class UserAuditor:
+    """Checks the examples of one user, one at a time: `check` each of them, then `finish`.
+
+    Args:
+        user: the id that the examples must carry.
+        rows: everything the log says about the user.
+        cuts: where the splits begin.
+        history: the section of the configuration.
+    """
+
+    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History) -> None:
+        self._user = user
+        self._cuts = [cuts.eval_from_us, cuts.test_from_us]
+        self._max_length = history.max_length
+        self._delay_us = history.delay_us
+        self._audit = Audit()
+
+        names, item = np.unique(np.array(rows.item, dtype=object), return_inverse=True)
+        self._code_of = {name: code for code, name in enumerate(names.tolist())}
+        request = _request_codes(rows, self._cuts)
+        index = _one_row_per_impression(request, item, rows.label)
+        earliest = np.full(int(request.max(initial=0)) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(earliest, request, rows.time_us)
+        # One line (request time, item, label) per impression; the same is gathered from the examples.
+        self._expected = np.stack([earliest[request[index]], item[index], rows.label[index].astype(np.int64)], axis=1)
+        self._shown: array[int] = array("q")
+        event = index if history.events == "all" else index[rows.label[index] == 1]
+        self._event_times: list[int] = rows.time_us[event].tolist()
+        self._event_items: list[bytes] = [rows.item[place] for place in event.tolist()]
+
+    def check(self, split: str, data: bytes) -> None:
+        """Checks one serialised `tf.Example` that is about to be written to `split`."""
+        feature = tf.train.Example.FromString(data).features.feature
+        audit = self._audit
+        audit.checked += 1
+        time = feature[raw_features.REQUEST_TIME].int64_list.value[0]
+        history = list(feature[raw_features.HISTORY_ITEM_ID].bytes_list.value)
+        audit.history_lengths.append(len(history))
+        end = bisect.bisect_right(self._event_times, time - max(self._delay_us, 1))
+        begin = max(0, end - self._max_length)
+        place = bisect.bisect_right(self._cuts, time)
+        if history != self._event_items[begin:end]:
+            later_from = self._cuts[place] if place < len(self._cuts) else None
+            audit.violations.update(self._what_is_wrong(history, end, later_from))
+        elif history:
+            newest, oldest = time - self._event_times[end - 1], time - self._event_times[begin]
+            audit.newest_age_us = newest if audit.newest_age_us is None else min(newest, audit.newest_age_us)
+            audit.oldest_age_us = oldest if audit.oldest_age_us is None else max(oldest, audit.oldest_age_us)
+        if not split == SPLITS[place] == feature[raw_features.SPLIT].bytes_list.value[0].decode():
+            audit.violations["request_in_wrong_split"] += 1
+        candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
+        labels = feature[raw_features.LABEL].int64_list.value
+        if len(candidates) != len(labels) or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
+            audit.violations["candidate_label_mismatch"] += max(len(candidates), len(labels), 1)
+        for item, label in zip(candidates, labels, strict=False):
+            self._shown.extend((time, self._code_of.get(item, -1), label))
+
+    def finish(self) -> Audit:
+        """The result, once every example of the user was checked: now what is missing is known too."""
+        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, 3)
+        wrong = _unmatched(shown, self._expected)
+        if wrong:
+            self._audit.violations["candidate_label_mismatch"] += wrong
+        return self._audit
+
+    def _what_is_wrong(self, history: list[bytes], end: int, later_from: int | None) -> list[str]:
+        """The rules that a history other than the expected one breaks."""
+        found = ["history_too_long"] if len(history) > self._max_length else []
+        # What is in the history more often than it was known at the request can only come from after it.
+        surplus = Counter(history) - Counter(self._event_items[:end])
+        first_after: dict[bytes, int] = {}
+        for item, time in zip(self._event_items[end:], self._event_times[end:], strict=True):
+            if item in surplus:
+                first_after.setdefault(item, time)
+        if first_after:
+            found.append("history_not_before_request")
+            if later_from is not None and max(first_after.values()) >= later_from:
+                found.append("history_from_later_split")
+        if surplus.keys() - first_after.keys() or not first_after:
+            found.append("history_not_most_recent")
+        return found
+
+
+def _request_codes(rows: UserRows, cuts: list[int]) -> np.ndarray:
+    """int64 [n]: equal for rows of one request; rows in different splits are never of one request."""
+    request = np.unique(rows.time_us, return_inverse=True)[1].astype(np.int64)
+    if rows.request is not None:
+        named = np.array([key is not None for key in rows.request])
+        names = np.array([key or b"" for key in rows.request], dtype=object)
+        request[named] = np.unique(names, return_inverse=True)[1][named] + len(rows.item)
+    split = np.array([bisect.bisect_right(cuts, time) for time in rows.time_us.tolist()], dtype=np.int64)
+    return request * (len(cuts) + 1) + split
+
+
+def _one_row_per_impression(request: np.ndarray, item: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Indices, ascending, of the row that stands for each (request, item): its first positive row, else its first."""
+    order = np.lexsort((np.arange(len(item)), -label.astype(np.int64), item, request))
+    new_request = np.diff(request[order], prepend=-1) != 0
+    new_item = np.diff(item[order], prepend=-1) != 0
+    return np.sort(order[new_request | new_item])
+
+
+def _unmatched(shown: np.ndarray, expected: np.ndarray) -> int:
+    """How many lines of either have no equal line in the other, each line used once; the larger of the two sides."""
+    both = np.concatenate([shown, expected])
+    order = np.lexsort(both.T)
+    starts = np.flatnonzero((np.diff(both[order], axis=0) != 0).any(axis=1)) + 1
+    balance = np.add.reduceat(np.where(order < len(shown), 1, -1), [0, *starts]) if len(both) else np.array([0])
+    return int(max(balance[balance > 0].sum(), -balance[balance < 0].sum()))

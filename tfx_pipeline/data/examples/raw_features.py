@@ -1,0 +1,16 @@
+"""The raw features of a request: one `tf.Example` is one request, in the examples as on the wire.
+
+No other file spells these names; those that clients see too come from `serving.contract`.
+"""
+
+from __future__ import annotations
+
+from serving.contract import CANDIDATE_ITEM_ID as CANDIDATE_ITEM_ID
+from serving.contract import HISTORY_ITEM_ID as HISTORY_ITEM_ID
+from serving.contract import USER_ID as USER_ID
+
+# Histories and candidates are var-len lists: oldest first, and in the order shown.
+LABEL = "label"
+# About the request, never an input of the model: int64 microseconds since the epoch, and the split's name.
+REQUEST_TIME = "request_time_us"
+SPLIT = "split"

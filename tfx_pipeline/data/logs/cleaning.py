@@ -1,0 +1,106 @@
+"""Raw batches of the log -> columns of good rows, and the bad ones with their reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.data.logs import values
+from tfx_pipeline.data.logs.files import LogFile
+from tfx_pipeline.data.logs.quarantine import MAX_WRITTEN, BadRow
+from tfx_pipeline.data.logs.reader import RawBatch
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclasses.dataclass
+class CleanBatch:
+    """The good rows of a batch, all columns of one length n.
+
+    `row` int64: number in the file. `time_us` int64: microseconds since the epoch. `label` int8.
+    `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
+    `context`: categorical columns as `large_binary` (null: missing), numeric ones as float32 (NaN: missing).
+    """
+
+    row: np.ndarray
+    user: pa.Array
+    item: pa.Array
+    time_us: np.ndarray
+    label: np.ndarray
+    request: pa.Array | None
+    context: dict[str, pa.Array | np.ndarray]
+
+
+@dataclasses.dataclass
+class Cleaned:
+    """Good rows, the number of bad ones by reason, the bad ones themselves (at most `MAX_WRITTEN`), and by numeric
+    column how many values were no number and count as missing."""
+
+    good: CleanBatch
+    bad_counts: dict[str, int]
+    bad_rows: list[BadRow]
+    no_number: dict[str, int]
+
+
+def microseconds(time: dt.datetime) -> int:
+    """Exact microseconds since the epoch of an aware time."""
+    return (time - _EPOCH) // dt.timedelta(microseconds=1)
+
+
+def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
+    """Separates a batch into usable rows and quarantine. Row order is kept."""
+    names = config.data.interactions.columns
+    user = values.text(batch.columns[names.user])
+    item = values.text(batch.columns[names.item])
+    time_us, time_valid = values.times(batch.columns[names.time], config.data.interactions.time_unit)
+    label, label_valid = values.labels(batch.columns[names.label])
+
+    earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
+    faults = {
+        "null_user": user.is_null().to_numpy(zero_copy_only=False),
+        "null_item": item.is_null().to_numpy(zero_copy_only=False),
+        "bad_time": ~time_valid,
+        "negative_time": time_us < 0,
+        "time_out_of_range": (time_us < earliest) | (time_us > latest),
+        "bad_label": ~label_valid,
+    }
+    reason = np.select(list(faults.values()), np.arange(len(faults)), default=-1)
+    good = reason < 0
+    counts = {name: int((reason == index).sum()) for index, name in enumerate(faults)}
+    counts["malformed"] = len(batch.malformed)
+    bad = [BadRow(file.ordinal, row, file.path, "malformed", {"text": line}) for row, line in batch.malformed]
+    reasons = list(faults)
+    for index in np.flatnonzero(~good)[:MAX_WRITTEN].tolist():
+        row_values = {name: _plain(column[index].as_py()) for name, column in batch.columns.items()}
+        bad.append(BadRow(file.ordinal, int(batch.rows[index]), file.path, reasons[reason[index]], row_values))
+
+    mask = pa.array(good)
+    context: dict[str, pa.Array | np.ndarray] = {}
+    no_number = {}
+    for name, kind in config.context.items():
+        column = batch.columns[name].filter(mask)
+        if kind == "categorical":
+            context[name] = values.text(column).cast(pa.large_binary())
+        else:
+            context[name], no_number[name] = values.numbers(column)
+    rows = CleanBatch(
+        row=batch.rows[good],
+        user=user.filter(mask).cast(pa.large_binary()),
+        item=item.filter(mask).cast(pa.large_binary()),
+        time_us=time_us[good],
+        label=label[good],
+        request=values.text(batch.columns[names.request].filter(mask)).cast(pa.large_binary())
+        if names.request
+        else None,
+        context=context,
+    )
+    return Cleaned(rows, counts, bad, no_number)
+
+
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

@@ -1,0 +1,144 @@
+"""Candidate rows of a split: scored from raw examples, as the exported model's `serving_default` scores them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.config.schema import Evaluation
+from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.errors import DataError
+from tfx_pipeline.evaluation import slices
+from tfx_pipeline.evaluation.item_facts import ItemFacts
+from tfx_pipeline.evaluation.metrics import CandidateRows
+from tfx_pipeline.transform.dataset import untuned
+from tfx_pipeline.transform.request_transform import RequestTransform
+
+_REQUESTS_PER_BATCH = 512
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateTable:
+    """Every candidate of a split in the order of its files, as columns [n].
+
+    Attributes:
+        labels: bool.
+        probabilities: float32, of one model.
+        users: uint64, a hash of the user's id, as the Evaluator takes it.
+        train_impressions: int64, of the item in the train split.
+        history_lengths: int64, items in the request's history.
+        has_content: bool, whether the item has at least one modality.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    users: np.ndarray
+    train_impressions: np.ndarray
+    history_lengths: np.ndarray
+    has_content: np.ndarray
+
+    def rows(self, mask: np.ndarray | slice = slice(None)) -> CandidateRows:
+        """What the metrics of `tfx_pipeline.evaluation.metrics` are computed from.
+
+        Args:
+            mask: bool [n]; absent: all rows.
+        """
+        return CandidateRows(self.labels[mask], self.probabilities[mask], self.users[mask])
+
+    def slices(self, evaluation: Evaluation) -> dict[str, pd.Categorical]:
+        """The bucket of each row in every slice of the Evaluator.
+
+        Args:
+            evaluation: gives the borders.
+        """
+        return {
+            slices.ITEM_FREQUENCY: slices.item_frequency(self.train_impressions, evaluation),
+            slices.HISTORY_LENGTH: slices.history_length(self.history_lengths, evaluation),
+            slices.CONTENT: slices.content(self.has_content),
+        }
+
+    def save(self, file: Path) -> None:
+        """Writes an `.npz` file, by atomic rename."""
+        partial = file.with_name(f"partial-{file.name}")
+        np.savez_compressed(partial, **{field.name: getattr(self, field.name) for field in fields(self)})
+        os.replace(partial, file)
+
+    @classmethod
+    def load(cls, file: Path) -> CandidateTable:
+        """Reads what `save` wrote."""
+        with np.load(file) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+
+def score_rows(
+    model: RankingModel, transform: RequestTransform, files: Sequence[str], facts: ItemFacts
+) -> CandidateTable:
+    """Scores all candidates of raw examples.
+
+    Args:
+        model: trained.
+        transform: requests to model inputs.
+        files: gzipped TFRecord files of raw examples, of one split.
+        facts: train impressions and content of the items.
+
+    Returns:
+        A row per candidate.
+
+    Raises:
+        DataError: no candidates, or a request whose labels are not as many as its candidates.
+    """
+
+    # Nothing in it is Python that AutoGraph would have to turn into operations, and looking for it takes seconds.
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
+    def score(serialized: tf.Tensor) -> tf.Tensor:
+        inputs = transform.examples(serialized)
+        return tf.sigmoid(tf.cast(model.score(model.encode_user(inputs), inputs), tf.float32))
+
+    ragged = {
+        name: tf.io.RaggedFeature(kind, row_splits_dtype=tf.int64)
+        for name, kind in (
+            (raw_features.CANDIDATE_ITEM_ID, tf.string),
+            (raw_features.LABEL, tf.int64),
+            (raw_features.HISTORY_ITEM_ID, tf.string),
+            (raw_features.USER_ID, tf.string),
+        )
+    }
+    parts: list[list[np.ndarray]] = []
+    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_REQUESTS_PER_BATCH)
+    for serialized in untuned(records.prefetch(2)):
+        parsed = tf.io.parse_example(serialized, ragged)
+        candidates = parsed[raw_features.CANDIDATE_ITEM_ID].row_lengths().numpy()
+        _check_labels(candidates, parsed[raw_features.LABEL].row_lengths().numpy())
+        scores = score(serialized).numpy()
+        impressions, has_content = facts.look_up(parsed[raw_features.CANDIDATE_ITEM_ID].values.numpy())
+        users = pd.util.hash_array(parsed[raw_features.USER_ID].values.numpy())
+        parts.append(
+            [
+                parsed[raw_features.LABEL].values.numpy().astype(bool),
+                # Positions beyond a request's own candidates are padding and may hold anything.
+                scores[np.arange(scores.shape[1]) < candidates[:, np.newaxis]],
+                np.repeat(users, candidates),
+                impressions,
+                np.repeat(parsed[raw_features.HISTORY_ITEM_ID].row_lengths().numpy(), candidates),
+                has_content,
+            ]
+        )
+    if not any(len(part[0]) for part in parts):
+        raise DataError("there are no candidates to score: the split is empty; see `split` of the configuration")
+    return CandidateTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _check_labels(candidates: np.ndarray, labels: np.ndarray) -> None:
+    wrong = np.flatnonzero(candidates != labels)
+    if len(wrong):
+        raise DataError(
+            f"a request has {candidates[wrong[0]]} candidates but {labels[wrong[0]]} labels; expected one label per"
+            " candidate: generate the examples again"
+        )

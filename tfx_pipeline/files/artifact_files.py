@@ -1,0 +1,17 @@
+"""Names of the files inside the pipeline's artifacts: what one step writes, another step or a page reads."""
+
+from __future__ import annotations
+
+# IngestionReport, of BehaviorLogExampleGen.
+INGESTION_REPORT = "report.json"
+QUARANTINE = "quarantine.jsonl"
+# ItemContent, of ItemContentGen; the exported model carries the ids among its assets.
+CONTENT_MANIFEST = "content.json"
+ITEM_IDS = "item_ids.txt"
+# ModelRun, of RankingTrainer.
+KERAS_MODEL = "model.keras"
+TRAINING_RESULT = "training.json"
+# InfraBlessing, of ServingGate.
+GATE_REPORT = "report.json"
+# TunerResults, of RankingTuner; `dmf tune` leaves the same file in its folder.
+SEARCH_REPORT = "tune.json"

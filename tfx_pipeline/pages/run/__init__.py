@@ -1,0 +1,1 @@
+"""The page about a run, section by section."""

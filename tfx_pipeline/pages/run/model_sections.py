@@ -1,0 +1,225 @@
+"""Sections of a run's page about its model: how it learned, how well it ranks, and whether its numbers are true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from dmf_keras.metrics import reliability
+from tfx_pipeline.files import artifact_files
+from tfx_pipeline.pages.kit.figures import INK, draw
+from tfx_pipeline.pages.kit.page import Block, Figure, Panel, Picture, Prose, Section, Table
+from tfx_pipeline.pages.kit.palette import line, points
+from tfx_pipeline.pages.kit.wording import METRICS, between, count, decimal, percent
+from tfx_pipeline.pages.run.finished_run import FinishedRun
+from tfx_pipeline.pages.run.scores import CONFIDENCE, OVERALL, Scores, click_share_intervals
+
+_SLICES = {
+    "item_frequency": "impressions of the candidate in train",
+    "history_length": "items in the history of the request",
+    "content": "content of the candidate",
+}
+_BINS = 15
+
+
+def training_section(run: FinishedRun) -> Section:
+    """Learning curves."""
+    training = run.document("RankingTrainer", "model_run", artifact_files.TRAINING_RESULT)
+    if training is None:
+        return Section("training", "Learning curves", [Prose("The run has trained no model.")])
+    history, best = training["history"], training["best_epoch"]
+    settings = run.section("training")
+    epochs = np.arange(1, len(history) + 1)
+
+    def curves(metric: str, label: str) -> Panel:
+        def paint(axes: Axes) -> None:
+            for number, (split, key) in enumerate((("train", metric), ("eval", f"val_{metric}"))):
+                values = [epoch[key] for epoch in history]
+                axes.plot(epochs, values, label=split, **line(number) | points(number))
+            axes.axvline(best + 1, color=INK, linewidth=0.9, linestyle=":")
+            place = (best + 1, 1)
+            axes.annotate("best", place, (4, 0), axes.get_xaxis_transform(), "offset points", va="top")
+            axes.set(xlabel="epoch", ylabel=label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.margins(y=0.15)
+            axes.legend()
+
+        return draw(f"curve-{metric}", f"{label} of train and eval by epoch; best epoch {best + 1}", paint)
+
+    stopped = (
+        f"Training stopped after {len(history)} of at most {settings['epochs']} epochs; "
+        if settings and len(history) < settings["epochs"]
+        else f"{len(history)} epochs; "
+    )
+    picture = Picture(
+        [curves("auc", "AUC"), curves("loss", "loss (nats, with penalties)")],
+        f"{stopped}the model that was kept is that of epoch {best + 1}, where eval AUC is highest. A train curve that "
+        "goes on rising while eval falls is overfitting. Train values are means over the epoch, while the model still "
+        "changes, and so may lie below those of eval.",
+    )
+    rows = [
+        (str(number), *(decimal(epoch[key]) for key in ("auc", "val_auc", "loss", "val_loss")))
+        for number, epoch in enumerate(history, start=1)
+    ]
+    table = Table(
+        f"Epochs; {count(training['train_requests'])} train and {count(training['eval_requests'])} eval requests",
+        ("epoch", "train AUC (0.5 to 1)", "eval AUC (0.5 to 1)", "train loss (nats)", "eval loss (nats)"),
+        rows,
+        numbers=5,
+    )
+    return Section("training", "Learning curves", [picture, table])
+
+
+def headline(metrics: Mapping[str, Any], scores: Scores | None) -> list[Figure]:
+    """The numbers that the page begins with: those of the test split."""
+    if "test" not in metrics:
+        return []
+    overall = metrics["test"]["overall"]
+    intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
+    figures = []
+    for metric, (name, unit) in METRICS.items():
+        interval = between(intervals.get(metric))
+        note = f"{unit}; {percent(CONFIDENCE, 0)}: {interval}" if interval else unit
+        figures.append(Figure(f"test {name}", decimal(overall.get(metric)), note))
+    return figures
+
+
+def metrics_section(metrics: Mapping[str, Any], scores: Scores | None) -> Section:
+    """Metrics of the Evaluator with intervals, whole and by slice."""
+    if not metrics:
+        return Section("metrics", "Metrics", [Prose("The run was not evaluated.")])
+    intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
+    rows = []
+    for split in sorted(metrics, reverse=True):
+        overall = metrics[split]["overall"]
+        rows.append((split, *(decimal(overall.get(metric)) for metric in METRICS), count(overall["example_count"])))
+        if split == "test" and intervals:
+            bounds = (between(intervals.get(metric)) for metric in METRICS)
+            rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, count(len(scores.labels)) if scores else ""))
+    columns = ("split", *(f"{name} ({unit})" for name, unit in METRICS.values()), "candidates")
+    blocks: list[Block] = [Table("Metrics of whole splits, by the Evaluator", columns, rows, numbers=len(METRICS) + 1)]
+    if scores is not None:
+        blocks.append(Prose(f"{scores.sample} {scores.method}"))
+    blocks += _by_slice(metrics, scores)
+    return Section("metrics", "Metrics", blocks)
+
+
+def _by_slice(metrics: Mapping[str, Any], scores: Scores | None) -> list[Block]:
+    test = metrics.get("test", {})
+    columns = [column for column in _SLICES if column in test]
+    if not columns:
+        return []
+    # A slice of one bucket has nothing to be compared with.
+    drawn = [column for column in columns if sum(_has_auc(values) for values in test[column].values()) > 1]
+    panels = [_slice_panel(column, test, scores) for column in drawn]
+    rows = []
+    for column in columns:
+        for bucket, values in test[column].items():
+            bounds = scores.intervals.get((column, bucket), {}) if scores is not None else {}
+            cells = (decimal(values.get("auc")), between(bounds.get("auc")), decimal(values.get("gauc")))
+            rest = (
+                decimal(values.get("calibration"), 3),
+                percent(values["base_rate"], 2),
+                count(values["example_count"]),
+            )
+            rows.append((column.replace("_", " "), bucket, *cells, *rest))
+    headers = ("slice", "bucket", "AUC (0.5 to 1)", f"{percent(CONFIDENCE, 0)} interval", "GAUC (0.5 to 1)")
+    table = Table(
+        "The test split by slice",
+        (*headers, "calibration (predicted / observed)", "click rate", "candidates"),
+        rows,
+        numbers=6,
+    )
+    caption = (
+        f"AUC of the test split by slice; {'bars are intervals, ' if scores is not None else ''}the dashed line is the "
+        "whole split. AUC of two slices is comparable only as far as their candidates are: look for slices where the "
+        "model falls behind what you expect of them. Cold items were never shown in train: of them the model knows "
+        "their content alone."
+    )
+    return [Picture(panels, caption), table] if panels else [table]
+
+
+def _has_auc(values: Mapping[str, Any]) -> bool:
+    return values.get("auc") is not None
+
+
+def _slice_panel(column: str, test: Mapping[str, Any], scores: Scores | None) -> Panel:
+    buckets = [(name, values) for name, values in test[column].items() if _has_auc(values)]
+
+    def paint(axes: Axes) -> None:
+        places = np.arange(len(buckets))
+        for place, (bucket, values) in zip(places, buckets, strict=True):
+            low, high = (scores.intervals.get((column, bucket), {}) if scores is not None else {}).get(
+                "auc", (values["auc"], values["auc"])
+            )
+            if np.isfinite([low, high]).all():
+                axes.plot([low, high], [place, place], color=points(0)["color"], linewidth=2)
+            axes.plot([values["auc"]], [place], markersize=6, **points(0))
+        if test["overall"].get("auc") is not None:
+            axes.axvline(test["overall"]["auc"], color=INK, linestyle="--", linewidth=0.9)
+        axes.set_yticks(places, [name for name, _ in buckets])
+        axes.set_ylim(len(buckets) - 0.5, -0.5)
+        axes.set_xlabel("AUC (0.5 is chance)")
+        axes.set_title(_SLICES[column])
+
+    return draw(f"slice-{column.replace('_', '-')}", f"AUC by {_SLICES[column]}", paint)
+
+
+def calibration_section(scores: Scores | None) -> Section:
+    """Reliability and the distribution of scores."""
+    if scores is None:
+        return Section("scores", "Scores", [Prose("There is no model to score the test split with.")])
+    clicked, others = scores.predictions[scores.labels], scores.predictions[~scores.labels]
+    bins = np.linspace(0, float(scores.predictions.max()), 41)
+
+    def distribution(axes: Axes) -> None:
+        for number, (name, values) in enumerate((("not clicked", others), ("clicked", clicked))):
+            weights = np.full(len(values), 1 / max(len(values), 1))
+            axes.hist(values, bins, weights=100 * weights, histtype="step", label=name, **line(number))
+        axes.set(xlabel="predicted probability of a click", ylabel="% of the group per bin")
+        axes.legend()
+
+    panels = [
+        draw("reliability", "Share of clicks by predicted probability", lambda axes: _reliability(axes, scores)),
+        draw("score-histogram", "Distribution of scores of clicked and not clicked candidates", distribution),
+    ]
+    caption = (
+        f"Left: candidates in {_BINS} groups of equal size by their score; a point on the diagonal was promised as "
+        "many clicks as it got, one below it was promised more; bars are 95 % intervals over users. Right: scores of "
+        f"{count(len(clicked))} clicked and {count(len(others))} other candidates, each scaled to 100 %; the less the "
+        f"two overlap, the better they are told apart. {scores.sample}"
+    )
+    tenths = reliability(scores.labels, scores.predictions, 10)
+    rows = [
+        (f"{low:.1f} to {low + 0.1:.1f}", decimal(predicted, 3), decimal(observed, 3), count(number))
+        for low, predicted, observed, number in zip(
+            tenths.lower_edges, tenths.mean_prediction, tenths.mean_label, tenths.rows, strict=True
+        )
+        if number
+    ]
+    columns = ("score", "mean score (probability)", "share clicked", "candidates")
+    return Section(
+        "scores", "Scores and calibration", [Picture(panels, caption), Table("Scores in tenths", columns, rows, 3)]
+    )
+
+
+def _reliability(axes: Axes, scores: Scores) -> None:
+    order = np.argsort(scores.predictions, kind="stable")
+    rows = [group for group in np.array_split(order, _BINS) if len(group)]
+    groups = np.empty(len(order), np.int64)
+    groups[order] = np.repeat(np.arange(len(rows)), [len(group) for group in rows])
+    predicted = np.array([scores.predictions[group].mean() for group in rows])
+    observed = np.array([scores.labels[group].mean() for group in rows])
+    found = click_share_intervals(scores.labels, scores.users, groups)
+    ends = np.array(
+        [(share, share) if bounds is None else bounds for share, bounds in zip(observed, found, strict=True)]
+    )
+    limit = 1.08 * max(predicted.max(), ends.max())
+    axes.plot([0, limit], [0, limit], color=INK, linestyle="--", linewidth=0.9)
+    axes.vlines(predicted, *ends.T, color=points(0)["color"], linewidth=1.6)
+    axes.plot(predicted, observed, linestyle="none", markersize=5, **points(0))
+    axes.set(xlim=(0, limit), ylim=(0, limit), xlabel="mean predicted probability", ylabel="share clicked")

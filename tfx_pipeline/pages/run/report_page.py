@@ -1,0 +1,128 @@
+"""`dmf report`: one page about one run of the pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline.console import console
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.evaluation import slices
+from tfx_pipeline.evaluation.item_facts import read_item_facts
+from tfx_pipeline.evaluation.results import Validation, read_metrics, read_validation
+from tfx_pipeline.files import artifact_files
+from tfx_pipeline.pages.kit.page import Page, Prose, Section, write
+from tfx_pipeline.pages.kit.wording import since_epoch
+from tfx_pipeline.pages.run.content_section import content_section, without_content
+from tfx_pipeline.pages.run.data_sections import anomalies_section, arrival_section, splits_section
+from tfx_pipeline.pages.run.finished_run import FinishedRun, read_run
+from tfx_pipeline.pages.run.lineage_sections import latency_section, lineage_section
+from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
+from tfx_pipeline.pages.run.probe import probe_model
+from tfx_pipeline.pages.run.scores import Scores, score_test_split
+from tfx_pipeline.trained.keras_model import KerasModel
+from tfx_pipeline.transform.dataset import split_files
+
+FILE = "report.html"
+
+
+def write_report(output: Path, path: Path | None = None, latency: Mapping[str, Any] | None = None) -> Path:
+    """Writes the page of the newest run in an output folder that has a model.
+
+    Args:
+        output: `output` of the configuration.
+        path: of the page; None: `OUTPUT/report.html`.
+        latency: what `dmf bench serving --json` prints, if it was measured.
+
+    Returns:
+        The page.
+
+    Raises:
+        DataError: no run lies there.
+        OSError: the page cannot be written.
+    """
+    path = output / FILE if path is None else path
+    write(report_page(read_run(output), latency), path)
+    return path
+
+
+def report_page(run: FinishedRun, latency: Mapping[str, Any] | None = None) -> Page:
+    """The page of a run; what the run does not have is said in place of its section."""
+    evaluation = run.folder("Evaluator", "evaluation")
+    with run.reading("Evaluator", "evaluation"):
+        metrics = read_metrics(evaluation) if evaluation is not None else {}
+        validation = read_validation(evaluation) if evaluation is not None else None
+    scores, content = _ask_model(run)
+    name = run.section("model").get("name", "no model")
+    return Page(
+        title=f"Run of pipeline {run.pipeline}",
+        subtitle=f"Model {name}, run {run.run_id}, begun {since_epoch(run.steps[0].started)}, in {run.output}",
+        verdicts=verdicts(run, validation),
+        figures=headline(metrics, scores),
+        sections=[
+            arrival_section(run),
+            splits_section(run),
+            training_section(run),
+            metrics_section(metrics, scores),
+            calibration_section(scores),
+            content,
+            anomalies_section(run),
+            latency_section(latency),
+            lineage_section(run),
+        ],
+    )
+
+
+def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
+    """What became of the run: where it ended, whether its model was pushed, and which demands it failed."""
+    found = []
+    if run.failed is not None:
+        logs = run.output / "logs"
+        found.append(Prose(f"The run ended at {run.failed.node} ({run.failed.state}); see {logs}.", "bad"))
+    if run.later_failure is not None:
+        later = run.later_failure
+        when = since_epoch(later.started)
+        found.append(
+            Prose(f"A later run, of {when}, failed at {later.node}: this page is about the one before.", "warning")
+        )
+    pushed = run.find("Pusher", "pushed_model")
+    if pushed is not None and pushed.properties.get("pushed") == 1:
+        found.append(Prose(f"Pushed as version {pushed.properties.get('pushed_version', '?')}.", "good"))
+    elif run.failed is None:
+        found.append(Prose("Not pushed.", "bad"))
+    failures = list(validation.failures) if validation is not None else []
+    gate = run.document("ServingGate", "blessing", artifact_files.GATE_REPORT)
+    failures += gate["problems"] if gate is not None else []
+    found += [Prose(failure, "bad") for failure in failures]
+    return found
+
+
+def _ask_model(run: FinishedRun) -> tuple[Scores | None, Section]:
+    """Scores of the test split, and the section about content; a run without a model has neither."""
+    examples = run.folder("BehaviorLogExampleGen", "examples")
+    report = run.document("BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT)
+    name = run.section("model").get("name", "the run")
+    model_dir = run.model_dir
+    if model_dir is None or examples is None or report is None:
+        return None, without_content(name, "there is no model, or no examples to ask it with")
+    try:
+        if run.metadata is None:
+            return None, without_content(name, "the model carries no metadata, so that it cannot be loaded again")
+        with run.reading("RankingTrainer", "model"):
+            trained = KerasModel(model_dir, run.output)
+            facts = read_item_facts(model_dir)
+    except ModelError as error:
+        return None, without_content(name, str(error))
+    files = split_files(examples, "test")
+    with run.reading("BehaviorLogExampleGen", "examples"), console().status("scoring the test split"):
+        requests = report["splits"]["test"]["requests"]
+        scores = score_test_split(trained.model, trained.transform, files, facts, split_requests=requests)
+    if not trained.model.content:
+        return scores, without_content(name, "the model does not look at content: it ranks by ids alone")
+    with console().status("explaining scores"):
+        probe = probe_model(trained.model, trained.transform, files)
+    if probe is None:
+        return scores, without_content(name, "the model has no explanation of its scores")
+    frequency = slices.item_frequency(facts.look_up(probe.item_ids)[0], facts.evaluation)
+    return scores, content_section(probe, frequency)

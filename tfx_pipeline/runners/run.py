@@ -1,0 +1,65 @@
+"""`dmf run`: checks the inputs, runs the pipeline, says what happened and where things lie."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.console import console
+from tfx_pipeline.files.output_folder import hold_output
+from tfx_pipeline.files.writing import write_json
+
+
+def run(
+    config: PipelineConfig,
+    *,
+    uncached: Collection[str] = (),
+    summary_json: Path | None = None,
+    extend: Callable[[dict[str, Any]], None] = lambda summary: None,
+) -> dict[str, Any]:
+    """Runs the pipeline and prints its summary.
+
+    Args:
+        config: the validated configuration.
+        uncached: steps to run even if nothing changed; `all` for every step.
+        summary_json: also write the summary there, by atomic rename.
+        extend: adds entries to the summary before it is printed and written.
+
+    Returns:
+        The summary, see `tfx_pipeline.runners.summary.build_summary`.
+
+    Raises:
+        PipelineError: the inputs or a step refuse; the message says where the libraries' log lies.
+    """
+    started = time.monotonic()
+    console().print(f"pipeline [bold]{config.name}[/], output {config.output}", highlight=False, soft_wrap=True)
+    with hold_output(config.output, "run") as log_file:
+        summary = _run(config, uncached)
+    summary["seconds"] = round(time.monotonic() - started, 1)
+    summary["peak_memory_mb"] = round(_peak_memory_mb())
+    summary["log"] = str(log_file)
+    extend(summary)
+    from tfx_pipeline.runners.summary_view import print_summary
+
+    print_summary(summary)
+    if summary_json is not None:
+        write_json(summary_json, summary)
+    return summary
+
+
+def _run(config: PipelineConfig, uncached: Collection[str]) -> dict[str, Any]:
+    with console().status("loading libraries"):
+        from tfx_pipeline.runners.local import check_inputs, run_pipeline
+        from tfx_pipeline.runners.summary import build_summary
+    check_inputs(config)
+    return build_summary(config, run_pipeline(config, uncached=uncached))
+
+
+def _peak_memory_mb() -> float:
+    """Of this process and the largest of its children, in MiB (Linux counts in KiB)."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024

@@ -1,0 +1,324 @@
+"""`dmf bench serving` without a server or a model of the caller's: DMF against its neighbours, over a real wire.
+
+Three models of one schema and one head, exported by the pipeline's own code, each in a local server in a process of its
+own. One client asks them in turn, and between its calls the same processes run the same signatures without gRPC: what
+gRPC adds is the difference. Raw ids go in, so the lookups of strings are part of every time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from serving import contract
+from serving.client import CallRecord, ClientOptions, RankingClient, UserState
+from serving.load import RankRequest, draw_requests
+from serving.servable_check import request_arrays
+from tfx_pipeline.console import console
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.studies.bench import serving_models, workload
+from tfx_pipeline.studies.bench.latency_picture import draw_latencies
+from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.bench.served_model import ServedModel
+from tfx_pipeline.studies.bench.timing import interleaved_calls, timed_call
+
+DMF, ID_ONLY, EARLY_FUSION = "dmf", "target_attention", "early_fusion"
+MODELS = (DMF, ID_ONLY, EARLY_FUSION)
+SIGNATURES = (contract.RANK, contract.USER_TOWER, contract.CANDIDATE)
+GRPC, IN_PROCESS = "grpc", "in-process"
+# Float32 results of one graph, and of the same sums behind two signatures.
+TOLERANCE = 1e-5
+# Scores of one request must differ at least so much, or their equality would say nothing.
+_SPREAD = 100 * TOLERANCE
+# Different requests of one size, asked in turn.
+_REQUESTS = 4
+_DEADLINE_SECONDS = 60.0
+
+# Model, signature, transport.
+Case = tuple[str, str, str]
+
+
+def bench_serving(
+    histories: Sequence[int], *, candidates: int, seconds: float, picture: Path | None = None
+) -> dict[str, Any]:
+    """Times every signature of the three models, through gRPC and without.
+
+    Args:
+        histories: lengths L of the history, one measurement each.
+        candidates: N.
+        seconds: how long each length is measured.
+        picture: also draw the latencies of `rank` over gRPC there, PNG.
+
+    Returns:
+        `results`, one entry per model, signature, length and transport: `candidates` is None for `user_tower`, which
+        takes none, bytes are None in process, where none are sent; `ratios`, per length what they come to;
+        `state_bytes`, per length and model; `largest_difference` between scores that must be equal; `setup`; `machine`.
+
+    Raises:
+        ModelError: a server does not start, or answers that must be equal are not.
+    """
+    results: list[dict[str, Any]] = []
+    ratios, state_bytes = {}, {}
+    series: dict[str, list[float]] = {}
+    largest = 0.0
+    with _measured_models() as models:
+        for history in histories:
+            requests = draw_requests(
+                serving_models.item_ids(),
+                [{contract.USER_ID: user} for user in serving_models.user_ids()[:_REQUESTS]],
+                candidates=candidates,
+                history=history,
+                count=_REQUESTS,
+            )
+            with console().status(f"L = {history}: comparing answers"):
+                largest = max(largest, *(model.compare(requests) for model in models))
+            functions: dict[Case, Callable[[], float]] = {}
+            for model in models:
+                functions |= model.functions(requests)
+            names = {" ".join(case): case for case in functions}
+            title = f"L = {history}, N = {candidates}"
+            calls = interleaved_calls(
+                {name: functions[case] for name, case in names.items()}, seconds=seconds, title=title
+            )
+            times = {case: calls[name] for name, case in names.items()}
+            wire = {model.name: model.wire for model in models}
+            results += [_entry(case, taken, history, candidates, wire) for case, taken in times.items()]
+            ratios[str(history)] = _ratios(times)
+            state_bytes[str(history)] = {model.name: model.state_bytes for model in models}
+            series |= {f"{name}, L = {history}": times[name, contract.RANK, GRPC] for name in MODELS}
+    if picture is not None:
+        arrays = {label: np.array(taken) for label, taken in series.items()}
+        draw_latencies(arrays, picture, f"rank over gRPC, {candidates} candidates, one request at a time")
+    setup = {**serving_models.PARAMS, "items": serving_models.ITEMS, "content_width": workload.CONTENT_WIDTH}
+    return {
+        "results": results,
+        "ratios": ratios,
+        "state_bytes": state_bytes,
+        "largest_difference": largest,
+        "setup": setup,
+        "machine": machine(),
+    }
+
+
+class MeasuredModel:
+    """One model of the registry, asked in both ways.
+
+    Args:
+        served: the process that has it.
+        model_contract: of the exported model.
+
+    Attributes:
+        name: in the registry.
+        client: of its server.
+        wire: bytes of the last request and answer by signature.
+        state_bytes: of the last user state, as it would be stored.
+    """
+
+    def __init__(self, served: ServedModel, model_contract: contract.ModelContract):
+        self.name = served.name
+        self.wire: dict[str, tuple[int, int]] = {}
+        self.state_bytes = 0
+        self._served = served
+        self._contract = model_contract
+        options = ClientOptions(deadline=_DEADLINE_SECONDS, on_call=self._record)
+        self.client = RankingClient(served.target, served.name, options)
+
+    def compare(self, requests: Sequence[RankRequest]) -> float:
+        """The largest difference between scores by gRPC, in process, and by the user's state; fills `state_bytes`.
+
+        Raises:
+            ModelError: it is above `TOLERANCE`, or all candidates score alike.
+        """
+        largest = 0.0
+        for request in requests:
+            arrays, candidates = self._arrays(request)
+            state = self.client.encode_user(request.user)
+            self.state_bytes = len(state.to_bytes())
+            own_state = self._served.run(contract.USER_TOWER, arrays)
+            scores = {
+                "rank by gRPC": self.client.rank(request.user, request.candidates).scores_in_request_order,
+                "candidate by gRPC": self.client.score(state, request.candidates).scores_in_request_order,
+                "rank in process": self._served.run(contract.RANK, {**arrays, **candidates})[contract.SCORE][0],
+                "candidate in process": self._candidate(own_state, candidates)[0],
+            }
+            first = scores["rank by gRPC"]
+            if not np.ptp(first) > _SPREAD:
+                raise ModelError(f"{self.name}: all candidates score alike ({first[:3]}); there is nothing to compare")
+            for way, others in scores.items():
+                difference = float(np.abs(others - first).max())
+                if not difference <= TOLERANCE:
+                    raise ModelError(
+                        f"{self.name}: scores of {way} differ by {difference:.3g} from those of rank by gRPC, expected "
+                        f"at most {TOLERANCE:g}. Times of different results are not compared; run the tests of serving"
+                    )
+                largest = max(largest, difference)
+        return largest
+
+    def functions(self, requests: Sequence[RankRequest]) -> dict[Case, Callable[[], float]]:
+        """What is timed; every function asks the requests in turn and returns seconds."""
+        client = self.client
+        states: list[UserState] = [client.encode_user(request.user) for request in requests]
+        scored = list(zip(states, requests, strict=True))
+        over_grpc = {
+            contract.RANK: _in_turn(requests, lambda one: client.rank(one.user, one.candidates)),
+            contract.USER_TOWER: _in_turn(requests, lambda one: client.encode_user(one.user)),
+            contract.CANDIDATE: _in_turn(scored, lambda one: client.score(one[0], one[1].candidates)),
+        }
+        arrays = [self._arrays(request) for request in requests]
+        self._served.keep(contract.RANK, [{**user, **candidates} for user, candidates in arrays])
+        self._served.keep(contract.USER_TOWER, [user for user, _ in arrays])
+        self._served.keep(
+            contract.CANDIDATE,
+            [
+                {**self._state_inputs(self._served.run(contract.USER_TOWER, user)), **candidates}
+                for user, candidates in arrays
+            ],
+        )
+        functions: dict[Case, Callable[[], float]] = {}
+        for signature in SIGNATURES:
+            functions[self.name, signature, GRPC] = over_grpc[signature]
+            functions[self.name, signature, IN_PROCESS] = functools.partial(self._served.time, signature)
+        return functions
+
+    def _arrays(self, request: RankRequest) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Inputs of the user, and those of the candidates."""
+        arrays = request_arrays({**request.user, contract.CANDIDATE_ITEM_ID: request.candidates}, self._contract)
+        candidates = {contract.CANDIDATE_ITEM_ID: arrays.pop(contract.CANDIDATE_ITEM_ID)}
+        return arrays, candidates
+
+    def _state_inputs(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        inputs = self._contract.signatures[contract.CANDIDATE]["inputs"]
+        return {name: value for name, value in state.items() if name in inputs}
+
+    def _candidate(self, state: Mapping[str, np.ndarray], candidates: Mapping[str, np.ndarray]) -> np.ndarray:
+        return self._served.run(contract.CANDIDATE, {**self._state_inputs(state), **candidates})[contract.SCORE]
+
+    def _record(self, record: CallRecord) -> None:
+        self.wire[record.signature] = (record.request_bytes, record.response_bytes)
+
+
+def _in_turn(requests: Sequence[Any], ask: Callable[[Any], object]) -> Callable[[], float]:
+    turns = itertools.cycle(requests)
+    return timed_call(lambda: ask(next(turns)))
+
+
+@contextlib.contextmanager
+def _measured_models() -> Iterator[list[MeasuredModel]]:
+    """The three models, exported and served; gone after the block."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
+        served = []
+        models = []
+        with console().status("exporting models and starting their servers") as status:
+            for name in MODELS:
+                status.update(f"exporting {name}")
+                version = folder / name / "1"
+                version.parent.mkdir()
+                serving_models.export_random_model(name, serving_models.PARAMS, version)
+                served.append(ServedModel(version, name))
+                stack.callback(served[-1].close)
+            status.update("starting servers")
+            for one in served:
+                stack.enter_context(one)
+                models.append(MeasuredModel(one, contract.ModelContract.read(folder / one.name / "1")))
+                stack.enter_context(models[-1].client)
+        yield models
+
+
+def _entry(
+    case: Case,
+    seconds: Sequence[float],
+    history: int,
+    candidates: int,
+    wire: Mapping[str, Mapping[str, tuple[int, int]]],
+) -> dict[str, Any]:
+    name, signature, transport = case
+    request_bytes, answer_bytes = wire[name][signature] if transport == GRPC else (None, None)
+    return {
+        "model": name,
+        "signature": signature,
+        "history": history,
+        "candidates": candidates if signature != contract.USER_TOWER else None,
+        "transport": transport,
+        "p50_ms": _p50(seconds),
+        "p99_ms": round(1000 * float(np.percentile(seconds, 99)), 3),
+        "qps": round(1 / float(np.mean(seconds)), 2),
+        "calls": len(seconds),
+        "request_bytes": request_bytes,
+        "answer_bytes": answer_bytes,
+    }
+
+
+def _p50(seconds: Sequence[float]) -> float:
+    return round(1000 * float(np.median(seconds)), 3)
+
+
+def _ratios(times: Mapping[Case, Sequence[float]]) -> dict[str, Any]:
+    """Of the medians over gRPC unless they say otherwise."""
+    p50 = {case: _p50(seconds) for case, seconds in times.items()}
+    rank = {name: p50[name, contract.RANK, GRPC] for name in MODELS}
+    return {
+        "dmf_vs_target_attention": rank[DMF] / rank[ID_ONLY],
+        "early_fusion_vs_dmf": rank[EARLY_FUSION] / rank[DMF],
+        "score_vs_rank": {name: p50[name, contract.CANDIDATE, GRPC] / rank[name] for name in MODELS},
+        "grpc_adds": {
+            name: {
+                signature: {
+                    "ms": round(p50[name, signature, GRPC] - p50[name, signature, IN_PROCESS], 3),
+                    "share": p50[name, signature, GRPC] / p50[name, signature, IN_PROCESS] - 1,
+                }
+                for signature in SIGNATURES
+            }
+            for name in MODELS
+        },
+    }
+
+
+def serving_table(report: dict[str, Any]) -> Table:
+    """What `bench_serving` returns, for a reader."""
+    table = Table(title="one client, one request at a time: median milliseconds (p99)", title_justify="left")
+    for header in ("L", "N", "model", "signature"):
+        table.add_column(header, justify="right" if len(header) == 1 else "left")
+    for header in ("gRPC", "in process", "requests/s", "bytes sent", "bytes back"):
+        table.add_column(header, justify="right")
+    local = {_key(entry): entry for entry in report["results"] if entry["transport"] == IN_PROCESS}
+    for entry in report["results"]:
+        if entry["transport"] != GRPC:
+            continue
+        table.add_row(
+            *(
+                "" if entry[name] is None else str(entry[name])
+                for name in ("history", "candidates", "model", "signature")
+            ),
+            *(f"{one['p50_ms']:.2f} ({one['p99_ms']:.2f})" for one in (entry, local[_key(entry)])),
+            f"{entry['qps']:.1f}",
+            f"{entry['request_bytes']:,}",
+            f"{entry['answer_bytes']:,}",
+        )
+    return table
+
+
+def _key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    return entry["model"], entry["signature"], entry["history"]
+
+
+def serving_summary(report: dict[str, Any]) -> list[str]:
+    """One sentence or two per length of history."""
+    sentences = []
+    for history, ratios in report["ratios"].items():
+        added = ratios["grpc_adds"][DMF][contract.RANK]
+        sentences.append(
+            f"L = {history}: rank by DMF takes {ratios['dmf_vs_target_attention']:.2f}x the time of target attention, "
+            f"early fusion {ratios['early_fusion_vs_dmf']:.1f}x that of DMF. gRPC adds {added['ms']:.1f} ms to DMF "
+            f"({added['share']:.0%}). With a kept state it takes {ratios['score_vs_rank'][DMF]:.2f}x the time of rank; "
+            f"the state has {report['state_bytes'][history][DMF] / 1000:.1f} KB."
+        )
+    return sentences

@@ -1,0 +1,289 @@
+"""`dmf bench serving` on a server or a model of the caller's: load, version swaps, and a look at every score."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from serving import contract
+from serving.client import RankingClient, RankingError
+from serving.load import (
+    ExpectedScores,
+    LoadOptions,
+    LoadReport,
+    MemorySampler,
+    Progress,
+    RankRequest,
+    VersionSwapper,
+    draw_requests,
+    golden_users,
+    publish_version,
+    run_load,
+)
+from serving.load.generator import TOLERANCE
+from serving.messages import first_line
+from serving.servable_check import Servable, request_arrays
+from tfx_pipeline.console import console
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files import artifact_files
+from tfx_pipeline.studies.bench.latency_picture import draw_latencies
+from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.bench.serving_models import PARAMS, copy_with_other_weights, export_random_model
+from tfx_pipeline.trained.rank import find_version
+from tfx_pipeline.trained.server_process import ServerProcess
+
+# Different requests, asked in turn; of each the right scores are computed before the run.
+_REQUESTS = 64
+_POLL_SECONDS = 0.2
+_RANDOM_MODEL = "dmf"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadSetup:
+    """What to put load on.
+
+    Attributes:
+        model: an exported version or the folder of versions: its ids are asked for, and its scores are what answers are
+            compared with. None, without a target: a DMF model with random weights.
+        target: "host:port" of a server that runs; None starts one for the model.
+        model_name: the name that the model is served under; a target wants it.
+        candidates: N.
+        history: L.
+        swap_seconds: publish a new version so often, in turn with the model's weights and with others; own server only.
+    """
+
+    model: Path | None
+    target: str | None
+    model_name: str | None
+    candidates: int
+    history: int
+    swap_seconds: float | None = None
+
+
+def bench_load(
+    setup: LoadSetup,
+    options: LoadOptions,
+    *,
+    picture: Path | None = None,
+) -> dict[str, Any]:
+    """Puts load on a server, with a line about its progress on the terminal.
+
+    Args:
+        setup: what to put load on, with a model or a target.
+        options: how much, and how.
+        picture: also draw the latencies there, PNG.
+
+    Returns:
+        What `LoadReport.to_json` has; `memory`, the server's resident bytes, and `swaps`, how often it changed its
+        version, where the server is this command's own; `load`, the options; `machine`.
+
+    Raises:
+        ModelError: no model, or no server, or not one request was answered.
+        KeyboardInterrupt: before the first answer; after that Ctrl-C ends the load, and what came until then is told.
+    """
+    extra: dict[str, Any] = {}
+    if setup.target is None:
+        report, extra = _load_on_own_server(setup, options)
+    else:
+        report = _load_on_target(setup.target, setup, options)
+    if report.interrupted and not report.answered:
+        raise KeyboardInterrupt
+    if not report.answered:
+        raise ModelError(f"none of {report.failed} requests was answered: {'; '.join(report.examples)}")
+    if picture is not None:
+        title = f"{setup.candidates} candidates, history of {setup.history}, concurrency {options.concurrency}"
+        draw_latencies({"rank": report.latencies}, picture, title)
+    load = dataclasses.asdict(options) | {
+        "candidates": setup.candidates,
+        "history": setup.history,
+        "swap_seconds": setup.swap_seconds,
+    }
+    return report.to_json() | extra | {"load": load, "machine": machine()}
+
+
+def _load_on_target(target: str, setup: LoadSetup, options: LoadOptions) -> LoadReport:
+    assert setup.model_name is not None, "a target wants a model name"
+    version = None if setup.model is None else find_version(setup.model)
+    requests = _requests(version, setup)
+    expected = None
+    if version is not None and version.name.isdecimal():
+        number = int(version.name)
+        with console().status("computing the right scores"):
+            scores = _scores(version, requests)
+
+        def expected(request: int, answered: int) -> np.ndarray | None:
+            return scores[request] if answered == number else None
+
+    return _run(target, setup.model_name, requests, options, expected)
+
+
+def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadReport, dict[str, Any]]:
+    """The report, and what is known of the server."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
+        with console().status("preparing the model") as status:
+            if setup.model is None:
+                version = folder / "random" / "1"
+                version.parent.mkdir()
+                export_random_model(_RANDOM_MODEL, PARAMS, version)
+            else:
+                version = find_version(setup.model)
+            sources = [version]
+            if setup.swap_seconds is not None:
+                sources.append(folder / "other")
+                copy_with_other_weights(version, sources[1])
+            status.update("computing the right scores")
+            requests = _requests(version, setup)
+            scores = _different([_scores(source, requests) for source in sources])
+            status.update("starting the server")
+            base = folder / "base"
+            base.mkdir()
+            publish_version(version, base, 1)
+            name = setup.model_name or version.parent.name
+            server = stack.enter_context(ServerProcess(base, name, poll_seconds=_POLL_SECONDS))
+        memory = stack.enter_context(MemorySampler(server.pid))
+        observer = stack.enter_context(RankingClient(server.target, name))
+
+        def is_served(version: int) -> bool:
+            return version in observer.model_status().available
+
+        def expected(request: int, version: int) -> np.ndarray:
+            return scores[swapper.source_of(version)][request]
+
+        with VersionSwapper(base, sources, setup.swap_seconds, is_served) as swapper:
+            report = _run(server.target, name, requests, options, expected)
+    return report, {"memory": memory.figures(), "swaps": swapper.served - 1}
+
+
+def _run(
+    target: str,
+    name: str,
+    requests: Sequence[RankRequest],
+    options: LoadOptions,
+    expected: ExpectedScores | None,
+) -> LoadReport:
+    try:
+        with _progress_line() as show:
+            return run_load(target, name, requests, options, expected=expected, on_progress=show)
+    except RankingError as error:
+        raise ModelError(str(error)) from None
+
+
+def _requests(version: Path | None, setup: LoadSetup) -> list[RankRequest]:
+    items: list[str] = []
+    users: list[dict[str, Any]] = []
+    if version is not None:
+        users = golden_users(version)
+        catalogue = version / "assets" / artifact_files.ITEM_IDS
+        if catalogue.exists():
+            items = catalogue.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return draw_requests(items, users, candidates=setup.candidates, history=setup.history, count=_REQUESTS)
+
+
+def _scores(version: Path, requests: Sequence[RankRequest]) -> list[np.ndarray]:
+    """Scores [N] of every request, by the model in this process."""
+    import tensorflow as tf
+
+    try:
+        model_contract = contract.ModelContract.read(version)
+        with Servable(version) as servable:
+            return [
+                servable.run(
+                    contract.RANK,
+                    request_arrays({**one.user, contract.CANDIDATE_ITEM_ID: one.candidates}, model_contract),
+                )[contract.SCORE][0]
+                for one in requests
+            ]
+    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+        raise ModelError(f"{version} cannot be loaded as a ranking model: {first_line(error)}") from None
+
+
+def _different(scores: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    """The scores of the models that take turns, when they can be told apart."""
+    for one, other in zip(scores[0], scores[-1], strict=True) if len(scores) > 1 else ():
+        if not np.abs(one - other).max() > 100 * TOLERANCE:
+            raise ModelError("the model scores as it does with other weights: a mixed answer could not be told")
+    return scores
+
+
+@contextlib.contextmanager
+def _progress_line() -> Iterator[Callable[[Progress], None]]:
+    """A line on the terminal that is written anew with every report; nothing where there is no terminal."""
+    # Drawn with the reports alone: a thread that redraws would take its time from the generator.
+    with Live("warming up", console=console(), auto_refresh=False, transient=True) as line:
+
+        def show(progress: Progress) -> None:
+            wrong = f", [red]{progress.wrong} with wrong scores[/]" if progress.wrong else ""
+            failed = f", [red]{progress.failed} failed[/]" if progress.failed else ""
+            p50 = "" if progress.p50_ms is None else f", p50 {progress.p50_ms:.1f} ms"
+            version = "" if progress.version is None else f", version {progress.version}"
+            line.update(
+                Text.from_markup(
+                    f"{progress.seconds:.0f} s: {progress.answered:,} answered{failed}{wrong}, "
+                    f"{progress.qps:.0f} per second{p50}{version}"
+                ),
+                refresh=True,
+            )
+
+        yield show
+
+
+def load_table(report: dict[str, Any]) -> Table:
+    """What `bench_load` returns, for a reader."""
+    load = report["load"]
+    loop = "closed loop" if load["rate"] is None else f"open loop of {load['rate']:g} per second"
+    table = Table(
+        title=f"N = {load['candidates']}, L = {load['history']}, concurrency {load['concurrency']}, {loop}",
+        title_justify="left",
+        show_header=False,
+    )
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    latency = report["latency_ms"]
+    rows = {
+        "answered": f"{report['answered']:,} of {report['requests']:,} in {report['seconds']:.1f} s",
+        "requests per second": f"{report['qps']:.1f}",
+        "p50, p95, p99, max (ms)": ", ".join(f"{latency[name]:.1f}" for name in ("p50", "p95", "p99", "max")),
+        "bytes per request, answer": f"{report['request_bytes']:,}, {report['answer_bytes']:,}",
+        "errors": ", ".join(f"{code}: {count:,}" for code, count in report["errors"].items()) or "none",
+        "scores checked, wrong": f"{report['checked']:,}, {report['wrong_scores']:,}",
+        "versions that answered": _span(report["versions"]),
+    }
+    if load["rate"] is not None:
+        rows["due and never sent"] = f"{report['unsent']:,}"
+    if load["swap_seconds"] is not None:
+        rows["version swaps"] = f"{report['swaps']:,}"
+    if report.get("memory"):
+        first, last, peak = (report["memory"][name] / 2**20 for name in ("first_quarter", "last_quarter", "peak"))
+        rows["server's memory (MiB)"] = f"{first:,.0f} in the first quarter, {last:,.0f} in the last, peak {peak:,.0f}"
+    for row in rows.items():
+        table.add_row(*row)
+    return table
+
+
+def _span(versions: dict[str, int]) -> str:
+    numbers = sorted(map(int, versions))
+    return f"{numbers[0]}" if len(numbers) == 1 else f"{len(numbers)}, from {numbers[0]} to {numbers[-1]}"
+
+
+def load_remarks(report: dict[str, Any]) -> list[str]:
+    """What the figures do not say by themselves; often nothing."""
+    remarks = list(report["examples"])
+    if report["interrupted"]:
+        remarks.append("Interrupted: these are the requests until then.")
+    if report["generator_cpu"] > 0.9:
+        remarks.append(
+            f"The generator used {report['generator_cpu']:.2f} cores, as much as Python can: the server may be faster."
+        )
+    if report["unsent"]:
+        remarks.append("The server does not keep up with the rate; latencies would grow for as long as the load lasts.")
+    return remarks

@@ -1,0 +1,105 @@
+"""`dmf bench training`: candidates per second through the training step of every model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from rich.table import Table
+
+from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.console import console
+from tfx_pipeline.studies.bench import workload
+from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.bench.timing import interleaved
+
+ITEMS, USERS = 10_000, 5_000
+HISTORY = 50
+REQUESTS_PER_BATCH = 256
+POINTWISE, GROUPED = 1, 16
+# Different batches that take turns, kept in memory: the input pipeline is not what is measured.
+_BATCHES = 8
+
+
+def bench_training(models: Sequence[str], *, seconds: float) -> dict[str, Any]:
+    """Times the training step of models on pointwise requests (one candidate) and on grouped ones (16).
+
+    Both kinds have as many requests in a batch, `REQUESTS_PER_BATCH`.
+
+    A step is what `fit` runs for a batch: the compiled forward pass, loss, gradients and Adam's update. Models have
+    their default hyper-parameters. All models take turns with both kinds of batches.
+
+    Args:
+        models: registered names.
+        seconds: how long to measure.
+
+    Returns:
+        `results`, one entry per model and kind; `grouped_vs_pointwise`, per model the ratio of candidates per second;
+        `machine`.
+    """
+    with console().status("compiling the training steps"):
+        steps = {
+            (name, candidates): train_step(name, candidates) for name in models for candidates in (POINTWISE, GROUPED)
+        }
+    labels = {f"{name} {candidates}": step for (name, candidates), step in steps.items()}
+    timings = interleaved(labels, seconds=seconds, title="training steps")
+    results: list[dict[str, Any]] = []
+    for name, candidates in steps:
+        timing = timings[f"{name} {candidates}"]
+        per_second = 1000 * REQUESTS_PER_BATCH / timing.median
+        results.append(
+            {
+                "model": name,
+                "candidates_per_request": candidates,
+                "candidates_per_second": per_second * candidates,
+                "examples_per_second": per_second,
+                "milliseconds_per_step": timing.median,
+            }
+        )
+    speed = {(entry["model"], entry["candidates_per_request"]): entry["candidates_per_second"] for entry in results}
+    return {
+        "results": results,
+        "grouped_vs_pointwise": {name: speed[name, GROUPED] / speed[name, POINTWISE] for name in models},
+        "history": HISTORY,
+        "requests_per_batch": REQUESTS_PER_BATCH,
+        "machine": machine(),
+    }
+
+
+def train_step(name: str, candidates: int) -> Callable[[], float]:
+    """A function that trains a new model on the next of a few batches and returns the loss."""
+    schema = workload.schema(items=ITEMS, users=USERS)
+    model: RankingModel = workload.model(name, {}, schema)
+    requests = _BATCHES * REQUESTS_PER_BATCH
+    inputs = workload.requests(schema, batch=requests, candidates=candidates, history=HISTORY)
+    labels = np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
+    # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU. `train_function` is what `fit`
+    # calls for a step.
+    model.compile("adam", jit_compile=False)
+    model.make_train_function()
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(REQUESTS_PER_BATCH).cache().repeat()
+    iterator = iter(batches)
+    return lambda: float(model.train_function(iterator)["loss"])
+
+
+def training_table(report: dict[str, Any]) -> Table:
+    """What `bench_training` returns, for a reader."""
+    table = Table(
+        title=f"training, batches of {report['requests_per_batch']} requests, history of {report['history']}",
+        title_justify="left",
+    )
+    table.add_column("model")
+    for header in (f"N = {POINTWISE}", f"N = {GROUPED}"):
+        table.add_column(f"{header}\nms per step", justify="right")
+        table.add_column("\ncandidates/s", justify="right")
+    table.add_column("grouped vs\npointwise", justify="right")
+    entries = {(entry["model"], entry["candidates_per_request"]): entry for entry in report["results"]}
+    for name, ratio in report["grouped_vs_pointwise"].items():
+        cells = []
+        for candidates in (POINTWISE, GROUPED):
+            entry = entries[name, candidates]
+            cells += [f"{entry['milliseconds_per_step']:.1f}", f"{entry['candidates_per_second']:,.0f}"]
+        table.add_row(name, *cells, f"{ratio:.1f}x")
+    return table

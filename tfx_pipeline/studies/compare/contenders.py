@@ -1,0 +1,90 @@
+"""Which models are compared, and with what hyper-parameters. Loads neither TFX nor Keras: mistakes are said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.schema import SEEDS, PipelineConfig, Training
+from tfx_pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One model of a comparison.
+
+    Attributes:
+        label: its name, and the modalities it is given.
+        params: hyper-parameters that differ from the model's defaults.
+        training: batches, epochs, patience, learning rate.
+    """
+
+    label: Label
+    params: dict[str, Any]
+    training: Training
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a comparison trains.
+
+    Attributes:
+        contenders: each once, in the order asked for.
+        seeds: every contender is trained with each of them.
+        reference: label of the contender that the others are compared with.
+    """
+
+    contenders: tuple[Contender, ...]
+    seeds: tuple[int, ...]
+    reference: str
+
+
+def make_plan(
+    config: PipelineConfig,
+    models: Sequence[str] | None = None,
+    seeds: int | None = None,
+    reference: str | None = None,
+) -> Plan:
+    """What the configuration's `comparison` says, or what is asked for in its place.
+
+    Args:
+        config: the configuration; its `comparison` has hyper-parameters and what is not given here.
+        models: labels, such as `dmf` or `dmf@text`.
+        seeds: how many trainings per model.
+        reference: one of the labels.
+
+    Raises:
+        ConfigError: a model, a modality, or a reference that is not there; the message lists what is.
+    """
+    comparison, modalities = config.comparison, list(config.content.modalities)
+    labels = [_parse("--models", text, modalities) for text in (comparison.labels() if models is None else models)]
+    chosen = list(dict.fromkeys(labels))
+    wanted = str(_parse("--reference", comparison.reference if reference is None else reference, modalities))
+    if wanted not in map(str, chosen):
+        raise ConfigError(
+            f"the reference '{wanted}' is not among the models that are compared: {', '.join(map(str, chosen))};"
+            " name one of them with --reference, or add it to --models"
+        )
+    try:
+        contenders = tuple(
+            Contender(
+                label, comparison.params(label, config.model.params), comparison.training_of(label, config.training)
+            )
+            for label in chosen
+        )
+    except ValueError as error:
+        raise ConfigError(f"model.params, which the models share: {error}") from None
+    first = config.training.seed
+    count = comparison.seeds if seeds is None else seeds
+    if first + count > SEEDS:
+        raise ConfigError(f"training.seed: {count} seeds from {first} go beyond {SEEDS - 1}; set a smaller first one")
+    return Plan(contenders, tuple(range(first, first + count)), wanted)
+
+
+def _parse(option: str, text: str, modalities: Sequence[str]) -> Label:
+    try:
+        return Label.parse(text, modalities)
+    except ValueError as error:
+        raise ConfigError(f"{option}: {error}") from None

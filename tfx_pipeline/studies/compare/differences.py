@@ -1,0 +1,104 @@
+"""How models differ from a reference on the test split, and how surely: overall and by item frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfx_pipeline.evaluation import metrics
+from tfx_pipeline.evaluation.bootstrap import METRICS, interval, resampled_metrics
+from tfx_pipeline.evaluation.candidate_table import CandidateTable
+
+RESAMPLES = 1000
+_COMPUTED = (metrics.CandidateAUC, metrics.GAUC, metrics.LogLoss)
+# Of the difference of two log losses, below zero is better.
+_LOWER_IS_BETTER = frozenset({"log_loss"})
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """The metrics of all models on some of the rows.
+
+    Attributes:
+        observed: [models, seeds] by metric.
+        resampled: [models, seeds, resamples] by metric; all groups of the same rows have the same draws of users.
+    """
+
+    observed: dict[str, np.ndarray]
+    resampled: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, tables: Sequence[Sequence[CandidateTable]], rows: np.ndarray) -> Group:
+        """Computes the metrics.
+
+        Args:
+            tables: of each model, of each seed; all of the same candidates.
+            rows: bool [n], those that are judged.
+        """
+        trained = [table for seeds in tables for table in seeds]
+        judged = [table.rows(rows) for table in trained]
+        resampled = resampled_metrics(
+            trained[0].labels,
+            trained[0].users,
+            [table.probabilities for table in trained],
+            rows=rows,
+            resamples=RESAMPLES,
+        )
+        shape = (len(tables), len(tables[0]))
+        return cls(
+            {kind.metric_name: np.reshape([kind.compute(table) for table in judged], shape) for kind in _COMPUTED},
+            {name: values.reshape(*shape, RESAMPLES) for name, values in resampled.items()},
+        )
+
+    def differences(self, model: int, reference: int) -> dict[str, dict[str, Any]]:
+        """Model minus reference by metric: mean over seeds, its interval, single seeds, and what follows from them."""
+        return {name: self._difference(name, model, reference) for name in METRICS}
+
+    def beyond(self, overall: Group, model: int, reference: int) -> dict[str, dict[str, Any]]:
+        """How much larger the difference of model and reference is here than overall, by metric."""
+        found = {}
+        for name in METRICS:
+            here, there = (_paired(group.observed[name], model, reference) for group in (self, overall))
+            samples = _paired(self.resampled[name], model, reference) - _paired(
+                overall.resampled[name], model, reference
+            )
+            low, high = interval(samples.mean(axis=0)) or (None, None)
+            found[name] = {"mean": float((here - there).mean()), "low": low, "high": high}
+        return found
+
+    def _difference(self, name: str, model: int, reference: int) -> dict[str, Any]:
+        by_seed = _paired(self.observed[name], model, reference)
+        ends = interval(_paired(self.resampled[name], model, reference).mean(axis=0))
+        low, high = ends or (None, None)
+        return {
+            "mean": float(by_seed.mean()),
+            "low": low,
+            "high": high,
+            "by_seed": by_seed.tolist(),
+            "std": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
+            "verdict": verdict(by_seed, ends, lower_is_better=name in _LOWER_IS_BETTER),
+        }
+
+
+def verdict(by_seed: np.ndarray, ends: tuple[float, float] | None, *, lower_is_better: bool) -> str:
+    """`ahead` or `behind` when the interval leaves zero out and every seed says the same; else `undecided`.
+
+    Args:
+        by_seed: observed differences to the reference [seeds].
+        ends: the interval of their mean; None: there is none.
+        lower_is_better: of the metric.
+    """
+    if ends is None or ends[0] <= 0 <= ends[1]:
+        return "undecided"
+    sign = 1 if ends[0] > 0 else -1
+    if not (sign * by_seed > 0).all():
+        return "undecided"
+    return "ahead" if (sign < 0) == lower_is_better else "behind"
+
+
+def _paired(values: np.ndarray, model: int, reference: int) -> np.ndarray:
+    """[seeds, ...] of [models, seeds, ...]: each seed's model minus the reference of the same seed."""
+    return values[model] - values[reference]

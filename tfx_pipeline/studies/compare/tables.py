@@ -1,0 +1,134 @@
+"""A comparison on a terminal: what the models are worth, where, how surely, at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
+from tfx_pipeline.studies.compare.sessions import mixed_sessions
+
+_METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
+_STYLES = {"ahead": "green", "behind": "red", "undecided": ""}
+
+
+def print_report(report: Mapping[str, Any], out: Console) -> None:
+    """Prints the report of `tfx_pipeline.studies.compare.comparison.compare`."""
+    for table in (_metrics_table(report), _differences_table(report), _slices_table(report), _cost_table(report)):
+        out.print(table)
+        out.print()
+    for sentence in mixed_sessions(report):
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def _metrics_table(report: Mapping[str, Any]) -> Table:
+    test, attainable = report["data"]["test"], report["attainable"]
+    table = Table(
+        title=f"test split, {test['candidates']:,} candidates of {test['users']:,} users:"
+        f" mean ± standard deviation over {len(report['seeds'])} seeds",
+        title_justify="left",
+    )
+    table.add_column("model")
+    for metric in _METRICS:
+        table.add_column(metric.replace("_", " "), justify="right")
+    if attainable:
+        table.add_column(f"share of the\nattainable {attainable['auc']:.3f}", justify="right")
+    for model in report["models"]:
+        cells = [_spread(model["metrics"][metric]) for metric in _METRICS]
+        if attainable:
+            cells.append(_spread(model["attainable_share"], digits=3))
+        table.add_row(_name(model, report), *cells)
+    return table
+
+
+def _differences_table(report: Mapping[str, Any]) -> Table:
+    share = report["bootstrap"]["confidence"]
+    table = Table(
+        title=f"difference to {report['reference']}, with its {share:.0%} interval over users", title_justify="left"
+    )
+    table.add_column("model")
+    for metric, better in (("AUC", ""), ("GAUC", ""), ("log loss", " (below 0 is better)")):
+        table.add_column(metric + better, justify="right")
+    for model in report["models"]:
+        if model["difference"] is not None:
+            table.add_row(model["label"], *(_difference(value) for value in model["difference"].values()))
+    return table
+
+
+def _slices_table(report: Mapping[str, Any]) -> Table:
+    buckets = report["models"][0]["slices"][ITEM_FREQUENCY]
+    table = Table(
+        title="GAUC by impressions of the candidate in train; below, the difference to the reference",
+        title_justify="left",
+    )
+    table.add_column("model")
+    for bucket, facts in buckets.items():
+        table.add_column(f"{bucket}\n{facts['candidates']:,}", justify="right")
+    for model in report["models"]:
+        found = model["slices"][ITEM_FREQUENCY]
+        differences = (model["slice_differences"] or {}).get(ITEM_FREQUENCY)
+        cells = []
+        for bucket in buckets:
+            below = f"\n{_difference(differences[bucket]['gauc'])}" if differences else ""
+            cells.append(_spread(found[bucket]["metrics"]["gauc"]) + below)
+        table.add_row(_name(model, report), *cells)
+    return table
+
+
+def _cost_table(report: Mapping[str, Any]) -> Table:
+    asked = report["rank"]
+    table = Table(title="cost", title_justify="left")
+    table.add_column("model")
+    columns = (
+        "trainable\nnumbers",
+        "without\nembeddings",
+        "learning rate,\nbatch size",
+        "training,\nexamples/s",
+        "epochs\n(best)",
+        "training,\nseconds",
+        f"rank {asked['candidates']},\nhistory {asked['history']}, ms",
+    )
+    for column in columns:
+        table.add_column(column, justify="right")
+    for model in report["models"]:
+        numbers, training = model["parameters"], model["training"]
+        epochs = zip(training["epochs"], training["best_epoch"], strict=True)
+        table.add_row(
+            _name(model, report),
+            f"{numbers['trainable']:,}",
+            f"{numbers['rest']:,}",
+            f"{training['learning_rate']:g}, {training['batch_size']:,}",
+            _whole(training["examples_per_second"]["mean"]),
+            " ".join(f"{count} ({best + 1})" for count, best in epochs),
+            _whole(training["seconds"]["mean"]),
+            f"{model['rank_ms']['median']:.1f}",
+        )
+    return table
+
+
+def _name(model: Mapping[str, Any], report: Mapping[str, Any]) -> str:
+    return f"[bold]{model['label']}[/]" if model["label"] == report["reference"] else str(model["label"])
+
+
+def _spread(statistic: Mapping[str, Any], digits: int = 4) -> str:
+    if statistic["mean"] is None:
+        return "-"
+    spread = "" if statistic["std"] is None else f" ± {statistic['std']:.{digits}f}"
+    return f"{statistic['mean']:.{digits}f}{spread}"
+
+
+def _difference(value: Mapping[str, Any]) -> str:
+    if value["mean"] is None:
+        return "-"
+    ends = "" if value["low"] is None else f" [{value['low']:+.4f}, {value['high']:+.4f}]"
+    style = _STYLES[value["verdict"]]
+    # The bracket would open a style of rich's.
+    text = f"{value['mean']:+.4f}{ends}".replace("[", "\\[")
+    return f"[{style}]{text}[/]" if style else text
+
+
+def _whole(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"

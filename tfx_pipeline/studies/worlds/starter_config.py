@@ -1,0 +1,58 @@
+"""A configuration for synthetic logs, ready for `dmf run` and `dmf compare`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from tfx_pipeline.studies.worlds.parts import World
+
+_HEADER = """\
+# For the synthetic logs beside it, world '{world}': docs/WORLDS.md of dmf-ranking says what makes its users click.
+#   dmf run --config {path}
+#   dmf compare --config {path}
+# Paths are relative to this file. Every key: docs/CONFIG.md.
+"""
+_MODELS = ("dmf", "dmf_enriched", "dmf_centric", "simtier", "target_attention", "mean_pooling")
+
+
+def starter_config(name: str, world: World, path: str) -> str:
+    """The text of a configuration whose data lie in `data/` beside it, and whose output goes to `output/`.
+
+    Args:
+        name: of the world and of the pipeline.
+        world: what makes its users click.
+        path: of the configuration, for the commands in its first lines.
+    """
+    text, image = {"path": "data/text_embeddings.parquet"}, {"path": "data/image_embeddings.npz"}
+    # Where clicks are counted, all that there is to know of a user lies in the history, and pictures say nothing.
+    averages = world.recall == "average"
+    values: dict[str, Any] = {
+        "name": name,
+        "output": "output",
+        "data": {
+            "interactions": {
+                "path": "data/interactions.parquet",
+                "columns": {"time": "time", "label": "clicked", "request": "request_id"},
+                "time_unit": "iso8601",
+            },
+            "items": {"path": "data/items.csv", "title_column": "title"},
+            "users": {"path": "data/users.jsonl"},
+        },
+        "history": {"max_length": 50},
+        "split": {"fractions": {"train": 0.8, "eval": 0.1, "test": 0.1}},
+        "features": {
+            **({"user_id": {}} if averages else {}),
+            # Items that are shown too seldom to be learnt train the row that stands for all that are new.
+            "item_id": {"min_count": 20},
+            "user": {"gender": {"kind": "categorical"}, "age": {"kind": "numeric", "scaling": "quantiles"}},
+            "context": {"device": {"kind": "categorical"}},
+        },
+        "content": {"modalities": {"text": text, "image": image} if averages else {"text": text}},
+        "model": {"name": "dmf"},
+        # What takes ids and content together shows late: for some epochs eval AUC may not move.
+        "training": {"batch_size": 128, "epochs": 16, "patience": 4, "learning_rate": 0.003},
+        "comparison": {"models": {model: {} for model in _MODELS}, "seeds": 3, "reference": "dmf"},
+    }
+    return _HEADER.format(world=name, path=path) + yaml.safe_dump(values, sort_keys=False)

@@ -1,0 +1,214 @@
+"""The little world behind the synthetic logs: items with hidden and visible sides, users with tastes, and their clicks.
+
+The logit of a click is an intercept and a sum of parts, each with a weight (`parts.Weights`):
+
+    taste        hidden cluster of the item against the user's hidden taste: only ids and co-clicks can tell
+    content      content of the item against the user's own recent clicks, text and image
+    interaction  content AND hidden cluster of recent clicks together: neither side alone explains it
+    popularity   of the item
+    context      the device against the item's look
+    profile      age against the item's topic
+
+`recall` has the two that come from recent clicks. Nothing is adjusted afterwards: the label is one draw with that
+probability, so the probability is the best score there can be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfx_pipeline.studies.worlds.parts import PARTS, Weights
+from tfx_pipeline.studies.worlds.recall import Recall
+from tfx_pipeline.studies.worlds.titles import STYLES, TOPICS
+
+TASTES = 4
+DEVICES = ("phone", "tablet", "desktop")
+TEXT_WIDTH, IMAGE_WIDTH = 48, 32
+DAYS = 30
+
+# How much more often popular items are shown: the standard deviation of the log of their exposure.
+_EXPOSURE = 1.0
+# Share of the time after which new items and new users appear.
+_LATE = 0.8
+
+
+@dataclass(frozen=True)
+class Items:
+    """[I] each unless said otherwise."""
+
+    topics: np.ndarray
+    styles: np.ndarray
+    tastes: np.ndarray
+    """int: the hidden cluster, which content does not reveal"""
+    popularity: np.ndarray
+    launched: np.ndarray
+    """share of the log's time at which the item appears; 0 for most"""
+    text: np.ndarray
+    """float32 [I, TEXT_WIDTH], not of unit length"""
+    image: np.ndarray
+    """float32 [I, IMAGE_WIDTH], not of unit length"""
+    has_text: np.ndarray
+    has_image: np.ndarray
+
+    @property
+    def exposure(self) -> np.ndarray:
+        """How often an item is shown, relative to the others."""
+        return np.exp(_EXPOSURE * self.popularity)
+
+
+@dataclass(frozen=True)
+class Users:
+    """[U] each unless said otherwise."""
+
+    taste: np.ndarray
+    """float32 [U, TASTES]"""
+    activity: np.ndarray
+    """share of the requests, sums to 1 over old users"""
+    joined: np.ndarray
+    """share of the log's time from which the user is there; 0 for most"""
+    age: np.ndarray
+    gender: np.ndarray
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """The log in time order: [rows] each."""
+
+    request: np.ndarray
+    user: np.ndarray
+    item: np.ndarray
+    time_s: np.ndarray
+    """int64 seconds from the log's start; no two requests share one"""
+    device: np.ndarray
+    probability: np.ndarray
+    """float64, known only here"""
+    label: np.ndarray
+    contributions: dict[str, np.ndarray]
+    """float64, what each part adds to the logit"""
+
+
+def make_items(rng: np.random.Generator, count: int, cold: float) -> Items:
+    """Draws the catalogue; a share `cold` of it is launched late."""
+    topics, styles = rng.integers(len(TOPICS), size=count), rng.integers(len(STYLES), size=count)
+    tastes = rng.integers(TASTES, size=count)
+    launched = np.where(rng.random(count) < cold, rng.uniform(_LATE, 0.98, count), 0.0)
+    has_text, has_image = rng.random(count) > 0.03, rng.random(count) > 0.06
+    text, image = _embed(rng, topics, TEXT_WIDTH), _embed(rng, styles, IMAGE_WIDTH)
+    return Items(topics, styles, tastes, rng.standard_normal(count), launched, text, image, has_text, has_image)
+
+
+def make_users(rng: np.random.Generator, count: int) -> Users:
+    """Draws the users: each likes one hidden cluster, likes another half as much, and does not care for the rest."""
+    order = np.argsort(rng.random((count, TASTES)), axis=1)
+    taste = np.full((count, TASTES), -0.6, np.float32)
+    np.put_along_axis(taste, order[:, :1], 2.0, axis=1)
+    np.put_along_axis(taste, order[:, 1:2], 1.0, axis=1)
+    joined = np.where(rng.random(count) < 0.02, rng.uniform(_LATE, 0.95, count), 0.0)
+    activity = rng.lognormal(0.0, 0.7, count)
+    return Users(
+        taste=taste * rng.uniform(0.6, 1.4, (count, 1)).astype(np.float32),
+        activity=activity / activity[joined == 0].sum(),
+        joined=joined,
+        age=rng.integers(16, 75, count),
+        gender=rng.choice(np.array(["f", "m"]), count),
+    )
+
+
+def simulate(
+    rng: np.random.Generator,
+    items: Items,
+    users: Users,
+    requests: int,
+    candidates: int,
+    weights: Weights,
+    recall: Recall,
+    progress: Callable[[float], None] | None = None,
+) -> Impressions:
+    """Plays the log forward in time: each click becomes history of that user's later requests.
+
+    Args:
+        rng: source of chance.
+        items: the catalogue.
+        users: who asks.
+        requests: how many; at least as many as users. Whoever is there from the start asks at least once.
+        candidates: on average per request, drawn from half to one and a half of it.
+        weights: of the parts.
+        recall: how recent clicks move a user.
+        progress: told the share that is done, now and then.
+    """
+    time_s = np.sort(rng.choice(DAYS * 86_400, requests, replace=False))
+    moment = time_s / (DAYS * 86_400)
+    who = _who_asks(rng, users, moment)
+    device = rng.choice(len(DEVICES), requests, p=(0.6, 0.15, 0.25))
+    device_effect = weights.context * rng.standard_normal((len(DEVICES), len(STYLES)))
+    age_effect = weights.profile * rng.standard_normal(len(TOPICS))
+    sizes = rng.integers((candidates + 1) // 2, candidates + candidates // 2, requests, endpoint=True)
+    exposure = items.exposure
+
+    memories: list[list[int]] = [[] for _ in users.age]
+    shown, chances, clicks, adds = [], [], [], []
+    for number, (now, user, seen_on, size) in enumerate(zip(moment, who, device, sizes, strict=True)):
+        # The largest of exponential races: sampling without replacement in proportion to exposure.
+        race = rng.standard_exponential(len(exposure)) / exposure
+        race[items.launched > now] = np.inf
+        slate = rng.permutation(np.argpartition(race, size)[:size])
+        taste = weights.taste * users.taste[user, items.tastes[slate]]
+        popularity = weights.popularity * items.popularity[slate]
+        context = device_effect[seen_on, items.styles[slate]]
+        profile = age_effect[items.topics[slate]] * (users.age[user] - 45) / 17
+        memory = memories[user]
+        content, interaction = recall(slate, memory) if memory else np.zeros((2, size))
+        logit = weights.intercept + taste + popularity + context + profile + (content + interaction)
+        chance = 1 / (1 + np.exp(-logit))
+        clicked = rng.random(size) < chance
+        memories[user] = (memory + slate[clicked].tolist())[-recall.memory :]
+        shown.append(slate)
+        chances.append(chance)
+        clicks.append(clicked)
+        adds.append(
+            {
+                "taste": taste,
+                "content": content,
+                "interaction": interaction,
+                "popularity": popularity,
+                "context": context,
+                "profile": profile,
+            }
+        )
+        if progress and number % 1000 == 0:
+            progress(number / requests)
+    return Impressions(
+        request=np.repeat(np.arange(requests), sizes),
+        user=np.repeat(who, sizes),
+        item=np.concatenate(shown),
+        time_s=np.repeat(time_s, sizes),
+        device=np.repeat(device, sizes),
+        probability=np.concatenate(chances),
+        label=np.concatenate(clicks),
+        contributions={part: np.concatenate([added[part] for added in adds]).astype(np.float64) for part in PARTS},
+    )
+
+
+def _embed(rng: np.random.Generator, groups: np.ndarray, width: int) -> np.ndarray:
+    """Embeddings as an encoder would give them: items of a group lie about its centre, at lengths of their own."""
+    centres = rng.standard_normal((groups.max() + 1, width))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    noise = rng.standard_normal((len(groups), width)) / np.sqrt(width)
+    vectors = centres[groups] + 0.7 * noise
+    return (vectors * rng.lognormal(1.0, 0.2, (len(groups), 1))).astype(np.float32)
+
+
+def _who_asks(rng: np.random.Generator, users: Users, moment: np.ndarray) -> np.ndarray:
+    old, new = np.flatnonzero(users.joined == 0), np.flatnonzero(users.joined > 0)
+    more = rng.choice(old, len(moment) - len(old), p=users.activity[old])
+    who = rng.permutation(np.concatenate([old, more]))
+    # Newcomers take over some of the late requests, each a few, but never the only one of somebody else.
+    spare = np.ones(len(who), bool)
+    spare[np.unique(who, return_index=True)[1]] = False
+    for user in new:
+        taken = rng.permutation(np.flatnonzero(spare & (moment >= users.joined[user])))[:5]
+        who[taken], spare[taken] = user, False
+    return who

@@ -1,0 +1,1 @@
+"""What one finished model is used for: ranking, explaining, replaying, inspecting, serving."""

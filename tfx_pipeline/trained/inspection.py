@@ -1,0 +1,161 @@
+"""`dmf model inspect`: what an exported model takes and gives, where it comes from and how large it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serving import contract
+from serving.contract import ModelContract
+from serving.messages import first_line
+from serving.metadata import read_json, saved_model_sizes
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.runners.summary_view import METRICS, splits_table
+from tfx_pipeline.trained.rank import find_version
+
+
+def inspect_model(model: Path) -> dict[str, Any]:
+    """Reads what lies beside an exported model; the model itself is not loaded.
+
+    Args:
+        model: an exported version, or the folder that holds versions (the newest is taken).
+
+    Returns:
+        `path`; `contract`: of `signature_contract.json`; `sizes`: bytes of each part; `metadata` and `evaluation`: of
+        those assets, None where the model has none: it was not exported, or not pushed, by the pipeline.
+
+    Raises:
+        ModelError: no ranking model lies there.
+    """
+    version = find_version(model)
+    try:
+        return {
+            "path": str(version),
+            "contract": json.loads(ModelContract.read(version).to_json()),
+            "sizes": saved_model_sizes(version),
+            "metadata": read_json(version, contract.METADATA_FILE),
+            "evaluation": read_json(version, contract.EVALUATION_FILE),
+        }
+    except FileNotFoundError:
+        raise ModelError(
+            f"{version} has no {contract.CONTRACT_FILE}: a SavedModel, but no ranking model of this project"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{version} cannot be read as a ranking model: {first_line(error)}") from None
+
+
+def inspect_from_command_line(model: Path, *, as_json: bool) -> int:
+    """Prints what `inspect_model` returns, as tables or as JSON; returns the exit status."""
+    found = inspect_model(model)
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    else:
+        print_model(found, Console())
+    return 0
+
+
+def print_model(found: Mapping[str, Any], target: Console) -> None:
+    """The model as tables; `found` is what `inspect_model` returns."""
+    metadata, evaluation = found["metadata"], found["evaluation"]
+    facts = Table(show_header=False, box=None)
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    for name, value in _facts(found):
+        facts.add_row(name, value)
+    target.print(facts)
+    target.print(_signature_table(found["contract"]["signatures"]))
+    target.print(_size_table(found["sizes"], metadata))
+    if metadata is None:
+        target.print("no metadata: the model was not exported by this version of the pipeline")
+        return
+    target.print(_data_table(metadata["data"]))
+    target.print(_metrics_table(metadata["training"], evaluation))
+
+
+def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    metadata = found["metadata"]
+    yield "path", found["path"]
+    yield "model", found["contract"]["model"]
+    yield "longest history", f"{found['contract']['max_history']} items"
+    if metadata is None:
+        return
+    git = metadata["git"]
+    yield "served as", metadata["served_name"]
+    yield "exported", metadata["created"]
+    yield "hyper-parameters", ", ".join(f"{name} {value}" for name, value in metadata["params"].items())
+    yield "weights", f"{metadata['weights']:,} and the content tables"
+    yield "seed", str(metadata["seed"])
+    yield "configuration", metadata["config_digest"]
+    if git is not None:
+        yield "git", git["revision"] + (", with changes that are not committed" if git["dirty"] else "")
+    yield "versions", ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+
+
+def _signature_table(signatures: Mapping[str, Any]) -> Table:
+    table = Table(title="signatures (? is any size)", title_justify="left")
+    for column in ("signature", "", "tensor", "dtype", "shape"):
+        table.add_column(column)
+    for name, sides in signatures.items():
+        label = name
+        for side, word in (("inputs", "in"), ("outputs", "out")):
+            for tensor, spec in sides[side].items():
+                shape = ", ".join("?" if size is None else str(size) for size in spec["shape"])
+                # Text, as brackets in a string would be markup.
+                table.add_row(label, word, tensor, spec["dtype"], Text(f"[{shape}]"))
+                label, word = "", ""
+        table.add_section()
+    return table
+
+
+def _size_table(sizes: Mapping[str, int], metadata: Mapping[str, Any] | None) -> Table:
+    table = Table(title="sizes", title_justify="left")
+    table.add_column("part")
+    table.add_column("bytes", justify="right")
+    table.add_column("")
+    notes = {
+        "graph": "saved_model.pb",
+        "variables": "weights and content tables",
+        "assets": "vocabularies, ids of the catalogue",
+        "extra": "warm-up and golden requests, facts about items",
+    }
+    for part, size in sizes.items():
+        table.add_row(part, f"{size:,}", notes.get(part, ""))
+    if metadata is not None:
+        for name, facts in metadata["content"]["modalities"].items():
+            width = f"width {facts['width']}"
+            if facts["width"] != facts["source_width"]:
+                width = f"{width} of {facts['source_width']}"
+            note = f"{facts['dtype']}, {width}, {facts['items_with_content']:,} items, of {facts['source']}"
+            table.add_row(f"content '{name}'", f"{facts['table_bytes']:,}", note)
+    return table
+
+
+def _data_table(data: Mapping[str, Any]) -> Table:
+    title = f"data: {data['users']:,} users, {data['items']:,} items in the log, {data['catalogue_items']:,} to rank"
+    return splits_table(title, data["splits"], first="first request (UTC)", last="last request (UTC)")
+
+
+def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Table:
+    best = f"epoch {training['best_epoch'] + 1} of {training['epochs']}"
+    table = Table(title="metrics", title_justify="left")
+    table.add_column("of", no_wrap=True)
+    for metric in METRICS:
+        table.add_column(metric.replace("_", " "), justify="right")
+    logged = training["metrics"]
+    rows = {
+        f"train, {best}": {"auc": logged.get("auc"), "log_loss": logged.get("loss")},
+        f"eval, {best}": {"auc": logged.get("val_auc"), "log_loss": logged.get("val_loss")},
+    }
+    for split, slices in (evaluation["metrics"] if evaluation is not None else {}).items():
+        rows[f"{split}, by the Evaluator"] = slices["overall"]
+    for name, values in rows.items():
+        shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in METRICS)
+        table.add_row(name, *shown)
+    return table

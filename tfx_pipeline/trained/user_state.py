@@ -1,0 +1,88 @@
+"""One user's present state, straight from the logs: what a request made now would carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.config.schema import Table
+from tfx_pipeline.data.examples.requests import UserRows, form_requests, split_by_user
+from tfx_pipeline.data.logs import values
+from tfx_pipeline.data.logs.checks import check_sources
+from tfx_pipeline.data.logs.cleaning import clean
+from tfx_pipeline.data.logs.files import list_files
+from tfx_pipeline.data.logs.reader import RawBatch, pieces, read_piece
+
+
+class UserSnapshot(NamedTuple):
+    """What a request of the user carries: history item ids, oldest first, and profile and context columns.
+
+    A column is a string, a float, or None where it is missing; context is that of the user's last request.
+    `history_time_us` has the times of the history's items, or nothing where they are not known.
+    """
+
+    history: list[str]
+    columns: dict[str, str | float | None]
+    history_time_us: Sequence[int] = ()
+
+
+def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
+    """Reads the log and the user table for one user; an unknown user has an empty history and no columns.
+
+    Raises:
+        DataError: the files are not there, cannot be read or lack a column.
+    """
+    check_sources(config)
+    chunks = []
+    names = config.data.interactions.columns
+    for file in list_files(config.data.interactions):
+        for piece in pieces(file):
+            for batch in read_piece(piece, config.log_columns):
+                own = _rows_of(batch, names.user, user)
+                if len(own.rows):
+                    chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
+    columns: dict[str, str | float | None] = {}
+    history: list[str] = []
+    times: list[int] = []
+    if chunks:
+        rows = UserRows.from_chunks(chunks, config.context)
+        requests = form_requests(rows, events=config.history.events)
+        history = [item.decode() for item in requests.event_items[-config.history.max_length :]]
+        times = requests.event_times[-config.history.max_length :]
+        columns |= {name: _plain(column[-1]) for name, column in rows.context.items()}
+    if config.data.users is not None:
+        columns |= _profile(config.data.users, config.data.users.id_column, config.profile, user)
+    return UserSnapshot(history, columns, times)
+
+
+def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:
+    mask = pc.fill_null(pc.equal(values.text(batch.columns[column]), pa.scalar(user, pa.large_string())), False)
+    kept = mask.to_numpy(zero_copy_only=False)
+    return RawBatch({name: array.filter(mask) for name, array in batch.columns.items()}, batch.rows[kept], [])
+
+
+def _profile(table: Table, id_column: str, kinds: dict[str, Any], user: str) -> dict[str, str | float | None]:
+    for file in list_files(table):
+        for piece in pieces(file):
+            for batch in read_piece(piece, tuple(dict.fromkeys((id_column, *kinds)))):
+                own = _rows_of(batch, id_column, user)
+                if len(own.rows):
+                    return {name: _value(own.columns[name], kind) for name, kind in kinds.items()}
+    return {}
+
+
+def _value(column: pa.Array, kind: str) -> str | float | None:
+    if kind == "categorical":
+        return _plain(values.text(column)[0].as_py())
+    return _plain(float(values.numbers(column)[0][0]))
+
+
+def _plain(value: Any) -> str | float | None:
+    if isinstance(value, bytes):
+        return value.decode()
+    return None if value is None or (isinstance(value, float) and np.isnan(value)) else value

@@ -1,0 +1,189 @@
+"""What a search came to: for people a table and a line to paste, for programs `tune.json`, to run on `best.yaml`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.table import Table
+
+from dmf_keras.models.registry import model_config
+from tfx_pipeline.config.comparison import OwnTraining
+from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.tuning import PARAMS, TRAINING
+from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.writing import plain, write_json, write_text
+from tfx_pipeline.training.search.values import params_as_they_are, split_values, training_as_it_is, with_values
+
+if TYPE_CHECKING:
+    from tfx_pipeline.training.search.search import RankingSearch, SearchedTrial
+
+METRICS = ("gauc", "auc", "log_loss")
+_SHOWN_TRIALS = 10
+
+
+def search_report(search: RankingSearch) -> dict[str, Any]:
+    """A finished search as JSON-able values.
+
+    Returns:
+        `model`; `algorithm`, `objective`, `seed`; `space`, as the configuration writes it; `left_out`: keys that the
+        model lacks; `trials`: of each its `number` (0 is the configuration as it is), `values`, `metrics` of the eval
+        split (None where it has no answer), `epochs`, `best_epoch` (0-based), `seconds`, `failure`; `best`: number of
+        the best trial; `out_of_time`.
+    """
+    tuning = search.tuning
+    return {
+        "model": str(search.label),
+        "algorithm": tuning.algorithm,
+        "objective": tuning.objective,
+        "seed": tuning.seed,
+        "space": {key: values.model_dump(exclude_none=True) for key, values in search.space.items()},
+        "left_out": [key for key in tuning.space if key not in search.space],
+        "trials": [_trial(trial) for trial in search.trials],
+        "best": search.best.number,
+        "out_of_time": search.out_of_time,
+    }
+
+
+def _trial(trial: SearchedTrial) -> dict[str, Any]:
+    outcome = trial.outcome
+    return {
+        "number": trial.number,
+        "values": trial.values,
+        "metrics": plain(outcome.metrics),
+        "epochs": outcome.epochs,
+        "best_epoch": outcome.best_epoch,
+        "seconds": round(outcome.seconds, 2),
+        "failure": outcome.failure or None,
+    }
+
+
+def best_trial(report: dict[str, Any]) -> dict[str, Any]:
+    """The entry of the best trial."""
+    return report["trials"][report["best"]]
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """Writes `tune.json` into the folder."""
+    write_json(folder / artifact_files.SEARCH_REPORT, report)
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Reads what `write_report` wrote."""
+    return json.loads((folder / artifact_files.SEARCH_REPORT).read_text(encoding="utf-8"))
+
+
+def write_best_config(config: PipelineConfig, label: Label, report: dict[str, Any], path: Path) -> None:
+    """Writes the whole configuration with the best values, for `dmf run --config`.
+
+    Paths are absolute in it. The section `tuning` is left out, so that a run does not search again; and `comparison`,
+    which may name modalities that the new configuration does not have.
+
+    Args:
+        config: the configuration that was tuned.
+        label: of the model that was tuned; it is the model of the new configuration.
+        report: of the search.
+        path: the YAML file.
+    """
+    best, objective = best_trial(report), report["objective"]
+    heading = f"{label}, best of {len(report['trials'])} trials: {objective} of eval {best['metrics'][objective]:.4f}"
+    document = config.model_dump(mode="json", exclude_unset=True, exclude={"tuning", "comparison"})
+    params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), best["values"])
+    document["model"] = document.get("model", {}) | {"name": label.model, "params": params}
+    document["training"] = training.model_dump(mode="json")
+    if label.modalities:
+        modalities = document["content"]["modalities"]
+        document["content"]["modalities"] = {name: modalities[name] for name in label.modalities}
+    write_text(
+        path, f"# {heading}. Written by dmf tune.\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    )
+
+
+def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any]], path: Path) -> None:
+    """Writes the section `comparison` with the best hyper-parameters of several models.
+
+    Every model has all of its values, so that it inherits nothing: `dmf@text` was searched beside `dmf`, not from its
+    best. A comparison with this section in place of the configuration's trains each as its best trial was; epochs and
+    patience are one budget for all models, and their best values become a comment.
+
+    Args:
+        config: that was tuned; models that its section names and no search tried stay as they are.
+        reports: of searches, by label.
+        path: the YAML file.
+    """
+    given, modalities = config.comparison, list(config.content.modalities)
+    section = given.model_dump(mode="json", exclude_none=True)
+    notes = []
+    for text in dict.fromkeys([*given.models, *reports]):
+        label = Label.parse(text, modalities)
+        if text in reports:
+            values = best_trial(reports[text])["values"]
+            params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), values)
+            tuned = split_values(values)[1]
+            if budget := {name: value for name, value in tuned.items() if name not in OwnTraining.model_fields}:
+                notes.append(f"# best budget of {text}: {_yaml(budget)}")
+        else:
+            params = given.params(label, config.model.params)
+            training = given.training_of(label, config.training)
+        section["models"][text] = model_config(label.model, params).to_dict()
+        section["training"][text] = training.model_dump(mode="json", include=set(OwnTraining.model_fields))
+    if str(Label.parse(given.reference, modalities)) not in section["models"]:
+        section["reference"] = next(iter(section["models"]))
+    text = yaml.safe_dump({"comparison": section}, sort_keys=False, default_flow_style=None)
+    write_text(path, "\n".join([*notes, text]))
+
+
+def set_arguments(values: dict[str, Any]) -> str:
+    """The values as `--set` arguments of `dmf run`, quoted for a shell."""
+    places = {key if key.startswith(TRAINING) else f"model.{key}": value for key, value in values.items()}
+    return " ".join(f"--set {shlex.quote(f'{place}={_yaml(value)}')}" for place, value in places.items())
+
+
+def trials_table(report: dict[str, Any]) -> Table:
+    """The best trials, and trial 0 where it is not among them."""
+    objective, keys = report["objective"], list(report["space"])
+    completed = [trial for trial in report["trials"] if not trial["failure"]]
+    completed.sort(key=lambda trial: trial["metrics"][objective], reverse=objective != "log_loss")
+    shown = completed[:_SHOWN_TRIALS]
+    shown += [trial for trial in completed[_SHOWN_TRIALS:] if trial["number"] == 0]
+    failed = len(report["trials"]) - len(completed)
+    title = f"{report['model']}: {len(report['trials'])} trials by {objective} of eval"
+    table = Table(title=f"{title}, {failed} failed" if failed else title, title_justify="left")
+    table.add_column("trial", justify="right")
+    for metric in METRICS:
+        table.add_column(metric.replace("_", " "), justify="right")
+    table.add_column("best epoch", justify="right")
+    table.add_column("seconds", justify="right")
+    for key in keys:
+        table.add_column(key.removeprefix(PARAMS).removeprefix(TRAINING).replace("_", " "), justify="right")
+    for trial in shown:
+        values = trial["values"]
+        table.add_row(
+            str(trial["number"]) if trial["number"] else "as it is",
+            *(_number(trial["metrics"][metric]) for metric in METRICS),
+            f"{trial['best_epoch'] + 1} of {trial['epochs']}",
+            f"{trial['seconds']:.0f}",
+            *(_yaml(values[key]) if key in values else "" for key in keys),
+            style="bold" if trial["number"] == report["best"] else None,
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def values_text(values: dict[str, Any]) -> str:
+    """The values in a line for people."""
+    named = (f"{key.removeprefix(PARAMS)} {_yaml(value)}" for key, value in values.items())
+    return ", ".join(named) or "the configuration as it is"
+
+
+def _yaml(value: Any) -> str:
+    # Not JSON: YAML reads 1e-05, without a point, as text.
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()

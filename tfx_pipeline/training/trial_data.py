@@ -1,0 +1,77 @@
+"""What a trial trains on and is judged by: the outputs of the pipeline's data steps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tensorflow_transform as tft
+
+from tfx_pipeline.config.schema import Evaluation, Features
+from tfx_pipeline.data.content.table import read_content
+from tfx_pipeline.evaluation.item_facts import ItemFacts
+from tfx_pipeline.files import artifact_files
+from tfx_pipeline.training.model_schema import known_items
+from tfx_pipeline.training.model_training import TrainingData
+from tfx_pipeline.transform.dataset import split_files
+from tfx_pipeline.transform.request_transform import RequestTransform
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrialData:
+    """Transformed examples to train on, raw examples to score, and what is known of the items.
+
+    Attributes:
+        training_data: transformed examples of train and eval, transform, content.
+        examples: files of raw examples, by split: eval and test.
+        facts: train impressions and content of every item.
+        digest: of inputs and code, part of the key of every trial.
+        report: of ingestion; empty where it was not given.
+    """
+
+    training_data: TrainingData
+    examples: Mapping[str, list[str]]
+    facts: ItemFacts
+    digest: str
+    report: Mapping[str, Any]
+
+
+def read_trial_data(
+    *,
+    examples: Path,
+    transformed: Path,
+    transform_graph: Path,
+    content: Path,
+    features: Features,
+    max_history: int,
+    evaluation: Evaluation,
+    digest: str,
+    report: Path | None = None,
+) -> TrialData:
+    """The data of trials from the folders of artifacts.
+
+    Args:
+        examples: raw, of BehaviorLogExampleGen.
+        transformed, transform_graph: of Transform.
+        content: of ItemContentGen.
+        features: the section of the configuration.
+        max_history: `history.max_length` of the configuration.
+        evaluation: the borders of the slices.
+        digest: names inputs and code.
+        report: of BehaviorLogExampleGen.
+    """
+    tft_output = tft.TFTransformOutput(str(transform_graph))
+    table = read_content(content)
+    transform = RequestTransform(tft_output, content / artifact_files.ITEM_IDS, features, max_history)
+    ids, impressions, has_content = known_items(tft_output, table)
+    return TrialData(
+        training_data=TrainingData.read(transformed, tft_output, transform, table, features),
+        examples={split: split_files(examples, split) for split in ("eval", "test")},
+        facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
+        digest=digest,
+        report=json.loads((report / artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")) if report else {},
+    )

@@ -1,0 +1,89 @@
+"""Input of training: transformed examples as padded batches of requests."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from tfx_pipeline.transform import transformed_features
+from tfx_pipeline.transform.request_transform import RequestTransform
+
+# Files read, batches parsed, and batches made before they are asked for, at a time.
+_READ_AHEAD = 4
+
+
+def split_files(uri: str | Path, split: str) -> list[str]:
+    """Files of one split of an examples artifact, sorted."""
+    return sorted(str(path) for path in Path(uri, f"Split-{split}").glob("*.gz"))
+
+
+def count_requests(files: list[str]) -> int:
+    """Number of examples in gzipped TFRecord files."""
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(10_000)
+    return int(records.reduce(tf.constant(0, tf.int64), lambda n, batch: n + tf.size(batch, tf.int64)).numpy())
+
+
+def request_batches(
+    files: list[str],
+    tft_output: tft.TFTransformOutput,
+    transform: RequestTransform,
+    batch_size: int,
+    *,
+    requests: int,
+    shuffle_buffer: int = 0,
+    seed: int = 0,
+) -> tf.data.Dataset:
+    """Batches of requests, each padded to its own longest history and candidate list.
+
+    Args:
+        files: gzipped TFRecord files of transformed examples.
+        tft_output: gives the transformed features' specs.
+        transform: turns transformed features into model inputs.
+        batch_size: requests in a batch; the last batch may be smaller.
+        requests: how many the files hold, see `count_requests`.
+        shuffle_buffer: requests held for shuffling; 0 keeps the files' order.
+        seed: of the shuffling; the order differs between epochs and is the same in every run.
+
+    Returns:
+        Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 1 for candidates, 0 for padding).
+    """
+    spec = tft_output.transformed_feature_spec()
+
+    def to_batch(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        transformed = tf.io.parse_example(serialized, spec)
+        labels = transformed[transformed_features.LABEL]
+        weights = labels.with_values(tf.ones_like(labels.values, tf.float32))
+        return (
+            transform.model_inputs(transformed),
+            tf.cast(tf.sparse.to_dense(labels), tf.float32),
+            tf.sparse.to_dense(weights),
+        )
+
+    dataset = tf.data.Dataset.from_tensor_slices(files)
+    if shuffle_buffer:
+        dataset = dataset.shuffle(len(files), seed=seed)
+    dataset = dataset.interleave(
+        lambda file: tf.data.TFRecordDataset(file, compression_type="GZIP"),
+        cycle_length=_READ_AHEAD,
+        num_parallel_calls=_READ_AHEAD,
+        deterministic=True,
+    )
+    if shuffle_buffer:
+        dataset = dataset.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
+    dataset = dataset.batch(batch_size).map(to_batch, num_parallel_calls=_READ_AHEAD, deterministic=True)
+    batches = tf.data.experimental.assert_cardinality(math.ceil(requests / batch_size))
+    return untuned(dataset.apply(batches).prefetch(_READ_AHEAD))
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset without TensorFlow's tuning of its parallelism, which must be given.
+
+    An iterator that ends waits for the thread that tunes it, and that one sleeps longer and longer: 16 s after every
+    epoch of half a minute, with both cores idle.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

@@ -1,0 +1,90 @@
+"""`preprocessing_fn` of the Transform component: vocabularies, scaling and the var-len request features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from tfx_pipeline.config.schema import Categorical, Features, Numeric, Vocabulary
+from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.transform import transformed_features
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
+    """Maps raw request features to transformed ones.
+
+    Indices are 1-based: 0 is left for padding and for a missing value. Vocabularies count impressions of the train
+    split only, so nothing of eval or test enters them. The history is looked up in the vocabulary of candidates:
+    an item that was never a candidate in train has no trained row.
+
+    Args:
+        inputs: raw features by name; `tf.SparseTensor` [B, (length)] where the schema gives no fixed shape.
+        custom_config: `{"features": <JSON of the configuration's features section>}`.
+
+    Returns:
+        Transformed features: scalars as dense [B], history and candidates as `tf.SparseTensor` [B, (length)].
+    """
+    features = Features.model_validate_json(custom_config["features"])
+    candidates = _sparse(inputs[raw_features.CANDIDATE_ITEM_ID])
+    history = _sparse(inputs[raw_features.HISTORY_ITEM_ID])
+    items = _vocabulary(candidates, features.item_id, transformed_features.ITEM_VOCABULARY)
+    tft.vocabulary(candidates, vocab_filename=transformed_features.ITEM_COUNTS, store_frequency=True)
+
+    outputs = {
+        transformed_features.CANDIDATE_INDEX: _index(candidates, items, features.item_id),
+        transformed_features.HISTORY_INDEX: _index(history, items, features.item_id),
+        transformed_features.CANDIDATE_ITEM: candidates,
+        transformed_features.HISTORY_ITEM: history,
+        transformed_features.LABEL: _sparse(inputs[raw_features.LABEL]),
+    }
+    if features.user_id is not None:
+        user = _sparse(inputs[raw_features.USER_ID])
+        users = _vocabulary(user, features.user_id, transformed_features.USER_VOCABULARY)
+        outputs[transformed_features.USER_INDEX] = _scalar(_index(user, users, features.user_id), 0)
+    for name, column in {**features.user, **features.context}.items():
+        outputs[transformed_features.transformed_column(name)] = _column(name, _sparse(inputs[name]), column)
+    return outputs
+
+
+def _column(name: str, values: tf.SparseTensor, column: Categorical | Numeric) -> tf.Tensor:
+    if isinstance(column, Categorical):
+        vocabulary = _vocabulary(values, column, transformed_features.column_vocabulary(name))
+        return _scalar(_index(values, vocabulary, column), 0)
+    if column.scaling == "quantiles":
+        buckets = tft.bucketize(values, column.buckets, name=f"{name}_buckets")
+        return _scalar(buckets.with_values(buckets.values + 1), 0)
+    # A missing value becomes 0, the mean.
+    return _scalar(tft.scale_to_z_score(values, name=f"{name}_scale"), 0.0)
+
+
+def _vocabulary(values: tf.SparseTensor, vocabulary: Vocabulary, name: str) -> Any:
+    return tft.vocabulary(
+        values,
+        frequency_threshold=vocabulary.min_count if vocabulary.min_count > 1 else None,
+        top_k=vocabulary.max_size,
+        vocab_filename=name,
+    )
+
+
+def _index(values: tf.SparseTensor, deferred_vocabulary: Any, vocabulary: Vocabulary) -> tf.SparseTensor:
+    found = tft.apply_vocabulary(values, deferred_vocabulary, num_oov_buckets=vocabulary.oov_buckets)
+    return found.with_values(found.values + 1)
+
+
+def _sparse(values: tf.Tensor | tf.SparseTensor) -> tf.SparseTensor:
+    """A curated schema may fix shapes, an inferred one does not: from here on there is one form."""
+    if isinstance(values, tf.SparseTensor):
+        return values
+    if values.shape.rank == 1:
+        values = values[:, tf.newaxis]
+    return tf.SparseTensor(
+        tf.where(tf.ones_like(values, tf.bool)), tf.reshape(values, [-1]), tf.shape(values, tf.int64)
+    )
+
+
+def _scalar(values: tf.SparseTensor, default: float) -> tf.Tensor:
+    """[B, (0 or 1)] to dense [B]."""
+    one = tf.SparseTensor(values.indices, values.values, tf.stack([values.dense_shape[0], 1]))
+    return tf.sparse.to_dense(one, default_value=tf.cast(default, values.dtype))[:, 0]

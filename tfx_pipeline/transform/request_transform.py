@@ -1,0 +1,165 @@
+"""From requests to the dense tensors a ranking model takes: one way for training, evaluation and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from dmf_keras.models import inputs as model_inputs
+from tfx_pipeline.config.schema import Categorical, Features
+from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.transform import transformed_features
+
+Tensors = dict[str, tf.Tensor]
+
+
+class RequestTransform(tf.Module):
+    """The transform graph, the content lookup, and what follows them.
+
+    Raw strings go in, model inputs come out (`dmf_keras.models.inputs` has their names). It holds the lookup tables
+    of both, so an archive that exports a function using it must track `trackables`.
+
+    Args:
+        tft_output: output of the Transform component.
+        item_ids_file: the content artifact's catalogue, one id a line; line i is content row i + 1.
+        features: the configuration's features section.
+        max_history: of a longer history the most recent items are kept.
+    """
+
+    def __init__(self, tft_output: tft.TFTransformOutput, item_ids_file: Path, features: Features, max_history: int):
+        super().__init__()
+        self._features = features
+        self._max_history = max_history
+        self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if k not in _NEVER_INPUTS}
+        self._layer = tft_output.transform_features_layer()
+        self._first_oov_index = 1 + tft_output.vocabulary_size_by_name(transformed_features.ITEM_VOCABULARY)
+        self._catalogue_file = tf.saved_model.Asset(str(item_ids_file))
+        self._catalogue = tf.lookup.StaticHashTable(
+            tf.lookup.TextFileInitializer(
+                self._catalogue_file.asset_path,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            default_value=-1,
+        )
+
+    @property
+    def trackables(self) -> list:
+        """What an export must track beside the functions: the transform layer, the lookup and its file."""
+        return [self._layer, self._catalogue, self._catalogue_file]
+
+    @property
+    def user_inputs(self) -> dict[str, str]:
+        """Raw profile and context inputs: name to `string` or `float32`."""
+        columns = {**self._features.user, **self._features.context}
+        return {name: "string" if isinstance(column, Categorical) else "float32" for name, column in columns.items()}
+
+    def user(self, raw: Mapping[str, tf.Tensor]) -> Tensors:
+        """Model inputs of the user part.
+
+        Args:
+            raw: user id string [B], history item ids string [B, L] oldest first ("" is padding), profile and
+                context columns [B]: string ("" is missing) or float32 (NaN is missing).
+        """
+        history = raw[raw_features.HISTORY_ITEM_ID]
+        present = tf.ragged.boolean_mask(history, history != "")
+        sparse = {
+            raw_features.HISTORY_ITEM_ID: present.to_sparse(),
+            raw_features.USER_ID: _present(raw[raw_features.USER_ID]),
+        }
+        sparse |= {name: _present(raw[name]) for name in self.user_inputs}
+        return self._user_inputs(self._transform(sparse))
+
+    def candidates(self, item_ids: tf.Tensor) -> Tensors:
+        """Model inputs of the candidates: string [B, N] to index and content row, both [B, N]; "" is padding."""
+        everywhere = tf.SparseTensor(
+            tf.where(tf.ones_like(item_ids, tf.bool)), tf.reshape(item_ids, [-1]), tf.shape(item_ids, tf.int64)
+        )
+        return self._candidate_inputs(self._transform({raw_features.CANDIDATE_ITEM_ID: everywhere}))
+
+    def examples(self, serialized: tf.Tensor) -> Tensors:
+        """All model inputs of serialised `tf.Example` requests, string [B]; candidates padded to the longest."""
+        parsed = tf.io.parse_example(serialized, self._raw_spec)
+        transformed = self._transform({k: _as_sparse(v) for k, v in parsed.items()})
+        return self.model_inputs(transformed)
+
+    def model_inputs(self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Tensors:
+        """All model inputs of transformed features, as Transform materialises them for training."""
+        return {**self._user_inputs(transformed), **self._candidate_inputs(transformed)}
+
+    def _transform(self, sparse: Mapping[str, tf.SparseTensor]) -> Mapping[str, tf.Tensor | tf.SparseTensor]:
+        fed = {}
+        for name, values in sparse.items():
+            if name not in self._raw_spec:
+                continue
+            spec = self._raw_spec[name]
+            if name == raw_features.HISTORY_ITEM_ID:
+                values = tf.RaggedTensor.from_sparse(values)[:, -self._max_history :].to_sparse()
+            fed[name] = values if isinstance(spec, tf.io.VarLenFeature) else _dense(values, spec)
+        return self._layer(fed)
+
+    def _user_inputs(self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Tensors:
+        index, rows = self._items(
+            transformed[transformed_features.HISTORY_INDEX], transformed[transformed_features.HISTORY_ITEM]
+        )
+        result = {model_inputs.HISTORY_INDEX: index, model_inputs.HISTORY_CONTENT_ROW: rows}
+        if self._features.user_id is not None:
+            result[model_inputs.USER_INDEX] = tf.cast(transformed[transformed_features.USER_INDEX], tf.int32)
+        for name in self.user_inputs:
+            value = transformed[transformed_features.transformed_column(name)]
+            result[name] = tf.cast(value, tf.int32) if value.dtype.is_integer else value
+        return result
+
+    def _candidate_inputs(self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Tensors:
+        index, rows = self._items(
+            transformed[transformed_features.CANDIDATE_INDEX], transformed[transformed_features.CANDIDATE_ITEM]
+        )
+        return {model_inputs.CANDIDATE_INDEX: index, model_inputs.CANDIDATE_CONTENT_ROW: rows}
+
+    def _items(self, index: tf.SparseTensor, ids: tf.SparseTensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Embedding and content rows, both int32 [B, W].
+
+        An item that the catalogue lacks is out of vocabulary, however often the log has it: it cannot be ranked.
+        """
+        ids = _padded(ids, "")
+        rows = self._catalogue.lookup(ids) + 1
+        known = tf.where(rows > 0, _padded(index, 0), self._first_oov_index)
+        return tf.cast(tf.where(ids == "", tf.zeros_like(known), known), tf.int32), tf.cast(rows, tf.int32)
+
+
+_NEVER_INPUTS = frozenset({raw_features.LABEL, raw_features.REQUEST_TIME, raw_features.SPLIT})
+
+
+def _padded(values: tf.SparseTensor, padding: int | str) -> tf.Tensor:
+    """Dense [B, W], W at least 1: a batch of nothing but empty histories keeps a (masked) position."""
+    batch, width = tf.unstack(values.dense_shape)
+    widened = tf.SparseTensor(values.indices, values.values, tf.stack([batch, tf.maximum(width, 1)]))
+    return tf.sparse.to_dense(widened, default_value=tf.cast(padding, values.dtype) if padding == 0 else padding)
+
+
+def _present(values: tf.Tensor) -> tf.SparseTensor:
+    """Dense [B] to sparse [B, 1] without missing values ("" or NaN)."""
+    present = values != "" if values.dtype == tf.string else ~tf.math.is_nan(values)
+    rows = tf.where(present)
+    indices = tf.concat([rows, tf.zeros_like(rows)], axis=1)
+    return tf.SparseTensor(indices, tf.boolean_mask(values, present), [tf.size(values, tf.int64), 1])
+
+
+def _as_sparse(values: tf.Tensor | tf.SparseTensor) -> tf.SparseTensor:
+    if isinstance(values, tf.SparseTensor):
+        return values
+    return _present(tf.reshape(values, [-1]))
+
+
+def _dense(values: tf.SparseTensor, spec: tf.io.FixedLenFeature) -> tf.Tensor:
+    """The form a curated schema with fixed shapes asks for: [B] or [B, 1]."""
+    default = spec.default_value
+    if default is None:
+        default = "" if spec.dtype == tf.string else 0
+    column = tf.sparse.to_dense(tf.SparseTensor(values.indices, values.values, [values.dense_shape[0], 1]), default)
+    return column if spec.shape else column[:, 0]
