@@ -35,14 +35,12 @@ class Fingerprints:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
         code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train`, `evaluate`,
-            `gate`, `push`; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
-        model: of the class of the configuration's model.
+            `gate`, `push`, where `train` knows the class of the configuration's model too; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
     """
 
     logs: str
     content: str
     code: dict[str, str]
-    model: str
 
 
 def pipeline_root(config: PipelineConfig) -> Path:
@@ -110,9 +108,7 @@ def create_pipeline(
                 "model": config.model.model_dump_json(),
                 "training": config.training.model_dump_json(),
                 "tuning": config.tuning.model_dump_json(),
-                "code": "-".join(
-                    [fingerprints.code[step] for step in ("train", "evaluate", "trial", "tune")] + [fingerprints.model]
-                ),
+                "code": "-".join(fingerprints.code[step] for step in ("train", "evaluate", "trial", "tune")),
             },
         )
     trainer = RankingTrainer(
@@ -134,7 +130,7 @@ def create_pipeline(
             "explain": config.serving.explain,
             # The borders of the slices travel with the model; thresholds are the Evaluator's own.
             "evaluation": config.evaluation.model_dump_json(exclude={"thresholds"}),
-            "code": f"{fingerprints.code['train']}-{fingerprints.model}",
+            "code": fingerprints.code["train"],
         },
     )
     baseline = resolver.Resolver(

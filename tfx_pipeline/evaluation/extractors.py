@@ -99,8 +99,8 @@ class _ScoreCandidates(beam.DoFn):
         if not np.array_equal(candidates, label_counts):
             request = int(np.flatnonzero(candidates != label_counts)[0])
             raise DataError(
-                f"a request of user {_scalars(batch, raw_features.USER_ID)[request]!r} has {candidates[request]} candidates"
-                f" but {label_counts[request]} labels; expected one label per candidate: generate the examples again"
+                f"a request of user {_scalars(batch, raw_features.USER_ID)[request]!r} has {candidates[request]} "
+                f"candidates but {label_counts[request]} labels; expected one label per candidate: generate the examples again"
             )
         if not candidates.any():
             return

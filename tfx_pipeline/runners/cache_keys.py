@@ -51,7 +51,9 @@ _CODE = {
 
 
 def fingerprints(config: PipelineConfig) -> Fingerprints:
-    """Digests of the input files (path, size, modification time), of the code of each step and of the model's class.
+    """Digests of the input files (path, size, modification time), of the code of each step.
+
+    That of `train` knows the class of the configuration's model too.
 
     Raises:
         DataError: when an input file is not there.
@@ -59,14 +61,11 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     data = config.data
     logs = [data.interactions.path, data.items.path, *([data.users.path] if data.users else [])]
     content = [data.items.path, *(modality.path for modality in config.content.modalities.values())]
-    return Fingerprints(
-        logs=fingerprint(logs),
-        content=fingerprint(content),
-        code=code_digests(_CODE),
-        model=model_code_digest(config.model.name, config.model.module),
-    )
+    code = code_digests(_CODE)
+    code["train"] = f"{code['train']}-{model_code_digest(config.model.name, config.model.module)}"
+    return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code)
 
 
 def code_digests(steps: Iterable[str]) -> dict[str, str]:
-    """By step, the digest of the code behind it."""
+    """By step, the digest of the code behind it, whatever the model."""
     return {step: code_digest(_CODE[step].modules, (*_NEVER, *_CODE[step].ignore)) for step in steps}

@@ -30,7 +30,7 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
         `pipeline`, `model`, `output`;
         `steps`: node, state, reason, seconds, rows (None where a step has none to count);
         `ingestion`: the ingestion report; `content`: coverage by modality; `anomalies`: none, or the run had stopped;
-        `tuning`: the report of the Tuner, see `tfx_pipeline.training.search.report`, or None where the pipeline has none;
+        `tuning`: the report of the Tuner, see `tfx_pipeline.training.search.report`; None where there is none;
         `training`: metrics of each epoch, best epoch, requests; `metrics`: by split and slice;
         `validation` and `serving_gate`: whether the model passed, and what it failed;
         `pushed`, `model_path`: the pushed version, or None; `artifacts`: where each output lies.

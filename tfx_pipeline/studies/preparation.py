@@ -11,7 +11,7 @@ from tfx.orchestration import metadata
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.pipeline import metadata_path
-from tfx_pipeline.runners.cache_keys import fingerprints
+from tfx_pipeline.runners.cache_keys import code_digests, fingerprints
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import check_inputs, run_pipeline
 from tfx_pipeline.training.trial_data import TrialData, read_trial_data
@@ -67,7 +67,8 @@ def data_digest(config: PipelineConfig, code: Sequence[str] = ()) -> str:
     parts = [
         prints.logs,
         prints.content,
-        *(prints.code[step] for step in (*_CODE, *code)),
+        # Each training's key knows its own model's code.
+        *code_digests((*_CODE, *code)).values(),
         IngestionConfig.of(config).to_json(),
         config.features.model_dump_json(),
         config.content.model_dump_json(),

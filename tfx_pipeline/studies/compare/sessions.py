@@ -15,7 +15,7 @@ def mixed_sessions(report: Mapping[str, Any]) -> list[str]:
     """Sentences that warn of training speeds that do not compare, since they are of several sessions.
 
     Args:
-        report: of `tfx_pipeline.studies.compare.comparison.compare`; its trainings may have been finished by earlier ones.
+        report: of `tfx_pipeline.studies.compare.comparison.compare`; its trainings may be of earlier calls.
     """
     timed = [one for model in report["models"] for one in model["training"]["timed"]]
     machines = list(dict.fromkeys(machine_name(one["machine"]) for one in timed))
