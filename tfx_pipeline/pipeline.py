@@ -34,8 +34,9 @@ class Fingerprints:
     Attributes:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
-        code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train`, `evaluate`,
-            `gate`, `push`, where `train` knows the class of the configuration's model too; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
+        code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train` (the class of the
+            configuration's model included), `evaluate`, `gate`, `push`; and of `trial`, `finished`, `outcome` and
+            `tune`, for trainings beside that of the Trainer.
     """
 
     logs: str

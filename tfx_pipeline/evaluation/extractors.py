@@ -100,7 +100,8 @@ class _ScoreCandidates(beam.DoFn):
             request = int(np.flatnonzero(candidates != label_counts)[0])
             raise DataError(
                 f"a request of user {_scalars(batch, raw_features.USER_ID)[request]!r} has {candidates[request]} "
-                f"candidates but {label_counts[request]} labels; expected one label per candidate: generate the examples again"
+                f"candidates but {label_counts[request]} labels; expected one label per candidate: generate the "
+                "examples again"
             )
         if not candidates.any():
             return

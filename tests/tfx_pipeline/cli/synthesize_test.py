@@ -11,7 +11,7 @@ import pytest
 
 from tfx_pipeline.cli.synthesize import add_command
 from tfx_pipeline.config import load_config
-from tfx_pipeline.data.content import check_content_sources
+from tfx_pipeline.data.content.build import check_content_sources
 from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.errors import ConfigError, DataError
 from tfx_pipeline.studies.worlds import calibration

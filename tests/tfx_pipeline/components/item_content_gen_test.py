@@ -11,7 +11,8 @@ from tfx_pipeline.components.artifacts import ItemContent
 from tfx_pipeline.components.item_content_gen.component import ItemContentGen
 from tfx_pipeline.components.item_content_gen.executor import Executor
 from tfx_pipeline.config import load_config
-from tfx_pipeline.data.content import check_content_sources, read_content
+from tfx_pipeline.data.content.build import check_content_sources
+from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.errors import DataError
 
 CONFIG = """

@@ -227,7 +227,7 @@ def test_the_shipped_configurations_load(file):
 
 
 def test_the_examples_fit_the_real_data(shared_data):
-    from tfx_pipeline.data.content import check_content_sources
+    from tfx_pipeline.data.content.build import check_content_sources
     from tfx_pipeline.data.logs.checks import check_sources
 
     for name in ("ml1m", "microlens50k"):

@@ -11,7 +11,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
 from tfx_pipeline.config.schema import Content, ItemTable
-from tfx_pipeline.data.content import build_content, write_content
+from tfx_pipeline.data.content.build import build_content
+from tfx_pipeline.data.content.table import write_content
 
 SECTIONS_KEY = "sections"
 SOURCE_FINGERPRINT_KEY = "source_fingerprint"

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.config.schema import Content, ItemTable, Modality
-from tfx_pipeline.data.content import ItemContentTable, build_content
+from tfx_pipeline.data.content.build import build_content
+from tfx_pipeline.data.content.table import ItemContentTable
 
 WIDTH = 6
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.config.schema import Content, ItemTable, Modality
-from tfx_pipeline.data.content import build_content
+from tfx_pipeline.data.content.build import build_content
 from tfx_pipeline.data.content.reduction import principal_directions
 
 DATA = Path(__file__).resolve().parents[4] / "../shared/data"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfx_pipeline.data.content import ContentMatrix, Coverage, ItemContentTable, read_content, write_content
+from tfx_pipeline.data.content.table import ContentMatrix, Coverage, ItemContentTable, read_content, write_content
 from tfx_pipeline.errors import DataError
 
 

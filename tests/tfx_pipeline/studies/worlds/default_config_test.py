@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from tfx_pipeline.config import PipelineConfig, load_config
-from tfx_pipeline.data.content import build_content, check_content_sources
+from tfx_pipeline.data.content.build import build_content, check_content_sources
 from tfx_pipeline.data.logs.checks import check_sources
 
 ROOT = Path(__file__).resolve().parents[4]
