@@ -92,3 +92,11 @@ def test_every_term_names_its_page():
     assert len(terms) > 40
     assert sorted(terms) == sorted(set(terms))
     assert [term for term, meaning in entries if not re.search(r"\]\([\w/]+\.md(#[\w-]+)?\)", meaning)] == []
+
+
+def test_files_that_a_contribution_touches_are_there():
+    text = without_blocks(DOCS / "CONTRIBUTING.md")
+    named = [path for path in re.findall(r"`([a-z_]+/[\w./]+)`", text) if not re.search(r"[A-Z]{2}", path)]
+    assert len(named) > 20
+    # Within a section about the pipeline its own name is left out.
+    assert [path for path in named if not (ROOT / path).exists() and not (ROOT / "tfx_pipeline" / path).exists()] == []
