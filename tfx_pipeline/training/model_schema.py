@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from dmf_keras.models.schema import ModalitySpec, RankingSchema
+from dmf_keras.models.inputs import ModalitySpec, RankingSchema
 from tfx_pipeline import features as names
 from tfx_pipeline.config.schema import Categorical, Features
 from tfx_pipeline.content.table import ItemContentTable
