@@ -65,7 +65,7 @@ def model_class(name: str) -> str:
 
 def registered_classes() -> dict[str, str]:
     """Names of the registered models' classes and of those of their hyper-parameters, each with its module."""
-    classes = {}
+    classes: dict[str, str] = {}
     for entry in _MODELS.values():
         module, name = entry.model.split(":")
         classes |= {name: module, entry.config.__name__: entry.config.__module__}
