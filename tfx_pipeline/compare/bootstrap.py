@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from dmf_keras.metrics import auc_by_group
-from tfx_pipeline.evaluation.metrics import CLIP
+from dmf_keras.metrics.formulas import row_log_losses
 
 METRICS = ("auc", "gauc", "log_loss")
 CONFIDENCE = 0.95
@@ -116,8 +116,7 @@ def _user_sums(labels: np.ndarray, index: np.ndarray, models: Sequence[np.ndarra
         by_user = auc_by_group(index, labels, values)
         rows_with_both[rows > 0] = size = np.where(by_user.has_both_classes, by_user.size, 0)
         auc[model, rows > 0] = np.where(size > 0, size * by_user.auc, 0)
-        clipped = np.clip(values.astype(np.float64), CLIP, 1 - CLIP)
-        loss[model] = np.bincount(index, -np.log(np.where(labels, clipped, 1 - clipped)), users)
+        loss[model] = np.bincount(index, row_log_losses(labels, values), users)
     return sums
 
 
