@@ -20,7 +20,8 @@ from scipy import sparse
 from dmf_keras.metrics import auc_by_group
 from dmf_keras.metrics.formulas import row_log_losses
 
-METRICS = ("auc", "gauc", "log_loss")
+# Those of `tfx_pipeline.config.metrics.COMPARED`; each needs a formula of its own here.
+RESAMPLED = ("auc", "gauc", "log_loss")
 CONFIDENCE = 0.95
 # With fewer resamples that have an answer an interval would describe those that happen to have one.
 _ANSWERED = 0.95
@@ -61,7 +62,7 @@ def resampled_metrics(
     pairs = [_Pairs(labels, index, values, count) for values in models]
     # As a sparse matrix: a dense product would wake the threads of a BLAS for every few draws.
     sums = sparse.csr_array(_user_sums(labels, index, models, count))
-    result = {name: np.empty((len(models), resamples)) for name in METRICS}
+    result = {name: np.empty((len(models), resamples)) for name in RESAMPLED}
     done = 0
     with np.errstate(divide="ignore", invalid="ignore"):
         for weights in draws(count, resamples, seed):

@@ -14,19 +14,14 @@ from tfx_pipeline.compare.bootstrap import CONFIDENCE
 from tfx_pipeline.compare.contenders import Plan
 from tfx_pipeline.compare.differences import RESAMPLES, Group
 from tfx_pipeline.compare.finished import FinishedTraining
+from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.config.schema import Evaluation
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import metrics, slices
 from tfx_pipeline.trials.rows import CandidateTable
 
 FORMAT = 1
-_METRICS: tuple[type[metrics.CandidateMetric], ...] = (
-    metrics.CandidateAUC,
-    metrics.GAUC,
-    metrics.LogLoss,
-    metrics.NormalizedEntropy,
-    metrics.CalibrationRatio,
-)
+_METRICS = tuple(metric for metric in metrics.METRICS if metric.metric_name in SHOWN)
 _SEEDS = (
     "not resampled: an interval is about the users of the test split, for these trained models; a difference is the "
     "mean over seeds, paired by seed, and by_seed and std show how it varies from training to training"
