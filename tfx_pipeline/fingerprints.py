@@ -36,12 +36,8 @@ _CODE = {
     "train": (
         "dmf_keras",
         # Those of serving that export a model; its client and its servers do not change one.
-        "serving/content_inputs.py",
         "serving/contract.py",
-        "serving/export.py",
-        "serving/metadata.py",
-        "serving/servable_check.py",
-        "serving/warmup.py",
+        "serving/export",
         "tfx_pipeline/features.py",
         "tfx_pipeline/components/custom_config.py",
         "tfx_pipeline/components/ranking_trainer",
@@ -51,7 +47,12 @@ _CODE = {
         "tfx_pipeline/evaluation/item_facts.py",
     ),
     "validate": ("tfx_pipeline/components/example_validator",),
-    "push": ("serving/metadata.py", "tfx_pipeline/components/pusher", "tfx_pipeline/evaluation/results.py"),
+    "push": (
+        "serving/export/atomic.py",
+        "serving/export/metadata.py",
+        "tfx_pipeline/components/pusher",
+        "tfx_pipeline/evaluation/results.py",
+    ),
     "evaluate": ("serving/contract.py", "tfx_pipeline/features.py", "tfx_pipeline/evaluation"),
     "trial": ("tfx_pipeline/trials",),
     # What a training of a comparison leaves, whose rows metrics are computed from anew.
@@ -59,7 +60,7 @@ _CODE = {
     # What a trial of a search comes to: it keeps metrics.
     "outcome": ("tfx_pipeline/evaluation/metrics.py", "tfx_pipeline/tuning/outcome.py"),
     "tune": ("tfx_pipeline/components/ranking_tuner", "tfx_pipeline/tuning"),
-    "gate": ("serving/servable_check.py", "serving/warmup.py", "tfx_pipeline/components/serving_gate"),
+    "gate": ("serving/export", "tfx_pipeline/components/serving_gate"),
 }
 
 

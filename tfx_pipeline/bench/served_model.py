@@ -98,8 +98,8 @@ def _serve(connection: Connection, version: str, name: str) -> None:
     from tfx_pipeline.console import quiet_libraries
 
     with quiet_libraries(Path(os.devnull)):
+        from serving.export.servable import Servable
         from serving.local_server.server import LocalServer
-        from serving.servable_check import Servable
 
         with LocalServer(Path(version).parent, name) as server, Servable(version) as servable:
             if server.available:

@@ -15,8 +15,8 @@ import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import export_model
+from serving.export.content_inputs import ContentInputs
+from serving.export.signatures import export_model
 from tfx_pipeline.components.behavior_log_example_gen.executor import REPORT_FILE as INGESTION_REPORT
 from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
 from tfx_pipeline.content.table import ITEM_IDS_FILE, ItemContentTable, read_content
