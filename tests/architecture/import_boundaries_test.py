@@ -7,6 +7,7 @@ in a clean process.
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN = ("dmf_keras", "serving", "tfx_pipeline")
 PIPELINE_ONLY = ("tfx", "apache_beam", "tensorflow_model_analysis", "tensorflow_transform", "pydantic")
 HEAVY = ("keras", "tensorflow", "pandas", "pyarrow", *PIPELINE_ONLY[:4])
+CLIENT_NEEDS = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
 MAX_LINES = 450
+# The rooms of serving by storey: one imports itself and what lies on lower storeys, nothing beside it or above.
+SERVING_STOREYS = (
+    ("contract", "messages", "protos"),
+    ("client", "export"),
+    ("rest_server",),
+    ("local_server", "testing"),
+    ("load",),
+)
 
 
 def sources(*folders: str) -> list[Path]:
@@ -59,6 +69,44 @@ def outside(path: Path, allowed: tuple[str, ...]) -> list[str]:
     ]
 
 
+def room(name: str) -> str:
+    """The second part of a module's or file's name without ".py": `client` of `serving.client.user`."""
+    return name.removesuffix(".py").replace("/", ".").split(".")[1]
+
+
+def imports_upward(package: str, storeys: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Imports from one room of the package to another that is not on a lower storey."""
+    storey = {name: number for number, names in enumerate(storeys) for name in names}
+    paths = [path for path in sources(package) if path.parent != ROOT / package or path.stem != "__init__"]
+    return [
+        f"{relative(path)}:{line}: {module}"
+        for path in paths
+        for module, line in imported_modules(path)
+        if module.startswith(f"{package}.")
+        and room(module) != room(relative(path))
+        and storey[room(module)] >= storey[room(relative(path))]
+    ]
+
+
+def circle_of_files(package: str) -> list[str]:
+    """Files of the package that import each other in a circle, the first once more at the end; empty without one."""
+    modules = {
+        relative(path)[: -len(".py")].replace("/", ".").removesuffix(".__init__"): path for path in sources(package)
+    }
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found = {(module, line) for module, line in imported_modules(path) if module in modules and module != name}
+        # `from package import module` is about the module alone.
+        graph[name] = {
+            one for one, line in found if not any(other.startswith(f"{one}.") and line == at for other, at in found)
+        }
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def loaded_by(statement: str) -> set[str]:
     """Names of the top-level modules that are loaded after `statement` in a clean process."""
     program = f"{statement}\nimport sys\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
@@ -96,8 +144,32 @@ def test_serving_knows_nothing_of_the_pipeline():
 
 
 def test_client_imports_grpc_protobuf_and_numpy_alone():
-    allowed = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
-    assert violations("serving/client", allowed) == []
+    assert violations("serving/client", CLIENT_NEEDS) == []
+
+
+def test_client_holds_no_server():
+    found = [
+        f"{relative(path)}:{line}: {module}"
+        for path in sources("serving/client")
+        for module, line in imported_modules(path)
+        if within(module, ("http.server", "socketserver", "serving.testing", "serving.rest_server"))
+    ]
+    assert found == []
+
+
+def test_fake_server_needs_what_the_client_needs():
+    assert violations("serving/testing", ("serving.testing", "serving.rest_server", *CLIENT_NEEDS)) == []
+    assert outside(ROOT / "serving" / "rest_server.py", ()) == []
+    assert loaded_by("import serving.testing").isdisjoint({*HEAVY, "dmf_keras", "tensorflow_serving"})
+
+
+def test_serving_imports_downward_and_in_no_circle():
+    assert imports_upward("serving", SERVING_STOREYS) == []
+    assert circle_of_files("serving") == []
+
+
+def test_load_generator_needs_what_the_client_needs():
+    assert violations("serving/load", ("serving.load", *CLIENT_NEEDS)) == []
 
 
 def test_client_loads_nothing_else():
@@ -108,7 +180,9 @@ def test_client_loads_nothing_else():
         assert loaded.isdisjoint({*HEAVY, "dmf_keras", "tensorflow_serving", "ml_dtypes", "cryptography"})
     # What only tests of a client need is not loaded with it.
     program = (
-        "import serving.client, sys; print(*(name for name in sys.modules if '.fake' in name or 'http.server' in name))"
+        "import serving.client, sys\n"
+        "servers = ('http.server', 'serving.testing', 'serving.rest_server')\n"
+        "print(*(name for name in sys.modules if name.startswith(servers) or '.fake' in name))"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
@@ -189,3 +263,26 @@ def test_rules_see_what_they_forbid(tmp_path, monkeypatch):
         "dmf_keras/planted.py:7: tensorflow.nn",
     ]
     assert ("dmf_keras.sibling", 8) in set(imported_modules(path))
+
+
+def test_storeys_see_what_they_forbid(tmp_path, monkeypatch):
+    (tmp_path / "serving" / "low").mkdir(parents=True)
+    planted = {
+        "low/__init__.py": "from serving.low.one import thing\n",
+        "low/one.py": "from serving.low import two\n",
+        "low/two.py": "def late():\n    from serving.low.one import thing\n    import serving.beside\n",
+        "beside.py": "from serving.low import two\n",
+        "high.py": "from serving import low\nimport serving.beside\n",
+    }
+    for name, text in planted.items():
+        (tmp_path / "serving" / name).write_text(text)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    assert set(imports_upward("serving", (("low", "beside"), ("high",)))) == {
+        "serving/beside.py:1: serving.low",
+        "serving/beside.py:1: serving.low.two",
+        "serving/low/two.py:3: serving.beside",
+    }
+    assert set(circle_of_files("serving")) <= {"serving.low.one", "serving.low.two", "serving.beside"}
+    assert len(circle_of_files("serving")) >= 3
+    (tmp_path / "serving" / "low" / "two.py").write_text("import os\n")
+    assert circle_of_files("serving") == []
