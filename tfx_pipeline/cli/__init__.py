@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the console script; returns the exit status and prints errors of ours as sentences."""
     parsed = _parser().parse_args(arguments)
     try:
-        return parsed.command(parsed)
+        status: int = parsed.command(parsed)
+        return status
     except ConfigError as error:
         return _refuse("configuration", error, exit_status.USAGE)
     except PipelineError as error:
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = "finished steps are kept; the same command goes on from there" if parsed.resumes else ""
         return _refuse("interrupted", kept, exit_status.INTERRUPTED)
     except BrokenPipeError:
-        return 0
+        return exit_status.OK
     # A folder that may not be written, a full disk: the system's own sentence names the path.
     except OSError as error:
         return _refuse("stopped", error, exit_status.ERROR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import comma_separated, count, output_file
 from tfx_pipeline.cli.options import Commands, add_config, add_overrides, configuration
 
@@ -49,4 +50,4 @@ def run(parsed: argparse.Namespace) -> int:
     folder = comparison_folder(config)
     for name, file in (("report", folder / REPORT), ("page", folder / PAGE)):
         out.print(f"{name}: {file}", highlight=False, soft_wrap=True)
-    return 0
+    return exit_status.OK

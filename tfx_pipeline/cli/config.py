@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.options import Commands, add_group, add_overrides, configuration
 
 
@@ -23,4 +24,4 @@ def run(parsed: argparse.Namespace) -> int:
     """Validates a configuration; returns the exit status."""
     config = configuration(parsed)
     Console().print(f"{parsed.config}: [green]ok[/], pipeline '{config.name}', output {config.output}", soft_wrap=True)
-    return 0
+    return exit_status.OK

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import identifier
 from tfx_pipeline.cli.options import Commands, add_history, add_json, add_model, add_run, add_user
 from tfx_pipeline.cli.output import print_json
@@ -41,4 +42,4 @@ def run(parsed: argparse.Namespace) -> int:
         print_json(explanation.to_json())
     else:
         print_explanation(explanation, Console())
-    return 0
+    return exit_status.OK

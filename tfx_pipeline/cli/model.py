@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.options import VERSION, Commands, add_group, add_json
 from tfx_pipeline.cli.output import print_json
 
@@ -30,4 +31,4 @@ def run(parsed: argparse.Namespace) -> int:
         print_json(found.to_json())
     else:
         print_model(found, Console())
-    return 0
+    return exit_status.OK

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.options import Commands
 
 
@@ -35,4 +36,4 @@ def run(parsed: argparse.Namespace) -> int:
         path = write_report(parsed.run, parsed.out, latency)
     size = path.stat().st_size / 1e6
     Console().print(f"{path} ({size:.1f} MB): open it in a browser", highlight=False, soft_wrap=True)
-    return 0
+    return exit_status.OK

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import count
 from tfx_pipeline.cli.options import Commands
 from tfx_pipeline.cli.output import wide_console
@@ -100,7 +101,7 @@ def run(parsed: argparse.Namespace) -> int:
     sentences += [f"to train: dmf run --config {config}", f"to compare models: dmf compare --config {config}"]
     for sentence in sentences:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    return 0
+    return exit_status.OK
 
 
 def _missed_shares(data: Path) -> list[str]:

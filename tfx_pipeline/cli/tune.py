@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import comma_separated, count, positive
 from tfx_pipeline.cli.options import Commands, add_config, add_overrides, configuration
 
@@ -35,4 +36,4 @@ def run(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.studies.tune import tune
 
     tune(configuration(parsed), models=parsed.models, trials=parsed.trials, seconds=parsed.seconds)
-    return 0
+    return exit_status.OK

@@ -117,7 +117,8 @@ def _score(version: Version, request: Mapping[str, Any]) -> np.ndarray:
     with version.open() as servable:
         from serving.servable_check import request_arrays
 
-        return servable.run(contract.RANK, request_arrays(request, version.contract))[contract.SCORE][0]
+        scores: np.ndarray = servable.run(contract.RANK, request_arrays(request, version.contract))[contract.SCORE][0]
+        return scores
 
 
 def print_ranking(ranked: Ranking, target: Console) -> None:

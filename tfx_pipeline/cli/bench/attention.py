@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import count, positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
@@ -58,4 +59,4 @@ def run(parsed: argparse.Namespace) -> int:
         from tfx_pipeline.studies.bench.attention import attention_summary, attention_table
 
         print_report(report, attention_table(report), attention_summary(report))
-    return 0
+    return exit_status.OK

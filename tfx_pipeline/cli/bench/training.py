@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
@@ -40,7 +41,7 @@ def run(parsed: argparse.Namespace) -> int:
         from tfx_pipeline.studies.bench.training import training_table
 
         print_report(report, training_table(report))
-    return 0
+    return exit_status.OK
 
 
 def _models(text: str | None) -> list[str]:

@@ -101,7 +101,8 @@ def leave_one_out(servable: Servable, arrays: Arrays) -> np.ndarray:
 def logits_of(scores: np.ndarray) -> np.ndarray:
     """Logits of probabilities, finite."""
     kept = np.clip(scores, _LEAST, 1 - _LEAST)
-    return np.log(kept) - np.log1p(-kept)
+    logits: np.ndarray = np.log(kept) - np.log1p(-kept)
+    return logits
 
 
 def _told(

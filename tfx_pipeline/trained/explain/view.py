@@ -59,12 +59,12 @@ def _history_table(found: Explanation, target: Console) -> Table:
     """As much of it as the terminal is wide enough for: half a number would be none."""
     columns = dict(_columns(found, found.history[:_SHOWN]))
     unlimited = target.options.update(width=sys.maxsize)
-    for name in (None, *_OPTIONAL):
-        columns.pop(name, None)
+    for count in range(len(_OPTIONAL) + 1):
+        shown = {header: cells for header, cells in columns.items() if header not in _OPTIONAL[:count]}
         table = Table(title=f"history of {len(found.history)} items ({found.history_source})", title_justify="left")
-        for header in columns:
+        for header in shown:
             table.add_column(header, justify="left" if header in _LEFT else "right", no_wrap=True)
-        for row in zip(*columns.values(), strict=True):
+        for row in zip(*shown.values(), strict=True):
             table.add_row(*row)
         if Measurement.get(target, unlimited, table).maximum <= target.width:
             break
@@ -76,14 +76,14 @@ def _columns(found: Explanation, entries: list[HistoryItem]) -> Iterator[tuple[s
     if any(entry.title for entry in entries):
         yield "title", [Text(_short(entry.title or "")) for entry in entries]
     if entries[0].time is not None:
-        yield "when", [entry.time[:16].replace("T", " ") for entry in entries]
+        yield "when", [(entry.time or "")[:16].replace("T", " ") for entry in entries]
     yield "ago", [str(entry.position) for entry in entries]
     if found.weights:
-        longest = max(abs(entry.weight) for entry in found.history)
+        longest = max(abs(entry.weight or 0.0) for entry in found.history)
         yield found.weights, [f"{entry.weight:.3f}" for entry in entries]
-        yield "", [_bar(entry.weight, longest) for entry in entries]
-        if len(entries[0].weight_by_head or []) > 1:
-            yield "by head", [" ".join(f"{weight:.2f}" for weight in entry.weight_by_head) for entry in entries]
+        yield "", [_bar(entry.weight or 0.0, longest) for entry in entries]
+        if len(entries[0].weight_by_head or ()) > 1:
+            yield "by head", [" ".join(f"{weight:.2f}" for weight in entry.weight_by_head or ()) for entry in entries]
     for modality in entries[0].similarity:
         pairs = [entry.similarity[modality] for entry in entries]
         yield (
