@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse("stopped", error, exit_status.ERROR)
     # Of a command that only reads, and so has no log: those that hold an output folder say so themselves.
     except Exception as error:
-        log = Path(tempfile.gettempdir(), f"dmf-{parsed.name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}.log")
+        log = Path(tempfile.gettempdir(), f"dmf-{parsed.command_name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}.log")
         return _refuse("stopped", unexpected(error, log), exit_status.ERROR)
 
 
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dmf", description="Multimodal click-through-rate ranking, logs to serving.")
     # Of commands that keep what they have finished.
     parser.set_defaults(resumes=False)
-    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command_name", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
     return parser

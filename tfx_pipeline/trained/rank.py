@@ -114,11 +114,11 @@ def rank(
 
 
 def _score(version: Version, request: Mapping[str, Any]) -> np.ndarray:
-    with version.open() as servable:
-        from serving.servable_check import request_arrays
+    from serving.servable_check import request_arrays
 
+    with version.open() as servable:
         scores: np.ndarray = servable.run(contract.RANK, request_arrays(request, version.contract))[contract.SCORE][0]
-        return scores
+    return scores
 
 
 def print_ranking(ranked: Ranking, target: Console) -> None:
