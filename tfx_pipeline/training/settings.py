@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, get_type_hints
 
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import Evaluation, Features, Model, PipelineConfig, Section, Training
+from tfx_pipeline.config.schema import Evaluation, Features, Model, PipelineConfig, Training
+from tfx_pipeline.config.values import Section
 from tfx_pipeline.training.search.values import with_values
 
 _VALUE = "value"
