@@ -90,6 +90,7 @@ CHANGES = [
     ("serving.max_score_difference", 0.5, {GATE}),
     ("serving.explain", "true", {TRAINER}),
     ("comparison.models", "{dmf: {}}", set()),
+    ("comparison.training", "{dmf: {batch_size: 7}}", set()),
     ("comparison.seeds", 7, set()),
     ("comparison.reference", "din", set()),
     ("tuning.algorithm", "bayesian", {TUNER}),
