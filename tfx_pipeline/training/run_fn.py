@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,9 @@ from tfx_pipeline.data.content.table import ItemContentTable, read_content
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.item_facts import write_item_facts
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import join, local, parent
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_text, writing
 from tfx_pipeline.training import golden
 from tfx_pipeline.training.metadata import write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
@@ -89,29 +91,30 @@ def run_fn(fn_args: Any) -> None:
     config = TrainerConfig.from_custom_config(fn_args.custom_config)
     if fn_args.hyperparameters is not None:
         config = config.tuned(fn_args.hyperparameters["values"])
-    examples = Path(os.path.dirname(os.path.dirname(fn_args.train_files[0])))
+    examples = parent(parent(fn_args.train_files[0]))
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
-    content = read_content(Path(config.content_uri))
+    content = read_content(config.content_uri)
     transform = RequestTransform(
         tft_output,
-        Path(config.content_uri, artifact_files.ITEM_IDS),
+        join(config.content_uri, artifact_files.ITEM_IDS),
         config.features,
         config.ingestion.history.max_length,
     )
-    state_dir = Path(config.state_root, _state_key(fn_args, config))
+    state_dir = local(join(config.state_root, _state_key(fn_args, config)))
     model, result = train_model(
         config.model.name,
         config.model.params,
         config.training,
         TrainingData.read(examples, tft_output, transform, content, config.features),
         state_dir=state_dir,
-        tensorboard_dir=Path(fn_args.model_run_dir, "tensorboard"),
+        tensorboard_dir=join(fn_args.model_run_dir, "tensorboard"),
     )
-    model.save(Path(fn_args.model_run_dir, artifact_files.KERAS_MODEL))
-    Path(fn_args.model_run_dir, artifact_files.TRAINING_RESULT).write_text(
-        json.dumps(dataclasses.asdict(result), indent=1)
+    with writing(join(fn_args.model_run_dir, artifact_files.KERAS_MODEL)) as file:
+        model.save(file)
+    write_text(
+        join(fn_args.model_run_dir, artifact_files.TRAINING_RESULT), json.dumps(dataclasses.asdict(result), indent=1)
     )
-    directory = Path(fn_args.serving_model_dir)
+    directory = local(fn_args.serving_model_dir)
     _export(config, model, tft_output, content, transform, directory)
     write_metadata(
         directory,
@@ -119,7 +122,7 @@ def run_fn(fn_args: Any) -> None:
         model=model,
         sections={name: getattr(config, name) for name in ("ingestion", "features", "model", "training")},
         result=result,
-        report=json.loads(Path(config.report_uri, artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")),
+        report=read_json(join(config.report_uri, artifact_files.INGESTION_REPORT)),
         content=content,
         artifacts={
             "model_run": fn_args.model_run_dir,
@@ -164,7 +167,7 @@ def _export(
     golden.write_warmup_requests(directory, config.name, requests, item_ids, config.warmup_candidates)
     ids, impressions, has_content = known_items(tft_output, content)
     write_item_facts(directory, ids, impressions, has_content, config.evaluation)
-    (directory / contract.LOGS_FILE).write_text(config.ingestion.to_json(), encoding="utf-8")
+    write_text(join(directory, contract.LOGS_FILE), config.ingestion.to_json())
 
 
 def _state_key(fn_args: Any, config: TrainerConfig) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-from pathlib import Path
 from typing import Any
 
 from tfx.components.tuner.component import TunerFnResult
@@ -13,6 +11,7 @@ from tfx.components.tuner.component import TunerFnResult
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
 from tfx_pipeline.config.tuning import Tuning
+from tfx_pipeline.files.addresses import local, parent
 from tfx_pipeline.training.search.model_search import model_search
 from tfx_pipeline.training.trial_data import read_trial_data
 
@@ -56,12 +55,12 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         fn_args: TFX's `FnArgs`; its `custom_config` is what `TunerConfig` reads.
     """
     config = TunerConfig.from_custom_config(fn_args.custom_config)
-    transformed = Path(os.path.dirname(os.path.dirname(fn_args.train_files[0])))
+    transformed = parent(parent(fn_args.train_files[0]))
     data = read_trial_data(
-        examples=Path(config.requests_uri),
+        examples=config.requests_uri,
         transformed=transformed,
-        transform_graph=Path(fn_args.transform_graph_path),
-        content=Path(config.content_uri),
+        transform_graph=fn_args.transform_graph_path,
+        content=config.content_uri,
         features=config.features,
         max_history=config.max_history,
         evaluation=config.evaluation,
@@ -73,14 +72,14 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         config.model.params,
         config.training,
         data,
-        trials_folder=Path(config.trials_folder),
-        directory=Path(fn_args.working_dir),
+        trials_folder=local(config.trials_folder),
+        directory=local(fn_args.working_dir),
         trials=config.tuning.trials,
     )
     return TunerFnResult(tuner=search, fit_kwargs={})
 
 
-def _digest(transformed: Path, config: TunerConfig) -> str:
+def _digest(transformed: str, config: TunerConfig) -> str:
     """One per set of input artifacts and code, whose places are their versions."""
-    parts = [str(transformed), config.content_uri, config.requests_uri, config.code]
+    parts = [transformed, config.content_uri, config.requests_uri, config.code]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
