@@ -91,15 +91,18 @@ def test_an_error_leaves_the_old_and_no_litter(error, tmp_path):
     write_text(tmp_path / "file", "old")
     with writing_folder(tmp_path / "folder") as folder:
         (folder / "a").write_text("old")
-    with pytest.raises(error), writing(tmp_path / "file") as file:
+
+    def fail(file: Path) -> None:
         file.write_text("half")
         raise error
+
+    with pytest.raises(error), writing(tmp_path / "file") as file:
+        fail(file)
     for replace in (False, True):
         with pytest.raises(error), writing_folder(tmp_path / "folder", replace=replace) as folder:
-            (folder / "a").write_text("half")
-            raise error
+            fail(folder / "a")
     with pytest.raises(error), writing_folder(tmp_path / "new") as folder:
-        raise error
+        fail(folder / "a")
     assert (tmp_path / "file").read_text() == (tmp_path / "folder" / "a").read_text() == "old"
     assert names(tmp_path) == ["file", "folder"]
 
