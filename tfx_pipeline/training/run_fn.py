@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,9 @@ from tfx_pipeline.data.content.table import ItemContentTable, read_content
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.item_facts import write_item_facts
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import join, local, parent
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_text, writing
 from tfx_pipeline.training import golden
 from tfx_pipeline.training.input_uris import CONTENT, REPORT, REQUESTS, uri_of
 from tfx_pipeline.training.metadata import write_metadata
@@ -43,30 +45,31 @@ def run_fn(fn_args: Any) -> None:
     settings = TrainingSettings.from_custom_config(fn_args.custom_config)
     if fn_args.hyperparameters is not None:
         settings = settings.tuned(fn_args.hyperparameters["values"])
-    examples = Path(os.path.dirname(os.path.dirname(fn_args.train_files[0])))
+    examples = parent(parent(fn_args.train_files[0]))
     tft_output = tft.TFTransformOutput(fn_args.transform_output)
     content_uri = uri_of(fn_args.custom_config, CONTENT)
-    content = read_content(Path(content_uri))
+    content = read_content(content_uri)
     transform = RequestTransform(
         tft_output,
-        Path(content_uri, artifact_files.ITEM_IDS),
+        join(content_uri, artifact_files.ITEM_IDS),
         settings.features,
         settings.ingestion.history.max_length,
     )
-    state_dir = Path(settings.state_root, _state_key(fn_args, content_uri, settings))
+    state_dir = local(join(settings.state_root, _state_key(fn_args, content_uri, settings)))
     model, result = train_model(
         settings.model.name,
         settings.model.params,
         settings.training,
         TrainingData.read(examples, tft_output, transform, content, settings.features),
         state_dir=state_dir,
-        tensorboard_dir=Path(fn_args.model_run_dir, "tensorboard"),
+        tensorboard_dir=join(fn_args.model_run_dir, "tensorboard"),
     )
-    model.save(Path(fn_args.model_run_dir, artifact_files.KERAS_MODEL))
-    Path(fn_args.model_run_dir, artifact_files.TRAINING_RESULT).write_text(
-        json.dumps(dataclasses.asdict(result), indent=1)
+    with writing(join(fn_args.model_run_dir, artifact_files.KERAS_MODEL)) as file:
+        model.save(file)
+    write_text(
+        join(fn_args.model_run_dir, artifact_files.TRAINING_RESULT), json.dumps(dataclasses.asdict(result), indent=1)
     )
-    directory = Path(fn_args.serving_model_dir)
+    directory = local(fn_args.serving_model_dir)
     _export(settings, model, tft_output, content, transform, uri_of(fn_args.custom_config, REQUESTS), directory)
     write_metadata(
         directory,
@@ -74,9 +77,7 @@ def run_fn(fn_args: Any) -> None:
         model=model,
         sections={name: getattr(settings, name) for name in ("ingestion", "features", "model", "training")},
         result=result,
-        report=json.loads(
-            Path(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")
-        ),
+        report=read_json(join(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT)),
         content=content,
         artifacts={
             "model_run": fn_args.model_run_dir,
@@ -120,7 +121,7 @@ def _export(
     golden.write_warmup_requests(directory, settings.name, requests, item_ids, settings.warmup_candidates)
     ids, impressions, has_content = known_items(tft_output, content)
     write_item_facts(directory, ids, impressions, has_content, settings.evaluation)
-    (directory / contract.LOGS_FILE).write_text(settings.ingestion.to_json(), encoding="utf-8")
+    write_text(join(directory, contract.LOGS_FILE), settings.ingestion.to_json())
 
 
 def _state_key(fn_args: Any, content_uri: str, settings: TrainingSettings) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 from typing import Any
 
 from tfx.components.tuner.component import TunerFnResult
 
 from tfx_pipeline.config.label import Label
+from tfx_pipeline.files.addresses import local, parent
 from tfx_pipeline.training.input_uris import CONTENT, REQUESTS, uri_of
 from tfx_pipeline.training.search.model_search import model_search
 from tfx_pipeline.training.search.settings import SearchSettings
@@ -24,16 +23,16 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
     """
     settings = SearchSettings.from_custom_config(fn_args.custom_config)
     content, requests = (uri_of(fn_args.custom_config, key) for key in (CONTENT, REQUESTS))
-    transformed = Path(os.path.dirname(os.path.dirname(fn_args.train_files[0])))
+    transformed = parent(parent(fn_args.train_files[0]))
     data = read_trial_data(
-        examples=Path(requests),
+        examples=requests,
         transformed=transformed,
-        transform_graph=Path(fn_args.transform_graph_path),
-        content=Path(content),
+        transform_graph=fn_args.transform_graph_path,
+        content=content,
         features=settings.features,
         max_history=settings.max_history,
         evaluation=settings.evaluation,
-        digest=_digest(str(transformed), content, requests, settings.code),
+        digest=_digest(transformed, content, requests, settings.code),
     )
     search = model_search(
         settings.tuning,
@@ -41,8 +40,8 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         settings.model.params,
         settings.training,
         data,
-        trials_folder=Path(settings.trials_folder),
-        directory=Path(fn_args.working_dir),
+        trials_folder=local(settings.trials_folder),
+        directory=local(fn_args.working_dir),
         trials=settings.tuning.trials,
     )
     return TunerFnResult(tuner=search, fit_kwargs={})
