@@ -265,7 +265,7 @@ def _run(parsed: argparse.Namespace) -> int:
     config = load_config(parsed.config, parsed.overrides)
     uncached = [step.strip() for step in parsed.no_cache.split(",") if step.strip()]
     summary = run(config, uncached=uncached, summary_json=parsed.summary_json)
-    return 0 if summary["pushed"] else EXIT_NOT_PUSHED
+    return 0 if summary.pushed else EXIT_NOT_PUSHED
 
 
 def _demo(parsed: argparse.Namespace) -> int:
@@ -274,7 +274,7 @@ def _demo(parsed: argparse.Namespace) -> int:
 
     config = load_config(parsed.config, parsed.overrides)
     summary = demo(config, summary_json=parsed.summary_json)
-    return 0 if summary["pushed"] else EXIT_NOT_PUSHED
+    return 0 if summary.pushed else EXIT_NOT_PUSHED
 
 
 def _rank(parsed: argparse.Namespace) -> int:

@@ -51,7 +51,7 @@ def _compare(parsed: argparse.Namespace) -> int:
     models = [name.strip() for name in parsed.models.split(",")] if parsed.models is not None else None
     report = compare(config, models, parsed.seeds, parsed.reference)
     if parsed.json is not None:
-        write_json(parsed.json, report)
+        write_json(parsed.json, report.to_json())
     out = console()
     print_report(report, out)
     folder = comparison_folder(config)

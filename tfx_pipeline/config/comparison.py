@@ -67,7 +67,7 @@ class Comparison(Section):
             label: model and modalities.
             shared: section `training` of the configuration.
         """
-        own = {}
+        own: dict[str, Any] = {}
         for name in (label.model, str(label)):
             if name in self.training:
                 own |= self.training[name].model_dump(exclude_none=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from tfx_pipeline.config.schema import Data, History, PipelineConfig, Section, Split
+from tfx_pipeline.config.schema import Data, History, PipelineConfig, Split
+from tfx_pipeline.config.values import Section
 
 
 class IngestionConfig(Section):

@@ -45,13 +45,25 @@ class Range(Section):
             raise ValueError(f"log wants bounds above 0, got {self.log}; for 0 to {self.log[1]:g} take uniform")
         return self
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Those of `uniform` or `log`, whichever is given.
+
+        Raises:
+            ValueError: neither is.
+        """
+        found = self.uniform or self.log
+        if found is None:
+            raise ValueError("a choice or whole numbers have no bounds of this kind")
+        return found
+
     def examples(self) -> list[Any]:
         """Values to check a model with: every choice, or the bounds and, of numbers, one between them."""
         if self.choice is not None:
             return self.choice
         if self.int is not None:
             return self.int
-        low, high = self.uniform or self.log
+        low, high = self.bounds
         return [low, high, low + (high - low) / math.e]
 
 

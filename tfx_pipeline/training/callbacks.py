@@ -191,8 +191,9 @@ class TrainingProgress(keras.callbacks.Callback):
         """Moves the bar."""
         if self._progress is not None:
             # Reading the loss waits for the device; once in a while is enough.
-            loss = {"loss": float(logs["loss"])} if logs and batch % 50 == 0 else {}
-            self._progress.update(self._task, completed=batch + 1, **loss)
+            if logs and batch % 50 == 0:
+                self._progress.update(self._task, loss=float(logs["loss"]))
+            self._progress.update(self._task, completed=batch + 1)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Ends the bar and prints the metrics."""

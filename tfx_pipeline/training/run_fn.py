@@ -20,6 +20,7 @@ from serving.export import export_model
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
 from tfx_pipeline.data.content.table import ItemContentTable, read_content
+from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.item_facts import write_item_facts
 from tfx_pipeline.files import artifact_files
@@ -119,7 +120,9 @@ def run_fn(fn_args: Any) -> None:
         model=model,
         sections={name: getattr(config, name) for name in ("ingestion", "features", "model", "training")},
         result=result,
-        report=json.loads(Path(config.report_uri, artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")),
+        report=IngestionReport.from_json(
+            json.loads(Path(config.report_uri, artifact_files.INGESTION_REPORT).read_text(encoding="utf-8"))
+        ),
         content=content,
         artifacts={
             "model_run": fn_args.model_run_dir,

@@ -14,11 +14,12 @@ import tensorflow as tf
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(JsonRecord):
     """What a training came to.
 
     Attributes:

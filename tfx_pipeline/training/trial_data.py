@@ -6,13 +6,13 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import tensorflow_transform as tft
 
 from tfx_pipeline.config.schema import Evaluation, Features
 from tfx_pipeline.data.content.table import read_content
+from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.training.model_schema import known_items
@@ -30,14 +30,14 @@ class TrialData:
         examples: files of raw examples, by split: eval and test.
         facts: train impressions and content of every item.
         digest: of inputs and code, part of the key of every trial.
-        report: of ingestion; empty where it was not given.
+        report: of ingestion; None where it was not given.
     """
 
     training_data: TrainingData
     examples: Mapping[str, list[str]]
     facts: ItemFacts
     digest: str
-    report: Mapping[str, Any]
+    report: IngestionReport | None
 
 
 def read_trial_data(
@@ -73,5 +73,9 @@ def read_trial_data(
         examples={split: split_files(examples, split) for split in ("eval", "test")},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,
-        report=json.loads((report / artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")) if report else {},
+        report=_read_report(report) if report is not None else None,
     )
+
+
+def _read_report(folder: Path) -> IngestionReport:
+    return IngestionReport.from_json(json.loads((folder / artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")))

@@ -74,7 +74,8 @@ class Executor(tfx_pusher.Executor):
             )
         metrics = read_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
         io_utils.copy_dir(model_path, incoming)
-        write_json(incoming, contract.EVALUATION_FILE, {"metrics": metrics})
+        by_split = {split: of_split.to_json() for split, of_split in metrics.items()}
+        write_json(incoming, contract.EVALUATION_FILE, {"metrics": by_split})
         fileio.rename(incoming, final)
         io_utils.copy_dir(final, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)

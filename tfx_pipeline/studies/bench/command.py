@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +14,13 @@ from rich.table import Table
 from dmf_keras.models import model_config, model_names
 from tfx_pipeline.console import console, quiet_libraries
 from tfx_pipeline.errors import ConfigError
-from tfx_pipeline.studies.bench.machine import machine_name
+from tfx_pipeline.studies.bench.machine import Machine
+
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.bench.attention import AttentionReport
+    from tfx_pipeline.studies.bench.training import TrainingReport
+
+Measured = TypeVar("Measured")
 
 
 def attention(
@@ -22,7 +28,7 @@ def attention(
 ) -> int:
     """Prints what `tfx_pipeline.studies.bench.attention.bench_attention` returns; returns the exit status."""
 
-    def measure() -> dict[str, Any]:
+    def measure() -> AttentionReport:
         from tfx_pipeline.studies.bench.attention import bench_attention
 
         return bench_attention(
@@ -31,10 +37,10 @@ def attention(
 
     report = measured(measure)
     if as_json:
-        return print_json(report)
+        return print_json(report.to_json())
     from tfx_pipeline.studies.bench.attention import attention_summary, attention_table
 
-    return print_report(report, attention_table(report), attention_summary(report))
+    return print_report(report.machine, attention_table(report), attention_summary(report))
 
 
 def training(models: Sequence[str] | None, *, seconds: float, as_json: bool) -> int:
@@ -50,20 +56,20 @@ def training(models: Sequence[str] | None, *, seconds: float, as_json: bool) -> 
         except ValueError as error:
             raise ConfigError(f"--models: {error}") from None
 
-    def measure() -> dict[str, Any]:
+    def measure() -> TrainingReport:
         from tfx_pipeline.studies.bench.training import bench_training
 
         return bench_training(names, seconds=seconds)
 
     report = measured(measure)
     if as_json:
-        return print_json(report)
+        return print_json(report.to_json())
     from tfx_pipeline.studies.bench.training import training_table
 
-    return print_report(report, training_table(report))
+    return print_report(report.machine, training_table(report))
 
 
-def measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def measured(measure: Callable[[], Measured]) -> Measured:
     """What `measure` returns; TensorFlow is there, and silent."""
     with quiet_libraries(Path("/dev/null")):
         with console().status("loading TensorFlow"):
@@ -77,12 +83,12 @@ def print_json(report: dict[str, Any]) -> int:
     return 0
 
 
-def print_report(report: dict[str, Any], table: Table, sentences: Sequence[str] = ()) -> int:
-    """The report as a table, sentences, and a line about the machine, on standard output; returns the exit status 0."""
+def print_report(machine: Machine, table: Table, sentences: Sequence[str] = ()) -> int:
+    """A report as a table, sentences, and a line about the machine, on standard output; returns the exit status 0."""
     # Wide enough for the tables where there is no terminal.
     out = Console(width=None if sys.stdout.isatty() else 140)
     out.print(table)
     for sentence in sentences:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    out.print(machine_name(report["machine"]), highlight=False)
+    out.print(machine.name, highlight=False)
     return 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from serving.load import CallMode, LoadOptions
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.studies.bench.command import measured, print_json, print_report
+
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.bench.serving import ServingReport
+    from tfx_pipeline.studies.bench.serving_load import LoadResult
 
 EXIT_WRONG_SCORES = 1
 EXIT_INTERRUPTED = 130
@@ -44,7 +48,7 @@ def compare(parsed: argparse.Namespace) -> int:
         ModelError: a server does not start, or answers that must be equal are not.
     """
 
-    def measure() -> dict[str, Any]:
+    def measure() -> ServingReport:
         from tfx_pipeline.studies.bench.serving import bench_serving
 
         return bench_serving(
@@ -56,10 +60,10 @@ def compare(parsed: argparse.Namespace) -> int:
 
     report = measured(measure)
     if parsed.json:
-        return print_json(report)
+        return print_json(report.to_json())
     from tfx_pipeline.studies.bench.serving import serving_summary, serving_table
 
-    return print_report(report, serving_table(report), serving_summary(report))
+    return print_report(report.machine, serving_table(report), serving_summary(report))
 
 
 def load(parsed: argparse.Namespace) -> int:
@@ -85,7 +89,7 @@ def load(parsed: argparse.Namespace) -> int:
         mode=CallMode(parsed.calls) if parsed.calls is not None else default,
     )
 
-    def measure() -> dict[str, Any]:
+    def measure() -> LoadResult:
         from tfx_pipeline.studies.bench.serving_load import LoadSetup, bench_load
 
         setup = LoadSetup(
@@ -98,14 +102,14 @@ def load(parsed: argparse.Namespace) -> int:
         )
         return bench_load(setup, options, picture=parsed.picture)
 
-    report = measured(measure)
-    status = EXIT_INTERRUPTED if report["interrupted"] else 0
-    if report["wrong_scores"]:
+    result = measured(measure)
+    status = EXIT_INTERRUPTED if result.report.interrupted else 0
+    if result.report.wrong:
         status = EXIT_WRONG_SCORES
     if parsed.json:
-        print_json(report)
+        print_json(result.to_json())
         return status
     from tfx_pipeline.studies.bench.serving_load import load_remarks, load_table
 
-    print_report(report, load_table(report), load_remarks(report))
+    print_report(result.machine, load_table(result), load_remarks(result))
     return status

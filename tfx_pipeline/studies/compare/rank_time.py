@@ -16,6 +16,7 @@ from serving.servable_check import request_arrays
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.studies.bench.timing import Timing, interleaved
 from tfx_pipeline.studies.compare.contenders import Contender
+from tfx_pipeline.studies.compare.report import RankRequest
 from tfx_pipeline.training.golden import read_requests
 from tfx_pipeline.training.model_training import new_model
 from tfx_pipeline.training.trainer import set_precision
@@ -30,7 +31,7 @@ _REQUESTS = 1000
 
 def rank_times(
     contenders: Sequence[Contender], training: Training, data: TrialData
-) -> tuple[dict[str, Timing], dict[str, int]]:
+) -> tuple[dict[str, Timing], RankRequest]:
     """Times ranking `CANDIDATES` items of the catalogue for one user, from raw strings to probabilities.
 
     Weights do not change how long a model takes: the models are untrained, with the catalogue's content.
@@ -41,7 +42,7 @@ def rank_times(
         data: catalogue, transform, requests.
 
     Returns:
-        Milliseconds by label, and what was asked: `candidates` and `history`, the user's history in items.
+        Milliseconds by label, and what was asked.
     """
     set_precision(training)
     arrays = _request(data)
@@ -65,7 +66,7 @@ def rank_times(
     )
     functions.clear()
     release_memory()
-    return times, {"candidates": CANDIDATES, "history": int(arrays[contract.HISTORY_ITEM_ID].shape[1])}
+    return times, RankRequest(CANDIDATES, int(arrays[contract.HISTORY_ITEM_ID].shape[1]))
 
 
 def _rank(model: RankingModel, data: TrialData, raw: dict[str, tf.Tensor]) -> Callable[[], np.ndarray]:

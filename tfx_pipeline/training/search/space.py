@@ -28,7 +28,7 @@ def search_space(space: Mapping[str, Range]) -> keras_tuner.HyperParameters:
         elif values.log is not None:
             hyperparameters.Float(key, *values.log, sampling="log")
         else:
-            hyperparameters.Float(key, *values.uniform)
+            hyperparameters.Float(key, *values.bounds)
     return hyperparameters
 
 
@@ -42,7 +42,7 @@ def _config_value(values: Range, suggested: Any) -> Any:
         return values.choice[_choices(values.choice).index(suggested)]
     if values.int is not None:
         return int(suggested)
-    low, high = values.log or values.uniform
+    low, high = values.bounds
     return min(max(float(f"{suggested:.{_DIGITS}g}"), low), high)
 
 
