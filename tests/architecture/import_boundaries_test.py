@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tools.import_graph import imported_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("dmf_keras", "serving", "tfx_pipeline")
@@ -31,19 +32,6 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imported_modules(path: Path) -> Iterator[tuple[str, int]]:
-    """Full names of the modules that the file at `path` imports, with their line numbers."""
-    package = list(path.relative_to(ROOT).with_suffix("").parts)[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*start, *([node.module] if node.module else [])])
-            yield base, node.lineno
-            yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
-
-
 def within(module: str, names: tuple[str, ...]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in names)
 
@@ -52,7 +40,7 @@ def outside(path: Path, allowed: tuple[str, ...]) -> list[str]:
     """Imports of the file that are neither the standard library nor one of `allowed`, nor lead to one of them."""
     return [
         f"{relative(path)}:{line}: {module}"
-        for module, line in imported_modules(path)
+        for module, line in imported_modules(path, ROOT)
         if module.partition(".")[0] not in sys.stdlib_module_names
         and not within(module, allowed)
         and not any(name.startswith(f"{module}.") for name in allowed)
@@ -122,7 +110,7 @@ def test_code_imports_neither_tests_nor_tools():
     found = [
         f"{relative(path)}:{line}: {module}"
         for path in sources(*OWN)
-        for module, line in imported_modules(path)
+        for module, line in imported_modules(path, ROOT)
         if within(module, ("tests", "tools"))
     ]
     assert found == []
@@ -195,4 +183,4 @@ def test_rules_see_what_they_forbid(tmp_path, monkeypatch):
         "dmf_keras/planted.py:7: tensorflow",
         "dmf_keras/planted.py:7: tensorflow.nn",
     ]
-    assert ("dmf_keras.sibling", 8) in set(imported_modules(path))
+    assert ("dmf_keras.sibling", 8) in set(imported_modules(path, ROOT))
