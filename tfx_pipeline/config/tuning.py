@@ -55,7 +55,8 @@ class Range(Section):
         found = self.uniform or self.log
         if found is None:
             raise ValueError("a choice or whole numbers have no bounds of this kind")
-        return found
+        low, high = found
+        return low, high
 
     def examples(self) -> list[Any]:
         """Values to check a model with: every choice, or the bounds and, of numbers, one between them."""

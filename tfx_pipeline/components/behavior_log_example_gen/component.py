@@ -21,7 +21,7 @@ class BehaviorLogExampleGenSpec(component_spec.ComponentSpec):
         executor.CODE_DIGEST_KEY: component_spec.ExecutionParameter(type=str),
         executor.FAILURE_DIR_KEY: component_spec.ExecutionParameter(type=str),
     }
-    INPUTS: dict = {}
+    INPUTS: dict[str, Any] = {}
     OUTPUTS = {
         standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         executor.REPORT_KEY: component_spec.ChannelParameter(type=IngestionReport),

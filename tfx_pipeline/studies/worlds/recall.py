@@ -56,7 +56,7 @@ class AverageRecall:
     cluster; the first clicks say less than the fifth.
     """
 
-    memory = 20
+    memory: ClassVar[int] = 20
 
     def __init__(self, items: Items, weights: Weights) -> None:
         text, image = _squared_cosine(items.text, items.has_text), _squared_cosine(items.image, items.has_image)
@@ -90,7 +90,7 @@ class CountingRecall:
     clicks were of its half but not which are alike.
     """
 
-    memory = 50
+    memory: ClassVar[int] = 50
 
     def __init__(self, items: Items, weights: Weights) -> None:
         self._alike = _ramp(items.text, items.has_text)
@@ -133,7 +133,7 @@ def _squared_cosine(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
     """[I, I] in [0, 1]; the average of the others where either side has no embedding."""
     alike = np.maximum(_cosine(vectors), 0) ** 2
     known = present[:, None] & present[None, :]
-    return np.where(known, alike, alike[known].mean())
+    return np.asarray(np.where(known, alike, alike[known].mean()))
 
 
 def _ramp(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
