@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.console import console
 from tfx_pipeline.data.ingestion_report import IngestionReport, SplitCounts
 from tfx_pipeline.training.search.report import trials_table
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     # With it comes TFX, which a table wants nothing of.
     from tfx_pipeline.evaluation.results import SplitMetrics
     from tfx_pipeline.runners.summary import AttainedSplit, ContentSummary, StepSummary, Summary
-
-METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
 
 
 def print_summary(summary: Summary) -> None:
@@ -74,14 +73,14 @@ def _metrics_table(metrics: Mapping[str, SplitMetrics], attainable: Mapping[str,
     table.add_column("split")
     table.add_column("slice")
     table.add_column("candidates", justify="right")
-    for metric in METRICS:
+    for metric in SHOWN:
         table.add_column(metric.replace("_", " "), justify="right")
     if attainable:
         table.add_column("attained AUC gain", justify="right")
     for split, of_split in metrics.items():
         for column, buckets in {"overall": {"": of_split.overall}, **of_split.slices}.items():
             for bucket, values in buckets.items():
-                shown = [_number(values.get(metric)) for metric in METRICS]
+                shown = [_number(values.get(metric)) for metric in SHOWN]
                 share = []
                 if attainable:
                     overall = column == "overall" and split in attainable

@@ -5,11 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.compare.report import Difference, ModelEntry, Report, Statistic
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 
-_METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
 _STYLES = {"ahead": "green", "behind": "red", "undecided": ""}
 
 
@@ -30,12 +30,12 @@ def _metrics_table(report: Report) -> Table:
         title_justify="left",
     )
     table.add_column("model")
-    for metric in _METRICS:
+    for metric in SHOWN:
         table.add_column(metric.replace("_", " "), justify="right")
     if attainable is not None:
         table.add_column(f"share of the\nattainable {attainable.auc:.3f}", justify="right")
     for model in report.models:
-        cells = [_spread(model.metrics[metric]) for metric in _METRICS]
+        cells = [_spread(model.metrics[metric]) for metric in SHOWN]
         if model.attainable_share is not None:
             cells.append(_spread(model.attainable_share, digits=3))
         table.add_row(_name(model, report), *cells)

@@ -9,13 +9,13 @@ import keras
 from keras import ops
 
 from dmf_keras.layers import ComplementaryModalityMixing, DecoupledTargetAttention, SimilarityHistogram
-from dmf_keras.models.configs import DMFCentricConfig, DMFConfig, DMFEnrichedConfig
+from dmf_keras.models.dmf import DMFCentricConfig, DMFConfig, DMFEnrichedConfig
 from dmf_keras.models.explanation import attention_outputs
-from dmf_keras.models.id_target_attention import KEYS, VALUES
 from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.models.similarity_model import SimilarityModel
+from dmf_keras.models.target_attention.model import KEYS, VALUES
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 

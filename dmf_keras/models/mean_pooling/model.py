@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from keras import ops
 
-from dmf_keras.models.configs import MeanPoolingConfig
 from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import InterestModel
+from dmf_keras.models.mean_pooling import MeanPoolingConfig
 from dmf_keras.ops import masked_mean
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from keras import ops
 
 from dmf_keras.layers import LocalActivationUnit
-from dmf_keras.models.configs import DINConfig
+from dmf_keras.models.din import DINConfig
 from dmf_keras.models.explanation import ACTIVATION
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel

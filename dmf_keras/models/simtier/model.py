@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from keras import ops
 
 from dmf_keras.layers import SimilarityHistogram
-from dmf_keras.models.configs import SimTierConfig
-from dmf_keras.models.id_target_attention import IDTargetAttention
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.models.similarity_model import SimilarityModel
+from dmf_keras.models.simtier import SimTierConfig
+from dmf_keras.models.target_attention.model import IDTargetAttention
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 

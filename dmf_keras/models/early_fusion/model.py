@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from dmf_keras.layers import EarlyFusionTargetAttention
-from dmf_keras.models.configs import EarlyFusionConfig
-from dmf_keras.models.dmf import DMF
+from dmf_keras.models.dmf.model import DMF
+from dmf_keras.models.early_fusion import EarlyFusionConfig
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from dmf_keras.layers import TargetAttention
-from dmf_keras.models.configs import TargetAttentionConfig
 from dmf_keras.models.explanation import attention_outputs
 from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
 from dmf_keras.models.model_config import ModelConfig
+from dmf_keras.models.target_attention import TargetAttentionConfig
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
