@@ -183,7 +183,7 @@ def _forest(
             axes.set_title(title)
 
     size = (PANEL_SIZE[0], 1.0 + _ROW_INCHES * max(len(found), 2))
-    return draw(name, f"Difference in {METRICS[metric][0]} to {report.reference} {title}".strip(), paint, size)
+    return draw(name, f"Difference in {METRICS[metric].title} to {report.reference} {title}".strip(), paint, size)
 
 
 def _slices_section(report: Report) -> Section:
