@@ -24,6 +24,10 @@ _Bounds = Annotated[list[Number], Field(min_length=2, max_length=2)]
 _IntegerBounds = Annotated[list[Integer], Field(min_length=2, max_length=2)]
 
 
+# What a trial of a search tries: plain values by their place in the configuration, without `model.`.
+SearchValues = dict[str, Any]
+
+
 class Range(Section):
     """Values that a search may try; exactly one of the four."""
 

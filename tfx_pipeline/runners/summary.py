@@ -215,6 +215,6 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
     )
 
 
-def _read(uri: str, file: str) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(Path(uri, file).read_text(encoding="utf-8"))
+def _read(uri: str, file: str) -> Mapping[str, Any]:
+    values: Mapping[str, Any] = json.loads(Path(uri, file).read_text(encoding="utf-8"))
     return values

@@ -68,7 +68,7 @@ def _metadata(metadata: Mapping[str, Any]) -> list[Block]:
     return [Table("What made the model", ("fact", "value"), facts)]
 
 
-def _settings(run: FinishedRun) -> dict[str, Any]:
+def _settings(run: FinishedRun) -> Mapping[str, Any]:
     """Sections that are JSON inside JSON as plain values, those that a search may change as the model was trained."""
     plain = {}
     for name, value in run.settings.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -77,7 +76,7 @@ def _rank(model: RankingModel, data: TrialData, raw: dict[str, tf.Tensor]) -> Ca
 
 def _request(data: TrialData) -> dict[str, np.ndarray]:
     user_inputs = data.training_data.transform.user_inputs
-    requests: list[dict[str, Any]] = read_requests(data.examples["eval"], list(user_inputs), _REQUESTS)
+    requests = read_requests(data.examples["eval"], list(user_inputs), _REQUESTS)
     request = max(requests, key=lambda entry: len(entry[contract.HISTORY_ITEM_ID]))
     catalogue = data.training_data.content.item_ids
     chosen = np.random.default_rng(0).choice(len(catalogue), CANDIDATES, replace=len(catalogue) < CANDIDATES)

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras_tuner
 
-from tfx_pipeline.config.tuning import Range
+from tfx_pipeline.config.tuning import Range, SearchValues
 
 # Enough to tell two trials apart, and short enough to be read and pasted.
 _DIGITS = 4
@@ -32,7 +32,7 @@ def search_space(space: Mapping[str, Range]) -> keras_tuner.HyperParameters:
     return hyperparameters
 
 
-def config_values(space: Mapping[str, Range], suggested: Mapping[str, Any]) -> dict[str, Any]:
+def config_values(space: Mapping[str, Range], suggested: Mapping[str, Any]) -> SearchValues:
     """What KerasTuner suggests as values of the configuration: plain Python, numbers rounded to 4 digits."""
     return {key: _config_value(values, suggested[key]) for key, values in space.items()}
 
