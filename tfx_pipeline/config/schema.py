@@ -23,6 +23,7 @@ from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Pa
 TableFormat = Literal["parquet", "csv", "jsonl"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
 HistoryEvents = Literal["positives", "all"]
+ColumnKind = Literal["categorical", "numeric"]
 SPLITS = ("train", "eval", "test")
 # Seeds of random generators are below it.
 SEEDS = 2**32
