@@ -14,8 +14,8 @@ from rich.text import Text
 
 from serving import contract
 from serving.contract import ModelContract
+from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
-from serving.metadata import read_json, saved_model_sizes
 from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.data.ingestion_report import SplitCounts
 from tfx_pipeline.errors import ModelError

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from serving.metadata import saved_model_sizes
+from serving.export.metadata import saved_model_sizes
 from tfx_pipeline.pages.kit.page import Block, Details, Prose, Section, Table
 from tfx_pipeline.pages.kit.wording import count, since_epoch, size
 from tfx_pipeline.pages.run.finished_run import FinishedRun

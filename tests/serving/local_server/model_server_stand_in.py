@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Takes TensorFlow Serving's flags, no others, and answers as the client's fake.
 STAND_IN = f"""#!{sys.executable}
 import argparse, re, signal, sys, threading
 sys.path.insert(0, {str(ROOT)!r})
-from serving.client.fake import FakeRankingServer
+from serving.testing import FakeRankingServer
 parser = argparse.ArgumentParser()
 for flag in ("port", "rest_api_port", "file_system_poll_wait_seconds", "grpc_max_threads"):
     parser.add_argument("--" + flag, type=int)

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST paths, statuses and error bodies over HTTP, whoever answers: the fake, or the local server.
+"""TensorFlow Serving's REST paths, statuses and error bodies over HTTP, whoever answers: the local server, or the fake.
 
 The standard library's HTTP and nothing else. Not for production: one thread for each connection.
 """

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from serving.client import BadRequest, ClientOptions, ModelNotFound, RankingClient, ServerError, User, VersionNotFound
-from serving.client.fake import FakeRankingServer, FakeRequest
 from serving.client.grpc_channel import PREDICT
 from serving.client.requests import Selector, predict_request
 from serving.client.tensors import number_tensor, string_tensor
+from serving.testing import FakeRankingServer, FakeRequest
 from tests.serving.client.servers import CLIENTS, FEATURES, MODEL, PATIENT, USER, items
 
 

@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from dmf_keras.models import model_names
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import export_model, score_requests
-from serving.servable_check import Servable
-from tests.serving.small_models import REQUESTS, VocabularyTransform, raw_requests, serialized, small_model
+from serving.export.content_inputs import ContentInputs
+from serving.export.servable import Servable
+from serving.export.signatures import export_model, score_requests
+from tests.serving.export.small_models import REQUESTS, VocabularyTransform, raw_requests, serialized, small_model
 
 
 @pytest.mark.slow

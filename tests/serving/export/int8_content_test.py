@@ -9,10 +9,10 @@ import pytest
 
 from dmf_keras.models import ModalitySpec
 from serving import contract
-from serving.export import export_model
-from serving.metadata import saved_model_sizes
-from serving.servable_check import Servable
-from tests.serving.small_models import ITEMS, SCHEMA, VocabularyTransform, raw_requests, small_model
+from serving.export.metadata import saved_model_sizes
+from serving.export.servable import Servable
+from serving.export.signatures import export_model
+from tests.serving.export.small_models import ITEMS, SCHEMA, VocabularyTransform, raw_requests, small_model
 
 WIDTH = 512
 

@@ -14,13 +14,11 @@ from typing import Any, Self
 
 import grpc
 
-from serving.client.fake_model import FakeModel, FakeRequest, FakeStatus, Scorer, hash_scorer
-from serving.client.fake_rest import rest_answer
 from serving.client.grpc_channel import METADATA, PREDICT, STATUS
-from serving.client.rest_server import RestServer
 from serving.protos import model_status_pb2, predict_pb2
-
-__all__ = ["FakeRankingServer", "FakeRequest", "Scorer", "hash_scorer"]
+from serving.rest_server import RestServer
+from serving.testing.fake_model import FakeModel, FakeStatus, Scorer, hash_scorer
+from serving.testing.fake_rest import rest_answer
 
 
 @dataclasses.dataclass

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from serving import contract
-from serving.metadata import git_revision, library_versions, read_json, saved_model_sizes, write_json
+from serving.export.metadata import git_revision, library_versions, read_json, saved_model_sizes, write_json
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterable
@@ -15,26 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from serving import contract
+from serving.export.atomic import written_whole
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "tfx", "tensorflow-transform", "apache-beam")
 _GIT_SECONDS = 10
 
 
 def write_json(model_dir: str | Path, file: str, values: dict[str, Any]) -> None:
-    """Writes one of the JSON assets of a model, by rename.
+    """Writes one of the JSON assets of a model; it appears whole or not at all.
 
     Args:
         model_dir: the exported model.
         file: `contract.METADATA_FILE` or `contract.EVALUATION_FILE`.
         values: plain JSON values.
     """
-    path = Path(model_dir, file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with written_whole(Path(model_dir, file)) as partial:
+        partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def read_json(model_dir: str | Path, file: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Export of a ranking model: one scoring function behind all of its signatures.
+"""The signatures of a ranking model, exported: one scoring function behind all of them.
 
 `keras.export.ExportArchive` is the one way that works in TensorFlow Serving for Keras 3: `tf.saved_model.save` of such
 a model loads in TF2 and fails in the server's loader.
@@ -7,7 +7,6 @@ a model loads in TF2 and fails in the server's loader.
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,9 @@ import tensorflow as tf
 from dmf_keras.models.inputs import HISTORY_CONTENT_ROW, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
-from serving.content_inputs import ContentInputs
+from serving.export.atomic import written_whole
+from serving.export.content_inputs import ContentInputs
+from serving.export.servable import signature_defs
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -164,14 +165,13 @@ def export_model(
     for endpoint, (function, signature) in endpoints.items():
         archive.add_endpoint(endpoint, function, input_signature=signature)
 
-    partial = directory.with_name(directory.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    archive.write_out(str(partial), verbose=False)
-    written = dataclasses.replace(
-        contract.ModelContract(name, max_history, transform.user_inputs), signatures=_signatures(partial)
-    )
-    (partial / contract.CONTRACT_FILE).write_text(written.to_json(), encoding="utf-8")
-    os.rename(partial, directory)
+    with written_whole(directory) as partial:
+        shutil.rmtree(partial, ignore_errors=True)
+        archive.write_out(str(partial), verbose=False)
+        written = dataclasses.replace(
+            contract.ModelContract(name, max_history, transform.user_inputs), signatures=_signatures(partial)
+        )
+        (partial / contract.CONTRACT_FILE).write_text(written.to_json(), encoding="utf-8")
     return written
 
 
@@ -191,8 +191,6 @@ def _probabilities(model: RankingModel, state: Tensors, candidate_inputs: Tensor
 
 def _signatures(directory: Path) -> dict[str, dict[str, dict[str, contract.TensorContract]]]:
     """Inputs and outputs as the written model has them, read back without loading its variables."""
-    from serving.servable_check import signature_defs
-
     return {
         name: {
             "inputs": {key: _tensor_contract(info) for key, info in sorted(signature.inputs.items())},

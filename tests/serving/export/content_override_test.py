@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import export_model, score_requests
-from serving.servable_check import Servable
-from tests.serving.small_models import VocabularyTransform, raw_requests, small_model
+from serving.export.content_inputs import ContentInputs
+from serving.export.servable import Servable
+from serving.export.signatures import export_model, score_requests
+from tests.serving.export.small_models import VocabularyTransform, raw_requests, small_model
 
 TEXT, IMAGE = contract.CONTENT_PREFIX + "text", contract.CONTENT_PREFIX + "image"
 # The encoder of the texts gives 9 numbers, the table keeps 6 directions of them.

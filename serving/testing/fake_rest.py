@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
-from serving.client.fake_model import FakeStatus
 from serving.client.model_info import SIGNATURE_DEF, metadata_request
-from serving.client.rest_server import Answer, RestCall, RestFailure
 from serving.client.tensors import number_tensor, string_tensor, to_array
 from serving.protos import model_status_pb2, predict_pb2, tensor_pb2
+from serving.rest_server import Answer, RestCall, RestFailure
+from serving.testing.fake_model import FakeStatus
 
 
 def rest_answer(answer: Callable[[Any, Mapping[str, str]], Any]) -> Answer:

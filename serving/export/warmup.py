@@ -1,11 +1,10 @@
 """Warm-up requests: TensorFlow Serving replays them when it loads a version, so that the first user does not wait.
 
-A record that fails makes TensorFlow Serving refuse the whole version; `servable_check` replays them before a push.
+A record that fails makes TensorFlow Serving refuse the whole version; `check_servable` replays them before a push.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from serving.export.atomic import written_whole
 
 # TensorFlow Serving reads no more than this many.
 MAX_RECORDS = 1000
@@ -46,9 +47,7 @@ def write_warmup(path: Path, model_name: str, requests: Iterable[Request]) -> in
     requests = list(requests)
     if len(requests) > MAX_RECORDS:
         raise ValueError(f"TensorFlow Serving takes at most {MAX_RECORDS} warm-up records, got {len(requests)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with tf.io.TFRecordWriter(str(partial)) as writer:
+    with written_whole(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
         for signature, inputs in requests:
             request = predict_pb2.PredictRequest()
             request.model_spec.name = model_name
@@ -57,7 +56,6 @@ def write_warmup(path: Path, model_name: str, requests: Iterable[Request]) -> in
                 request.inputs[name].CopyFrom(_tensor_proto(value))
             log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
             writer.write(log.SerializeToString())
-    os.replace(partial, path)
     return len(requests)
 
 

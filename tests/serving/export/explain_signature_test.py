@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import explain_requests, export_model
+from serving.export.content_inputs import ContentInputs
+from serving.export.servable import Servable
+from serving.export.signatures import explain_requests, export_model
 from serving.local_server.batching import merge, split
 from serving.local_server.server import LocalServer
-from serving.servable_check import Servable
+from tests.serving.export.small_models import REQUESTS, VocabularyTransform, raw_requests, small_model
 from tests.serving.local_server.asking import Asker
-from tests.serving.small_models import REQUESTS, VocabularyTransform, raw_requests, small_model
 
 OF_PAIRS = ("attention", "attention_by_head", "similarity_text", "bucket_text", "similarity_image", "bucket_image")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from serving import contract
-from serving.export import export_model
-from serving.servable_check import signature_defs
-from tests.serving.small_models import VocabularyTransform, small_model
+from serving.export.servable import signature_defs
+from serving.export.signatures import export_model
+from tests.serving.export.small_models import VocabularyTransform, small_model
 
 
 @pytest.fixture(scope="module")

@@ -89,8 +89,9 @@ def _checked(vectors: tf.Tensor, item_ids: tf.Tensor, name: str, width: int) -> 
     """The vectors, once their shape and values have been looked at.
 
     The server feeds what it is sent, whatever shape the signature declares: another width would be broadcast, or fail
-    somewhere inside without a name. Shapes are compared as text, because a comparison of dimensions is decided by the
-    declared shape when the graph is optimised, before there are any values.
+    somewhere inside without a name. The shapes are written as strings, such as "1, 20, 384", and the strings are
+    compared: numbers would be compared with the declared shape when the graph is optimised, before there are any
+    values, and always be found equal.
     """
     shape, wanted = (
         tf.strings.reduce_join(tf.strings.as_string(dimensions), separator=", ")

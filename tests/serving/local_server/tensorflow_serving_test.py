@@ -10,14 +10,14 @@ from serving.client import RestRankingClient
 from serving.local_server.batching import BatchingOptions
 from serving.local_server.errors import LocalServerError
 from serving.local_server.policy import VersionPolicy
-from serving.tensorflow_serving import (
+from serving.local_server.tensorflow_serving import (
     ModelServerOptions,
     TensorFlowServing,
     find_model_server,
     model_server_arguments,
 )
 from tests.serving.local_server.asking import Asker
-from tests.serving.model_server_stand_in import write_stand_in
+from tests.serving.local_server.model_server_stand_in import write_stand_in
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ import pytest
 
 from serving import contract
 from serving.client import ModelNotFound, ServerUnavailable
-from serving.client.fake import FakeRankingServer, FakeRequest, hash_scorer
-from serving.client.fake_model import FakeStatus
 from serving.client.user import as_user
 from serving.load import (
     CallMode,
@@ -28,6 +26,8 @@ from serving.load import (
     publish_version,
     run_load,
 )
+from serving.testing import FakeRankingServer, FakeRequest, hash_scorer
+from serving.testing.fake_model import FakeStatus
 
 ITEMS = [f"i{number}" for number in range(200)]
 REQUESTS = draw_requests(ITEMS, [{"user_id": "u1"}, {"user_id": "u2"}], candidates=7, history=3, count=5)

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.warmup import MAX_RECORDS, read_prediction_logs, read_warmup, write_warmup
+from serving.export.warmup import MAX_RECORDS, read_prediction_logs, read_warmup, write_warmup
 
 REQUESTS = [
     (
