@@ -251,14 +251,5 @@ class BaseRate(CandidateMetric):
         return rows.base_rate
 
 
-METRICS: tuple[type[CandidateMetric], ...] = (
-    CandidateAUC,
-    GAUC,
-    GAUCEqual,
-    GAUCSkippedUsers,
-    LogLoss,
-    NormalizedEntropy,
-    CalibrationRatio,
-    CandidateCount,
-    BaseRate,
-)
+# Every metric above, in that order.
+METRICS: tuple[type[CandidateMetric], ...] = tuple(CandidateMetric.__subclasses__())
