@@ -135,7 +135,7 @@ def test_report_is_complete(compared, finished_run):
 def test_finished_trainings_are_read_by_later_comparisons(compared, config, capfd):
     from tfx_pipeline.studies.compare.comparison import compare
 
-    report = compare(config, ["din", "din@text", "dmf"], 1, "din")
+    report = compare(config, ["din", "din@text", "dmf"], 1, "din").to_json()
     printed = capfd.readouterr().err
     assert printed.count("finished before") == 3
     assert "epoch" not in printed

@@ -30,7 +30,7 @@ def _rerun(finished_run, *overrides: str, **options):
     from tfx_pipeline.config import load_config
     from tfx_pipeline.runners.run import run
 
-    return run(load_config(finished_run.config_file, overrides), **options)
+    return run(load_config(finished_run.config_file, overrides), **options).to_json()
 
 
 def test_summary_counts_what_the_logs_hold(finished_run):

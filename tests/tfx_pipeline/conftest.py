@@ -1,13 +1,16 @@
-"""A tiny world, transformed for real, and a model trained on it: no whole pipeline run."""
+"""A tiny world, transformed for real, a model trained on it, and a browser: no whole pipeline run."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from tests.tfx_pipeline.pages.browser import CHROMIUM, Browser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,3 +234,12 @@ def tiny_data(tiny_world: TinyWorld):
         digest="tiny",
     )
     return dataclasses.replace(data, examples={**data.examples, "test": data.examples["eval"]})
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless browser that is started once, for the pages that tests look at."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine to open the page with")
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import model_eval_lib
@@ -17,7 +19,26 @@ from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.files.reading import list_names
 
 # metric -> value, None where the slice has no answer (one label class, say).
-MetricValues = dict[str, float | None]
+MetricValues = Mapping[str, float | None]
+
+_OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class SplitMetrics:
+    """Metrics of one split.
+
+    Attributes:
+        overall: of all its candidates.
+        slices: by slice column and bucket; buckets without a candidate are absent.
+    """
+
+    overall: MetricValues
+    slices: Mapping[str, Mapping[str, MetricValues]]
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"overall": {metric: value}, slice column: {bucket: {metric: value}}}`."""
+        return {_OVERALL: self.overall, **self.slices}
 
 
 class Validation(NamedTuple):
@@ -32,34 +53,35 @@ class Validation(NamedTuple):
     failures: list[str]
 
 
-def read_metrics(evaluation_dir: Address) -> dict[str, dict]:
-    """Metrics of the candidate model.
+def read_metrics(evaluation_dir: Address) -> dict[str, SplitMetrics]:
+    """Metrics of the candidate model, by split.
 
     Args:
         evaluation_dir: the Evaluator's `evaluation` output.
-
-    Returns:
-        Per split `{"overall": {metric: value}, slice column: {bucket: {metric: value}}}`, ready for JSON: a metric
-        without an answer is None. Buckets without a candidate are absent.
 
     Raises:
         ModelError: no evaluation lies there.
     """
     directory = _existing(evaluation_dir)
-    result: dict[str, dict] = {}
+    overall: dict[str, MetricValues] = {}
+    by_column: dict[str, dict[str, dict[str, MetricValues]]] = {}
     for record in model_eval_lib.load_metrics(directory):
         key = dict(slicer_lib.deserialize_slice_key(record.slice_key))
-        by_column = result.setdefault(key.pop(slices.SPLIT), {})
-        values = _candidate_values(record)
+        split, values = key.pop(slices.SPLIT), _candidate_values(record)
         if key:
             ((column, bucket),) = key.items()
-            by_column.setdefault(column, {})[bucket] = values
+            by_column.setdefault(split, {}).setdefault(column, {})[bucket] = values
         else:
-            by_column["overall"] = values
+            overall[split] = values
     return {
-        split: {"overall": by_column.pop("overall")}
-        | {name: dict(sorted(by_column[name].items(), key=_order)) for name in sorted(by_column)}
-        for split, by_column in sorted(result.items())
+        split: SplitMetrics(
+            overall[split],
+            {
+                column: dict(sorted(buckets.items(), key=_order))
+                for column, buckets in sorted(by_column.get(split, {}).items())
+            },
+        )
+        for split in sorted(overall)
     }
 
 
@@ -97,7 +119,7 @@ def _existing(evaluation_dir: Address) -> str:
 
 
 def _candidate_values(record: metrics_for_slice_pb2.MetricsForSlice) -> MetricValues:
-    values: MetricValues = {}
+    values: dict[str, float | None] = {}
     for entry in record.metric_keys_and_values:
         # With a baseline there are also its own values and the differences.
         if entry.key.model_name != constants.BASELINE_KEY and not entry.key.is_diff:

@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write
 
 MONITOR = "val_auc"
 _UNSTEADY_STEPS = 10
+# Metrics by name, as Keras hands them to callbacks.
+Logs = Mapping[str, Any] | None
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -54,7 +56,7 @@ class BestEpoch(keras.callbacks.Callback):
         """Whether the last epochs, as many as patience allows, brought nothing better."""
         return bool(self.history) and len(self.history) - 1 - self.best >= self._patience
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Remembers the epoch, its weights if it is the best, and stops when patience is used up."""
         # A killed run may repeat the epoch it had just finished, with another outcome: the best weights before it are
         # kept beside its own.
@@ -70,7 +72,7 @@ class BestEpoch(keras.callbacks.Callback):
         if self.exhausted:
             self.model.stop_training = True
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Gives the model the best epoch's weights."""
         if self.history:
             self.model.load_weights(self._weights(self.best))
@@ -129,11 +131,11 @@ class Throughput(keras.callbacks.Callback):
         """The median epoch's; None before a whole epoch of at least two steps."""
         return statistics.median(self._rates) if self._rates else None
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Forgets an epoch that was cut short."""
         self._started = None
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Starts or stops the clock."""
         if batch == self._first:
             self._started = self._clock()
@@ -157,7 +159,7 @@ class TrainingProgress(keras.callbacks.Callback):
         self._prefix = f"  {title}  " if title else "  "
         self._progress: Progress | None = None
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Starts a bar."""
         self._progress = Progress(
             TextColumn("{task.description}epoch {task.fields[epoch]} loss {task.fields[loss]:.4f}", markup=False),
@@ -175,14 +177,15 @@ class TrainingProgress(keras.callbacks.Callback):
             self._prefix, total=self._batches, epoch=f"{epoch + 1}/{self._epochs}", loss=float("nan")
         )
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Moves the bar."""
         if self._progress is not None:
             # Reading the loss waits for the device; once in a while is enough.
-            loss = {"loss": float(logs["loss"])} if logs and batch % 50 == 0 else {}
-            self._progress.update(self._task, completed=batch + 1, **loss)
+            if logs and batch % 50 == 0:
+                self._progress.update(self._task, loss=float(logs["loss"]))
+            self._progress.update(self._task, completed=batch + 1)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Ends the bar and prints the metrics."""
         if self._progress is not None:
             self._progress.stop()
@@ -190,7 +193,7 @@ class TrainingProgress(keras.callbacks.Callback):
         shown = "  ".join(f"{key} {float(value):.4f}" for key, value in (logs or {}).items())
         console().print(f"{self._prefix}epoch {epoch + 1}/{self._epochs}: {shown}", markup=False, soft_wrap=True)
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Ends the bar of an epoch that was cut short."""
         if self._progress is not None:
             self._progress.stop()

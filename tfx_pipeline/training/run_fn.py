@@ -16,6 +16,7 @@ from serving import contract
 from serving.export.content_inputs import ContentInputs
 from serving.export.signatures import export_model
 from tfx_pipeline.data.content.table import ItemContentTable, read_content
+from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.item_facts import write_item_facts
 from tfx_pipeline.files import artifact_files
@@ -77,7 +78,9 @@ def run_fn(fn_args: Any) -> None:
         model=model,
         sections={name: getattr(settings, name) for name in ("ingestion", "features", "model", "training")},
         result=result,
-        report=read_json(join(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT)),
+        report=IngestionReport.from_json(
+            read_json(join(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT))
+        ),
         content=content,
         artifacts={
             "model_run": fn_args.model_run_dir,

@@ -16,12 +16,13 @@ from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.addresses import Address
+from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(JsonRecord):
     """What a training came to.
 
     Attributes:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 import tensorflow_transform as tft
 
 from tfx_pipeline.config.schema import Evaluation, Features
 from tfx_pipeline.data.content.table import read_content
+from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import Address, join
@@ -31,14 +31,14 @@ class TrialData:
         examples: files of raw examples, by split: eval and test.
         facts: train impressions and content of every item.
         digest: of inputs and code, part of the key of every trial.
-        report: of ingestion; empty where it was not given.
+        report: of ingestion; None where it was not given.
     """
 
     training_data: TrainingData
     examples: Mapping[str, list[str]]
     facts: ItemFacts
     digest: str
-    report: Mapping[str, Any]
+    report: IngestionReport | None
 
 
 def read_trial_data(
@@ -74,5 +74,9 @@ def read_trial_data(
         examples={split: split_files(examples, split) for split in ("eval", "test")},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,
-        report=read_json(join(report, artifact_files.INGESTION_REPORT)) if report else {},
+        report=_read_report(report) if report is not None else None,
     )
+
+
+def _read_report(folder: Address) -> IngestionReport:
+    return IngestionReport.from_json(read_json(join(folder, artifact_files.INGESTION_REPORT)))

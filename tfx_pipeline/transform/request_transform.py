@@ -50,7 +50,7 @@ class RequestTransform(tf.Module):
         )
 
     @property
-    def trackables(self) -> list:
+    def trackables(self) -> list[object]:
         """What an export must track beside the functions: the transform layer, the lookup and its file."""
         return [self._layer, self._catalogue, self._catalogue_file]
 
@@ -102,7 +102,8 @@ class RequestTransform(tf.Module):
             if name == raw_features.HISTORY_ITEM_ID:
                 values = tf.RaggedTensor.from_sparse(values)[:, -self._max_history :].to_sparse()
             fed[name] = values if isinstance(spec, tf.io.VarLenFeature) else _dense(values, spec)
-        return self._layer(fed)
+        transformed: Mapping[str, tf.Tensor | tf.SparseTensor] = self._layer(fed)
+        return transformed
 
     def _user_inputs(self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Tensors:
         index, rows = self._items(

@@ -69,9 +69,10 @@ class Executor(tfx_pusher.Executor):
                 "train it again: dmf run --no-cache RankingTrainer"
             )
         metrics = read_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
+        by_split = {split: of_split.to_json() for split, of_split in metrics.items()}
         # TensorFlow Serving takes folders with numeric names for versions and ignores all others.
         with writing_folder(final) as incoming:
             io_utils.copy_dir(model_path, str(incoming))
-            write_json(incoming, contract.EVALUATION_FILE, {"metrics": metrics})
+            write_json(incoming, contract.EVALUATION_FILE, {"metrics": by_split})
         io_utils.copy_dir(final, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)

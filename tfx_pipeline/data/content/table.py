@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import numpy as np
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import Address, local
+from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.reading import read_json, read_lines
 from tfx_pipeline.files.writing import write_lines, write_text, writing_folder
 
@@ -45,6 +46,33 @@ class Coverage:
     """the first ten of those without a direction"""
 
 
+@dataclass(frozen=True)
+class ModalityManifest:
+    """One modality in `content.json`."""
+
+    width: int
+    source_width: int
+    dtype: str
+    """in which the model keeps its table"""
+    reduced: bool
+    source: str
+    explained_variance: float | None
+    sha256: str
+    coverage: Coverage
+
+
+@dataclass(frozen=True)
+class ContentManifest(JsonRecord):
+    """What `content.json` says of a table."""
+
+    format_version: int
+    version: str
+    items: int
+    titles: bool
+    """whether the catalogue has titles"""
+    modalities: Mapping[str, ModalityManifest]
+
+
 @dataclass(frozen=True, eq=False)
 class ContentMatrix:
     """One modality of every item of the catalogue."""
@@ -67,7 +95,7 @@ class ContentMatrix:
     @property
     def width(self) -> int:
         """Columns of `vectors`."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     @cached_property
     def checksum(self) -> str:
@@ -134,7 +162,8 @@ def write_content(table: ItemContentTable, directory: Address) -> None:
             np.save(folder / f"{name}.present.npy", matrix.present)
             if matrix.basis is not None:
                 np.save(folder / f"{name}.basis.npy", matrix.basis)
-        write_text(folder / artifact_files.CONTENT_MANIFEST, json.dumps(_manifest(table), indent=2) + "\n")
+        manifest = json.dumps(_manifest(table).to_json(), indent=2)
+        write_text(folder / artifact_files.CONTENT_MANIFEST, f"{manifest}\n")
 
 
 def read_content(directory: Address) -> ItemContentTable:
@@ -147,61 +176,62 @@ def read_content(directory: Address) -> ItemContentTable:
     """
     directory = local(directory)
     try:
-        manifest = read_json(directory / artifact_files.CONTENT_MANIFEST)
-        if manifest["format_version"] != _FORMAT_VERSION:
+        values = read_json(directory / artifact_files.CONTENT_MANIFEST)
+        if values["format_version"] != _FORMAT_VERSION:
             raise DataError(
-                f"content table {directory} has format {manifest['format_version']}, this program reads "
+                f"content table {directory} has format {values['format_version']}, this program reads "
                 f"{_FORMAT_VERSION}; build it again"
             )
-        titles = read_lines(directory / _TITLES) if manifest["titles"] else None
-        modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest["modalities"].items()}
+        manifest = ContentManifest.from_json(values)
+        titles = read_lines(directory / _TITLES) if manifest.titles else None
+        modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest.modalities.items()}
         table = ItemContentTable(read_lines(directory / artifact_files.ITEM_IDS), modalities, titles)
     except FileNotFoundError as error:
         raise DataError(f"{directory} is no complete content table: {Path(error.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"content table {directory} is damaged ({error}); build it again") from None
     for name, matrix in table.modalities.items():
-        if matrix.checksum != manifest["modalities"][name]["sha256"]:
+        if matrix.checksum != manifest.modalities[name].sha256:
             raise DataError(
                 f"content table {directory} is damaged: '{name}' is not what its checksum says; build it again"
             )
-    if table.version != manifest["version"]:
+    if table.version != manifest.version:
         raise DataError(
             f"content table {directory} is damaged: {artifact_files.ITEM_IDS} is not of its version; build it again"
         )
     return table
 
 
-def _manifest(table: ItemContentTable) -> dict:
-    return {
-        "format_version": _FORMAT_VERSION,
-        "version": table.version,
-        "items": len(table.item_ids),
-        "titles": table.titles is not None,
-        "modalities": {
-            name: {
-                "width": matrix.width,
-                "source_width": matrix.source_width,
-                "dtype": matrix.storage_dtype,
-                "reduced": matrix.basis is not None,
-                "source": matrix.source,
-                "explained_variance": matrix.explained_variance,
-                "sha256": matrix.checksum,
-                "coverage": asdict(matrix.coverage),
-            }
+def _manifest(table: ItemContentTable) -> ContentManifest:
+    return ContentManifest(
+        format_version=_FORMAT_VERSION,
+        version=table.version,
+        items=len(table.item_ids),
+        titles=table.titles is not None,
+        modalities={
+            name: ModalityManifest(
+                width=matrix.width,
+                source_width=matrix.source_width,
+                dtype=matrix.storage_dtype,
+                reduced=matrix.basis is not None,
+                source=matrix.source,
+                explained_variance=matrix.explained_variance,
+                sha256=matrix.checksum,
+                coverage=matrix.coverage,
+            )
             for name, matrix in table.modalities.items()
         },
-    }
+    )
 
 
-def _read_matrix(directory: Path, name: str, facts: dict) -> ContentMatrix:
+def _read_matrix(directory: Path, name: str, facts: ModalityManifest) -> ContentMatrix:
     return ContentMatrix(
         vectors=np.load(directory / f"{name}.npy", mmap_mode="r"),
         present=np.load(directory / f"{name}.present.npy"),
-        storage_dtype=facts["dtype"],
-        source=facts["source"],
-        source_width=facts["source_width"],
-        basis=np.load(directory / f"{name}.basis.npy") if facts["reduced"] else None,
-        explained_variance=facts["explained_variance"],
-        coverage=Coverage(**{**facts["coverage"], "zero_vector_items": tuple(facts["coverage"]["zero_vector_items"])}),
+        storage_dtype=facts.dtype,
+        source=facts.source,
+        source_width=facts.source_width,
+        basis=np.load(directory / f"{name}.basis.npy") if facts.reduced else None,
+        explained_variance=facts.explained_variance,
+        coverage=facts.coverage,
     )

@@ -50,7 +50,7 @@ class CatalogueTransform(tf.Module):
 
     def __init__(self, folder: Path):
         super().__init__()
-        self._files, self._tables = [], []
+        self._files: list[tf.saved_model.Asset] = []
         for name, ids in ((artifact_files.ITEM_IDS, item_ids()), ("users", user_ids())):
             path = folder / name
             write_lines(path, ids)
