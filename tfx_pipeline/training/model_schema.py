@@ -87,6 +87,7 @@ def known_items(
 def _train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
     """Impressions of each item in the train split, as Transform counted them."""
     path = tft_output.vocabulary_file_by_name(transformed_features.ITEM_COUNTS)
+    assert path is not None, "preprocessing writes it"
     counts = {}
     for line in read_lines(path):
         count, item = line.split(" ", 1)
