@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
 import random
+import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,6 +53,29 @@ def _seeded() -> None:
         sys.modules["numpy"].random.seed(SEED)
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(SEED)
+
+
+@pytest.fixture(scope="session")
+def once_per_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], Any]], Any]:
+    """Returns once_per_run(name, make): what `make(folder)` gave to the worker that came first.
+
+    For what takes long to make. The others read the same files, so no test may write into them; the value is pickled.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # that of a worker lies within that of the run
+
+    def get(name: str, make: Callable[[Path], Any]) -> Any:
+        folder, value = root / name, root / f"{name}.pickle"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not value.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that died
+                folder.mkdir()
+                value.write_bytes(pickle.dumps(make(folder)))
+        return pickle.loads(value.read_bytes())
+
+    return get
 
 
 @pytest.fixture(scope="session")

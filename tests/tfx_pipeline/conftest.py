@@ -93,9 +93,7 @@ def _tally():
     return tally
 
 
-@pytest.fixture(scope="session")
-def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
-    """Examples, transform graph and transformed examples (by TFT itself) and a content table of 40 items."""
+def _make_tiny_world(root: Path) -> TinyWorld:
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -110,7 +108,6 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     from tfx_pipeline.data.examples import raw_features
     from tfx_pipeline.transform.preprocessing import preprocessing_fn
 
-    root = tmp_path_factory.mktemp("tiny_world")
     rng = np.random.default_rng(3)
     requests, transformed, graph = root / "requests", root / "transformed", root / "graph"
     options = tf.io.TFRecordOptions(compression_type="GZIP")
@@ -205,13 +202,22 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `run_fn` leaves: `Format-Serving` (the exported model), `run` (training's documents), `state` (empty)."""
-    from tfx_pipeline.training.run_fn import run_fn
+def tiny_world(once_per_run) -> TinyWorld:
+    """Examples, transform graph and transformed examples (by TFT itself) and a content table of 40 items."""
+    return once_per_run("tiny_world", _make_tiny_world)
 
-    out = tmp_path_factory.mktemp("trained")
-    run_fn(tiny_world.fn_args(out))
-    return out
+
+@pytest.fixture(scope="session")
+def trained(tiny_world: TinyWorld, once_per_run) -> Path:
+    """What `run_fn` leaves: `Format-Serving` (the exported model), `run` (training's documents), `state` (empty)."""
+
+    def train(out: Path) -> Path:
+        from tfx_pipeline.training.run_fn import run_fn
+
+        run_fn(tiny_world.fn_args(out))
+        return out
+
+    return once_per_run("trained", train)
 
 
 @pytest.fixture(scope="session")
