@@ -45,6 +45,8 @@ _INTRODUCTION = """# Configuration
 
 <!-- Written by `.venv/bin/python -m tools.config_reference`; edit the schema or pipeline_config.yaml instead. -->
 
+Terms are explained in the [glossary](GLOSSARY.md).
+
 One YAML file describes a run. [`pipeline_config.yaml`](../pipeline_config.yaml) is the commented default, which the
 demo runs; [`examples/`](../examples) holds others. To check a file without running anything:
 

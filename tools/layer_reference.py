@@ -32,6 +32,8 @@ _INTRODUCTION = f"""# Layers
 
 {_WRITTEN}
 
+Terms are explained in the [glossary](../GLOSSARY.md).
+
 What all layers share (masks, empty histories, precision, backends, saving) is in [LIBRARY.md](../LIBRARY.md).
 B is requests, L history items, N candidates, D the width of an input. The examples of all pages run as they stand after
 

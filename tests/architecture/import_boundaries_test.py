@@ -9,15 +9,17 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tools.import_graph import imported_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("dmf_keras", "serving", "tfx_pipeline")
 PIPELINE_ONLY = ("tfx", "apache_beam", "tensorflow_model_analysis", "tensorflow_transform", "pydantic")
 HEAVY = ("keras", "tensorflow", "pandas", "pyarrow", *PIPELINE_ONLY[:4])
+CLIENT_NEEDS = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
 MAX_LINES = 450
 
 
@@ -31,19 +33,6 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imported_modules(path: Path) -> Iterator[tuple[str, int]]:
-    """Full names of the modules that the file at `path` imports, with their line numbers."""
-    package = list(path.relative_to(ROOT).with_suffix("").parts)[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            start = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*start, *([node.module] if node.module else [])])
-            yield base, node.lineno
-            yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
-
-
 def within(module: str, names: tuple[str, ...]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in names)
 
@@ -52,7 +41,7 @@ def outside(path: Path, allowed: tuple[str, ...]) -> list[str]:
     """Imports of the file that are neither the standard library nor one of `allowed`, nor lead to one of them."""
     return [
         f"{relative(path)}:{line}: {module}"
-        for module, line in imported_modules(path)
+        for module, line in imported_modules(path, ROOT)
         if module.partition(".")[0] not in sys.stdlib_module_names
         and not within(module, allowed)
         and not any(name.startswith(f"{module}.") for name in allowed)
@@ -81,7 +70,7 @@ def violations(folder: str, allowed: tuple[str, ...]) -> list[str]:
 
 
 def test_library_imports_keras_and_numpy_alone():
-    found = violations("dmf_keras", ("dmf_keras", "keras", "keras_rs", "numpy"))
+    found = violations("dmf_keras", ("dmf_keras", "keras", "numpy"))
     # One module has TensorFlow's own kernels, and is loaded where TensorFlow is the backend.
     assert [import_ for import_ in found if not import_.startswith("dmf_keras/ops/tensorflow_kernels.py:")] == []
 
@@ -96,8 +85,27 @@ def test_serving_knows_nothing_of_the_pipeline():
 
 
 def test_client_imports_grpc_protobuf_and_numpy_alone():
-    allowed = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
-    assert violations("serving/client", allowed) == []
+    assert violations("serving/client", CLIENT_NEEDS) == []
+
+
+def test_client_holds_no_server():
+    found = [
+        f"{relative(path)}:{line}: {module}"
+        for path in sources("serving/client")
+        for module, line in imported_modules(path, ROOT)
+        if within(module, ("http.server", "socketserver", "serving.testing", "serving.rest_server"))
+    ]
+    assert found == []
+
+
+def test_fake_server_needs_what_the_client_needs():
+    assert violations("serving/testing", ("serving.testing", "serving.rest_server", *CLIENT_NEEDS)) == []
+    assert outside(ROOT / "serving" / "rest_server.py", ()) == []
+    assert loaded_by("import serving.testing").isdisjoint({*HEAVY, "dmf_keras", "tensorflow_serving"})
+
+
+def test_load_generator_needs_what_the_client_needs():
+    assert violations("serving/load", ("serving.load", *CLIENT_NEEDS)) == []
 
 
 def test_client_loads_nothing_else():
@@ -108,7 +116,9 @@ def test_client_loads_nothing_else():
         assert loaded.isdisjoint({*HEAVY, "dmf_keras", "tensorflow_serving", "ml_dtypes", "cryptography"})
     # What only tests of a client need is not loaded with it.
     program = (
-        "import serving.client, sys; print(*(name for name in sys.modules if '.fake' in name or 'http.server' in name))"
+        "import serving.client, sys\n"
+        "servers = ('http.server', 'serving.testing', 'serving.rest_server')\n"
+        "print(*(name for name in sys.modules if name.startswith(servers) or '.fake' in name))"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
@@ -122,7 +132,7 @@ def test_code_imports_neither_tests_nor_tools():
     found = [
         f"{relative(path)}:{line}: {module}"
         for path in sources(*OWN)
-        for module, line in imported_modules(path)
+        for module, line in imported_modules(path, ROOT)
         if within(module, ("tests", "tools"))
     ]
     assert found == []
@@ -195,4 +205,4 @@ def test_rules_see_what_they_forbid(tmp_path, monkeypatch):
         "dmf_keras/planted.py:7: tensorflow",
         "dmf_keras/planted.py:7: tensorflow.nn",
     ]
-    assert ("dmf_keras.sibling", 8) in set(imported_modules(path))
+    assert ("dmf_keras.sibling", 8) in set(imported_modules(path, ROOT))

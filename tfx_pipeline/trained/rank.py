@@ -23,7 +23,7 @@ from tfx_pipeline.files import artifact_files
 from tfx_pipeline.trained.user_state import UserSnapshot, user_snapshot
 
 if TYPE_CHECKING:
-    from serving.servable_check import Servable
+    from serving.export.servable import Servable
 
 # Scores [N] of a request, lists and scalars by input name, by an exported version.
 Scorer = Callable[[Path, Mapping[str, Any]], np.ndarray]
@@ -212,7 +212,7 @@ def open_model(version: Path) -> Iterator[tuple[Servable, contract.ModelContract
     """
     import tensorflow as tf
 
-    from serving.servable_check import Servable
+    from serving.export.servable import Servable
 
     try:
         model_contract = contract.ModelContract.read(version)
@@ -223,7 +223,7 @@ def open_model(version: Path) -> Iterator[tuple[Servable, contract.ModelContract
 
 
 def _score(version: Path, request: Mapping[str, Any]) -> np.ndarray:
-    from serving.servable_check import request_arrays
+    from serving.export.servable import request_arrays
 
     with open_model(version) as (servable, model_contract):
         return servable.run(contract.RANK, request_arrays(request, model_contract))[contract.SCORE][0]

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from serving import contract
 from serving.client import RankingClient, RankingError
+from serving.export.servable import Servable, request_arrays
 from serving.load import (
     ExpectedScores,
     LoadOptions,
@@ -31,7 +32,6 @@ from serving.load import (
 )
 from serving.load.generator import TOLERANCE
 from serving.messages import first_line
-from serving.servable_check import Servable, request_arrays
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files import artifact_files

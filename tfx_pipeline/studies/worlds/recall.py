@@ -11,7 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from tfx_pipeline.studies.worlds.parts import Weights, World
-    from tfx_pipeline.studies.worlds.world import Items
+    from tfx_pipeline.studies.worlds.population import Items
 
 # Strengths of text and image in the average.
 _TEXT, _IMAGE = 12.0, 7.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime as dt
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -22,18 +21,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.files.source_digests import code_digest
 from tfx_pipeline.studies.worlds.calibration import calibrate
 from tfx_pipeline.studies.worlds.parts import WORLDS, Weights, World, measured_shares
+from tfx_pipeline.studies.worlds.population import Items, Users, make_items, make_users
 from tfx_pipeline.studies.worlds.recall import make_recall
 from tfx_pipeline.studies.worlds.titles import TOPICS, item_titles
-from tfx_pipeline.studies.worlds.world import DAYS, DEVICES, Impressions, Items, Users, make_items, make_users, simulate
+from tfx_pipeline.studies.worlds.world import DAYS, DEVICES, Impressions, simulate
 
 START = dt.datetime(2025, 3, 1)
 TRUTH = "truth.parquet"
 TRUTH_PARTS = "truth_parts.parquet"
 MARKER = "demo.json"
-# Modules that decide what is written.
-_GENERATOR = ("calibration", "parts", "recall", "synthetic", "titles", "world")
 _DELISTED_PER_MILLE = 3
 # Broken rows per thousand good ones, by what is broken.
 _BROKEN_PER_MILLE = {"user_id": 0.3, "item_id": 0.2, "clicked": 0.2, "time": 0.2}
@@ -83,7 +82,7 @@ def write_demo_logs(
     _check_sizes(world, users, items, requests, candidates)
     directory = Path(directory)
     arguments = {
-        "generator": _generator_digest(),
+        "generator": code_digest([__name__], ignore=["tfx_pipeline.errors", "tfx_pipeline.files"]),
         "world": dataclasses.asdict(world),
         "seed": seed,
         "users": users,
@@ -168,11 +167,6 @@ def _is_there(directory: Path, arguments: dict[str, Any]) -> bool:
             f"{directory} is or holds what is not the demo's (no {MARKER}); move it or choose another directory"
         ) from None
     return {name: written.get(name) for name in arguments} == arguments
-
-
-def _generator_digest() -> str:
-    sources = (Path(__file__).with_name(f"{name}.py") for name in _GENERATOR)
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
 
 
 def _names(prefix: str, numbers: np.ndarray) -> np.ndarray:

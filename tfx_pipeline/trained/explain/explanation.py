@@ -11,7 +11,7 @@ import numpy as np
 
 from dmf_keras.models import explanation as names_told
 from serving import contract
-from serving.servable_check import Arrays, Servable, request_arrays
+from serving.export.servable import Arrays, Servable, request_arrays
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.trained.explain.notes import notes_on
 from tfx_pipeline.trained.explain.summary import summary_of

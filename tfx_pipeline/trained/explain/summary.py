@@ -6,12 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# What the parts of the registry's models are; a part of another model goes by its name.
-PARTS = {
-    "enriched": "modality-enriched interest",
-    "centric": "modality-centric interest",
-    "attention": "attention over IDs",
-    "histogram": "similarity histograms",
+from dmf_keras.models.registry import parts_in_words
+
+# The parts of every model.
+_PARTS = {
     "history": "history",
     "item": "candidate's embedding",
     "user": "user's embedding",
@@ -27,7 +25,7 @@ def summary_of(found: Mapping[str, Any]) -> str:
     said = [f"the score of {found['candidate']} for {found['user']} is {found['score']:.4f}"]
     if found["parts"]:
         largest = found["parts"][0]
-        part = PARTS.get(largest["part"], largest["part"])
+        part = part_in_words(largest["part"])
         verb = "raises" if largest["contribution"] > 0 else "lowers"
         said.append(f"the {part} {verb} it the most ({largest['contribution']:+.2f} of the logit)")
     history = found["history"]
@@ -48,6 +46,11 @@ def summary_of(found: Mapping[str, Any]) -> str:
         )
     sentence = "; ".join(said)
     return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def part_in_words(part: str) -> str:
+    """What a part of the logit is; one that no registered model has words for goes by its name."""
+    return {**parts_in_words(), **_PARTS}.get(part, part)
 
 
 def _items_with_half(weights: list[float]) -> int:

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfx_pipeline.console import console, quiet_libraries
-from tfx_pipeline.trained.explain.summary import PARTS
+from tfx_pipeline.trained.explain.summary import part_in_words
 from tfx_pipeline.trained.rank import find_version
 
 _SHOWN = 20
@@ -74,7 +74,7 @@ def _parts_table(found: Mapping[str, Any]) -> Table:
     longest = max(abs(part["contribution"]) for part in found["parts"])
     table.add_row("nothing known", f"{found['base_logit']:+.3f}", "", "")
     for part in found["parts"]:
-        name = PARTS.get(part["part"], part["part"])
+        name = part_in_words(part["part"])
         bar = _bar(part["contribution"], longest)
         table.add_row(name, f"{part['contribution']:+.3f}", bar, f"{part['logit_without']:+.3f}")
     table.add_section()

@@ -40,8 +40,8 @@ def replay(version: Path, file: Path | None, *, run: Path | None, tolerance: flo
     import tensorflow as tf
 
     from serving import contract
+    from serving.export.servable import Servable
     from serving.messages import first_line
-    from serving.servable_check import Servable
     from tfx_pipeline.trained.keras_model import KerasModel
     from tfx_pipeline.trained.replay.requests import read_captured
     from tfx_pipeline.trained.replay.stages import STAGES, replay_request

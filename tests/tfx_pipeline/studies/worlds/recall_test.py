@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.studies.worlds.parts import WORLDS, Weights
+from tfx_pipeline.studies.worlds.population import make_items
 from tfx_pipeline.studies.worlds.recall import AverageRecall, CountingRecall, make_recall
-from tfx_pipeline.studies.worlds.world import make_items
 
 WEIGHTS = Weights(0.0, taste=0.0, content=1.0, interaction=1.0, popularity=0.0, context=0.0, profile=0.0)
 
