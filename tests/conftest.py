@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests import costs
+
 # Before anything imports TensorFlow; a value that is already set wins, as in `CUDA_VISIBLE_DEVICES=0 pytest -m gpu`.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -27,8 +29,38 @@ SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 SEED = 20250
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `gpu` where no GPU is visible."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--record-costs`, with which a run of all tests says what each file costs."""
+    parser.addoption("--record-costs", action="store_true", help="write tests/costs.json anew, see tests/costs.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record where the reports of all workers come together."""
+    if config.getoption("--record-costs") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(costs.Recorder())
+
+
+@pytest.hookimpl(optionalhook=True)  # there is no such hook with `-p no:xdist`
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> costs.Scheduling | None:
+    """`--dist loadfile` as tests/costs.py has it."""
+    return costs.Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m fast`, do not even import the files that have no fast test, and what they import."""
+    if config.option.markexpr != "fast" or not collection_path.name.endswith("_test.py"):
+        return None
+    return None if costs.is_quick(collection_path.relative_to(config.rootpath).as_posix()) else True
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is fast, put what takes longest first for workers, and skip tests marked `gpu` where no GPU is visible."""
+    for item in items:
+        if costs.is_fast(item):
+            item.add_marker("fast")
+    if hasattr(config, "workerinput"):
+        items[:] = costs.longest_first(items)
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
     if gpu_tests and not _gpu_visible():
         for item in gpu_tests:
