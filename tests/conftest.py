@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import costs
@@ -24,6 +25,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 # A shell starts what runs in the background with SIGINT ignored, and tests of Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no error: neither a slow example nor slow drawing fails a property.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 SHARED_DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 SEED = 20250
@@ -55,7 +60,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is fast, put what takes longest first for workers, and skip tests marked `gpu` where no GPU is visible."""
+    """Mark what is fast; put what takes longest first for workers; skip `gpu` where no GPU is visible."""
     for item in items:
         if costs.is_fast(item):
             item.add_marker("fast")
@@ -108,6 +113,14 @@ def once_per_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Cal
         return pickle.loads(value.read_bytes())
 
     return get
+
+
+@pytest.fixture(scope="session")
+def small_models(once_per_run: Callable[[str, Callable[[Path], Any]], Any]) -> Path:
+    """SavedModels 1 to 4 of tests/serving/client/small_saved_model.py, each in a sub-folder."""
+    from tests.serving.client.servers import write_models
+
+    return once_per_run("small_models", lambda folder: write_models(folder, 4))
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
-"""What the files of tests cost, as the last recorded run had it: the order of `make test`, the choice of `make test-fast`.
+"""What the files of tests cost, as a recorded run had it: the order of `make test`, the choice of `make test-fast`.
 
-`costs.json` has two numbers of seconds per file: all of it, and what is left of it in `make test-fast`. It is a hint, so
-it may be old: a file that it does not know counts as quick and begins first. `make test PYTEST_ARGS=--record-costs`
-writes it anew.
+`costs.json` has two numbers of seconds per file: all of it, and what is left of it without the tests marked as slow. It
+is a hint and may be old: a file that it does not know counts as quick and begins first.
+`make test PYTEST_ARGS=--record-costs` writes it anew.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class TinyWorld:
     content: Path
     custom_config: dict[str, str]
 
-    def fn_args(self, out: Path, **overrides: str) -> SimpleNamespace:
+    def fn_args(self, out: Path, **overrides: str | bool) -> SimpleNamespace:
         """What `run_fn` is called with."""
         return SimpleNamespace(
             train_files=[str(self.transformed / "Split-train" / "*")],

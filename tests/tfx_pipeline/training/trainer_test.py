@@ -133,7 +133,7 @@ def test_a_killed_training_goes_on_where_it_was_and_completes(tiny_world, tmp_pa
     # Small batches make an epoch long enough to be killed in its middle.
     training = Training(batch_size=2, epochs=3, patience=3, seed=5).model_dump_json()
     arguments = tmp_path / "arguments.json"
-    arguments.write_text(json.dumps(vars(tiny_world.fn_args(tmp_path, training=training))))
+    arguments.write_text(json.dumps(vars(tiny_world.fn_args(tmp_path, training=training, explain=False))))
 
     with start(RUN_FN, arguments, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 240
