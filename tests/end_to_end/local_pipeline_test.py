@@ -107,14 +107,16 @@ def test_pushed_model_has_all_that_serving_needs(finished_run):
 
 def test_pushed_model_says_how_it_was_made_and_judged(finished_run):
     from tfx_pipeline.trained.inspection import inspect_model
-    from tfx_pipeline.trained.replay.command import replay
+    from tfx_pipeline.trained.replay.replay import replay
+    from tfx_pipeline.trained.version import Version
 
-    found, summary = inspect_model(finished_run.model), finished_run.summary
+    version, summary = Version(finished_run.model), finished_run.summary
+    found = inspect_model(version).to_json()
     assert found["metadata"]["data"]["splits"] == summary["ingestion"]["splits"]
     assert found["metadata"]["training"]["metrics"] in summary["training"]["history"]
     assert found["evaluation"]["metrics"] == summary["metrics"]
     assert found["contract"]["signatures"]["rank_with_content"]["inputs"]["candidate_content/text"]["shape"][-1] == 48
-    assert replay(finished_run.model, None, run=finished_run.config_file.parent / "out", tolerance=1e-5)["equal"]
+    assert replay(version, None, run=finished_run.config_file.parent / "out", tolerance=1e-5).equal
 
 
 def _how_to_look(finished_run) -> str:

@@ -112,6 +112,7 @@ def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     from tfx_pipeline.runners.local import run_pipeline
     from tfx_pipeline.runners.run import run
     from tfx_pipeline.trained.inspection import inspect_model
+    from tfx_pipeline.trained.version import Version
 
     settings = [*SETTINGS, "tuning.trials=2", "tuning.run_in_pipeline=true"]
     # As it is, the model can learn nothing: a search cannot but find something better.
@@ -126,7 +127,7 @@ def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     assert tuning["best"] > 0
     assert len(tuning["trials"]) == 3
 
-    made = inspect_model(Path(summary["model_path"]))["metadata"]
+    made = inspect_model(Version(Path(summary["model_path"]))).metadata
     assert made["params"]["id_dim"] == best["values"]["params.id_dim"]
     assert made["config"]["training"]["learning_rate"] == best["values"]["training.learning_rate"]
     shown = read_run(finished_run.config_file.parent / "out")

@@ -7,6 +7,11 @@ import os
 from pathlib import Path
 
 
+def comma_separated(text: str) -> list[str]:
+    """A,B,C, with or without spaces between them."""
+    return [name.strip() for name in text.split(",")]
+
+
 def count(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

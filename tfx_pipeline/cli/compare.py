@@ -1,55 +1,48 @@
-"""`dmf compare` on the command line."""
+"""`dmf compare`."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
-from tfx_pipeline.cli.arguments import count, output_file
+from tfx_pipeline.cli import exit_status
+from tfx_pipeline.cli.arguments import comma_separated, count, output_file
+from tfx_pipeline.cli.options import Commands, add_config, add_overrides, configuration
 
 
-def add_command(commands: Any) -> None:
-    """Adds it to the sub-parsers `commands`. What it needs is imported when it runs."""
-    command = commands.add_parser(
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands`."""
+    parser = commands.add_parser(
         "compare",
         help="train several models on the same examples and compare them on the test split",
         description="Trains every model with every seed on the same examples; early stopping looks at the eval split, "
         "the test split is scored once, after training. What is finished is not trained again.",
     )
-    command.add_argument("--config", type=Path, default=Path("pipeline_config.yaml"), metavar="FILE")
-    command.add_argument(
+    add_config(parser)
+    parser.add_argument(
         "--models",
+        type=comma_separated,
         metavar="A,B,C",
         help="of the registry, each with @MODALITY[+MODALITY] for some of the modalities only; default: those of "
         "`comparison.models`, else all",
     )
-    command.add_argument("--seeds", type=count, metavar="K", help="trainings per model; default: comparison.seeds")
-    command.add_argument(
+    parser.add_argument("--seeds", type=count, metavar="K", help="trainings per model; default: comparison.seeds")
+    parser.add_argument(
         "--reference", metavar="MODEL", help="that the others are compared with; default: comparison.reference"
     )
-    command.add_argument("--json", type=output_file, metavar="FILE", help="also write the report to FILE")
-    command.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY.PATH=VALUE",
-        help="override a key of the configuration; may be repeated",
-    )
-    command.set_defaults(command=_compare)
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the report to FILE")
+    add_overrides(parser)
+    parser.set_defaults(command=run, resumes=True)
 
 
-def _compare(parsed: argparse.Namespace) -> int:
-    from tfx_pipeline.config import load_config
+def run(parsed: argparse.Namespace) -> int:
+    """Compares models and prints the report; returns the exit status."""
     from tfx_pipeline.console import console
     from tfx_pipeline.files.writing import write_json
     from tfx_pipeline.studies.compare.comparison import PAGE, REPORT, compare, comparison_folder
     from tfx_pipeline.studies.compare.tables import print_report
 
-    config = load_config(parsed.config, parsed.overrides)
-    models = [name.strip() for name in parsed.models.split(",")] if parsed.models is not None else None
-    report = compare(config, models, parsed.seeds, parsed.reference)
+    config = configuration(parsed)
+    report = compare(config, parsed.models, parsed.seeds, parsed.reference)
     if parsed.json is not None:
         write_json(parsed.json, report)
     out = console()
@@ -57,4 +50,4 @@ def _compare(parsed: argparse.Namespace) -> int:
     folder = comparison_folder(config)
     for name, file in (("report", folder / REPORT), ("page", folder / PAGE)):
         out.print(f"{name}: {file}", highlight=False, soft_wrap=True)
-    return 0
+    return exit_status.OK

@@ -1,42 +1,45 @@
-"""The sub-command `dmf explain`."""
+"""`dmf explain`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from tfx_pipeline.cli.arguments import identifier, item_ids
+from rich.console import Console
+
+from tfx_pipeline.cli import exit_status
+from tfx_pipeline.cli.arguments import identifier
+from tfx_pipeline.cli.options import Commands, add_history, add_json, add_model, add_run, add_user
+from tfx_pipeline.cli.output import print_json
 
 
-def add_command(commands: Any) -> None:
-    """Adds it to the sub-parsers `commands`. What it needs is imported when it runs."""
-    explain = commands.add_parser(
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands`."""
+    parser = commands.add_parser(
         "explain", help="what carried the score of a candidate for a user: history items, branches, item, user"
     )
-    explain.add_argument(
-        "--model", type=Path, required=True, metavar="DIR", help="a version, or the folder of versions"
-    )
-    explain.add_argument("--user", type=identifier, required=True, metavar="ID")
-    explain.add_argument("--candidate", type=identifier, required=True, metavar="ID", help="item id")
-    explain.add_argument(
-        "--history", type=item_ids, metavar="A,B,C", help="item ids, oldest first; default: the user's, from the logs"
-    )
-    explain.add_argument(
-        "--run", type=Path, metavar="OUTPUT", help="output folder of the run that trained it, if it was moved"
-    )
-    explain.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    explain.set_defaults(command=_explain)
+    add_model(parser)
+    add_user(parser)
+    parser.add_argument("--candidate", type=identifier, required=True, metavar="ID", help="item id")
+    add_history(parser)
+    add_run(parser)
+    add_json(parser, instead_of="tables")
+    parser.set_defaults(command=run)
 
 
-def _explain(parsed: argparse.Namespace) -> int:
-    from tfx_pipeline.trained.explain.view import explain_from_command_line
+def run(parsed: argparse.Namespace) -> int:
+    """Explains a score and prints the explanation; returns the exit status."""
+    from tfx_pipeline.console import console, quiet_libraries
+    from tfx_pipeline.trained.explain.view import print_explanation
+    from tfx_pipeline.trained.version import Version
 
-    return explain_from_command_line(
-        parsed.model,
-        parsed.user,
-        parsed.candidate,
-        history=parsed.history,
-        run=parsed.run,
-        as_json=parsed.json,
-    )
+    version = Version.find(parsed.model)
+    with quiet_libraries(Path("/dev/null")), console().status("loading the model"):
+        from tfx_pipeline.trained.explain.explanation import explain
+
+        explanation = explain(version, parsed.user, parsed.candidate, history=parsed.history, run=parsed.run)
+    if parsed.json:
+        print_json(explanation.to_json())
+    else:
+        print_explanation(explanation, Console())
+    return exit_status.OK

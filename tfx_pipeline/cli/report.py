@@ -1,28 +1,31 @@
-"""`dmf report` on the command line."""
+"""`dmf report`."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from tfx_pipeline.cli import exit_status
+from tfx_pipeline.cli.options import Commands
 
-def add_command(commands: Any) -> None:
-    """Adds `report` to the sub-parsers `commands`. What it needs is imported when it runs."""
-    report = commands.add_parser(
+
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands`."""
+    parser = commands.add_parser(
         "report", help="one HTML page about a run: data, learning curves, metrics, what content does, lineage"
     )
-    report.add_argument("run", type=Path, metavar="OUTPUT", help="the output folder of `dmf run`")
-    report.add_argument("--out", type=Path, metavar="FILE", help="of the page; default: OUTPUT/report.html")
-    report.add_argument(
+    parser.add_argument("run", type=Path, metavar="OUTPUT", help="the output folder of `dmf run`")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="of the page; default: OUTPUT/report.html")
+    parser.add_argument(
         "--latency", type=Path, metavar="FILE", help="what `dmf bench serving --json` printed, to be shown with it"
     )
-    report.set_defaults(command=_report)
+    parser.set_defaults(command=run)
 
 
-def _report(parsed: argparse.Namespace) -> int:
+def run(parsed: argparse.Namespace) -> int:
+    """Writes the page of a run; returns the exit status."""
     from tfx_pipeline.console import console, quiet_libraries
 
     with quiet_libraries(Path("/dev/null")):
@@ -33,4 +36,4 @@ def _report(parsed: argparse.Namespace) -> int:
         path = write_report(parsed.run, parsed.out, latency)
     size = path.stat().st_size / 1e6
     Console().print(f"{path} ({size:.1f} MB): open it in a browser", highlight=False, soft_wrap=True)
-    return 0
+    return exit_status.OK

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import count
+from tfx_pipeline.cli.options import Commands
+from tfx_pipeline.cli.output import wide_console
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.files.writing import write_text
 
-CONFIG = "config.yaml"
-DATA = "data"
+_CONFIG = "config.yaml"
+_DATA = "data"
 # Of the starter configuration, whose splits the table is about.
 _EVAL_FROM, _TEST_FROM = 0.8, 0.9
 
 
-def add_command(commands: Any) -> None:
-    """Adds it to the sub-parsers `commands`. What it needs is imported when it runs."""
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands`."""
     parser = commands.add_parser(
         "synthesize",
         help="write logs whose click probabilities are known, and a configuration for them",
@@ -49,7 +49,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--items", type=count, default=500, metavar="N", help="default: 500")
     parser.add_argument("--candidates", type=count, default=8, metavar="N", help="of a request, on average; default: 8")
     parser.add_argument("--seed", type=int, default=7, metavar="S", help="default: 7")
-    parser.set_defaults(command=_synthesize)
+    parser.set_defaults(command=run)
 
 
 def _part(text: str) -> tuple[str, float]:
@@ -61,7 +61,8 @@ def _part(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"must be NAME=SHARE as in content=0.2, got {text!r}") from None
 
 
-def _synthesize(parsed: argparse.Namespace) -> int:
+def run(parsed: argparse.Namespace) -> int:
+    """Writes the world and prints what there is to be learnt; returns the exit status."""
     from tfx_pipeline.console import console
     from tfx_pipeline.studies.worlds.parts import WORLDS
     from tfx_pipeline.studies.worlds.starter_config import starter_config
@@ -70,7 +71,7 @@ def _synthesize(parsed: argparse.Namespace) -> int:
     if parsed.world not in WORLDS:
         raise ConfigError(f"--world: there is no world {parsed.world!r}; worlds: {', '.join(WORLDS)}")
     world, parts = WORLDS[parsed.world], dict(parsed.part)
-    data, config = parsed.directory / DATA, parsed.directory / CONFIG
+    data, config = parsed.directory / _DATA, parsed.directory / _CONFIG
     try:
         if parts:
             world = world.with_shares(parts)
@@ -92,15 +93,15 @@ def _synthesize(parsed: argparse.Namespace) -> int:
     if not config.exists():
         write_text(config, text)
 
-    out = Console(width=None if sys.stdout.isatty() else 140)
-    out.print(worth_table(data))
+    out = wide_console()
+    out.print(_worth_table(data))
     sentences = [f"logs and truth in {data}", *_missed_shares(data)]
     if kept:
         sentences.append(f"{config} is kept as it was; remove it to have a new one written")
     sentences += [f"to train: dmf run --config {config}", f"to compare models: dmf compare --config {config}"]
     for sentence in sentences:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    return 0
+    return exit_status.OK
 
 
 def _missed_shares(data: Path) -> list[str]:
@@ -123,7 +124,7 @@ def _missed_shares(data: Path) -> list[str]:
     ]
 
 
-def worth_table(data: Path) -> Table:
+def _worth_table(data: Path) -> Table:
     """Shares of the parts in a folder of `write_demo_logs`, wanted and measured, and the AUC they allow on test."""
     import datetime as dt
     import json

@@ -6,7 +6,6 @@ import math
 import os
 from typing import NamedTuple
 
-import tensorflow as tf
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import model_eval_lib
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
@@ -14,6 +13,8 @@ from tensorflow_model_analysis.slicer import slicer_lib
 
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation import slices
+from tfx_pipeline.files.addresses import Address
+from tfx_pipeline.files.reading import list_names
 
 # metric -> value, None where the slice has no answer (one label class, say).
 MetricValues = dict[str, float | None]
@@ -31,7 +32,7 @@ class Validation(NamedTuple):
     failures: list[str]
 
 
-def read_metrics(evaluation_dir: str | os.PathLike[str]) -> dict[str, dict]:
+def read_metrics(evaluation_dir: Address) -> dict[str, dict]:
     """Metrics of the candidate model.
 
     Args:
@@ -62,7 +63,7 @@ def read_metrics(evaluation_dir: str | os.PathLike[str]) -> dict[str, dict]:
     }
 
 
-def read_validation(evaluation_dir: str | os.PathLike[str]) -> Validation:
+def read_validation(evaluation_dir: Address) -> Validation:
     """The verdict on the candidate model, in words.
 
     Args:
@@ -88,9 +89,9 @@ def _order(entry: tuple[str, MetricValues]) -> int:
     return slices.bucket_order(entry[0])
 
 
-def _existing(evaluation_dir: str | os.PathLike[str]) -> str:
+def _existing(evaluation_dir: Address) -> str:
     directory = os.fspath(evaluation_dir)
-    if not tf.io.gfile.glob(f"{directory}/{constants.VALIDATIONS_KEY}*"):
+    if not any(name.startswith(constants.VALIDATIONS_KEY) for name in list_names(directory)):
         raise ModelError(f"no evaluation in '{directory}'; expected the 'evaluation' output of a finished Evaluator")
     return directory
 

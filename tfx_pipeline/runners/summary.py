@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from tfx.orchestration import metadata
@@ -12,6 +10,8 @@ from tfx.utils import path_utils
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.results import read_metrics, read_validation
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.pipeline import metadata_path
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import Step
@@ -45,7 +45,7 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
     ingestion = _read(only("BehaviorLogExampleGen", "report").uri, artifact_files.INGESTION_REPORT)
     content = _read(only("ItemContentGen", "content").uri, artifact_files.CONTENT_MANIFEST)
     training = _read(only("RankingTrainer", "model_run").uri, artifact_files.TRAINING_RESULT)
-    tuning = read_report(Path(only("RankingTuner", "tuner_results").uri)) if "RankingTuner" in outputs else None
+    tuning = read_report(only("RankingTuner", "tuner_results").uri) if "RankingTuner" in outputs else None
     evaluation_dir = only("Evaluator", "evaluation").uri
     metrics = read_metrics(evaluation_dir)
     validation = read_validation(evaluation_dir)
@@ -92,7 +92,7 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
         "model_path": pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
         "artifacts": {
             "examples": only("BehaviorLogExampleGen", "examples").uri,
-            "quarantine": str(Path(only("BehaviorLogExampleGen", "report").uri, artifact_files.QUARANTINE)),
+            "quarantine": join(only("BehaviorLogExampleGen", "report").uri, artifact_files.QUARANTINE),
             "ingestion_report": only("BehaviorLogExampleGen", "report").uri,
             "transformed_examples": only("Transform", "transformed_examples").uri,
             "transform_graph": only("Transform", "transform_graph").uri,
@@ -105,4 +105,4 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
 
 
 def _read(uri: str, file: str) -> dict[str, Any]:
-    return json.loads(Path(uri, file).read_text(encoding="utf-8"))
+    return read_json(join(uri, file))

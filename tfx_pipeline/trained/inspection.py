@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import dataclasses
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,78 +11,83 @@ from rich.table import Table
 from rich.text import Text
 
 from serving import contract
-from serving.contract import ModelContract
+from serving.contract import ModelContract, TensorContract
 from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
 from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.runners.summary_view import splits_table
-from tfx_pipeline.trained.rank import find_version
+from tfx_pipeline.trained.version import Version
 
 
-def inspect_model(model: Path) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What lies beside an exported model.
+
+    Attributes:
+        path: of the version.
+        contract: its signatures and what a client must know of them.
+        sizes: bytes of each part, and their total.
+        metadata: how it was made, as `assets.extra/metadata.json` has it; None: it was not exported by the pipeline.
+        evaluation: its metrics, as `assets.extra/evaluation.json` has them; None: it was not pushed by the pipeline.
+    """
+
+    path: str
+    contract: ModelContract
+    sizes: dict[str, int]
+    metadata: dict[str, Any] | None
+    evaluation: dict[str, Any] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """What `dmf model inspect --json` prints."""
+        return dataclasses.asdict(self)
+
+
+def inspect_model(version: Version) -> Inspection:
     """Reads what lies beside an exported model; the model itself is not loaded.
 
-    Args:
-        model: an exported version, or the folder that holds versions (the newest is taken).
-
-    Returns:
-        `path`; `contract`: of `signature_contract.json`; `sizes`: bytes of each part; `metadata` and `evaluation`: of
-        those assets, None where the model has none: it was not exported, or not pushed, by the pipeline.
-
     Raises:
-        ModelError: no ranking model lies there.
+        ModelError: it is no ranking model of this project, or a file beside it cannot be read.
     """
-    version = find_version(model)
+    path = version.path
     try:
-        return {
-            "path": str(version),
-            "contract": json.loads(ModelContract.read(version).to_json()),
-            "sizes": saved_model_sizes(version),
-            "metadata": read_json(version, contract.METADATA_FILE),
-            "evaluation": read_json(version, contract.EVALUATION_FILE),
-        }
+        return Inspection(
+            str(path),
+            contract=ModelContract.read(path),
+            sizes=saved_model_sizes(path),
+            metadata=read_json(path, contract.METADATA_FILE),
+            evaluation=read_json(path, contract.EVALUATION_FILE),
+        )
     except FileNotFoundError:
         raise ModelError(
-            f"{version} has no {contract.CONTRACT_FILE}: a SavedModel, but no ranking model of this project"
+            f"{path} has no {contract.CONTRACT_FILE}: a SavedModel, but no ranking model of this project"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{version} cannot be read as a ranking model: {first_line(error)}") from None
+        raise ModelError(f"{path} cannot be read as a ranking model: {first_line(error)}") from None
 
 
-def inspect_from_command_line(model: Path, *, as_json: bool) -> int:
-    """Prints what `inspect_model` returns, as tables or as JSON; returns the exit status."""
-    found = inspect_model(model)
-    if as_json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    else:
-        print_model(found, Console())
-    return 0
-
-
-def print_model(found: Mapping[str, Any], target: Console) -> None:
-    """The model as tables; `found` is what `inspect_model` returns."""
-    metadata, evaluation = found["metadata"], found["evaluation"]
+def print_model(found: Inspection, target: Console) -> None:
+    """The model as tables."""
     facts = Table(show_header=False, box=None)
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
     for name, value in _facts(found):
         facts.add_row(name, value)
     target.print(facts)
-    target.print(_signature_table(found["contract"]["signatures"]))
-    target.print(_size_table(found["sizes"], metadata))
-    if metadata is None:
+    target.print(_signature_table(found.contract.signatures))
+    target.print(_size_table(found.sizes, found.metadata))
+    if found.metadata is None:
         target.print("no metadata: the model was not exported by this version of the pipeline")
         return
-    target.print(_data_table(metadata["data"]))
-    target.print(_metrics_table(metadata["training"], evaluation))
+    target.print(_data_table(found.metadata["data"]))
+    target.print(_metrics_table(found.metadata["training"], found.evaluation))
 
 
-def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    metadata = found["metadata"]
-    yield "path", found["path"]
-    yield "model", found["contract"]["model"]
-    yield "longest history", f"{found['contract']['max_history']} items"
+def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
+    metadata = found.metadata
+    yield "path", found.path
+    yield "model", found.contract.model
+    yield "longest history", f"{found.contract.max_history} items"
     if metadata is None:
         return
     git = metadata["git"]
@@ -99,7 +102,7 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "versions", ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
 
 
-def _signature_table(signatures: Mapping[str, Any]) -> Table:
+def _signature_table(signatures: Mapping[str, Mapping[str, Mapping[str, TensorContract]]]) -> Table:
     table = Table(title="signatures (? is any size)", title_justify="left")
     for column in ("signature", "", "tensor", "dtype", "shape"):
         table.add_column(column)
@@ -107,9 +110,9 @@ def _signature_table(signatures: Mapping[str, Any]) -> Table:
         label = name
         for side, word in (("inputs", "in"), ("outputs", "out")):
             for tensor, spec in sides[side].items():
-                shape = ", ".join("?" if size is None else str(size) for size in spec["shape"])
+                shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
                 # Text, as brackets in a string would be markup.
-                table.add_row(label, word, tensor, spec["dtype"], Text(f"[{shape}]"))
+                table.add_row(label, word, tensor, spec.dtype, Text(f"[{shape}]"))
                 label, word = "", ""
         table.add_section()
     return table

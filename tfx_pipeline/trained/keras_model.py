@@ -95,7 +95,8 @@ class KerasModel:
         raw = _tensors(candidates)
         item_ids = raw[contract.CANDIDATE_ITEM_ID]
         inputs = {**self.transform.candidates(item_ids), **self._content(raw, item_ids)}
-        return tf.sigmoid(self.model.score(_tensors(state), inputs)).numpy()
+        scores: np.ndarray = tf.sigmoid(self.model.score(_tensors(state), inputs)).numpy()
+        return scores
 
     def explain(self, request: Arrays) -> Arrays:
         """What the signature `explain` would give for the inputs of `rank`."""
@@ -103,7 +104,8 @@ class KerasModel:
 
     def score_examples(self, examples: np.ndarray) -> np.ndarray:
         """Probabilities [B, N] of serialised examples [B]."""
-        return tf.sigmoid(self.model(self.transform.examples(tf.constant(examples)))).numpy()
+        scores: np.ndarray = tf.sigmoid(self.model(self.transform.examples(tf.constant(examples)))).numpy()
+        return scores
 
 
 def _artifact(metadata: Mapping[str, Any], name: str, run: Path | None) -> Path:

@@ -16,7 +16,6 @@ from tfx_pipeline.console import console, quiet_libraries
 from tfx_pipeline.errors import ModelError
 
 LOCAL = "local"
-EXIT_INTERRUPTED = 130
 _GRACE_SECONDS = 10.0
 # How often the wait for a signal looks whether TensorFlow Serving is still there.
 _LOOK_SECONDS = 0.5
@@ -40,11 +39,12 @@ class ServeOptions:
     poll_seconds: float = 1.0
 
 
-def serve(options: ServeOptions) -> int:
-    """Serves until SIGTERM or Ctrl-C, then lets the calls under way end, unless told twice; returns the exit status.
+def serve(options: ServeOptions) -> None:
+    """Serves until SIGTERM or Ctrl-C, then lets the calls under way end.
 
     Raises:
         ModelError: the server cannot start.
+        KeyboardInterrupt: it was told twice, and has ended the calls.
     """
     try:
         # Before the seconds that importing TensorFlow takes.
@@ -52,16 +52,14 @@ def serve(options: ServeOptions) -> int:
         policy = VersionPolicy.parse(options.versions)
         with _stop_signals() as stopped:
             if options.engine == LOCAL:
-                return _serve_locally(options, policy, stopped)
-            return _serve_by_tensorflow_serving(options, policy, stopped)
+                _serve_locally(options, policy, stopped)
+            else:
+                _serve_by_tensorflow_serving(options, policy, stopped)
     except LocalServerError as error:
         raise ModelError(str(error)) from None
-    except KeyboardInterrupt:
-        _say("stopped at once")
-        return EXIT_INTERRUPTED
 
 
-def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> int:
+def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> None:
     with quiet_libraries(Path("/dev/null")):
         with console().status("loading TensorFlow"):
             from serving.local_server.batching import BatchingOptions
@@ -102,10 +100,9 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
             except KeyboardInterrupt:
                 server.stop(0)
                 raise
-    return 0
 
 
-def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> int:
+def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> None:
     with quiet_libraries(Path("/dev/null")), console().status("loading TensorFlow"):
         from serving.local_server.batching import BatchingOptions
         from serving.local_server.server import default_name
@@ -133,7 +130,6 @@ def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, s
             status = server.poll()
             if status is not None:
                 raise LocalServerError(f"TensorFlow Serving has ended with status {status}; what it wrote says why")
-    return 0
 
 
 def _banner(name: str, base_dir: Path, target: str, rest_target: str | None) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -16,7 +14,8 @@ import keras
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tfx_pipeline.console import console
-from tfx_pipeline.files.writing import write_text
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write_text, writing, writing_folder
 
 MONITOR = "val_auc"
 _UNSTEADY_STEPS = 10
@@ -38,10 +37,12 @@ class BestEpoch(keras.callbacks.Callback):
         super().__init__()
         self._directory = directory
         self._state_file = directory / "best_epoch.json"
+        # Weights are large: one half-written file for every kill would fill the disk.
+        remove_unfinished(directory)
         self._patience = patience
         self.history: list[dict[str, float]] = []
         if self._state_file.exists():
-            self.history = json.loads(self._state_file.read_text())
+            self.history = read_json(self._state_file)
 
     @property
     def best(self) -> int:
@@ -60,13 +61,12 @@ class BestEpoch(keras.callbacks.Callback):
         before = self.history[:epoch]
         self.history = [*before, {key: float(value) for key, value in (logs or {}).items()}]
         if self.best == epoch:
-            partial = self._directory / "partial.weights.h5"
-            self.model.save_weights(partial)
-            os.replace(partial, self._weights(epoch))
+            with writing(self._weights(epoch)) as file:
+                self.model.save_weights(file)
         write_text(self._state_file, json.dumps(self.history))
         kept = {self._weights(self.best), *([self._weights(_best(before))] if before else [])}
         for weights in set(self._directory.glob("best-*.weights.h5")) - kept:
-            weights.unlink()
+            remove(weights)
         if self.exhausted:
             self.model.stop_training = True
 
@@ -92,26 +92,14 @@ class AtomicBackup(keras.callbacks.BackupAndRestore):
 
     def __init__(self, backup_dir: Path):
         super().__init__(str(backup_dir), delete_checkpoint=False)
-        self._target, self._partial, self._previous = (
-            backup_dir,
-            backup_dir.with_name(backup_dir.name + ".partial"),
-            backup_dir.with_name(backup_dir.name + ".previous"),
-        )
-        shutil.rmtree(self._partial, ignore_errors=True)
-        if self._previous.exists() and not self._target.exists():
-            os.rename(self._previous, self._target)
+        self._backup_dir = backup_dir
+        recover(backup_dir)
 
     def _save_model(self) -> None:
-        self._partial.mkdir(parents=True)
-        self.model.save_weights(self._partial / Path(self._weights_path).name)
-        (self._partial / Path(self._training_metadata_path).name).write_text(
-            json.dumps({"epoch": self._current_epoch, "batch": self._last_batch_seen})
-        )
-        shutil.rmtree(self._previous, ignore_errors=True)
-        if self._target.exists():
-            os.rename(self._target, self._previous)
-        os.rename(self._partial, self._target)
-        shutil.rmtree(self._previous, ignore_errors=True)
+        with writing_folder(self._backup_dir, replace=True) as folder:
+            self.model.save_weights(folder / Path(self._weights_path).name)
+            last = {"epoch": self._current_epoch, "batch": self._last_batch_seen}
+            write_text(folder / Path(self._training_metadata_path).name, json.dumps(last))
 
 
 class Throughput(keras.callbacks.Callback):

@@ -13,6 +13,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import build_model
 from tfx_pipeline.config.schema import Features, Training
 from tfx_pipeline.data.content.table import ItemContentTable
+from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.model_schema import content_rows, ranking_schema
 from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
@@ -44,7 +45,7 @@ class TrainingData:
     @classmethod
     def read(
         cls,
-        examples: Path,
+        examples: Address,
         tft_output: tft.TFTransformOutput,
         transform: RequestTransform,
         content: ItemContentTable,
@@ -82,7 +83,7 @@ def train_model(
     data: TrainingData,
     *,
     state_dir: Path,
-    tensorboard_dir: Path,
+    tensorboard_dir: Address,
     modalities: Sequence[str] = (),
     progress: str = "",
 ) -> tuple[RankingModel, TrainingResult]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,6 +14,8 @@ from tfx_pipeline.config.schema import Evaluation, Features
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.training.model_schema import known_items
 from tfx_pipeline.training.model_training import TrainingData
 from tfx_pipeline.transform.dataset import split_files
@@ -42,15 +43,15 @@ class TrialData:
 
 def read_trial_data(
     *,
-    examples: Path,
-    transformed: Path,
-    transform_graph: Path,
-    content: Path,
+    examples: Address,
+    transformed: Address,
+    transform_graph: Address,
+    content: Address,
     features: Features,
     max_history: int,
     evaluation: Evaluation,
     digest: str,
-    report: Path | None = None,
+    report: Address | None = None,
 ) -> TrialData:
     """The data of trials from the folders of artifacts.
 
@@ -64,14 +65,14 @@ def read_trial_data(
         digest: names inputs and code.
         report: of BehaviorLogExampleGen.
     """
-    tft_output = tft.TFTransformOutput(str(transform_graph))
+    tft_output = tft.TFTransformOutput(os.fspath(transform_graph))
     table = read_content(content)
-    transform = RequestTransform(tft_output, content / artifact_files.ITEM_IDS, features, max_history)
+    transform = RequestTransform(tft_output, join(content, artifact_files.ITEM_IDS), features, max_history)
     ids, impressions, has_content = known_items(tft_output, table)
     return TrialData(
         training_data=TrainingData.read(transformed, tft_output, transform, table, features),
         examples={split: split_files(examples, split) for split in ("eval", "test")},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,
-        report=json.loads((report / artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")) if report else {},
+        report=read_json(join(report, artifact_files.INGESTION_REPORT)) if report else {},
     )

@@ -109,7 +109,7 @@ def test_ctrl_c_promises_only_what_is_so(arguments, printed, refuse, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tfx_pipeline.config.load_config", interrupted)
-    monkeypatch.setattr("tfx_pipeline.trained.rank.rank_from_command_line", interrupted)
+    monkeypatch.setattr("tfx_pipeline.trained.version.Version.find", interrupted)
     assert refuse(130, *arguments.split()) == printed
 
 
@@ -118,7 +118,7 @@ def test_what_nobody_foresaw_is_a_sentence_and_a_traceback_in_a_log(refuse, monk
         raise RuntimeError("the library says [no]\nand more")
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr("tfx_pipeline.trained.rank.rank_from_command_line", fails)
+    monkeypatch.setattr("tfx_pipeline.trained.version.Version.find", fails)
     printed = refuse(1, "rank", "--model", "m", "--user", "u", "--top", 3)
     (log,) = tmp_path.glob("dmf-rank-*.log")
     assert printed == f"stopped: unexpected RuntimeError: the library says [no]\nlog: {log}\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tfx_pipeline.cli.synthesize import add_command
+from tfx_pipeline.cli.synthesize import add
 from tfx_pipeline.config import load_config
 from tfx_pipeline.data.content.build import check_content_sources
 from tfx_pipeline.data.logs.checks import check_sources
@@ -22,7 +22,7 @@ SMALL = ["--requests", "400", "--users", "60", "--items", "120"]
 
 def synthesize(*arguments: object) -> int:
     parser = argparse.ArgumentParser()
-    add_command(parser.add_subparsers(required=True))
+    add(parser.add_subparsers(required=True))
     parsed = parser.parse_args(["synthesize", *map(str, arguments)])
     return parsed.command(parsed)
 

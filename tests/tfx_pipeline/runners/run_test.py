@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import small_config
-from tfx_pipeline.cli import EXIT_ERROR, main
+from tfx_pipeline.cli import exit_status, main
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def test_a_second_run_on_one_output_is_refused(config_file, tmp_path, capfd):
     output.mkdir()
     with open(output / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert main(["run", "--config", str(config_file), "--set", f"output={output}"]) == EXIT_ERROR
+        assert main(["run", "--config", str(config_file), "--set", f"output={output}"]) == exit_status.ERROR
     printed = capfd.readouterr().err
     assert f"another run is writing to {output}" in printed.replace("\n", " ")
     assert "Traceback" not in printed
@@ -32,7 +32,7 @@ def test_a_damaged_metadata_store_is_a_sentence_and_a_traceback_in_the_log(confi
     output = tmp_path / "out"
     output.mkdir()
     (output / "metadata.sqlite").write_bytes(b"not a database, " * 1000)
-    assert main(["run", "--config", str(config_file), "--set", f"output={output}"]) == EXIT_ERROR
+    assert main(["run", "--config", str(config_file), "--set", f"output={output}"]) == exit_status.ERROR
     printed = capfd.readouterr().err
     assert "unexpected" in printed
     assert "log: " in printed

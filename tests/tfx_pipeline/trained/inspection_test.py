@@ -13,6 +13,7 @@ from serving.export.metadata import read_json, write_json
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.trained.inspection import inspect_model
+from tfx_pipeline.trained.version import Version
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def model(trained, tmp_path) -> Path:
 
 
 def test_metadata_says_how_the_model_was_made(model, trained, tiny_world):
-    metadata = inspect_model(model)["metadata"]
+    metadata = inspect_model(Version(model)).metadata
     assert (metadata["model"], metadata["served_name"], metadata["seed"]) == ("dmf", "tiny", 5)
     # Also those that the configuration left at their defaults.
     assert metadata["params"]["buckets"] == 9
@@ -106,7 +107,7 @@ def test_what_is_no_model_is_a_sentence(model, tmp_path, capsys):
     assert "holds no exported model (saved_model.pb)" in capsys.readouterr().err
     (model / contract.METADATA_FILE).write_text("{")
     with pytest.raises(ModelError, match="cannot be read as a ranking model: Expecting property name"):
-        inspect_model(model)
+        inspect_model(Version(model))
     (model / contract.CONTRACT_FILE).unlink()
     with pytest.raises(ModelError, match=r"has no signature_contract\.json: a SavedModel, but no ranking model"):
-        inspect_model(model)
+        inspect_model(Version(model))

@@ -11,7 +11,8 @@ import pytest
 
 from serving import contract
 from tfx_pipeline.errors import DataError, ModelError
-from tfx_pipeline.trained.rank import find_version, rank
+from tfx_pipeline.trained.rank import rank
+from tfx_pipeline.trained.version import Version
 
 
 @pytest.fixture
@@ -22,43 +23,34 @@ def model(trained, tmp_path) -> Path:
     return version
 
 
-def test_the_newest_whole_version_is_taken(model):
-    for name in ("6", "70x", "8", ".incoming-9"):
-        (model.parent / name).mkdir()
-    (model.parent / "6" / "saved_model.pb").touch()
-    (model.parent / ".incoming-9" / "saved_model.pb").touch()
-    assert find_version(model.parent) == model
-    shutil.copytree(model, model.parent / "10")
-    assert find_version(model.parent).name == "10"
-    assert find_version(model) == model
-
-
 def test_candidates_are_ranked_best_first_and_each_once(model):
-    ranked = rank(model.parent, "u1", candidates=["i2", "i1", "never seen", "i2", ""], history=["i1", "i3"])
-    entries = ranked["ranking"]
-    assert sorted(entry["item"] for entry in entries) == ["i1", "i2", "never seen"]
-    scores = [entry["score"] for entry in entries]
+    ranked = rank(
+        Version.find(model.parent), "u1", candidates=["i2", "i1", "never seen", "i2", ""], history=["i1", "i3"]
+    )
+    entries = ranked.ranking
+    assert sorted(entry.item for entry in entries) == ["i1", "i2", "never seen"]
+    scores = [entry.score for entry in entries]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score < 1 for score in scores)
-    facts = {entry["item"]: (entry["train_impressions"] > 0, entry["has_content"]) for entry in entries}
+    facts = {entry.item: (entry.train_impressions > 0, entry.has_content) for entry in entries}
     assert facts == {"i1": (True, True), "i2": (True, True), "never seen": (False, False)}
-    assert (ranked["model"], ranked["history"], ranked["history_source"]) == (str(model), ["i1", "i3"], "given")
+    assert (ranked.model, ranked.history, ranked.history_source) == (str(model), ["i1", "i3"], "given")
     # The logs that this model was trained on are nowhere: an answer all the same, and the reason is said.
-    assert rank(model, "u1", candidates=["i1"])["history_source"].startswith("none: the logs are not here")
+    assert rank(Version(model), "u1", candidates=["i1"]).history_source.startswith("none: the logs are not here")
 
 
 def test_top_ranks_the_whole_catalogue(model):
-    everything = rank(model, "u1", top=1000, history=[])["ranking"]
-    assert {entry["item"] for entry in everything} == {f"i{number}" for number in range(40)}
-    best = rank(model, "u1", top=3, history=[])["ranking"]
+    everything = rank(Version(model), "u1", top=1000, history=[]).ranking
+    assert {entry.item for entry in everything} == {f"i{number}" for number in range(40)}
+    best = rank(Version(model), "u1", top=3, history=[]).ranking
     assert best == everything[:3]
-    np.testing.assert_array_less([entry["score"] for entry in everything[3:]], best[-1]["score"] + 1e-9)
+    np.testing.assert_array_less([entry.score for entry in everything[3:]], best[-1].score + 1e-9)
 
 
 @pytest.mark.parametrize("arguments", [{"top": 0}, {"top": -3}, {"candidates": []}, {"candidates": ["", ""]}])
 def test_nothing_to_rank_is_refused(model, arguments):
     with pytest.raises(DataError, match=r"--top wants a whole number of at least 1, got|no candidates to rank"):
-        rank(model, "u1", **arguments)
+        rank(Version(model), "u1", **arguments)
 
 
 def _lose(path: Path) -> None:
@@ -84,10 +76,10 @@ def _garble(path: Path) -> None:
 def test_a_broken_model_is_refused_in_a_sentence(model, part, damage):
     damage(model / part)
     with pytest.raises(ModelError, match=str(model)):
-        rank(model, "u1", candidates=["i1"], history=[])
+        rank(Version(model), "u1", candidates=["i1"], history=[])
 
 
 def test_a_contract_of_another_kind_is_refused(model):
     (model / contract.CONTRACT_FILE).write_text(json.dumps({"signatures": {}, "version": 9}))
     with pytest.raises(ModelError, match="cannot be loaded as a ranking model"):
-        rank(model, "u1", candidates=["i1"], history=[])
+        rank(Version(model), "u1", candidates=["i1"], history=[])

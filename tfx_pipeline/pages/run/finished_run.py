@@ -21,6 +21,7 @@ from serving import contract
 from serving.export.metadata import read_json
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.files.addresses import local
 from tfx_pipeline.runners.history import Execution, RunHistory
 
 _STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
@@ -243,7 +244,7 @@ def _artifacts(history: RunHistory, node: str, execution: Execution, output: Pat
     for name, artifacts in history.outputs(execution.id).items():
         for artifact in artifacts:
             properties = {key: _plain(value) for key, value in artifact.mlmd_artifact.custom_properties.items()}
-            path = _moved(Path(artifact.uri), output)
+            path = _moved(local(artifact.uri), output)
             records.append(ArtifactRecord(node, name, artifact.type_name, artifact.id, path, properties))
     return records
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from serving import contract
 from serving.client import RankingClient, RankingError
-from serving.export.servable import Servable, request_arrays
+from serving.export.servable import request_arrays
 from serving.load import (
     ExpectedScores,
     LoadOptions,
@@ -31,15 +31,13 @@ from serving.load import (
     run_load,
 )
 from serving.load.generator import TOLERANCE
-from serving.messages import first_line
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.files import artifact_files
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.bench.serving_models import PARAMS, copy_with_other_weights, export_random_model
-from tfx_pipeline.trained.rank import find_version
 from tfx_pipeline.trained.server_process import ServerProcess
+from tfx_pipeline.trained.version import Version
 
 # Different requests, asked in turn; of each the right scores are computed before the run.
 _REQUESTS = 64
@@ -112,11 +110,11 @@ def bench_load(
 
 def _load_on_target(target: str, setup: LoadSetup, options: LoadOptions) -> LoadReport:
     assert setup.model_name is not None, "a target wants a model name"
-    version = None if setup.model is None else find_version(setup.model)
+    version = None if setup.model is None else Version.find(setup.model)
     requests = _requests(version, setup)
     expected = None
-    if version is not None and version.name.isdecimal():
-        number = int(version.name)
+    if version is not None and version.number is not None:
+        number = version.number
         with console().status("computing the right scores"):
             scores = _scores(version, requests)
 
@@ -132,23 +130,23 @@ def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadRep
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
         with console().status("preparing the model") as status:
             if setup.model is None:
-                version = folder / "random" / "1"
-                version.parent.mkdir()
-                export_random_model(_RANDOM_MODEL, PARAMS, version)
+                version = Version(folder / "random" / "1")
+                version.path.parent.mkdir()
+                export_random_model(_RANDOM_MODEL, PARAMS, version.path)
             else:
-                version = find_version(setup.model)
+                version = Version.find(setup.model)
             sources = [version]
             if setup.swap_seconds is not None:
-                sources.append(folder / "other")
-                copy_with_other_weights(version, sources[1])
+                sources.append(Version(folder / "other"))
+                copy_with_other_weights(version.path, sources[1].path)
             status.update("computing the right scores")
             requests = _requests(version, setup)
             scores = _different([_scores(source, requests) for source in sources])
             status.update("starting the server")
             base = folder / "base"
             base.mkdir()
-            publish_version(version, base, 1)
-            name = setup.model_name or version.parent.name
+            publish_version(version.path, base, 1)
+            name = setup.model_name or version.path.parent.name
             server = stack.enter_context(ServerProcess(base, name, poll_seconds=_POLL_SECONDS))
         memory = stack.enter_context(MemorySampler(server.pid))
         observer = stack.enter_context(RankingClient(server.target, name))
@@ -159,7 +157,7 @@ def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadRep
         def expected(request: int, version: int) -> np.ndarray:
             return scores[swapper.source_of(version)][request]
 
-        with VersionSwapper(base, sources, setup.swap_seconds, is_served) as swapper:
+        with VersionSwapper(base, [source.path for source in sources], setup.swap_seconds, is_served) as swapper:
             report = _run(server.target, name, requests, options, expected)
     return report, {"memory": memory.figures(), "swaps": swapper.served - 1}
 
@@ -178,33 +176,26 @@ def _run(
         raise ModelError(str(error)) from None
 
 
-def _requests(version: Path | None, setup: LoadSetup) -> list[RankRequest]:
+def _requests(version: Version | None, setup: LoadSetup) -> list[RankRequest]:
     items: list[str] = []
     users: list[dict[str, Any]] = []
     if version is not None:
-        users = golden_users(version)
-        catalogue = version / "assets" / artifact_files.ITEM_IDS
-        if catalogue.exists():
-            items = catalogue.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        users = golden_users(version.path)
+        # A model with random weights has no catalogue.
+        items = version.items() if version.has_items else []
     return draw_requests(items, users, candidates=setup.candidates, history=setup.history, count=_REQUESTS)
 
 
-def _scores(version: Path, requests: Sequence[RankRequest]) -> list[np.ndarray]:
+def _scores(version: Version, requests: Sequence[RankRequest]) -> list[np.ndarray]:
     """Scores [N] of every request, by the model in this process."""
-    import tensorflow as tf
-
-    try:
-        model_contract = contract.ModelContract.read(version)
-        with Servable(version) as servable:
-            return [
-                servable.run(
-                    contract.RANK,
-                    request_arrays({**one.user, contract.CANDIDATE_ITEM_ID: one.candidates}, model_contract),
-                )[contract.SCORE][0]
-                for one in requests
-            ]
-    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
-        raise ModelError(f"{version} cannot be loaded as a ranking model: {first_line(error)}") from None
+    with version.open() as servable:
+        return [
+            servable.run(
+                contract.RANK,
+                request_arrays({**one.user, contract.CANDIDATE_ITEM_ID: one.candidates}, version.contract),
+            )[contract.SCORE][0]
+            for one in requests
+        ]
 
 
 def _different(scores: list[list[np.ndarray]]) -> list[list[np.ndarray]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
-from tfx_pipeline.files.writing import now, plain
+from tfx_pipeline.files.json_values import now, plain
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.compare import report
 from tfx_pipeline.studies.compare.contenders import Plan

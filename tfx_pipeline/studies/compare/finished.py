@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import keras
 
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
-from tfx_pipeline.files.writing import now, write_json
+from tfx_pipeline.files.json_values import now
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 from tfx_pipeline.training.trial_data import TrialData
@@ -75,7 +76,7 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
 
 def read_finished(folder: Path) -> FinishedTraining:
     """Reads what `finish` wrote."""
-    facts = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+    facts = read_json(folder / _RESULT)
     return FinishedTraining(facts, CandidateTable.load(folder / _ROWS))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from rich.console import Console
 
 from serving import contract
 from serving.client import ClientOptions, RankingClient, RankingError
@@ -19,22 +21,51 @@ from tfx_pipeline.errors import ConfigError, ModelError
 from tfx_pipeline.runners.run import run
 from tfx_pipeline.studies.worlds.attainable import attainable
 from tfx_pipeline.studies.worlds.synthetic import write_demo_logs
+from tfx_pipeline.trained.rank import Ranking, print_ranking, rank
 from tfx_pipeline.trained.server_process import ServerProcess
+from tfx_pipeline.trained.version import Version
 
 _TOP = 10
 _DEADLINE_SECONDS = 30.0
 
 
-def demo(config: PipelineConfig, *, summary_json: Path | None = None) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A ranking that came over gRPC.
+
+    Attributes:
+        ranking: the best items.
+        items: how many were ranked.
+        milliseconds: that the call took.
+        target: "host:port" of the server, which is stopped again.
+    """
+
+    ranking: Ranking
+    items: int
+    milliseconds: float
+    target: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DemoResult:
+    """What a demo has done.
+
+    Attributes:
+        summary: of the run, with `attainable`: per split the AUC of the true probabilities and the share of its gain
+            over 0.5 that the model attained.
+        answer: of the pushed model to one user; None where none was pushed.
+    """
+
+    summary: dict[str, Any]
+    answer: Answer | None
+
+
+def demo(config: PipelineConfig, *, summary_json: Path | None = None) -> DemoResult:
     """Writes the logs where the configuration looks for them, runs the pipeline, serves the model, ranks for one user.
 
     Args:
         config: the demo's configuration; its log, catalogue, users and embeddings lie in one folder.
         summary_json: also write the summary there.
-
-    Returns:
-        The run's summary with `attainable`: per split the AUC of the true probabilities and the share of its gain
-        over 0.5 that the model attained.
 
     Raises:
         ConfigError: the configuration is not the demo's: its inputs lie in several folders.
@@ -58,9 +89,10 @@ def demo(config: PipelineConfig, *, summary_json: Path | None = None) -> dict[st
         }
 
     summary = run(config, summary_json=summary_json, extend=add_attainable)
-    if summary["pushed"]:
-        rank_on_the_wire(ServerProcess(config.push_dir, config.name), directory, Path(summary["model_path"]))
-    return summary
+    if not summary["pushed"]:
+        return DemoResult(summary, None)
+    server, version = ServerProcess(config.push_dir, config.name), Version(Path(summary["model_path"]))
+    return DemoResult(summary, rank_on_the_wire(server, directory, version))
 
 
 def _data_directory(config: PipelineConfig) -> Path:
@@ -74,34 +106,33 @@ def _data_directory(config: PipelineConfig) -> Path:
     return folders.pop()
 
 
-def rank_on_the_wire(server: ServerProcess, directory: Path, model: Path) -> None:
-    """Serves a pushed model at a free port, ranks through the client, stops the server, prints the ranking.
+def rank_on_the_wire(server: ServerProcess, directory: Path, version: Version) -> Answer:
+    """Serves a pushed model at a free port, ranks through the client, stops the server.
 
     The user is that of the log's last request, who has a history.
 
     Args:
         server: over the folder that the model was pushed to; not started.
         directory: of the demo's data.
-        model: the version that was pushed.
+        version: that was pushed.
 
     Raises:
         ModelError: it cannot be served, or does not answer.
     """
-    from tfx_pipeline.trained.rank import print_ranking, rank
-
     user = pq.read_table(directory / "truth.parquet", columns=["user_id"])["user_id"][-1].as_py()
-    answered = ""
+    asked, milliseconds = 0, 0.0
 
-    def over_grpc(version: Path, request: Mapping[str, Any]) -> np.ndarray:
-        nonlocal answered
+    def over_grpc(version: Version, request: Mapping[str, Any]) -> np.ndarray:
+        nonlocal asked, milliseconds
         who = {key: value for key, value in request.items() if key != contract.CANDIDATE_ITEM_ID}
         candidates = request[contract.CANDIDATE_ITEM_ID]
         begun = time.perf_counter()
         ranking = client.rank(who, candidates)
-        milliseconds = 1000 * (time.perf_counter() - begun)
-        if ranking.model_version != int(version.name):
-            raise ModelError(f"version {ranking.model_version} answered, expected {version.name}: see {model.parent}")
-        answered = f"{len(candidates):,} items ranked over gRPC in {milliseconds:.0f} ms"
+        asked, milliseconds = len(candidates), 1000 * (time.perf_counter() - begun)
+        if ranking.model_version != version.number:
+            raise ModelError(
+                f"version {ranking.model_version} answered, expected {version.number}: see {version.path.parent}"
+            )
         return ranking.scores_in_request_order
 
     options = ClientOptions(deadline=_DEADLINE_SECONDS, fill_missing=True)
@@ -114,16 +145,21 @@ def rank_on_the_wire(server: ServerProcess, directory: Path, model: Path) -> Non
         try:
             # Opens the connection; what is timed is the ranking alone.
             client.metadata()
-            ranked = rank(model, user, top=_TOP, scorer=over_grpc)
+            ranked = rank(version, user, top=_TOP, scorer=over_grpc)
         except RankingError as error:
             raise ModelError(f"the server at {server.target} did not rank: {error}") from None
-        answered = f"{answered} by the local server at {server.target}, which is stopped again"
-    out = console()
-    out.print()
-    print_ranking(ranked, out)
+        return Answer(ranked, asked, milliseconds, server.target)
+
+
+def print_answer(answer: Answer, target: Console) -> None:
+    """The ranking, how it came, and how to have another one."""
+    target.print()
+    print_ranking(answer.ranking, target)
+    base = Path(answer.ranking.model).parent
     for sentence in (
-        answered,
-        f"to serve it: dmf serve {model.parent}",
-        f"to rank again: dmf rank --model {model.parent} --user {user} --top {_TOP}",
+        f"{answer.items:,} items ranked over gRPC in {answer.milliseconds:.0f} ms by the local server at "
+        f"{answer.target}, which is stopped again",
+        f"to serve it: dmf serve {base}",
+        f"to rank again: dmf rank --model {base} --user {answer.ranking.user} --top {_TOP}",
     ):
-        out.print(sentence, highlight=False, soft_wrap=True)
+        target.print(sentence, highlight=False, soft_wrap=True)

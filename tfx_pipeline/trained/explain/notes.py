@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from dmf_keras.models import explanation as told
-from tfx_pipeline.files import artifact_files
-from tfx_pipeline.trained.rank import item_facts, item_list
-from tfx_pipeline.transform.transformed_features import ITEM_VOCABULARY
+from tfx_pipeline.trained.version import Version
 
 _SHARED = "it is scored by the embedding that unknown items share"
 
 
-def notes_on(version: Path, model_name: str, candidate: str, history: list[str], names: Collection[str]) -> list[str]:
+def notes_on(version: Version, candidate: str, history: list[str], names: Collection[str]) -> list[str]:
     """The notes.
 
     Args:
         version: the exported model.
-        model_name: its name in the registry.
         candidate: item id.
         history: items that the model uses, oldest first.
         names: of what the model told; empty where nothing did.
@@ -27,18 +23,20 @@ def notes_on(version: Path, model_name: str, candidate: str, history: list[str],
     if not history:
         notes.append("the history is empty: there are no items to weigh, and what is made of it says nothing")
     elif names and not {told.ATTENTION, told.ACTIVATION} & set(names):
-        notes.append(f"{model_name} weighs no history items: they are in the order of what leaving them out changes")
+        notes.append(
+            f"{version.contract.model} weighs no history items: they are in the order of what leaving them out changes"
+        )
     return notes
 
 
-def _on_candidate(version: Path, candidate: str, sees_content: bool) -> Iterator[str]:
-    impressions, has_content = item_facts(version, [candidate])
+def _on_candidate(version: Version, candidate: str, sees_content: bool) -> Iterator[str]:
+    impressions, has_content = version.item_facts([candidate])
     content = ""
     if sees_content:
         content = ", and by its own content" if has_content[0] else ", without content"
-    if candidate not in item_list(version, artifact_files.ITEM_IDS):
+    if candidate not in version.items():
         yield f"{candidate} is not in the catalogue: {_SHARED}{content}"
-    elif candidate not in item_list(version, ITEM_VOCABULARY):
+    elif candidate not in version.item_vocabulary():
         seen = f"{impressions[0]:,} impressions" if impressions[0] else "no impressions"
         yield f"{candidate} has {seen} in train, too few for an embedding of its own: {_SHARED}{content}"
     elif sees_content and not has_content[0]:

@@ -1,21 +1,16 @@
-"""An explanation for the terminal, or as JSON."""
+"""An explanation for the terminal."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from tfx_pipeline.console import console, quiet_libraries
-from tfx_pipeline.trained.explain.summary import part_in_words
-from tfx_pipeline.trained.rank import find_version
+from tfx_pipeline.trained.explain.report import Explanation, HistoryItem, part_in_words
 
 _SHOWN = 20
 _BAR = 10
@@ -25,103 +20,79 @@ _LEFT = ("item", "title", "when", "")
 _OPTIONAL = ("when", "", "by head", "title", "ago")
 
 
-def explain_from_command_line(
-    model: Path,
-    user: str,
-    candidate: str,
-    *,
-    history: Sequence[str] | None,
-    run: Path | None,
-    as_json: bool,
-) -> int:
-    """Prints what `explain` returns, as tables or as JSON; returns the exit status."""
-    version = find_version(model)
-    with quiet_libraries(Path("/dev/null")), console().status("loading the model"):
-        from tfx_pipeline.trained.explain.explanation import explain
-
-        found = explain(version, user, candidate, history=history, run=run)
-    if as_json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
-    else:
-        print_explanation(found, Console())
-    return 0
-
-
-def print_explanation(found: Mapping[str, Any], target: Console) -> None:
-    """The explanation as tables; `found` is what `explain` returns."""
-    target.print(Text(found["summary"]))
-    if found["parts"]:
+def print_explanation(found: Explanation, target: Console) -> None:
+    """The explanation as tables."""
+    target.print(Text(found.summary))
+    if found.parts:
         target.print(_parts_table(found))
-    if found["history"]:
+    if found.history:
         target.print(_history_table(found, target))
-        if len(found["history"]) > _SHOWN:
-            target.print(f"and {len(found['history']) - _SHOWN:,} more: --json has all", highlight=False)
-    for note in found["notes"]:
+        if len(found.history) > _SHOWN:
+            target.print(f"and {len(found.history) - _SHOWN:,} more: --json has all", highlight=False)
+    for note in found.notes:
         target.print(Text(f"note: {note}"), soft_wrap=True)
-    target.print(f"model: {found['model']}", soft_wrap=True, highlight=False)
+    target.print(f"model: {found.model}", soft_wrap=True, highlight=False)
 
 
-def _parts_table(found: Mapping[str, Any]) -> Table:
-    title = f" ({found['title']})" if found["title"] else ""
+def _parts_table(found: Explanation) -> Table:
+    title = f" ({found.title})" if found.title else ""
     table = Table(
-        title=Text(f"{found['candidate']}{title} for {found['user']}: logit {found['logit']:+.3f} in parts"),
+        title=Text(f"{found.candidate}{title} for {found.user}: logit {found.logit:+.3f} in parts"),
         title_justify="left",
     )
     table.add_column("part")
     table.add_column("contribution", justify="right")
     table.add_column("")
     table.add_column("logit without it", justify="right")
-    longest = max(abs(part["contribution"]) for part in found["parts"])
-    table.add_row("nothing known", f"{found['base_logit']:+.3f}", "", "")
-    for part in found["parts"]:
-        name = part_in_words(part["part"])
-        bar = _bar(part["contribution"], longest)
-        table.add_row(name, f"{part['contribution']:+.3f}", bar, f"{part['logit_without']:+.3f}")
+    longest = max(abs(part.contribution) for part in found.parts)
+    table.add_row("nothing known", f"{found.base_logit:+.3f}", "", "")
+    for part in found.parts:
+        name = part_in_words(part.part)
+        bar = _bar(part.contribution, longest)
+        table.add_row(name, f"{part.contribution:+.3f}", bar, f"{part.logit_without:+.3f}")
     table.add_section()
-    table.add_row("sum", f"{found['logit']:+.3f}", "", "")
+    table.add_row("sum", f"{found.logit:+.3f}", "", "")
     return table
 
 
-def _history_table(found: Mapping[str, Any], target: Console) -> Table:
+def _history_table(found: Explanation, target: Console) -> Table:
     """As much of it as the terminal is wide enough for: half a number would be none."""
-    columns = dict(_columns(found, found["history"][:_SHOWN]))
+    columns = dict(_columns(found, found.history[:_SHOWN]))
     unlimited = target.options.update(width=sys.maxsize)
-    for name in (None, *_OPTIONAL):
-        columns.pop(name, None)
-        table = Table(
-            title=f"history of {len(found['history'])} items ({found['history_source']})", title_justify="left"
-        )
-        for header in columns:
+    for count in range(len(_OPTIONAL) + 1):
+        shown = {header: cells for header, cells in columns.items() if header not in _OPTIONAL[:count]}
+        table = Table(title=f"history of {len(found.history)} items ({found.history_source})", title_justify="left")
+        for header in shown:
             table.add_column(header, justify="left" if header in _LEFT else "right", no_wrap=True)
-        for row in zip(*columns.values(), strict=True):
+        for row in zip(*shown.values(), strict=True):
             table.add_row(*row)
         if Measurement.get(target, unlimited, table).maximum <= target.width:
             break
     return table
 
 
-def _columns(found: Mapping[str, Any], entries: list[dict[str, Any]]) -> Iterator[tuple[str, list[str | Text]]]:
-    yield "item", [Text(entry["item"]) for entry in entries]
-    if any(entry["title"] for entry in entries):
-        yield "title", [Text(_short(entry["title"] or "")) for entry in entries]
-    if entries[0]["time"] is not None:
-        yield "when", [entry["time"][:16].replace("T", " ") for entry in entries]
-    yield "ago", [str(entry["position"]) for entry in entries]
-    if found["weights"]:
-        longest = max(abs(entry["weight"]) for entry in found["history"])
-        yield found["weights"], [f"{entry['weight']:.3f}" for entry in entries]
-        yield "", [_bar(entry["weight"], longest) for entry in entries]
-        if len(entries[0].get("weight_by_head", [])) > 1:
-            yield "by head", [" ".join(f"{weight:.2f}" for weight in entry["weight_by_head"]) for entry in entries]
-    for modality in entries[0]["similarity"]:
-        pairs = [entry["similarity"][modality] for entry in entries]
+def _columns(found: Explanation, entries: list[HistoryItem]) -> Iterator[tuple[str, list[str | Text]]]:
+    yield "item", [Text(entry.item) for entry in entries]
+    if any(entry.title for entry in entries):
+        yield "title", [Text(_short(entry.title or "")) for entry in entries]
+    if entries[0].time is not None:
+        yield "when", [(entry.time or "")[:16].replace("T", " ") for entry in entries]
+    yield "ago", [str(entry.position) for entry in entries]
+    if found.weights:
+        longest = max(abs(entry.weight or 0.0) for entry in found.history)
+        yield found.weights, [f"{entry.weight:.3f}" for entry in entries]
+        yield "", [_bar(entry.weight or 0.0, longest) for entry in entries]
+        if len(entries[0].weight_by_head or ()) > 1:
+            yield "by head", [" ".join(f"{weight:.2f}" for weight in entry.weight_by_head or ()) for entry in entries]
+    for modality in entries[0].similarity:
+        pairs = [entry.similarity[modality] for entry in entries]
         yield (
             f"cosine\n{modality}",
-            ["no content" if p is None else f"{p['cosine']:+.2f} ({p['bucket']})" for p in pairs],
+            ["no content" if p is None else f"{p.cosine:+.2f} ({p.bucket})" for p in pairs],
         )
-    yield "score\nwithout", [f"{entry['score_without']:.4f}" for entry in entries]
-    yield "effect", [f"{entry['effect']:+.3f}" for entry in entries]
-    yield "by\neffect", [f"{entry['rank_by_effect']}." for entry in entries]
+    yield "score\nwithout", [f"{entry.score_without:.4f}" for entry in entries]
+    yield "effect", [f"{entry.effect:+.3f}" for entry in entries]
+    yield "by\neffect", [f"{entry.rank_by_effect}." for entry in entries]
 
 
 def _bar(value: float, longest: float) -> Text:

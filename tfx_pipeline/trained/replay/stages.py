@@ -153,7 +153,9 @@ def _exported_features(
 ) -> Arrays:
     """The same model inputs out of the exported model, whose signature takes user and candidates together."""
     specs = servable.signatures[contract.TRANSFORM].inputs
-    batch = len(next(iter(user.values()))) if user is not None else len(item_ids)
+    given = next(iter(user.values())) if user is not None else item_ids
+    assert given is not None, "a request has a user, or candidates"
+    batch = len(given)
     inputs: Arrays = {}
     for name, spec in specs.items():
         if name == contract.CANDIDATE_ITEM_ID:

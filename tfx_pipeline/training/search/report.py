@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,10 @@ from tfx_pipeline.config.metrics import COMPARED, METRICS
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tuning import PARAMS, TRAINING
 from tfx_pipeline.files import artifact_files
-from tfx_pipeline.files.writing import plain, write_json, write_text
+from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.json_values import plain
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_json, write_text
 from tfx_pipeline.training.search.values import params_as_they_are, split_values, training_as_it_is, with_values
 
 if TYPE_CHECKING:
@@ -68,14 +70,15 @@ def best_trial(report: dict[str, Any]) -> dict[str, Any]:
     return report["trials"][report["best"]]
 
 
-def write_report(report: dict[str, Any], folder: Path) -> None:
+def write_report(report: dict[str, Any], folder: Address) -> None:
     """Writes `tune.json` into the folder."""
-    write_json(folder / artifact_files.SEARCH_REPORT, report)
+    write_json(join(folder, artifact_files.SEARCH_REPORT), report)
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Address) -> dict[str, Any]:
     """Reads what `write_report` wrote."""
-    return json.loads((folder / artifact_files.SEARCH_REPORT).read_text(encoding="utf-8"))
+    report: dict[str, Any] = read_json(join(folder, artifact_files.SEARCH_REPORT))
+    return report
 
 
 def write_best_config(config: PipelineConfig, label: Label, report: dict[str, Any], path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dmf_keras.models import model_names
 from tests.tfx_pipeline.config.conftest import MINIMAL
-from tfx_pipeline.cli.compare import add_command
+from tfx_pipeline.cli.compare import add
 from tfx_pipeline.config import PipelineConfig, load_config
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.studies.compare.contenders import make_plan
@@ -74,7 +74,7 @@ def test_seeds_end_where_those_of_random_generators_do(config):
 
 def test_labels_on_the_command_line_may_have_spaces_between_them(config, tmp_path):
     parser = argparse.ArgumentParser()
-    add_command(parser.add_subparsers())
+    add(parser.add_subparsers())
     parsed = parser.parse_args(["compare", "--config", str(tmp_path / "config.yaml"), "--models", "din, dnf"])
     with pytest.raises(ConfigError, match="--models: no model 'dnf'"):
         parsed.command(parsed)

@@ -15,7 +15,7 @@ from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC
-from tfx_pipeline.files.writing import plain
+from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.studies.compare.contenders import Contender, Plan
 from tfx_pipeline.studies.compare.finished import FinishedTraining
 from tfx_pipeline.studies.compare.report import bootstrap_facts, model_entries, statistic

@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.cli import main
+from tfx_pipeline.console import console
 from tfx_pipeline.studies.worlds import demo as demo_run
 from tfx_pipeline.trained.rank import rank
 from tfx_pipeline.trained.server_process import ServerProcess
+from tfx_pipeline.trained.version import Version
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -35,12 +37,12 @@ def model(trained, tmp_path) -> Path:
 @pytest.mark.slow
 def test_the_ranking_comes_over_grpc_and_is_that_of_the_model(data, model, capfd):
     server = ServerProcess(model.parent, "shop")
-    demo_run.rank_on_the_wire(server, data, model)
+    demo_run.print_answer(demo_run.rank_on_the_wire(server, data, Version(model)), console())
     printed = capfd.readouterr().err
     assert server.pid == 0, "the server is stopped"
-    best = rank(model, "u1", top=10)["ranking"]
+    best = rank(Version(model), "u1", top=10).ranking
     rows = re.findall(r"│ +(\d+) │ (\S+) +│ (0\.\d{4}) │", printed)
-    assert rows == [(str(place), one["item"], f"{one['score']:.4f}") for place, one in enumerate(best, start=1)]
+    assert rows == [(str(place), one.item, f"{one.score:.4f}") for place, one in enumerate(best, start=1)]
     assert re.search(r"40 items ranked over gRPC in \d+ ms by the local server at 127\.0\.0\.1:\d+, which is", printed)
     assert f"dmf serve {model.parent}\n" in printed
     assert f"dmf rank --model {model.parent} --user u1 --top 10\n" in printed

@@ -20,7 +20,9 @@ from serving.export.metadata import read_json, write_json
 from serving.export.servable import Servable, request_arrays
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError, ModelError
-from tfx_pipeline.trained.replay.command import replay
+from tfx_pipeline.trained.replay.replay import replay
+from tfx_pipeline.trained.replay.report import ReplayReport
+from tfx_pipeline.trained.version import Version
 
 ROOT = Path(__file__).resolve().parents[4]
 REQUEST = {
@@ -41,8 +43,8 @@ def model(trained, tmp_path) -> Path:
     return version
 
 
-def ask(version: Path, file: Path | None = None, run: Path | None = None) -> dict:
-    return replay(version, file, run=run, tolerance=1e-4)
+def ask(version: Path, file: Path | None = None, run: Path | None = None) -> ReplayReport:
+    return replay(Version(version), file, run=run, tolerance=1e-4)
 
 
 def json_lines(folder: Path, *requests: dict) -> Path:
@@ -51,8 +53,8 @@ def json_lines(folder: Path, *requests: dict) -> Path:
     return file
 
 
-def first_stages(found: dict) -> list[str]:
-    return [entry["stage"] for entry in found["requests"]]
+def first_stages(found: ReplayReport) -> list[str]:
+    return [entry.stage for entry in found.requests]
 
 
 def answers(version: Path) -> dict[str, dict[str, np.ndarray]]:
@@ -126,11 +128,11 @@ def test_captured_answers_are_compared_with_those_of_now(model, tmp_path):
         (contract.RANK, inputs, {}),
     ]
     found = ask(model, capture(tmp_path / "log", records))
-    assert found["count"] == 5
-    (different,) = found["requests"]
-    assert (different["request"], different["stage"], different["captured_version"]) == (3, "captured answer", 7)
-    assert different["difference"] == pytest.approx(0.03, rel=1e-3)
-    assert found["stages"]["captured answer"]["requests"] == 4
+    assert found.count == 5
+    (different,) = found.requests
+    assert (different.request, different.stage, different.captured_version) == (3, "captured answer", 7)
+    assert different.difference == pytest.approx(0.03, rel=1e-3)
+    assert found.stages["captured answer"].requests == 4
 
 
 def test_json_lines_with_scores_and_content(model, tmp_path, capsys):
@@ -144,8 +146,8 @@ def test_json_lines_with_scores_and_content(model, tmp_path, capsys):
     assert "3 requests of" in printed
     assert "captured answer" in printed
     found = ask(model, file)
-    assert [(entry["request"], entry["signature"]) for entry in found["requests"]] == [(2, "rank")]
-    assert found["stages"]["score"]["requests"] == 3
+    assert [(entry.request, entry.signature) for entry in found.requests] == [(2, "rank")]
+    assert found.stages["score"].requests == 3
 
 
 def _swap_items(model: Path, run: Path) -> None:
@@ -182,10 +184,10 @@ def test_the_first_stage_that_differs_is_named(model, trained, tmp_path, change,
     change(model, run)
     found = ask(model, json_lines(tmp_path, REQUEST))
     assert first_stages(found) == [stage]
-    assert found["requests"][0]["detail"].startswith(detail)
+    assert found.requests[0].detail.startswith(detail)
     if stage != "transformed features":
-        assert found["requests"][0]["difference"] > 1e-4
-        assert found["stages"]["transformed features"]["different"] == 0
+        assert found.requests[0].difference > 1e-4
+        assert found.stages["transformed features"].different == 0
 
 
 def test_inputs_that_the_model_does_not_take_are_raw_features_that_differ(model, tmp_path):
@@ -203,7 +205,7 @@ def test_inputs_that_the_model_does_not_take_are_raw_features_that_differ(model,
     ]
     found = ask(model, capture(tmp_path / "log", records))
     assert first_stages(found) == ["raw features"] * 4
-    details = [entry["detail"] for entry in found["requests"]]
+    details = [entry.detail for entry in found.requests]
     assert details[0] == "gender is missing"
     assert details[1] == "age is int64 [1], expected float32 [?]"
     assert details[2].startswith("the model has no signature 'classify', it has candidate, ")
@@ -225,7 +227,7 @@ def test_a_run_that_was_moved_is_found_by_its_output_folder(model, tiny_world, t
         ask(model)
     with pytest.raises(ModelError, match="is --run the output folder of that run"):
         ask(model, run=tmp_path)
-    assert ask(model, run=tmp_path / "moved")["equal"]
+    assert ask(model, run=tmp_path / "moved").equal
 
 
 @pytest.mark.parametrize(

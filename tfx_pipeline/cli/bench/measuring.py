@@ -1,0 +1,32 @@
+"""What the measurements of `dmf bench` share: silenced libraries, and reports on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from tfx_pipeline.cli.output import wide_console
+
+
+def measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` returns; TensorFlow is there, and silent."""
+    from tfx_pipeline.console import console, quiet_libraries
+
+    with quiet_libraries(Path("/dev/null")):
+        with console().status("loading TensorFlow"):
+            import tensorflow  # noqa: F401
+        return measure()
+
+
+def print_report(report: dict[str, Any], table: Table, sentences: Sequence[str] = ()) -> None:
+    """The report as a table, sentences, and a line about the machine, on standard output."""
+    from tfx_pipeline.studies.bench.machine import machine_name
+
+    out = wide_console()
+    out.print(table)
+    for sentence in sentences:
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    out.print(machine_name(report["machine"]), highlight=False)

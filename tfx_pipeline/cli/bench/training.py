@@ -1,0 +1,57 @@
+"""`dmf bench training`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tfx_pipeline.cli import exit_status
+from tfx_pipeline.cli.arguments import positive
+from tfx_pipeline.cli.bench.measuring import measured, print_report
+from tfx_pipeline.cli.options import Commands, add_json
+from tfx_pipeline.cli.output import print_json
+from tfx_pipeline.errors import ConfigError
+
+
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands` of `dmf bench`."""
+    parser = commands.add_parser("training", help="candidates per second of every model's training step")
+    parser.add_argument("--models", metavar="A,B", help="default: all that are registered")
+    parser.add_argument(
+        "--seconds", type=positive, default=60.0, metavar="S", help="how long to measure in all; default: 60"
+    )
+    add_json(parser, instead_of="a table")
+    parser.set_defaults(command=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Measures and prints the report; returns the exit status."""
+    # Before the minutes of measuring.
+    names = _models(parsed.models)
+
+    def measure() -> dict[str, Any]:
+        from tfx_pipeline.studies.bench.training import bench_training
+
+        return bench_training(names, seconds=parsed.seconds)
+
+    report = measured(measure)
+    if parsed.json:
+        print_json(report)
+    else:
+        from tfx_pipeline.studies.bench.training import training_table
+
+        print_report(report, training_table(report))
+    return exit_status.OK
+
+
+def _models(text: str | None) -> list[str]:
+    """Names of the models to measure; each exists."""
+    from dmf_keras.models import model_config, model_names
+
+    names = list(dict.fromkeys(text.split(","))) if text is not None else model_names()
+    for name in names:
+        try:
+            model_config(name, {})
+        except ValueError as error:
+            raise ConfigError(f"--models: {error}") from None
+    return names

@@ -1,0 +1,27 @@
+"""`dmf config check`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from tfx_pipeline.cli import exit_status
+from tfx_pipeline.cli.options import Commands, add_group, add_overrides, configuration
+
+
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands`."""
+    group = add_group(commands, "config", "work with configuration files")
+    check = group.add_parser("check", help="validate a configuration; exit status 2 when it is refused")
+    check.add_argument("config", metavar="FILE", type=Path)
+    add_overrides(check)
+    check.set_defaults(command=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Validates a configuration; returns the exit status."""
+    config = configuration(parsed)
+    Console().print(f"{parsed.config}: [green]ok[/], pipeline '{config.name}', output {config.output}", soft_wrap=True)
+    return exit_status.OK

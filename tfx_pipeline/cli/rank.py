@@ -1,0 +1,43 @@
+"""`dmf rank`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from tfx_pipeline.cli import exit_status
+from tfx_pipeline.cli.arguments import identifier
+from tfx_pipeline.cli.options import Commands, add_history, add_json, add_model, add_user
+from tfx_pipeline.cli.output import print_json
+
+
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands`."""
+    parser = commands.add_parser("rank", help="rank candidates for one user with an exported model")
+    add_model(parser)
+    add_user(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--candidates", type=identifier, metavar="A,B,C", help="item ids")
+    which.add_argument("--top", type=int, metavar="K", help="the best K of the whole catalogue")
+    add_history(parser)
+    add_json(parser, instead_of="a table")
+    parser.set_defaults(command=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Ranks candidates and prints them; returns the exit status."""
+    from tfx_pipeline.console import console, quiet_libraries
+    from tfx_pipeline.trained.rank import print_ranking, rank
+    from tfx_pipeline.trained.version import Version
+
+    version = Version.find(parsed.model)
+    candidates = parsed.candidates.split(",") if parsed.candidates is not None else None
+    with quiet_libraries(Path("/dev/null")), console().status("loading the model"):
+        ranking = rank(version, parsed.user, candidates=candidates, top=parsed.top, history=parsed.history)
+    if parsed.json:
+        print_json(ranking.to_json())
+    else:
+        print_ranking(ranking, Console())
+    return exit_status.OK

@@ -1,0 +1,34 @@
+"""`dmf run`."""
+
+from __future__ import annotations
+
+import argparse
+
+from tfx_pipeline.cli import exit_status
+from tfx_pipeline.cli.arguments import output_file
+from tfx_pipeline.cli.options import Commands, add_config, add_overrides, configuration
+
+
+def add(commands: Commands) -> None:
+    """Adds it to the sub-parsers `commands`."""
+    parser = commands.add_parser("run", help="run the pipeline of a configuration")
+    add_config(parser)
+    parser.add_argument("--summary-json", type=output_file, metavar="FILE", help="also write the summary to FILE")
+    parser.add_argument(
+        "--no-cache",
+        metavar="STEPS",
+        default="",
+        help="comma-separated steps to run even if nothing changed, or 'all'",
+    )
+    add_overrides(parser)
+    parser.set_defaults(command=run, resumes=True)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Runs the pipeline; returns the exit status."""
+    from tfx_pipeline.runners.run import run as run_pipeline
+
+    config = configuration(parsed)
+    uncached = [step.strip() for step in parsed.no_cache.split(",") if step.strip()]
+    summary = run_pipeline(config, uncached=uncached, summary_json=parsed.summary_json)
+    return exit_status.OK if summary["pushed"] else exit_status.NOT_PUSHED

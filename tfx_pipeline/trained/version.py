@@ -1,0 +1,201 @@
+"""One exported version of a model on disk: where it lies, what lies beside it, and how to open it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from serving.contract import LOGS_FILE, ModelContract
+from serving.messages import first_line
+from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.files import artifact_files
+
+if TYPE_CHECKING:
+    from serving.export.servable import Servable
+    from tfx_pipeline.config.ingestion import IngestionConfig
+    from tfx_pipeline.trained.user_state import UserSnapshot
+
+_NO_LOGS = "none: the logs are not here; give --history"
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What is known of a user without being told; snapshot and titles are empty where the logs are not.
+
+    Attributes:
+        snapshot: the user's present state.
+        titles: of the items of the catalogue, by id.
+        history_source: where the history comes from, in words.
+    """
+
+    snapshot: UserSnapshot
+    titles: dict[str, str]
+    history_source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """One exported version. Nothing is read before it is asked for, and TensorFlow only to open the model.
+
+    Attributes:
+        path: the folder of the SavedModel.
+    """
+
+    path: Path
+
+    @classmethod
+    def find(cls, model: Path) -> Version:
+        """The version in `model`, or the newest of the numbered folders in it.
+
+        Raises:
+            ModelError: there is none.
+        """
+        if (model / "saved_model.pb").exists():
+            return cls(model)
+        versions = [path for path in model.glob("[0-9]*") if path.name.isdigit() and (path / "saved_model.pb").exists()]
+        if not versions:
+            there = ", ".join(sorted(path.name for path in model.iterdir())[:5]) if model.is_dir() else "no such folder"
+            raise ModelError(
+                f"{model} holds no exported model (saved_model.pb) and no versions of one; "
+                f"there is: {there or 'nothing'}"
+            )
+        return cls(max(versions, key=lambda path: int(path.name)))
+
+    @property
+    def number(self) -> int | None:
+        """The version's number, the name of its folder; None where that is no number."""
+        return int(self.path.name) if self.path.name.isdecimal() else None
+
+    @functools.cached_property
+    def contract(self) -> ModelContract:
+        """What a client must know of the model.
+
+        Raises:
+            ModelError: it is not there or cannot be read.
+        """
+        with self._as_a_sentence():
+            return ModelContract.read(self.path)
+
+    def ingestion(self) -> IngestionConfig:
+        """The configuration of the logs that the model was trained on.
+
+        Raises:
+            OSError, ValueError: it is not there or cannot be read.
+        """
+        from tfx_pipeline.config.ingestion import IngestionConfig
+
+        return IngestionConfig.model_validate_json((self.path / LOGS_FILE).read_text(encoding="utf-8"))
+
+    @property
+    def has_items(self) -> bool:
+        """Whether the model has a catalogue; one with random weights has none."""
+        return self._asset_path(artifact_files.ITEM_IDS).exists()
+
+    def items(self) -> list[str]:
+        """Ids of all items that the model can rank: those of its catalogue.
+
+        Raises:
+            ModelError: they are not there or cannot be read.
+        """
+        return self._asset(artifact_files.ITEM_IDS)
+
+    def item_vocabulary(self) -> list[str]:
+        """Ids of the items that have an embedding of their own.
+
+        Raises:
+            ModelError: they are not there or cannot be read.
+        """
+        from tfx_pipeline.transform.transformed_features import ITEM_VOCABULARY
+
+        return self._asset(ITEM_VOCABULARY)
+
+    def item_facts(self, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Facts about items.
+
+        Args:
+            items: their ids; those that the model does not know have no impressions and no content.
+
+        Returns:
+            Impressions in train int64 [n], and bool [n], whether the item has content.
+
+        Raises:
+            ModelError: the facts are not there or cannot be read.
+        """
+        from tfx_pipeline.evaluation.item_facts import read_item_facts
+
+        try:
+            return read_item_facts(self.path).look_up(np.array([item.encode() for item in items], object))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"the item facts of {self.path} cannot be read: {first_line(error)}") from None
+
+    def known_of(self, user: str, history: Sequence[str] | None) -> Known:
+        """What is known of a user without being told, out of the logs that the model was trained on.
+
+        Args:
+            user: user id.
+            history: item ids to take in place of those in the logs; None: those in the logs.
+        """
+        from tfx_pipeline.data.content.catalogue import read_catalogue
+        from tfx_pipeline.trained.user_state import UserSnapshot, user_snapshot
+
+        try:
+            config = self.ingestion()
+            snapshot = user_snapshot(config, user)
+            catalogue = read_catalogue(config.data.items)
+            titles = dict(zip(catalogue.item_ids.to_pylist(), catalogue.titles or [], strict=False))
+            source = "from the logs"
+        except (OSError, ValueError, DataError):
+            snapshot, titles, source = UserSnapshot([], {}), {}, _NO_LOGS
+        if history is not None:
+            snapshot, source = UserSnapshot(list(history), snapshot.columns), "given"
+        return Known(snapshot, titles, source)
+
+    def load(self) -> Servable:
+        """The exported model, loaded as a server loads it; the caller closes it.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        import tensorflow as tf
+
+        from serving.export.servable import Servable
+
+        with self._as_a_sentence(tf.errors.OpError):
+            return Servable(self.path)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Servable]:
+        """The exported model, loaded as a server loads it and closed in the end.
+
+        Raises:
+            ModelError: it has no contract, cannot be loaded, or fails while it is in use.
+        """
+        import tensorflow as tf
+
+        _ = self.contract  # what is none of this project's models is refused before it is loaded
+        with self._as_a_sentence(tf.errors.OpError), self.load() as servable:
+            yield servable
+
+    def _asset(self, file: str) -> list[str]:
+        path = self._asset_path(file)
+        try:
+            return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"{path} cannot be read: {first_line(error)}") from None
+
+    def _asset_path(self, file: str) -> Path:
+        return self.path / "assets" / file
+
+    @contextlib.contextmanager
+    def _as_a_sentence(self, *more: type[Exception]) -> Iterator[None]:
+        refusals: tuple[type[Exception], ...] = (OSError, KeyError, TypeError, ValueError, *more)
+        try:
+            yield
+        except refusals as error:
+            raise ModelError(f"{self.path} cannot be loaded as a ranking model: {first_line(error)}") from None
