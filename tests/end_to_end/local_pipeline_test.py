@@ -188,7 +188,7 @@ def test_killed_run_is_completed_by_the_next(finished_run, tmp_path):
     console = tmp_path / "console.txt"
     with console.open("w") as output:
         process = subprocess.Popen(command, stderr=output, start_new_session=True, cwd=ROOT)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 1200
         while "epoch 2/12" not in console.read_text() and time.monotonic() < deadline:
             assert process.poll() is None, console.read_text()
             time.sleep(0.02)

@@ -130,7 +130,7 @@ class DirectoryServer:
             shutil.rmtree(self._base / str(version))
 
     def _wait(self, versions: set[int]) -> None:
-        wanted, ends = sorted(versions, reverse=True), time.monotonic() + 120
+        wanted, ends = sorted(versions, reverse=True), time.monotonic() + 600
         with RankingClient(self.target, MODEL) as client:
             while True:
                 try:

@@ -183,10 +183,15 @@ def test_versions_that_change_under_load_never_mix(server, mode):
         swapped.append(version)
 
     server.delay = 0.002
-    report = load(server, seconds=1.4, concurrency=4, mode=mode, on_progress=swap)
+    for seconds in (1.4, 14.0, 140.0):  # a busy machine answers less in the same time
+        served = [1, *swapped][-1:]
+        report = load(server, seconds=seconds, concurrency=4, mode=mode, on_progress=swap)
+        served += swapped[served[0] - 1 :]
+        if report.answered > 100 and len(report.versions) >= 3:
+            break
     assert report.errors == {}
-    assert len(swapped) >= 2
-    assert sorted(report.versions) == [1, *swapped][: len(report.versions)]
+    assert len(served) >= 3
+    assert sorted(report.versions) == served[: len(report.versions)]
     assert len(report.versions) >= 3
     assert report.checked == report.answered == sum(report.versions.values()) > 100
     assert report.wrong == 0

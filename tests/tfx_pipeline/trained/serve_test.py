@@ -42,12 +42,12 @@ class Command:
             self.lines.append(line.rstrip("\n"))
 
     def wait_for(self, text: str) -> None:
-        until(lambda: any(text in line for line in self.lines) or self.process.poll() is not None, 120)
+        until(lambda: any(text in line for line in self.lines) or self.process.poll() is not None, 600)
         assert any(text in line for line in self.lines), "\n".join(self.lines)
 
     def end(self, number: int) -> int:
         self.process.send_signal(number)
-        status = self.process.wait(60)
+        status = self.process.wait(300)
         self._reader.join()
         return status
 
@@ -139,7 +139,7 @@ def test_tensorflow_serving_is_started_and_ended(models, tmp_path):
         assert command.end(signal.SIGTERM) == 0
     with Command(*arguments, "--name", "broken", TENSORFLOW_MODEL_SERVER=str(binary)) as command:
         command.wait_for("stopped: TensorFlow Serving has ended with status 3")
-        assert command.process.wait(60) == 1
+        assert command.process.wait(300) == 1
 
 
 def refused(capfd, *arguments) -> str:
