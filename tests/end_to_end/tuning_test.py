@@ -55,7 +55,7 @@ def _kill_in_first_trial(config_file: Path, console: Path) -> None:
     command = [sys.executable, "-m", "tfx_pipeline.cli", "tune", "--config", str(config_file), *_settings()]
     with console.open("w") as stream:
         process = subprocess.Popen(command, stderr=stream, start_new_session=True, cwd=ROOT)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 1200
         while "[0/20] gauc" not in console.read_text() and time.monotonic() < deadline:
             assert process.poll() is None, console.read_text()
             time.sleep(0.1)

@@ -24,7 +24,7 @@ class TinyWorld:
     content: Path
     custom_config: dict[str, str]
 
-    def fn_args(self, out: Path, **overrides: str) -> SimpleNamespace:
+    def fn_args(self, out: Path, **overrides: str | bool) -> SimpleNamespace:
         """What `run_fn` is called with."""
         return SimpleNamespace(
             train_files=[str(self.transformed / "Split-train" / "*")],
@@ -96,9 +96,7 @@ def _tally():
     return tally
 
 
-@pytest.fixture(scope="session")
-def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
-    """Examples, transform graph and transformed examples (by TFT itself) and a content table of 40 items."""
+def _make_tiny_world(root: Path) -> TinyWorld:
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -113,7 +111,6 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     from tfx_pipeline.data.examples import raw_features
     from tfx_pipeline.transform.preprocessing import preprocessing_fn
 
-    root = tmp_path_factory.mktemp("tiny_world")
     rng = np.random.default_rng(3)
     requests, transformed, graph = root / "requests", root / "transformed", root / "graph"
     options = tf.io.TFRecordOptions(compression_type="GZIP")
@@ -208,13 +205,22 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `run_fn` leaves: `Format-Serving` (the exported model), `run` (training's documents), `state` (empty)."""
-    from tfx_pipeline.training.run_fn import run_fn
+def tiny_world(once_per_run) -> TinyWorld:
+    """Examples, transform graph and transformed examples (by TFT itself) and a content table of 40 items."""
+    return once_per_run("tiny_world", _make_tiny_world)
 
-    out = tmp_path_factory.mktemp("trained")
-    run_fn(tiny_world.fn_args(out))
-    return out
+
+@pytest.fixture(scope="session")
+def trained(tiny_world: TinyWorld, once_per_run) -> Path:
+    """What `run_fn` leaves: `Format-Serving` (the exported model), `run` (training's documents), `state` (empty)."""
+
+    def train(out: Path) -> Path:
+        from tfx_pipeline.training.run_fn import run_fn
+
+        run_fn(tiny_world.fn_args(out))
+        return out
+
+    return once_per_run("trained", train)
 
 
 @pytest.fixture(scope="session")
