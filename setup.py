@@ -15,26 +15,32 @@ def version() -> str:
     return re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)[1]
 
 
-KERAS = ["keras>=3.15,<4", "keras-rs>=0.4,<0.5", "numpy>=2,<3"]
+KERAS = ["keras>=3.15,<4", "numpy>=2,<3"]
 SERVING = ["grpcio>=1.70", "numpy>=2,<3", "protobuf>=6.33.5,<7"]
+# With tfx come tensorflow-transform and the others of its family, each in the version that fits.
 TFX = [
+    "absl-py>=1.4,<2",
     "apache-beam==2.77.0",
     "grpcio-health-checking>=1.70",
     "grpcio-reflection>=1.70",
     "jinja2>=3.1",
     "keras-tuner>=1.4.8",
-    "kfp==2.16.1",
+    "kfp==2.16.1",  # for a Kubeflow runner; nothing imports it yet
     "markupsafe>=3",
     "matplotlib>=3.9",
+    "pandas>=2.2,<3",
+    "pyarrow>=18,<19",
     "pydantic>=2.7,<3",
     "pyyaml>=6.0",
     "rich>=14.1",
+    "scipy>=1.13,<2",
     "setuptools<81",  # tensorflow-hub, which TFX imports, needs pkg_resources
-    "tensorboard",
+    "tensorboard",  # shows the logs that training writes
     "tensorflow==2.21.0",
-    "tensorflow-recommenders==0.7.7",
+    "tensorflow-recommenders==0.7.7",  # for retrieval; nothing imports it yet
     "tensorflow-serving-api==2.19.1",
     "tfx==1.21.0",
+    "typing-extensions>=4.12",
 ]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
 DEV = [
@@ -43,9 +49,12 @@ DEV = [
     "hypothesis>=6.100",
     "jax",
     "mypy>=1.11",
+    "packaging>=24",
+    "psutil>=6",
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
+    "scikit-learn>=1.5,<2",
     "types-PyYAML",
 ]
 

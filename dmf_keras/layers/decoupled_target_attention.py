@@ -121,17 +121,7 @@ class DecoupledTargetAttention(TargetAttention):
         """
         self._check_attend(candidates, keys, values, history_mask)
         check_buckets(buckets, self.modalities, candidates, keys.shape[1])
-        return self._attend(
-            candidates,
-            keys,
-            values,
-            list(buckets),
-            self.key_tables,
-            self.value_tables,
-            history_mask,
-            return_weights,
-            training,
-        )
+        return self._attend(candidates, keys, values, buckets, history_mask, return_weights, training)
 
     def call(  # type: ignore[override]
         self,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from dmf_keras.checks import check_axis, check_kind, check_rank
@@ -61,6 +63,10 @@ class TargetAttention(HistoryAttention):
         arXiv:2510.11066.
     """
 
+    # E_K and E_V per modality, [S + 1, H, A], of a subclass with side information about pairs.
+    key_tables: Sequence[keras.Variable] = ()
+    value_tables: Sequence[keras.Variable] = ()
+
     def __init__(
         self,
         dim: int = 64,
@@ -110,7 +116,7 @@ class TargetAttention(HistoryAttention):
             ValueError: wrong rank, dtype or size, or a layer that is not built.
         """
         self._check_attend(candidates, keys, values, history_mask)
-        return self._attend(candidates, keys, values, [], [], [], history_mask, return_weights, training)
+        return self._attend(candidates, keys, values, (), history_mask, return_weights, training)
 
     def _check_attend(self, candidates: Tensor, keys: Tensor, values: Tensor, history_mask: Tensor) -> None:
         for name, tensor in (("keys", keys), ("values", values)):
@@ -128,21 +134,20 @@ class TargetAttention(HistoryAttention):
         candidates: Tensor,
         keys: Tensor,
         values: Tensor,
-        buckets: list[Tensor],
-        key_tables: list[Tensor],
-        value_tables: list[Tensor],
+        buckets: Sequence[Tensor],
         history_mask: Tensor,
         return_weights: bool,
         training: bool,
     ) -> Any:
+        """`attend` with a tensor of buckets for each of the layer's tables."""
         dtype = self.compute_dtype
         interest, weights = decoupled_attention(
             self.split_heads(self.query(candidates)),
             ops.cast(keys, dtype),
             ops.cast(values, dtype),
             [ops.cast(ids, "int32") for ids in buckets],
-            [ops.cast(table, dtype) for table in key_tables],
-            [ops.cast(table, dtype) for table in value_tables],
+            [ops.cast(table, dtype) for table in self.key_tables],
+            [ops.cast(table, dtype) for table in self.value_tables],
             history_mask,
             self.drop(training),
         )

@@ -20,6 +20,16 @@ class AUCByGroup(NamedTuple):
     size: np.ndarray
     has_both_classes: np.ndarray
 
+    def size_weighted_mean(self) -> float:
+        """Mean AUC of the groups of both classes, each weighing its rows; NaN when there is none."""
+        kept = self.has_both_classes
+        return float(np.average(self.auc[kept], weights=self.size[kept])) if kept.any() else float("nan")
+
+    def mean(self) -> float:
+        """Mean AUC of the groups of both classes, each weighing 1; NaN when there is none."""
+        kept = self.has_both_classes
+        return float(self.auc[kept].mean()) if kept.any() else float("nan")
+
 
 def auc_by_group(groups: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> AUCByGroup:
     """AUC of each group: the share of (positive, negative) pairs in the right order; a tied pair counts one half.

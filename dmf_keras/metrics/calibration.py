@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dmf_keras.metrics.formulas import calibration
 from dmf_keras.metrics.rows import labels_and_probabilities
 
 
@@ -21,8 +22,7 @@ def calibration_ratio(labels: ArrayLike, probabilities: ArrayLike) -> float:
         ValueError: different lengths, labels other than 0 and 1, probabilities outside [0, 1].
     """
     labels, probabilities = labels_and_probabilities(labels, probabilities)
-    positives = float(labels.sum())
-    return float(probabilities.sum() / positives) if positives else float("nan")
+    return float(calibration(probabilities.sum(), labels.sum()))
 
 
 @dataclass(frozen=True)

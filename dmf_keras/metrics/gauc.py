@@ -75,10 +75,9 @@ def grouped_auc(users: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> Group
     group = np.unique(ids, return_inverse=True)[1].reshape(-1)
     by_user = auc_by_group(group, labels.astype(bool), scores)
     rows, both = by_user.size, by_user.has_both_classes
-    auc = by_user.auc[both]
     return GroupedAUC(
-        impression_weighted=float(np.average(auc, weights=rows[both])) if both.any() else float("nan"),
-        equal_weighted=float(auc.mean()) if both.any() else float("nan"),
+        impression_weighted=by_user.size_weighted_mean(),
+        equal_weighted=by_user.mean(),
         users=rows.size,
         skipped_users=int((~both).sum()),
         skipped_impressions=int(rows[~both].sum()),

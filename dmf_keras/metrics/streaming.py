@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from dmf_keras.metrics.normalized_entropy import SMALLEST_PROBABILITY
+from dmf_keras.metrics.formulas import LEAST_PROBABILITY
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -59,7 +60,7 @@ class NormalizedEntropy(_StreamingSums):
     As `dmf_keras.metrics.normalized_entropy` on the same samples.
 
     Args:
-        from_logits: bool; false: predictions are probabilities, clipped to [1.2e-7, 1 - 1.2e-7]; logits never are.
+        from_logits: bool; false: predictions are probabilities, clipped to [1e-7, 1 - 1e-7]; logits never are.
         name: of the metric.
         dtype: of the metric; sums are float32 in any case.
 
@@ -91,8 +92,10 @@ class NormalizedEntropy(_StreamingSums):
         if self.from_logits:
             loss = ops.softplus(predictions) - labels * predictions
         else:
-            predictions = ops.clip(predictions, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
-            loss = -labels * ops.log(predictions) - (1 - labels) * ops.log1p(-predictions)
+            # The logarithms are clipped, as float32 has no 1 - 1e-7.
+            bounds = math.log(LEAST_PROBABILITY), math.log1p(-LEAST_PROBABILITY)
+            positive, negative = (ops.clip(log, *bounds) for log in (ops.log(predictions), ops.log1p(-predictions)))
+            loss = -labels * positive - (1 - labels) * negative
         self.add([ops.sum(weights * loss), ops.sum(weights * labels), ops.sum(weights)])
 
     def result(self) -> Tensor:

@@ -11,9 +11,8 @@ from keras import ops
 from dmf_keras.layers import InterestHead
 from dmf_keras.models import explanation
 from dmf_keras.models.configs import InterestConfig
-from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX
+from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX, RankingSchema
 from dmf_keras.models.ranking_model import RankingModel
-from dmf_keras.models.schema import RankingSchema
 from dmf_keras.types import Tensor
 
 # Parts of a logit that the user's features belong to; columns of the schema are a part of their own.

@@ -14,12 +14,12 @@ from dmf_keras.layers.content_embedding import ContentEmbedding
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
+    RankingSchema,
     candidate_content,
     candidate_inputs,
     user_inputs,
 )
 from dmf_keras.models.model_config import ModelConfig
-from dmf_keras.models.schema import RankingSchema
 from dmf_keras.types import Tensor
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import difflib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dmf_keras.models import configs
+from dmf_keras.models.inputs import RankingSchema
 from dmf_keras.models.model_config import ModelConfig
-from dmf_keras.models.schema import RankingSchema
 
 if TYPE_CHECKING:
     from dmf_keras.models.ranking_model import RankingModel
@@ -24,23 +23,25 @@ if TYPE_CHECKING:
 class _Entry:
     config: type[ModelConfig]
     model: str
+    parts: Mapping[str, str]
 
 
 _MODELS: dict[str, _Entry] = {}
 
 
-def register_model(name: str, config: type[ModelConfig], model: str) -> None:
+def register_model(name: str, config: type[ModelConfig], model: str, parts: Mapping[str, str] | None = None) -> None:
     """Makes a model known by name, to `build_model` and to a pipeline's configuration.
 
     Args:
         name: what a configuration calls it.
         config: its hyper-parameters, a frozen dataclass with a default for each.
         model: "package.module:Class", a `RankingModel`; imported only when a model is built.
+        parts: what parts of a logit that its `explain` tells of are, in words; a part without words goes by its name.
 
     Raises:
         ValueError: the name is taken by another model, or `model` is not of that form.
     """
-    entry = _Entry(config, model)
+    entry = _Entry(config, model, dict(parts or {}))
     if _MODELS.get(name, entry) != entry:
         raise ValueError(f"model {name!r} is registered already, as {_MODELS[name].model}; got {model}")
     if len(model.split(":")) != 2:
@@ -60,6 +61,23 @@ def model_class(name: str) -> str:
         ValueError: no such model; lists those that exist.
     """
     return _entry(name).model
+
+
+def registered_classes() -> dict[str, str]:
+    """Names of the registered models' classes and of those of their hyper-parameters, each with its module."""
+    classes: dict[str, str] = {}
+    for entry in _MODELS.values():
+        module, name = entry.model.split(":")
+        classes |= {name: module, entry.config.__name__: entry.config.__module__}
+    return classes
+
+
+def parts_in_words() -> dict[str, str]:
+    """What parts of a logit are, by name, as the registered models say; of two for one name the first holds."""
+    words: dict[str, str] = {}
+    for entry in _MODELS.values():
+        words = {**entry.parts, **words}
+    return words
 
 
 def model_config(name: str, params: dict[str, Any]) -> ModelConfig:
@@ -111,15 +129,3 @@ def _entry(name: str) -> _Entry:
 def _meant(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-register_model("din", configs.DINConfig, "dmf_keras.models.din:DIN")
-register_model("dmf", configs.DMFConfig, "dmf_keras.models.dmf:DMF")
-register_model("dmf_centric", configs.DMFCentricConfig, "dmf_keras.models.dmf:DMFCentric")
-register_model("dmf_enriched", configs.DMFEnrichedConfig, "dmf_keras.models.dmf:DMFEnriched")
-register_model("early_fusion", configs.EarlyFusionConfig, "dmf_keras.models.early_fusion:EarlyFusion")
-register_model("mean_pooling", configs.MeanPoolingConfig, "dmf_keras.models.mean_pooling:MeanPooling")
-register_model("simtier", configs.SimTierConfig, "dmf_keras.models.simtier:SimTier")
-register_model(
-    "target_attention", configs.TargetAttentionConfig, "dmf_keras.models.id_target_attention:IDTargetAttention"
-)

@@ -11,9 +11,8 @@ from keras import ops
 from dmf_keras.layers import SimilarityBuckets
 from dmf_keras.models import explanation
 from dmf_keras.models.configs import SimilarityConfig
-from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_CONTENT_ROW, HISTORY_INDEX
+from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_CONTENT_ROW, HISTORY_INDEX, RankingSchema
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
-from dmf_keras.models.schema import RankingSchema
 from dmf_keras.types import Tensor
 
 

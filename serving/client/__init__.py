@@ -1,6 +1,6 @@
 """A client of ranking models behind TensorFlow Serving; it needs grpcio, protobuf and numpy, never TensorFlow.
 
-`serving.client.fake` has a server for tests of your own code.
+`serving.testing` has a server for tests of your own code.
 """
 
 from serving.client.async_client import AsyncRankingClient

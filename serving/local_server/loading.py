@@ -9,10 +9,10 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import contract
+from serving.export.servable import Servable
+from serving.export.warmup import MAX_RECORDS, read_warmup
 from serving.local_server.errors import StatusError, status_of
 from serving.messages import first_line
-from serving.servable_check import Servable
-from serving.warmup import MAX_RECORDS, read_warmup
 
 DEFAULT_SIGNATURE = "serving_default"
 

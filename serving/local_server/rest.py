@@ -10,13 +10,13 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
-from serving.client.rest_server import RestCall, RestFailure
 from serving.local_server.errors import StatusError
 from serving.local_server.json_tensors import INSTANCES, parse_body, read_inputs, write_outputs
 from serving.local_server.loading import DEFAULT_SIGNATURE
 from serving.local_server.model_service import ModelService
 from serving.local_server.prediction_service import SIGNATURES, PredictionService, run_signature
 from serving.local_server.versions import ModelVersions
+from serving.rest_server import RestCall, RestFailure
 
 
 class RestApi:

@@ -14,7 +14,6 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from serving.client.rest_server import RestServer
 from serving.local_server import descriptors
 from serving.local_server.batching import BatchingOptions
 from serving.local_server.errors import LocalServerError, cannot_listen, check_base_dir
@@ -26,6 +25,7 @@ from serving.local_server.prediction_service import PredictionService
 from serving.local_server.rest import RestApi
 from serving.local_server.versions import ModelVersions
 from serving.local_server.watch import VersionEvent, VersionWatch, log_event, version_folders
+from serving.rest_server import RestServer
 
 # TensorFlow Serving's own: requests of any size that protobuf can hold.
 ANY_SIZE = 2**31 - 1

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
+from serving.export.servable import Servable
 from serving.local_server.batching import Arrays, Batcher, BatchingOptions
 from serving.local_server.errors import StatusError
-from serving.servable_check import Servable
 
 _Proto = get_model_status_pb2.ModelVersionStatus
 

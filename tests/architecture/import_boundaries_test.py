@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN = ("dmf_keras", "serving", "tfx_pipeline")
 PIPELINE_ONLY = ("tfx", "apache_beam", "tensorflow_model_analysis", "tensorflow_transform", "pydantic")
 HEAVY = ("keras", "tensorflow", "pandas", "pyarrow", *PIPELINE_ONLY[:4])
+CLIENT_NEEDS = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
 MAX_LINES = 450
 
 
@@ -69,7 +70,7 @@ def violations(folder: str, allowed: tuple[str, ...]) -> list[str]:
 
 
 def test_library_imports_keras_and_numpy_alone():
-    found = violations("dmf_keras", ("dmf_keras", "keras", "keras_rs", "numpy"))
+    found = violations("dmf_keras", ("dmf_keras", "keras", "numpy"))
     # One module has TensorFlow's own kernels, and is loaded where TensorFlow is the backend.
     assert [import_ for import_ in found if not import_.startswith("dmf_keras/ops/tensorflow_kernels.py:")] == []
 
@@ -84,8 +85,27 @@ def test_serving_knows_nothing_of_the_pipeline():
 
 
 def test_client_imports_grpc_protobuf_and_numpy_alone():
-    allowed = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
-    assert violations("serving/client", allowed) == []
+    assert violations("serving/client", CLIENT_NEEDS) == []
+
+
+def test_client_holds_no_server():
+    found = [
+        f"{relative(path)}:{line}: {module}"
+        for path in sources("serving/client")
+        for module, line in imported_modules(path, ROOT)
+        if within(module, ("http.server", "socketserver", "serving.testing", "serving.rest_server"))
+    ]
+    assert found == []
+
+
+def test_fake_server_needs_what_the_client_needs():
+    assert violations("serving/testing", ("serving.testing", "serving.rest_server", *CLIENT_NEEDS)) == []
+    assert outside(ROOT / "serving" / "rest_server.py", ()) == []
+    assert loaded_by("import serving.testing").isdisjoint({*HEAVY, "dmf_keras", "tensorflow_serving"})
+
+
+def test_load_generator_needs_what_the_client_needs():
+    assert violations("serving/load", ("serving.load", *CLIENT_NEEDS)) == []
 
 
 def test_client_loads_nothing_else():
@@ -96,7 +116,9 @@ def test_client_loads_nothing_else():
         assert loaded.isdisjoint({*HEAVY, "dmf_keras", "tensorflow_serving", "ml_dtypes", "cryptography"})
     # What only tests of a client need is not loaded with it.
     program = (
-        "import serving.client, sys; print(*(name for name in sys.modules if '.fake' in name or 'http.server' in name))"
+        "import serving.client, sys\n"
+        "servers = ('http.server', 'serving.testing', 'serving.rest_server')\n"
+        "print(*(name for name in sys.modules if name.startswith(servers) or '.fake' in name))"
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == []

@@ -6,7 +6,7 @@ import keras
 
 import dmf_keras.layers
 import dmf_keras.models
-from dmf_keras.models.dmf import DMF
+from dmf_keras.models.dmf.model import DMF
 from dmf_keras.registration import PUBLIC
 
 

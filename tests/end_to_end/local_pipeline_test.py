@@ -61,7 +61,7 @@ def test_evaluator_equals_the_pushed_model_scored_by_hand(finished_run):
     import tensorflow as tf
     from sklearn.metrics import roc_auc_score
 
-    from serving.servable_check import Servable
+    from serving.export.servable import Servable
 
     files = list(Path(finished_run.summary["artifacts"]["examples"], "Split-test").glob("*.gz"))
     records = list(tf.data.TFRecordDataset([str(f) for f in files], "GZIP").as_numpy_iterator())
@@ -97,7 +97,7 @@ def test_vocabulary_knows_nothing_of_later_splits(finished_run):
 
 
 def test_pushed_model_has_all_that_serving_needs(finished_run):
-    from serving.servable_check import check_servable
+    from serving.export.servable_check import check_servable
 
     problems, figures = check_servable(finished_run.model, 1e-4)
     assert problems == []

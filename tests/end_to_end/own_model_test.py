@@ -47,7 +47,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_it_is_trained_passes_the_gate_and_is_pushed(summary):
-    from serving.servable_check import check_servable
+    from serving.export.servable_check import check_servable
 
     assert summary["pushed"]
     assert summary["model"] == "two_tower"

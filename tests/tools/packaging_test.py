@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,37 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 PACKAGES = ("dmf_keras", "serving", "tfx_pipeline")
+# Extras of which a folder may use what they declare, beside what setup.py always requires.
+EXTRAS = {
+    "dmf_keras": (),
+    "serving": ("serving", "tfx"),  # `serving.client` alone needs `serving` only, which tests/architecture holds it to
+    "tfx_pipeline": ("tfx",),
+    "tests": ("tfx", "dev"),
+    "tools": ("tfx", "dev"),
+}
+# Imported and not declared: a backend of Keras is the user's choice.
+CHOSEN = {"dmf_keras": {"tensorflow"}}
+# Of one family with tfx, each release of which names the versions that fit it.
+TFX_FAMILY = {
+    "ml_metadata",
+    "tensorflow_data_validation",
+    "tensorflow_metadata",
+    "tensorflow_model_analysis",
+    "tensorflow_transform",
+    "tfx_bsl",
+}
+# Declared and imported nowhere, with the reason.
+NOT_IMPORTED = {
+    "grpcio-tools": "writes serving/protos/*_pb2.py, on the command line",
+    "kfp": "for a Kubeflow runner, pinned with what it has to fit",
+    "mypy": "a command",
+    "pytest-xdist": "a plugin of pytest",
+    "ruff": "a command",
+    "setuptools": "tensorflow-hub, which TFX imports, needs pkg_resources",
+    "tensorboard": "a command, which shows the logs that training writes",
+    "tensorflow-recommenders": "for retrieval, pinned with what it has to fit",
+    "types-pyyaml": "read by mypy",
+}
 
 
 def requirements_in(path: Path) -> list[Requirement]:
@@ -45,6 +79,36 @@ def setup_metadata() -> dict[str, list[str] | dict[str, list[str]]]:
 @pytest.fixture(scope="module")
 def declared() -> dict:
     return setup_metadata()
+
+
+def distributions(declared: dict, *extras: str) -> set[str]:
+    """What setup.py requires always and with these extras."""
+    texts = [*declared["base"], *(text for extra in extras for text in declared["extras"][extra])]
+    return {canonicalize_name(Requirement(text).name) for text in texts}
+
+
+def third_party_imports(folder: Path) -> Iterator[str]:
+    """Top-level modules that the code of a folder imports and that are neither Python's nor this project's."""
+    own = {*PACKAGES, "examples", "tests", "tools"}
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                top = "google.protobuf" if name.startswith("google.protobuf") else name.partition(".")[0]
+                if top not in sys.stdlib_module_names and top not in own:
+                    yield top
+
+
+@pytest.fixture(scope="module")
+def providers() -> dict[str, set[str]]:
+    """Top-level module -> the installed distributions that bring it."""
+    found = {name: set(map(canonicalize_name, brought)) for name, brought in packages_distributions().items()}
+    # Many distributions share the name `google`.
+    return {**found, "google.protobuf": {"protobuf"}}
 
 
 @pytest.mark.parametrize("name", ["requirements", "uv"])
@@ -89,10 +153,37 @@ def test_lock_satisfies_setup_py(declared):
 def test_extras(declared):
     names = {extra: {Requirement(text).name for text in texts} for extra, texts in declared["extras"].items()}
     assert set(names) == {"serving", "tfx", "gpu", "dev"}
-    assert {Requirement(text).name for text in declared["base"]} == {"keras", "keras-rs", "numpy"}
+    assert {Requirement(text).name for text in declared["base"]} == {"keras", "numpy"}
     assert names["serving"] == {"grpcio", "numpy", "protobuf"}
     assert {"tfx", "tensorflow", "pydantic", "pyyaml", "rich"} <= names["tfx"]
     assert declared["extras"]["gpu"] == ["tensorflow[and-cuda]==2.21.0"]
+
+
+@pytest.mark.parametrize("folder", EXTRAS)
+def test_what_is_imported_is_declared(declared, providers, folder):
+    known = distributions(declared, *EXTRAS[folder])
+    family = TFX_FAMILY if "tfx" in known else set()
+    undeclared = {
+        name
+        for name in third_party_imports(ROOT / folder)
+        if name not in CHOSEN.get(folder, set()) | family and not providers.get(name, set()) & known
+    }
+    assert undeclared == set(), f"setup.py lacks what {folder} imports, in the base or an extra of {EXTRAS[folder]}"
+
+
+def test_what_is_declared_is_imported(declared, providers):
+    imported = {name for folder in EXTRAS for name in third_party_imports(ROOT / folder)}
+    used = {distribution for name in imported for distribution in providers.get(name, set())}
+    assert distributions(declared, *declared["extras"]) - used == set(NOT_IMPORTED)
+    assert imported >= TFX_FAMILY
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path):
+    (tmp_path / "module.py").write_text(
+        "import os, planted.inner\nfrom google.protobuf import message\nfrom . import sibling\n\n\n"
+        "def late():\n    from other.part import name\n    import dmf_keras.ops\n"
+    )
+    assert sorted(third_party_imports(tmp_path)) == ["google.protobuf", "other", "planted"]
 
 
 def test_command_and_version(declared):

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from tfx_pipeline.config.comparison import Comparison
+from tfx_pipeline.config.metrics import MetricName
 from tfx_pipeline.config.model_module import find_model_class, import_model_module
 from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Section, UtcTime
@@ -292,9 +293,6 @@ class Threshold(Section):
         if self.min_change is not None and self.max_change is not None:
             raise ValueError("give at most one of min_change and max_change")
         return self
-
-
-MetricName = Literal["auc", "gauc", "gauc_equal", "log_loss", "normalized_entropy", "calibration"]
 
 
 class Evaluation(Section):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from dmf_keras.models.registry import model_config, model_names
+from tfx_pipeline.config.metrics import METRICS, ComparedMetric
 from tfx_pipeline.config.values import Integer, Number, Section
 
 # Prefixes of the keys of a search space: what they name is a key of that section of the configuration.
@@ -63,7 +64,7 @@ class Tuning(Section):
     )
     trials: Integer = Field(20, ge=1, description="per model, beside the configuration as it is")
     seed: Integer = Field(0, ge=0, description="of the search; every trial trains with `training.seed`")
-    objective: Literal["gauc", "auc", "log_loss"] = Field("gauc", description="of the eval split's candidates")
+    objective: ComparedMetric = Field("gauc", description="of the eval split's candidates")
     space: dict[str, Range] = Field(
         {},
         description="key (`params.NAME` of `model.params`, or `training.batch_size`, `.epochs`, `.patience`, "
@@ -91,7 +92,7 @@ class Tuning(Section):
     @property
     def direction(self) -> Literal["min", "max"]:
         """Whether a smaller or a larger objective is better."""
-        return "min" if self.objective == "log_loss" else "max"
+        return "min" if METRICS[self.objective].lower_is_better else "max"
 
     def space_of(self, model: str) -> dict[str, Range]:
         """The part of the space that a model has: without the parameters that it lacks."""

@@ -18,9 +18,10 @@ import numpy as np
 from scipy import sparse
 
 from dmf_keras.metrics import auc_by_group
-from tfx_pipeline.evaluation.metrics import CLIP
+from dmf_keras.metrics.formulas import row_log_losses
 
-METRICS = ("auc", "gauc", "log_loss")
+# Those of `tfx_pipeline.config.metrics.COMPARED`; each needs a formula of its own here.
+RESAMPLED = ("auc", "gauc", "log_loss")
 CONFIDENCE = 0.95
 # With fewer resamples that have an answer an interval would describe those that happen to have one.
 _ANSWERED = 0.95
@@ -61,7 +62,7 @@ def resampled_metrics(
     pairs = [_Pairs(labels, index, values, count) for values in models]
     # As a sparse matrix: a dense product would wake the threads of a BLAS for every few draws.
     sums = sparse.csr_array(_user_sums(labels, index, models, count))
-    result = {name: np.empty((len(models), resamples)) for name in METRICS}
+    result = {name: np.empty((len(models), resamples)) for name in RESAMPLED}
     done = 0
     with np.errstate(divide="ignore", invalid="ignore"):
         for weights in draws(count, resamples, seed):
@@ -116,8 +117,7 @@ def _user_sums(labels: np.ndarray, index: np.ndarray, models: Sequence[np.ndarra
         by_user = auc_by_group(index, labels, values)
         rows_with_both[rows > 0] = size = np.where(by_user.has_both_classes, by_user.size, 0)
         auc[model, rows > 0] = np.where(size > 0, size * by_user.auc, 0)
-        clipped = np.clip(values.astype(np.float64), CLIP, 1 - CLIP)
-        loss[model] = np.bincount(index, -np.log(np.where(labels, clipped, 1 - clipped)), users)
+        loss[model] = np.bincount(index, row_log_losses(labels, values), users)
     return sums
 
 

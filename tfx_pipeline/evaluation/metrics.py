@@ -21,11 +21,10 @@ from tensorflow_model_analysis.metrics import metric_types
 from typing_extensions import override
 
 from dmf_keras.metrics import AUCByGroup, auc_by_group
+from dmf_keras.metrics.formulas import calibration, entropy_ratio, row_log_losses
 
 # Features key under which an extract carries the 64-bit hash of each row's user.
 USER_KEY = "user_key"
-# Probabilities are clipped to [CLIP, 1 - CLIP] before a logarithm, as Keras does; one sure miss costs 16.1 nats.
-CLIP = 1e-7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +54,8 @@ class CandidateRows:
 
     @cached_property
     def log_loss(self) -> float:
-        """Mean negative log-likelihood in nats; predictions are clipped by `CLIP`."""
-        predictions = np.clip(self.predictions.astype(np.float64), CLIP, 1 - CLIP)
-        return float(-np.log(np.where(self.labels, predictions, 1 - predictions)).mean())
+        """Mean negative log-likelihood in nats, as `dmf_keras.metrics.log_loss`."""
+        return float(row_log_losses(self.labels, self.predictions).mean())
 
     @cached_property
     def auc_by_user(self) -> AUCByGroup:
@@ -170,9 +168,7 @@ class GAUC(CandidateMetric):
     @staticmethod
     @override
     def compute(rows: CandidateRows) -> float:
-        by_user = rows.auc_by_user
-        kept = by_user.has_both_classes
-        return float(np.average(by_user.auc[kept], weights=by_user.size[kept])) if kept.any() else float("nan")
+        return rows.auc_by_user.size_weighted_mean()
 
 
 class GAUCEqual(CandidateMetric):
@@ -183,9 +179,7 @@ class GAUCEqual(CandidateMetric):
     @staticmethod
     @override
     def compute(rows: CandidateRows) -> float:
-        by_user = rows.auc_by_user
-        kept = by_user.has_both_classes
-        return float(by_user.auc[kept].mean()) if kept.any() else float("nan")
+        return rows.auc_by_user.mean()
 
 
 class GAUCSkippedUsers(CandidateMetric):
@@ -200,7 +194,7 @@ class GAUCSkippedUsers(CandidateMetric):
 
 
 class LogLoss(CandidateMetric):
-    """Mean negative log-likelihood in nats; predictions are clipped by `CLIP`."""
+    """Mean negative log-likelihood in nats; predictions are clipped to [1e-7, 1 - 1e-7]."""
 
     metric_name = "log_loss"
 
@@ -221,10 +215,7 @@ class NormalizedEntropy(CandidateMetric):
     @staticmethod
     @override
     def compute(rows: CandidateRows) -> float:
-        rate = rows.base_rate
-        if rate in (0.0, 1.0):
-            return float("nan")
-        return rows.log_loss / float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate))
+        return float(entropy_ratio(rows.log_loss, rows.base_rate))
 
 
 class CalibrationRatio(CandidateMetric):
@@ -235,8 +226,7 @@ class CalibrationRatio(CandidateMetric):
     @staticmethod
     @override
     def compute(rows: CandidateRows) -> float:
-        positives = int(rows.labels.sum())
-        return float(rows.predictions.sum(dtype=np.float64) / positives) if positives else float("nan")
+        return float(calibration(rows.predictions.sum(dtype=np.float64), rows.labels.sum()))
 
 
 class CandidateCount(CandidateMetric):
@@ -261,14 +251,5 @@ class BaseRate(CandidateMetric):
         return rows.base_rate
 
 
-METRICS: tuple[type[CandidateMetric], ...] = (
-    CandidateAUC,
-    GAUC,
-    GAUCEqual,
-    GAUCSkippedUsers,
-    LogLoss,
-    NormalizedEntropy,
-    CalibrationRatio,
-    CandidateCount,
-    BaseRate,
-)
+# Every metric above, in that order.
+METRICS: tuple[type[CandidateMetric], ...] = tuple(CandidateMetric.__subclasses__())

@@ -30,7 +30,7 @@ def hold_output(output: Path, command: str) -> Iterator[Path]:
             others the first line; the message names the log, which has the traceback.
     """
     log_file = output / "logs" / f"{command}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}.log"
-    # Importing TFRS needs legacy Keras to be chosen before TensorFlow is imported; Keras 3 is not affected by it.
+    # TFX's libraries are for Keras 2: `tf.keras` is to be theirs. What imports `keras`, for Keras 3, is not affected.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     try:

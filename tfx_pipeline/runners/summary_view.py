@@ -8,10 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.console import console
 from tfx_pipeline.training.search.report import trials_table
-
-METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -67,14 +66,14 @@ def _metrics_table(metrics: dict[str, Any], attainable: dict[str, Any] | None) -
     table.add_column("split")
     table.add_column("slice")
     table.add_column("candidates", justify="right")
-    for metric in METRICS:
+    for metric in SHOWN:
         table.add_column(metric.replace("_", " "), justify="right")
     if attainable:
         table.add_column("attained AUC gain", justify="right")
     for split, by_column in metrics.items():
         for column, buckets in {**by_column, "overall": {"": by_column["overall"]}}.items():
             for bucket, values in buckets.items():
-                shown = [_number(values.get(metric)) for metric in METRICS]
+                shown = [_number(values.get(metric)) for metric in SHOWN]
                 share = []
                 if attainable:
                     overall = column == "overall" and split in attainable

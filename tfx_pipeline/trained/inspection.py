@@ -12,10 +12,11 @@ from rich.text import Text
 
 from serving import contract
 from serving.contract import ModelContract, TensorContract
+from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
-from serving.metadata import read_json, saved_model_sizes
+from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.runners.summary_view import METRICS, splits_table
+from tfx_pipeline.runners.summary_view import splits_table
 from tfx_pipeline.trained.version import Version
 
 
@@ -149,7 +150,7 @@ def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | 
     best = f"epoch {training['best_epoch'] + 1} of {training['epochs']}"
     table = Table(title="metrics", title_justify="left")
     table.add_column("of", no_wrap=True)
-    for metric in METRICS:
+    for metric in SHOWN:
         table.add_column(metric.replace("_", " "), justify="right")
     logged = training["metrics"]
     rows = {
@@ -159,6 +160,6 @@ def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | 
     for split, slices in (evaluation["metrics"] if evaluation is not None else {}).items():
         rows[f"{split}, by the Evaluator"] = slices["overall"]
     for name, values in rows.items():
-        shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in METRICS)
+        shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in SHOWN)
         table.add_row(name, *shown)
     return table

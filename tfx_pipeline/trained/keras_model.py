@@ -15,11 +15,11 @@ import tensorflow_transform as tft
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import model_class
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import encode_user, explain_requests
+from serving.export.content_inputs import ContentInputs
+from serving.export.metadata import read_json
+from serving.export.servable import Arrays
+from serving.export.signatures import encode_user, explain_requests
 from serving.messages import first_line
-from serving.metadata import read_json
-from serving.servable_check import Arrays
 from tfx_pipeline.config.schema import Features, Model
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.errors import DataError, ModelError

@@ -114,7 +114,7 @@ def rank(
 
 
 def _score(version: Version, request: Mapping[str, Any]) -> np.ndarray:
-    from serving.servable_check import request_arrays
+    from serving.export.servable import request_arrays
 
     with version.open() as servable:
         scores: np.ndarray = servable.run(contract.RANK, request_arrays(request, version.contract))[contract.SCORE][0]

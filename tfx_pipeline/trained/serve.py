@@ -106,7 +106,7 @@ def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, s
     with quiet_libraries(Path("/dev/null")), console().status("loading TensorFlow"):
         from serving.local_server.batching import BatchingOptions
         from serving.local_server.server import default_name
-        from serving.tensorflow_serving import ModelServerOptions, TensorFlowServing
+        from serving.local_server.tensorflow_serving import ModelServerOptions, TensorFlowServing
 
         name = options.name or default_name(options.base_dir)
         server = TensorFlowServing(

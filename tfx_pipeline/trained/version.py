@@ -17,7 +17,7 @@ from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.files import artifact_files
 
 if TYPE_CHECKING:
-    from serving.servable_check import Servable
+    from serving.export.servable import Servable
     from tfx_pipeline.config.ingestion import IngestionConfig
     from tfx_pipeline.trained.user_state import UserSnapshot
 
@@ -164,7 +164,7 @@ class Version:
         """
         import tensorflow as tf
 
-        from serving.servable_check import Servable
+        from serving.export.servable import Servable
 
         with self._as_a_sentence(tf.errors.OpError):
             return Servable(self.path)

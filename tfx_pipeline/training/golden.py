@@ -12,10 +12,10 @@ import tensorflow as tf
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import score_requests
-from serving.servable_check import Servable, request_arrays
-from serving.warmup import write_warmup
+from serving.export.content_inputs import ContentInputs
+from serving.export.servable import Servable, request_arrays
+from serving.export.signatures import score_requests
+from serving.export.warmup import write_warmup
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.transform.request_transform import RequestTransform

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
-from serving.metadata import git_revision, library_versions, saved_model_sizes, write_json
+from serving.export.metadata import git_revision, library_versions, saved_model_sizes, write_json
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.writing import now
 from tfx_pipeline.training.trainer import TrainingResult

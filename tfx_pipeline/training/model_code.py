@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dmf_keras.models.registry import model_class
+from dmf_keras.models.registry import model_class, model_names
 from tfx_pipeline.files.source_digests import code_digest, module_digest
 
 
@@ -16,6 +16,7 @@ def model_code_digest(name: str, module: str | None = None) -> str:
     own = model_class(name).partition(":")[0]
     if own.partition(".")[0] == "dmf_keras":
         return code_digest([own])
-    # What a model of one's own imports is not known: all of the library's layers and models may be in it.
-    library = code_digest(["dmf_keras.layers", "dmf_keras.models.interest_model", "dmf_keras.models.similarity_model"])
-    return "-".join([library, *sorted({module_digest(part) for part in {own, module or own}})])
+    # What a model of one's own imports is not known: any model and layer of the library may be in it.
+    library = (model_class(other).partition(":")[0] for other in model_names())
+    digest = code_digest(sorted(part for part in library if part.partition(".")[0] == "dmf_keras"))
+    return "-".join([digest, *sorted({module_digest(part) for part in {own, module or own}})])

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from dmf_keras.models.schema import ModalitySpec, RankingSchema
+from dmf_keras.models.inputs import ModalitySpec, RankingSchema
 from tfx_pipeline.config.schema import Categorical, Features
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.transform import transformed_features

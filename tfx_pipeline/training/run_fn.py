@@ -15,8 +15,8 @@ import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import export_model
+from serving.export.content_inputs import ContentInputs
+from serving.export.signatures import export_model
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
 from tfx_pipeline.data.content.table import ItemContentTable, read_content

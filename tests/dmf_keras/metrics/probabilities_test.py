@@ -18,7 +18,9 @@ def test_log_loss_equals_scikit_learn():
 
 
 def test_certain_and_wrong_is_finite():
-    assert 15 < log_loss([1, 0], [0.0, 1.0]) < 17
+    assert log_loss([1, 0], [0.0, 1.0]) == pytest.approx(-np.log(1e-7))
+    assert log_loss([1, 0], [0.0, 0.5]) == pytest.approx(8.4056, abs=1e-4)
+    assert normalized_entropy([1, 0], [0.0, 0.5]) == pytest.approx(12.1267, abs=1e-4)
     assert log_loss([1, 0], [1.0, 0.0]) == pytest.approx(0, abs=1e-6)
 
 

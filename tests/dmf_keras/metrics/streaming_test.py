@@ -57,6 +57,14 @@ def test_certain_and_wrong_is_finite_from_probabilities_and_from_logits():
         assert 20 < float(metric.result()) < 120
 
 
+@pytest.mark.parametrize("sure", [0.0, 1e-9, 1e-7, 1.1e-7, 1 - 1.2e-7, 1 - 6e-8, 1.0])
+def test_nearly_certain_probabilities_count_as_in_the_exact_function(sure):
+    labels, probabilities = np.array([0, 1, 1, 0]), np.array([sure, sure, 0.5, 0.5], np.float32)
+    metric = NormalizedEntropy()
+    metric.update_state(labels, probabilities)
+    assert float(metric.result()) == pytest.approx(normalized_entropy(labels, probabilities), rel=1e-6)
+
+
 @both
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone(metric_class, label):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from dmf_keras.models import ModalitySpec, RankingSchema, model_names
 from tests.dmf_keras.models.batches import requests, small_model
+from tests.dmf_keras.models.expected import MODELS
 
 to_numpy = keras.ops.convert_to_numpy
 CANDIDATE_NAMES = ("candidate_index", "candidate_content_row")
 HISTORY_NAMES = ("history_index", "history_content_row")
-ID_ONLY = ("din", "mean_pooling", "target_attention")
 
 pytestmark = pytest.mark.parametrize("name", model_names())
 
@@ -78,19 +78,19 @@ def test_what_a_model_reads_matters_and_nothing_else(name):
         other = {key: np.broadcast_to(value, x[key].shape) for key, value in changed.items()}
         return np.abs(to_numpy(model({**x, **other}))[0] - scores[0]).max()
 
-    if name != "dmf_centric":  # which sees of the history its content alone
+    if MODELS[name].history_ids:
         assert change(history_index=x["history_index"] % 39 + (x["history_index"] > 0)) > 1e-5
     assert change(candidate_index=x["candidate_index"] % 39 + 1) > 1e-5
     assert change(gender=(x["gender"] + 1) % 3) > 1e-5
     for rows in ("history_content_row", "candidate_content_row"):
-        if name in ID_ONLY:
-            assert change(**{rows: 0}) == 0
-        else:
+        if MODELS[name].content:
             assert change(**{rows: 0}) > 1e-5
+        else:
+            assert change(**{rows: 0}) == 0
 
 
 def test_tables_of_content_are_there_where_they_are_read(name):
-    assert list(model_of(name).content) == ([] if name in ID_ONLY else ["text", "image"])
+    assert list(model_of(name).content) == (["text", "image"] if MODELS[name].content else [])
 
 
 @pytest.mark.parametrize("history", [3, 0])

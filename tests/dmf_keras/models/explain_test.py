@@ -14,28 +14,16 @@ from hypothesis import strategies as st
 from dmf_keras.models import ModalitySpec, RankingSchema, model_names
 from dmf_keras.models.explanation import coalitions, contribution_weights
 from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
+from tests.dmf_keras.models.expected import MODELS
 
 to_numpy = keras.ops.convert_to_numpy
-SIMILARITIES = {f"{kind}_{modality}" for kind in ("similarity", "bucket") for modality in ("text", "image")}
-ATTENTION = {"attention", "attention_by_head"}
-# What is told of each (candidate, history item) pair, and the parts of the logit.
-TOLD = {
-    "din": ({"activation"}, {"history"}),
-    "dmf": (ATTENTION | SIMILARITIES, {"enriched", "centric"}),
-    "dmf_centric": (SIMILARITIES, {"centric"}),
-    "dmf_enriched": (ATTENTION | SIMILARITIES, {"enriched"}),
-    "early_fusion": (ATTENTION | SIMILARITIES, {"enriched", "centric"}),
-    "mean_pooling": (set(), {"history"}),
-    "simtier": (ATTENTION | SIMILARITIES, {"attention", "histogram"}),
-    "target_attention": (ATTENTION, {"history"}),
-}
 every_model = pytest.mark.parametrize("name", model_names())
 
 
 @functools.cache
 def model_of(name, **params):
     """A small model whose weights are large enough for parts to matter, of two heads where it has heads."""
-    heads = {"heads": 2} if "attention" in TOLD[name][0] and not params else {}
+    heads = {"heads": 2} if "attention" in MODELS[name].pairs and not params else {}
     model = small_model({**heads, **params}, name=name)
     rng = np.random.default_rng(1)
     for weight in model.trainable_variables:
@@ -54,8 +42,8 @@ def parts_of(told):
 @every_model
 def test_what_is_told_and_its_shapes(name):
     told = explained(model_of(name), requests(3, 4, 5))
-    pairs, of_history = TOLD[name]
-    parts = {*of_history, "item", "user", "columns"}
+    pairs = MODELS[name].pairs
+    parts = {*MODELS[name].parts, "item", "user", "columns"}
     assert set(told) == {
         "logit",
         "base_logit",
@@ -84,7 +72,7 @@ def test_the_logit_is_the_score_and_its_parts_add_up(name):
 def test_an_empty_history_contributes_nothing(name):
     model, x = model_of(name), requests(3, 4, 5)
     told = explained(model, x)
-    of_history = TOLD[name][1]
+    of_history = MODELS[name].parts
     for part in of_history:
         np.testing.assert_allclose(told[f"contribution_{part}"][-1], 0, atol=1e-5)
         np.testing.assert_allclose(told[f"without_{part}"][-1], told["logit"][-1], atol=1e-5)
@@ -93,7 +81,7 @@ def test_an_empty_history_contributes_nothing(name):
         empty = {**x, "history_index": 0 * x["history_index"], "history_content_row": 0 * x["history_index"]}
         (part,) = of_history
         np.testing.assert_allclose(told[f"without_{part}"], to_numpy(model(empty)), atol=1e-5)
-    for key in TOLD[name][0]:
+    for key in MODELS[name].pairs:
         assert (told[key][-1] == (-1 if key.startswith("bucket") else 0)).all(), key
 
 
@@ -142,7 +130,7 @@ def test_contributions_are_means_over_all_orders(mixing):
         np.testing.assert_allclose(told[f"contribution_{part}"], np.mean(arrivals, axis=0), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name, (pairs, _) in TOLD.items() if "attention" in pairs])
+@pytest.mark.parametrize("name", [name for name, model in MODELS.items() if "attention" in model.pairs])
 def test_attention_weights_sum_to_one_and_padding_has_none(name):
     x = requests(3, 4, 5)
     told = explained(model_of(name), x)
@@ -217,7 +205,7 @@ def test_padding_and_other_candidates_change_nothing(name, seed, batch, candidat
     other = explained(model, padded)
     for key, value in told.items():
         found = other[key][:, :candidates]
-        if key in TOLD[name][0]:
+        if key in MODELS[name].pairs:
             nothing = -1 if key.startswith("bucket") else 0
             assert (found[..., :padding] == nothing).all() and (found[..., -1:] == nothing).all(), key
             found = found[..., padding : padding + history]

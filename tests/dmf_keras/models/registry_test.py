@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import dmf_keras.models
 from dmf_keras.models import (
     DMFConfig,
     ModalitySpec,
@@ -113,3 +116,26 @@ def test_a_model_of_a_user_is_built_and_trained_by_name(monkeypatch):
 def test_refuses_a_class_without_a_module():
     with pytest.raises(ValueError, match=r"\"package.module:Class\", got 'Model'"):
         register_model("mine", PopularityConfig, "Model")
+
+
+def test_a_package_of_models_is_one_line_of_one_list():
+    folders = {path.parent.name for path in Path(dmf_keras.models.__file__).parent.glob("*/__init__.py")}
+    assert sorted(folders) == list(dmf_keras.models._PACKAGES)
+    assert {registry.model_class(name).split(".")[2] for name in model_names()} == folders
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_classes_of_a_built_in_model_are_public(name):
+    module, model = registry.model_class(name).split(":")
+    config = type(model_config(name, {}))
+    assert {model, config.__name__} <= set(dmf_keras.models.__all__)
+    assert getattr(dmf_keras.models, model) is getattr(import_module(module), model)
+    assert getattr(dmf_keras.models, model).config_class is getattr(dmf_keras.models, config.__name__) is config
+
+
+def test_a_model_says_in_words_what_its_parts_are(monkeypatch):
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    register_model("mine", PopularityConfig, "a:B", parts={"clicks": "popularity", "centric": "something else"})
+    words = registry.parts_in_words()
+    assert words["clicks"] == "popularity"
+    assert words["centric"] == "modality-centric interest"  # of the built-in model, which was there first

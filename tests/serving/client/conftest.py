@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.serving.client.servers import (
-    CLIENTS,
     FakeServer,
     LocalEngine,
     TensorFlowServing,
@@ -49,12 +48,6 @@ def server(request):
     handle = FakeServer()
     yield handle
     handle.close()
-
-
-@pytest.fixture(params=CLIENTS)
-def kind(request):
-    """The kind of client."""
-    return request.param
 
 
 @pytest.fixture

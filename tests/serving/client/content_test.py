@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from serving.client import BadRequest, ClientOptions, InvalidAnswer, RankingClient, SignatureNotFound
-from serving.client.fake import FakeRankingServer
 from serving.client.model_info import ModelMetadata, Signature
 from serving.client.options import ClientOptions as Options
 from serving.client.requests import Selector, user_tensors
 from serving.client.tensors import to_array
 from serving.client.user import User
 from serving.contract import TensorContract
+from serving.testing import FakeRankingServer
 from tests.serving.client.servers import CLIENTS, FEATURES, MODEL, PATIENT, USER, items
 
 

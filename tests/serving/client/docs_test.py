@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from serving import client
-from serving.client.fake import FakeRankingServer
+from serving.testing import FakeRankingServer
 
 DOC = (Path(__file__).resolve().parents[3] / "docs" / "CLIENT.md").read_text(encoding="utf-8")
 

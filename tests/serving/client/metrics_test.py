@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from serving.client import CallRecord, ClientOptions, PrometheusMetrics, RankingError, RetryOptions
-from serving.client.fake import FakeRankingServer
+from serving.testing import FakeRankingServer
 from tests.serving.client.servers import CLIENTS, FEATURES, MODEL, USER, items
 
 

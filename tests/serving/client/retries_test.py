@@ -20,7 +20,7 @@ from serving.client import (
     ServerUnavailable,
     Unauthenticated,
 )
-from serving.client.fake import FakeRankingServer
+from serving.testing import FakeRankingServer
 from tests.serving.client.servers import CLIENTS, FEATURES, MODEL, USER, items
 
 QUICK = RetryOptions(max_attempts=4, initial_backoff=0.001, max_backoff=0.002)

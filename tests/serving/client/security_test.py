@@ -23,7 +23,7 @@ from serving.client import (
     TlsOptions,
     Unauthenticated,
 )
-from serving.client.fake import FakeRankingServer
+from serving.testing import FakeRankingServer
 from tests.serving.client.servers import CLIENTS, FEATURES, MODEL, USER, items
 
 

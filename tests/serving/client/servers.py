@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from serving.client import AsyncRankingClient, ClientOptions, RankingClient, RankingError, RestRankingClient
-from serving.client.fake import FakeRankingServer
+from serving.testing import FakeRankingServer
 
 MODEL = "conformance"
 FEATURES = {"gender": "string", "age": "float32"}

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.client import BadRequest, InvalidState, RankingClient, User, UserState
-from serving.client.fake import FakeRankingServer
 from serving.client.tensors import number_tensor, string_tensor
 from serving.protos.tensor_pb2 import TensorProto
+from serving.testing import FakeRankingServer
 
 TENSORS = {
     "keys": number_tensor(np.arange(12.0).reshape(1, 3, 4), "float32"),

@@ -27,7 +27,6 @@ from serving.client import (
     TlsOptions,
 )
 from serving.client.answers import scores_of, version_of
-from serving.client.fake import FakeRankingServer
 from serving.client.grpc_channel import PREDICT
 from serving.client.model_info import Signature, parse_metadata, parse_status
 from serving.client.requests import Selector, predict_request
@@ -37,6 +36,7 @@ from serving.contract import TensorContract
 from serving.protos.model_status_pb2 import GetModelStatusResponse
 from serving.protos.predict_pb2 import GetModelMetadataResponse, PredictResponse
 from serving.protos.tensor_pb2 import TensorProto
+from serving.testing import FakeRankingServer
 from tests.serving.client.servers import FEATURES, MODEL, USER, items
 
 ONCE = ClientOptions(deadline=30.0, retry=RetryOptions(max_attempts=1))

@@ -103,7 +103,7 @@ def test_client_metrics_are_those_of_the_client():
 
 
 def test_canary_snippet_asks_for_the_label():
-    from serving.client.fake import FakeRankingServer
+    from serving.testing import FakeRankingServer
 
     snippet = block("python", "crc32")
     features = {"gender": "string", "age": "float32", "device": "string"}

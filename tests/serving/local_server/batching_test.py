@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from serving import contract
-from serving.export import export_model
+from serving.export.servable import Servable
+from serving.export.signatures import export_model
 from serving.local_server.batching import Batcher, BatchingOptions, merge, split
 from serving.local_server.errors import LocalServerError, StatusError
 from serving.local_server.server import LocalServer
-from serving.servable_check import Servable
+from tests.serving.export.small_models import VocabularyTransform, small_model
 from tests.serving.local_server.asking import Asker
-from tests.serving.small_models import VocabularyTransform, small_model
 
 
 def strings(*rows):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.servable_check import Servable
+from serving.export.servable import Servable
 from tests.serving.client.small_saved_model import main as write_small_models
 from tests.serving.local_server.asking import RANK
 from tests.serving.local_server.base_path import Folder

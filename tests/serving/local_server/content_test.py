@@ -7,11 +7,11 @@ import pytest
 
 from serving import contract
 from serving.client import BadRequest, ClientOptions, RankingClient, RestRankingClient
-from serving.export import export_model
+from serving.export.servable import Servable
+from serving.export.signatures import export_model
 from serving.local_server.server import LocalServer
-from serving.servable_check import Servable
+from tests.serving.export.small_models import VocabularyTransform, raw_requests, small_model
 from tests.serving.local_server.asking import Asker, refusal
-from tests.serving.small_models import VocabularyTransform, raw_requests, small_model
 
 TEXT, IMAGE = contract.CONTENT_PREFIX + "text", contract.CONTENT_PREFIX + "image"
 PATIENT = ClientOptions(deadline=60.0)

@@ -17,8 +17,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.export.servable import signature_defs
 from serving.local_server.server import LocalServer
-from serving.servable_check import signature_defs
 from tests.serving.local_server.asking import RANK, USER, Asker, refusal
 
 

@@ -10,9 +10,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.contract import WARMUP_FILE
+from serving.export.warmup import write_warmup
 from serving.local_server.policy import VersionPolicy
 from serving.local_server.server import LocalServer
-from serving.warmup import write_warmup
 from tests.serving.local_server.asking import RANK, Asker, refusal, until
 
 POLL = 0.05

@@ -14,7 +14,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils, proto_utils
 
 from serving import contract
-from serving.metadata import read_json
+from serving.export.metadata import read_json
 from tfx_pipeline.components.pusher import executor
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.trained.version import Version

@@ -108,7 +108,7 @@ def test_a_model_of_ones_own_can_be_compared(load, tmp_path, monkeypatch):
 
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     (tmp_path / "my_compared_models.py").write_text(
-        "from dmf_keras.models.configs import MeanPoolingConfig\n"
+        "from dmf_keras.models import MeanPoolingConfig\n"
         "from dmf_keras.models.registry import register_model\n"
         "register_model('mine', MeanPoolingConfig, 'my_compared_models:Mine')\n"
     )

@@ -133,7 +133,7 @@ def test_what_is_no_modules_name_is_refused(refusal, name):
         ("raise KeyError('a\\nb')\n", "KeyError: 'a\\nb' (FILE, line 1)"),
         (
             "from dmf_keras.models import ModelConfig, register_model\nregister_model('dmf', ModelConfig, 'a:B')\n",
-            "ValueError: model 'dmf' is registered already, as dmf_keras.models.dmf:DMF; got a:B (FILE, line 2)",
+            "ValueError: model 'dmf' is registered already, as dmf_keras.models.dmf.model:DMF; got a:B (FILE, line 2)",
         ),
     ],
     ids=["raises", "syntax", "library", "exits", "lines", "taken"],

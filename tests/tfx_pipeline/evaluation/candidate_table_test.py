@@ -38,7 +38,7 @@ def requests(tiny_data) -> list[dict[str, list]]:
 
 
 def test_scores_are_those_of_the_exported_model(table, requests, trained):
-    from serving.servable_check import Servable
+    from serving.export.servable import Servable
 
     serialized = np.array([request["serialized"] for request in requests], object)
     with Servable(trained / "Format-Serving") as servable:

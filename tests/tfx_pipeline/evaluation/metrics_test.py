@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 from tensorflow_model_analysis.metrics import metric_types
 
+from dmf_keras.metrics.formulas import LEAST_PROBABILITY
 from tfx_pipeline.evaluation import metrics
 from tfx_pipeline.evaluation.metrics import CandidateRows
 
@@ -56,7 +57,7 @@ def test_predicting_the_base_rate_has_normalized_entropy_one():
 
 
 def test_sure_and_wrong_costs_a_finite_loss():
-    assert metrics.LogLoss.compute(rows([1, 0], [0.0, 1.0])) == pytest.approx(-np.log(metrics.CLIP), rel=1e-6)
+    assert metrics.LogLoss.compute(rows([1, 0], [0.0, 1.0])) == pytest.approx(-np.log(LEAST_PROBABILITY), rel=1e-6)
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving import contract
-from serving.metadata import read_json, write_json
+from serving.export.metadata import read_json, write_json
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.trained.inspection import inspect_model

@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from serving.client import RestRankingClient
 from tests.serving.client.servers import write_models
 from tests.serving.local_server.asking import Asker, until
-from tests.serving.model_server_stand_in import write_stand_in
+from tests.serving.local_server.model_server_stand_in import write_stand_in
 from tfx_pipeline.cli import main
 
 

@@ -12,7 +12,7 @@ from serving import contract
 
 @pytest.fixture(scope="session")
 def servable(trained):
-    from serving.servable_check import Servable
+    from serving.export.servable import Servable
 
     with Servable(trained / "Format-Serving") as loaded:
         yield loaded
@@ -31,14 +31,14 @@ def _request(**changes):
 
 
 def _rank(servable, trained, **changes) -> np.ndarray:
-    from serving.servable_check import request_arrays
+    from serving.export.servable import request_arrays
 
     arrays = request_arrays(_request(**changes), contract.ModelContract.read(trained / "Format-Serving"))
     return servable.run(contract.RANK, arrays)[contract.SCORE][0]
 
 
 def test_check_servable_finds_nothing_wrong(trained):
-    from serving.servable_check import check_servable
+    from serving.export.servable_check import check_servable
 
     problems, figures = check_servable(trained / "Format-Serving", 1e-5)
     assert problems == []
@@ -47,7 +47,7 @@ def test_check_servable_finds_nothing_wrong(trained):
 
 
 def test_every_signature_for_one_user_is_warmed_up(trained):
-    from serving.warmup import read_warmup
+    from serving.export.warmup import read_warmup
 
     asked = [
         (signature, inputs[contract.CANDIDATE_ITEM_ID].shape[1])
@@ -114,7 +114,7 @@ def test_serving_default_equals_rank(servable, trained, tiny_world):
 
 def test_batched_requests_equal_single_ones(servable, trained):
     """What TensorFlow Serving's batching does: rows of other requests, padded to the widest."""
-    from serving.servable_check import request_arrays
+    from serving.export.servable import request_arrays
 
     model_contract = contract.ModelContract.read(trained / "Format-Serving")
     one = request_arrays(_request(), model_contract)
@@ -164,8 +164,8 @@ def test_gate_notices_scores_that_changed(trained, tmp_path):
     """A golden score off by more than allowed, a warm-up request that fails: each is named."""
     import shutil
 
-    from serving.servable_check import check_servable
-    from serving.warmup import write_warmup
+    from serving.export.servable_check import check_servable
+    from serving.export.warmup import write_warmup
 
     broken = tmp_path / "model"
     shutil.copytree(trained / "Format-Serving", broken)
@@ -183,7 +183,7 @@ def test_gate_refuses_what_the_server_would_refuse(trained, tmp_path):
     """The trap: saved by `tf.saved_model.save`, a Keras 3 model loads in TF2 and not in TensorFlow Serving."""
     import shutil
 
-    from serving.servable_check import check_servable
+    from serving.export.servable_check import check_servable
 
     broken = tmp_path / "model"
     shutil.copytree(trained / "Format-Serving", broken)

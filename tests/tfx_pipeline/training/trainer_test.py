@@ -158,7 +158,7 @@ def test_a_killed_training_goes_on_where_it_was_and_completes(tiny_world, tmp_pa
     assert result["history"][2]["loss"] < first["loss"]
     assert not os.listdir(tmp_path / "state")
 
-    from serving.servable_check import check_servable
+    from serving.export.servable_check import check_servable
 
     problems, _ = check_servable(tmp_path / "Format-Serving", 1e-5)
     assert problems == []

@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dmf_keras.models import registry
-from dmf_keras.models.configs import MeanPoolingConfig
+from dmf_keras.models import MeanPoolingConfig, registry
 from tfx_pipeline.config.schema import Model, Training
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
@@ -99,7 +98,7 @@ def test_key_knows_the_source_of_a_model_of_ones_own(trial, tiny_data, tmp_path,
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     monkeypatch.syspath_prepend(tmp_path)
     source = tmp_path / "my_trial_model.py"
-    source.write_text("from dmf_keras.models.mean_pooling import MeanPooling\n\n\nclass Mine(MeanPooling):\n    pass\n")
+    source.write_text("from dmf_keras.models import MeanPooling\n\n\nclass Mine(MeanPooling):\n    pass\n")
     registry.register_model("mine", MeanPoolingConfig, "my_trial_model:Mine")
     mine = dataclasses.replace(trial, model="mine", params={})
     keys = mine.key(tiny_data), trial.key(tiny_data)

@@ -14,7 +14,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from serving import contract
-from serving.metadata import write_json
+from serving.export.metadata import write_json
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.results import read_metrics
 

@@ -11,7 +11,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from serving.servable_check import check_servable
+from serving.export.servable_check import check_servable
 from tfx_pipeline.files import artifact_files
 
 MODEL_KEY = "model"
@@ -21,7 +21,7 @@ CODE_DIGEST_KEY = "code_digest"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Runs `serving.servable_check` and writes what it found."""
+    """Runs `serving.export.servable_check` and writes what it found."""
 
     def Do(
         self,

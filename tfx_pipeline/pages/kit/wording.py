@@ -5,15 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import math
 
-# Metric, its name on the page, and its unit.
-METRICS = {
-    "auc": ("AUC", "0.5 to 1"),
-    "gauc": ("GAUC", "0.5 to 1"),
-    "log_loss": ("log loss", "nats"),
-    "normalized_entropy": ("normalised entropy", "share of the base rate's"),
-    "calibration": ("calibration", "predicted / observed clicks"),
-}
-
 
 def count(number: float) -> str:
     """A whole number, thousands apart."""

@@ -18,8 +18,8 @@ from google.protobuf.message import DecodeError
 from ml_metadata.proto import metadata_store_pb2
 
 from serving import contract
+from serving.export.metadata import read_json
 from serving.messages import first_line
-from serving.metadata import read_json
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.runners.history import Execution, RunHistory
 

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from matplotlib.axes import Axes
 
-from serving.metadata import saved_model_sizes
+from serving.export.metadata import saved_model_sizes
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.pages.kit.figures import draw
 from tfx_pipeline.pages.kit.page import Block, Details, Picture, Prose, Section, Table

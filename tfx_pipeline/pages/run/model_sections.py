@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dmf_keras.metrics import reliability
+from tfx_pipeline.config.metrics import METRICS, SHOWN
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.figures import INK, draw
 from tfx_pipeline.pages.kit.page import Block, Figure, Panel, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.palette import line, points
-from tfx_pipeline.pages.kit.wording import METRICS, between, count, decimal, percent
+from tfx_pipeline.pages.kit.wording import between, count, decimal, percent
 from tfx_pipeline.pages.run.finished_run import FinishedRun
 from tfx_pipeline.pages.run.scores import CONFIDENCE, OVERALL, Scores, click_share_intervals
 
@@ -81,7 +82,8 @@ def headline(metrics: Mapping[str, Any], scores: Scores | None) -> list[Figure]:
     overall = metrics["test"]["overall"]
     intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
     figures = []
-    for metric, (name, unit) in METRICS.items():
+    for metric in SHOWN:
+        name, unit = METRICS[metric].title, METRICS[metric].unit
         interval = between(intervals.get(metric))
         note = f"{unit}; {percent(CONFIDENCE, 0)}: {interval}" if interval else unit
         figures.append(Figure(f"test {name}", decimal(overall.get(metric)), note))
@@ -96,12 +98,12 @@ def metrics_section(metrics: Mapping[str, Any], scores: Scores | None) -> Sectio
     rows = []
     for split in sorted(metrics, reverse=True):
         overall = metrics[split]["overall"]
-        rows.append((split, *(decimal(overall.get(metric)) for metric in METRICS), count(overall["example_count"])))
+        rows.append((split, *(decimal(overall.get(metric)) for metric in SHOWN), count(overall["example_count"])))
         if split == "test" and intervals:
-            bounds = (between(intervals.get(metric)) for metric in METRICS)
+            bounds = (between(intervals.get(metric)) for metric in SHOWN)
             rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, count(len(scores.labels)) if scores else ""))
-    columns = ("split", *(f"{name} ({unit})" for name, unit in METRICS.values()), "candidates")
-    blocks: list[Block] = [Table("Metrics of whole splits, by the Evaluator", columns, rows, numbers=len(METRICS) + 1)]
+    columns = ("split", *(f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN), "candidates")
+    blocks: list[Block] = [Table("Metrics of whole splits, by the Evaluator", columns, rows, numbers=len(SHOWN) + 1)]
     if scores is not None:
         blocks.append(Prose(f"{scores.sample} {scores.method}"))
     blocks += _by_slice(metrics, scores)

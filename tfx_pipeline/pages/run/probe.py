@@ -12,12 +12,12 @@ from keras import ops
 
 from dmf_keras.layers import DecoupledTargetAttention
 from dmf_keras.models import explanation
-from dmf_keras.models.dmf import DMF
-from dmf_keras.models.id_target_attention import VALUES
+from dmf_keras.models.dmf.model import DMF
 from dmf_keras.models.inputs import CANDIDATE_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.similarity_model import SimilarityModel
+from dmf_keras.models.target_attention.model import VALUES
 from dmf_keras.ops.bucketing import equal_width_edges
 from dmf_keras.types import Tensor
 from tfx_pipeline.data.examples import raw_features

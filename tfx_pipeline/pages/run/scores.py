@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dmf_keras.metrics.formulas import calibration, entropy_ratio, row_log_losses
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE, draws, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
@@ -148,16 +149,12 @@ def _sum_intervals(rows: CandidateRows, resamples: int) -> Intervals:
         return {}
     user = np.unique(rows.users, return_inverse=True)[1].reshape(-1)
     users = int(user.max()) + 1
-    loss = -np.log(np.where(rows.labels, rows.predictions, 1 - rows.predictions).clip(1e-7, 1).astype(np.float64))
-    columns = (np.ones(len(user)), rows.labels, rows.predictions, loss)
+    columns = (np.ones(len(user)), rows.labels, rows.predictions, row_log_losses(rows.labels, rows.predictions))
     sums = np.stack([np.bincount(user, column, users) for column in columns], axis=1)
     number, clicks, predicted, losses = _drawn_sums(sums, resamples).T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rate = clicks / number
-        entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
-        samples = {
-            NormalizedEntropy.metric_name: losses / number / entropy,
-            CalibrationRatio.metric_name: predicted / clicks,
-        }
+    samples = {
+        NormalizedEntropy.metric_name: entropy_ratio(losses / number, clicks / number),
+        CalibrationRatio.metric_name: calibration(predicted, clicks),
+    }
     bounds = {metric: interval(values) for metric, values in samples.items()}
     return {metric: ends for metric, ends in bounds.items() if ends is not None}

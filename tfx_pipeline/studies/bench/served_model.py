@@ -6,10 +6,8 @@ others were measured is slower, its caches are cold.
 
 from __future__ import annotations
 
+import functools
 import itertools
-import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -19,10 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from serving.local_server.child_process import ServerProcess
+from serving.local_server.errors import LocalServerError
 from tfx_pipeline.errors import ModelError
 
 Arrays = Mapping[str, np.ndarray]
-_READY_SECONDS, _STOP_SECONDS = 180.0, 15.0
+_READY_SECONDS = 180.0
 
 
 class ServedModel:
@@ -34,18 +34,17 @@ class ServedModel:
 
     Attributes:
         name: of the model.
-        target: where gRPC is.
     """
 
     def __init__(self, version: Path, name: str):
         self.name = name
-        self.target = ""
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, str(version), name), daemon=True)
+        self._process = ServerProcess(version.parent, name, beside=functools.partial(_obey, str(version)))
         self._process.start()
-        # Only the child holds its end: when it ends, this side is told.
-        theirs.close()
+
+    @property
+    def target(self) -> str:
+        """Where gRPC is; "" until the server is ready."""
+        return self._process.target
 
     def run(self, signature: str, inputs: Arrays) -> dict[str, np.ndarray]:
         """Outputs of a signature, run in the process without gRPC."""
@@ -63,18 +62,18 @@ class ServedModel:
 
     def _ask(self, *command: Any) -> Any:
         try:
-            self._connection.send(command)
-            return self._connection.recv()
+            self._process.connection.send(command)
+            return self._process.connection.recv()
         except (EOFError, OSError):
             raise ModelError(f"the process that serves '{self.name}' has ended during '{command[0]}'") from None
 
     def __enter__(self) -> Self:
         try:
-            if self._connection.poll(_READY_SECONDS):
-                self.target = self._connection.recv()
-        except (EOFError, OSError):
-            pass
-        if not self.target:
+            self._process.wait_until_ready(_READY_SECONDS)
+            ready = self._process.connection.poll(_READY_SECONDS) and self._process.connection.recv()
+        except (LocalServerError, EOFError, OSError):
+            ready = False
+        if not ready:
             self.close()
             raise ModelError(f"the process that should serve '{self.name}' has ended, or never became ready")
         return self
@@ -86,44 +85,29 @@ class ServedModel:
 
     def close(self) -> None:
         """Ends the process."""
-        self._connection.close()
-        self._process.join(_STOP_SECONDS if self.target else 0)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._process.stop()
 
 
-def _serve(connection: Connection, version: str, name: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from tfx_pipeline.console import quiet_libraries
+def _obey(version: str, connection: Connection) -> None:
+    """Runs the model as it is told, beside the server; says first that it has loaded it."""
+    from serving.export.servable import Servable
 
-    with quiet_libraries(Path(os.devnull)):
-        from serving.local_server.server import LocalServer
-        from serving.servable_check import Servable
-
-        with LocalServer(Path(version).parent, name) as server, Servable(version) as servable:
-            if server.available:
-                connection.send(server.target)
-                _obey(connection, servable)
-    # All is closed; what is left is TensorFlow taking itself down, for seconds.
-    os._exit(0)
-
-
-def _obey(connection: Connection, servable: Any) -> None:
     kept: dict[str, Any] = {}
-    while True:
-        try:
-            command, signature, *rest = connection.recv()
-        except EOFError:
-            return
-        answer: Any = None
-        if command == "run":
-            answer = servable.run(signature, rest[0])
-        elif command == "keep":
-            kept[signature] = itertools.cycle(rest[0])
-        else:
-            inputs = next(kept[signature])
-            begun = time.perf_counter()
-            servable.run(signature, inputs)
-            answer = time.perf_counter() - begun
-        connection.send(answer)
+    with Servable(version) as servable:
+        connection.send(True)
+        while True:
+            try:
+                command, signature, *rest = connection.recv()
+            except EOFError:
+                return
+            answer: Any = None
+            if command == "run":
+                answer = servable.run(signature, rest[0])
+            elif command == "keep":
+                kept[signature] = itertools.cycle(rest[0])
+            else:
+                inputs = next(kept[signature])
+                begun = time.perf_counter()
+                servable.run(signature, inputs)
+                answer = time.perf_counter() - begun
+            connection.send(answer)

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from serving import contract
 from serving.client import CallRecord, ClientOptions, RankingClient, UserState
+from serving.export.servable import request_arrays
 from serving.load import RankRequest, draw_requests
-from serving.servable_check import request_arrays
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench import serving_models, workload

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from serving import contract
 from serving.client import RankingClient, RankingError
+from serving.export.servable import request_arrays
 from serving.load import (
     ExpectedScores,
     LoadOptions,
@@ -30,7 +31,6 @@ from serving.load import (
     run_load,
 )
 from serving.load.generator import TOLERANCE
-from serving.servable_check import request_arrays
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dmf_keras.models import inputs as model_inputs
 from serving import contract
-from serving.export import Tensors, export_model
+from serving.export.signatures import Tensors, export_model
 from serving.load import draw_requests
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.studies.bench import workload

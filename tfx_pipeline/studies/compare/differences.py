@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tfx_pipeline.config.metrics import METRICS
 from tfx_pipeline.evaluation import metrics
-from tfx_pipeline.evaluation.bootstrap import METRICS, interval, resampled_metrics
+from tfx_pipeline.evaluation.bootstrap import RESAMPLED, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 
 RESAMPLES = 1000
-_COMPUTED = (metrics.CandidateAUC, metrics.GAUC, metrics.LogLoss)
-# Of the difference of two log losses, below zero is better.
-_LOWER_IS_BETTER = frozenset({"log_loss"})
+_COMPUTED = tuple(metric for metric in metrics.METRICS if metric.metric_name in RESAMPLED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +54,12 @@ class Group:
 
     def differences(self, model: int, reference: int) -> dict[str, dict[str, Any]]:
         """Model minus reference by metric: mean over seeds, its interval, single seeds, and what follows from them."""
-        return {name: self._difference(name, model, reference) for name in METRICS}
+        return {name: self._difference(name, model, reference) for name in RESAMPLED}
 
     def beyond(self, overall: Group, model: int, reference: int) -> dict[str, dict[str, Any]]:
         """How much larger the difference of model and reference is here than overall, by metric."""
         found = {}
-        for name in METRICS:
+        for name in RESAMPLED:
             here, there = (_paired(group.observed[name], model, reference) for group in (self, overall))
             samples = _paired(self.resampled[name], model, reference) - _paired(
                 overall.resampled[name], model, reference
@@ -79,7 +78,7 @@ class Group:
             "high": high,
             "by_seed": by_seed.tolist(),
             "std": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
-            "verdict": verdict(by_seed, ends, lower_is_better=name in _LOWER_IS_BETTER),
+            "verdict": verdict(by_seed, ends, lower_is_better=METRICS[name].lower_is_better),
         }
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from matplotlib.axes import Axes
 
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN
 from tfx_pipeline.pages.kit.figures import INK, PANEL_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
 from tfx_pipeline.pages.kit.palette import points
-from tfx_pipeline.pages.kit.wording import METRICS, count, decimal, listed, moment, percent
+from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent
 from tfx_pipeline.studies.compare.cost_sections import cost_section, training_section
 
-_COMPARED = ("gauc", "auc", "log_loss")
 _TONES = {"ahead": 2, "behind": 1, "undecided": 0}
 _COLUMNS = {
     "item_frequency": "impressions of the candidate in train",
@@ -82,11 +82,11 @@ def _verdict(report: Mapping[str, Any]) -> str:
 
 
 def _models_section(report: Mapping[str, Any]) -> Section:
-    headers = [f"{name} ({unit})" for name, unit in METRICS.values()]
+    headers = [f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN]
     with_share = any(model["attainable_share"] for model in report["models"])
     rows = []
     for model in report["models"]:
-        cells = [spread(model["metrics"][metric]) for metric in METRICS]
+        cells = [spread(model["metrics"][metric]) for metric in SHOWN]
         if with_share:
             share = model["attainable_share"]
             cells.append(spread({name: _times(share[name], 100) for name in ("mean", "std")}, 1) if share else "–")
@@ -121,7 +121,7 @@ def _differences_section(report: Mapping[str, Any]) -> Section:
     picture = Picture(
         [
             _forest(f"forest-{metric}", metric, report, lambda model, metric=metric: model["difference"][metric])
-            for metric in _COMPARED
+            for metric in COMPARED
         ],
         f"Difference of each model to {report['reference']} on the test split (model minus reference), with "
         f"{percent(bootstrap['confidence'], 0)} intervals; small marks below are the seeds. AUC and GAUC are better to "
@@ -130,10 +130,9 @@ def _differences_section(report: Mapping[str, Any]) -> Section:
     )
     rows = []
     for model in others:
-        for metric in _COMPARED:
+        for metric in COMPARED:
             one = model["difference"][metric]
-            name, unit = METRICS[metric]
-            unit = unit if metric == "log_loss" else "of 1"
+            name, unit = METRICS[metric].title, METRICS[metric].unit if metric == "log_loss" else "of 1"
             ends = (_signed(one["low"]), _signed(one["high"]), decimal(one["std"]))
             rows.append((model["label"], f"{name} ({unit})", one["verdict"], _signed(one["mean"]), *ends))
     interval = f"{percent(bootstrap['confidence'], 0)} interval"
@@ -173,7 +172,7 @@ def _forest(
         axes.axvline(0, color=INK, linestyle="--", linewidth=0.9)
         axes.set_yticks(range(len(found)), [label for label, _ in found])
         axes.set_ylim(len(found) - 0.4, -0.6)
-        axes.set_xlabel(f"difference in {METRICS[metric][0]}")
+        axes.set_xlabel(f"difference in {METRICS[metric].title}")
         axes.locator_params(axis="x", nbins=5)
         if limits is not None:
             axes.set_xlim(limits)
@@ -181,7 +180,7 @@ def _forest(
             axes.set_title(title)
 
     size = (PANEL_SIZE[0], 1.0 + _ROW_INCHES * max(len(found), 2))
-    return draw(name, f"Difference in {METRICS[metric][0]} to {report['reference']} {title}".strip(), paint, size)
+    return draw(name, f"Difference in {METRICS[metric].title} to {report['reference']} {title}".strip(), paint, size)
 
 
 def _slices_section(report: Mapping[str, Any]) -> Section:

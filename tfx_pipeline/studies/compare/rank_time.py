@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
-from serving.content_inputs import ContentInputs
-from serving.export import score_requests
-from serving.servable_check import request_arrays
+from serving.export.content_inputs import ContentInputs
+from serving.export.servable import request_arrays
+from serving.export.signatures import score_requests
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.studies.bench.timing import Timing, interleaved
 from tfx_pipeline.studies.compare.contenders import Contender

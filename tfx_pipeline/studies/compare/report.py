@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.config.schema import Evaluation
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import metrics, slices
@@ -20,13 +21,7 @@ from tfx_pipeline.studies.compare.differences import RESAMPLES, Group
 from tfx_pipeline.studies.compare.finished import FinishedTraining
 
 FORMAT = 1
-_METRICS: tuple[type[metrics.CandidateMetric], ...] = (
-    metrics.CandidateAUC,
-    metrics.GAUC,
-    metrics.LogLoss,
-    metrics.NormalizedEntropy,
-    metrics.CalibrationRatio,
-)
+_METRICS = tuple(metric for metric in metrics.METRICS if metric.metric_name in SHOWN)
 _SEEDS = (
     "not resampled: an interval is about the users of the test split, for these trained models; a difference is the "
     "mean over seeds, paired by seed, and by_seed and std show how it varies from training to training"

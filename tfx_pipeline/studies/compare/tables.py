@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 
-_METRICS = ("auc", "gauc", "log_loss", "normalized_entropy", "calibration")
 _STYLES = {"ahead": "green", "behind": "red", "undecided": ""}
 
 
@@ -32,12 +32,12 @@ def _metrics_table(report: Mapping[str, Any]) -> Table:
         title_justify="left",
     )
     table.add_column("model")
-    for metric in _METRICS:
+    for metric in SHOWN:
         table.add_column(metric.replace("_", " "), justify="right")
     if attainable:
         table.add_column(f"share of the\nattainable {attainable['auc']:.3f}", justify="right")
     for model in report["models"]:
-        cells = [_spread(model["metrics"][metric]) for metric in _METRICS]
+        cells = [_spread(model["metrics"][metric]) for metric in SHOWN]
         if attainable:
             cells.append(_spread(model["attainable_share"], digits=3))
         table.add_row(_name(model, report), *cells)

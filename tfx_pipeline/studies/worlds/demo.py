@@ -140,7 +140,7 @@ def rank_on_the_wire(server: ServerProcess, directory: Path, version: Version) -
         quiet_libraries(Path("/dev/null")),
         console().status("serving"),
         server,
-        RankingClient(server.target, server.model, options) as client,
+        RankingClient(server.target, server.name, options) as client,
     ):
         try:
             # Opens the connection; what is timed is the ranking alone.

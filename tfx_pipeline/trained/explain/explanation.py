@@ -10,7 +10,7 @@ import numpy as np
 
 from dmf_keras.models import explanation as names_told
 from serving import contract
-from serving.servable_check import Arrays, Servable, request_arrays
+from serving.export.servable import Arrays, Servable, request_arrays
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.trained.explain.notes import notes_on
 from tfx_pipeline.trained.explain.report import Explanation, HistoryItem, Part, Similarity

@@ -7,12 +7,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-# What the parts of the registry's models are; a part of another model goes by its name.
-PARTS = {
-    "enriched": "modality-enriched interest",
-    "centric": "modality-centric interest",
-    "attention": "attention over IDs",
-    "histogram": "similarity histograms",
+from dmf_keras.models.registry import parts_in_words
+
+# The parts of every model.
+_PARTS = {
     "history": "history",
     "item": "candidate's embedding",
     "user": "user's embedding",
@@ -141,7 +139,7 @@ class Explanation:
         yield f"the score of {self.candidate} for {self.user} is {self.score:.4f}"
         if self.parts:
             largest = self.parts[0]
-            part = PARTS.get(largest.part, largest.part)
+            part = part_in_words(largest.part)
             verb = "raises" if largest.contribution > 0 else "lowers"
             yield f"the {part} {verb} it the most ({largest.contribution:+.2f} of the logit)"
         weights = [item.weight for item in self.history if item.weight is not None]
@@ -160,6 +158,11 @@ class Explanation:
                 f"of the {_MOST_ITEMS} items with the largest weights, {both or 'none'} "
                 f"{'is' if both == 1 else 'are'} among the {_MOST_ITEMS} that change it the most"
             )
+
+
+def part_in_words(part: str) -> str:
+    """What a part of the logit is; one that no registered model has words for goes by its name."""
+    return {**parts_in_words(), **_PARTS}.get(part, part)
 
 
 def _items_with_half(weights: list[float]) -> int:

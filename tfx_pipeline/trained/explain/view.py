@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from tfx_pipeline.trained.explain.report import PARTS, Explanation, HistoryItem
+from tfx_pipeline.trained.explain.report import Explanation, HistoryItem, part_in_words
 
 _SHOWN = 20
 _BAR = 10
@@ -47,7 +47,7 @@ def _parts_table(found: Explanation) -> Table:
     longest = max(abs(part.contribution) for part in found.parts)
     table.add_row("nothing known", f"{found.base_logit:+.3f}", "", "")
     for part in found.parts:
-        name = PARTS.get(part.part, part.part)
+        name = part_in_words(part.part)
         bar = _bar(part.contribution, longest)
         table.add_row(name, f"{part.contribution:+.3f}", bar, f"{part.logit_without:+.3f}")
     table.add_section()

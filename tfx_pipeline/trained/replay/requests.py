@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
+from serving.export.servable import request_arrays
+from serving.export.warmup import CapturedRequest, read_prediction_logs
 from serving.messages import first_line
-from serving.servable_check import request_arrays
-from serving.warmup import CapturedRequest, read_prediction_logs
 from tfx_pipeline.errors import DataError
 
 _JSON_ENDINGS = (".jsonl", ".ndjson", ".json")

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
+from serving.export.servable import Arrays, Servable
+from serving.export.warmup import CapturedRequest
 from serving.messages import first_line
-from serving.servable_check import Arrays, Servable
-from serving.warmup import CapturedRequest
 from tfx_pipeline.trained.keras_model import KerasModel
 
 RAW, TRANSFORMED, STATE, SCORE, CAPTURED = STAGES = (

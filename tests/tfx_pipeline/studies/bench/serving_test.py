@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from serving import contract
-from serving.client.fake import FakeRankingServer, hash_scorer
+from serving.export.servable import Servable
+from serving.export.warmup import read_warmup
 from serving.local_server.server import LocalServer
-from serving.servable_check import Servable
-from serving.warmup import read_warmup
+from serving.testing import FakeRankingServer, hash_scorer
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench import serving, serving_models

@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from serving import contract
-from serving.metadata import read_json, write_json
-from serving.servable_check import request_arrays
+from serving.export.metadata import read_json, write_json
+from serving.export.servable import request_arrays
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.trained.explain.explanation import _history, explain, logits_of

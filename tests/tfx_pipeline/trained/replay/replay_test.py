@@ -16,8 +16,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import contract
-from serving.metadata import read_json, write_json
-from serving.servable_check import Servable, request_arrays
+from serving.export.metadata import read_json, write_json
+from serving.export.servable import Servable, request_arrays
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.trained.replay.replay import replay

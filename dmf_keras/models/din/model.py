@@ -1,0 +1,77 @@
+"""Deep Interest Network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keras import ops
+
+from dmf_keras.layers import LocalActivationUnit
+from dmf_keras.models.din import DINConfig
+from dmf_keras.models.explanation import ACTIVATION
+from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
+from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
+from dmf_keras.registration import dmf_keras_export
+from dmf_keras.types import Tensor
+
+# State tensors: the history's embeddings [B, L, d] and their part in the activation unit's first layer.
+HISTORY, HISTORY_PART = "history", "history_part"
+
+
+@dmf_keras_export("dmf_keras.models.DIN")
+class DIN(InterestModel):
+    """The interest is the history's embeddings summed with the weights of a local activation unit; no content.
+
+    Args:
+        schema: sizes and names that come from the data.
+        config: hyper-parameters.
+
+    Examples:
+
+    >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+    >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("din", {}, schema, seed=1)
+    >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
+    >>> sorted(model.encode_user({"history_index": rows, "history_content_row": rows}))
+    ['history', 'history_mask', 'history_part', 'user_part']
+
+    References:
+        DIN, arXiv:1706.06978; the head is this library's, with ReLU.
+    """
+
+    config_class = DINConfig
+    config: DINConfig
+    uses_content = False
+
+    def build_interest(self) -> int:
+        """See the base class."""
+        config = self.config
+        self.activation_unit = LocalActivationUnit(
+            config.activation_units, config.activation, name="activation_unit", dtype=self.dtype_policy
+        )
+        items = (None, None, config.id_dim)
+        self.activation_unit.build(items, items)
+        return config.id_dim
+
+    def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
+        """`history` and `history_part`."""
+        history = self.item_embedding(inputs[HISTORY_INDEX])
+        return {HISTORY: history, HISTORY_PART: self.activation_unit.encode_history(history)}
+
+    def interest(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
+    ) -> Tensor:
+        """The weighted sum of the history, [B, N, d]."""
+        real = ops.not_equal(inputs[CANDIDATE_INDEX], 0)
+        return self.activation_unit.attend(
+            candidates, state[HISTORY], state[HISTORY_PART], state[HISTORY_MASK], real, training=training
+        )
+
+    def explain_history(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The weights of the activation unit."""
+        _, weights = self.activation_unit.attend(
+            candidates, state[HISTORY], state[HISTORY_PART], state[HISTORY_MASK], return_weights=True
+        )
+        return {ACTIVATION: ops.cast(weights, "float32")}

@@ -1,0 +1,1 @@
+"""What makes an exported model, describes it, loads it and checks it."""

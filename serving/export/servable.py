@@ -1,0 +1,132 @@
+"""Loads a SavedModel the way TensorFlow Serving does and asks it.
+
+The TF2 loader (and TFMA with it) accepts models that TensorFlow Serving refuses, so everything here goes through
+`tf.compat.v1.saved_model.loader.load` and feeds and fetches by tensor name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
+
+from serving import contract
+
+Arrays = dict[str, np.ndarray]
+
+
+def signature_defs(directory: str | Path) -> dict[str, Any]:
+    """Signatures of a SavedModel as their protos, by name; nothing of the model itself is loaded."""
+    saved_model = saved_model_pb2.SavedModel.FromString(Path(directory, "saved_model.pb").read_bytes())
+    graph = next(g for g in saved_model.meta_graphs if "serve" in g.meta_info_def.tags)
+    return {name: sig for name, sig in graph.signature_def.items() if not name.startswith("__")}
+
+
+class Servable:
+    """A SavedModel in a session, as TensorFlow Serving holds it; a context manager. Threads may share one.
+
+    Args:
+        directory: of the SavedModel (one version).
+
+    Attributes:
+        signature_defs: every signature as its proto, TensorFlow's own included.
+        signatures: those that can be asked, by name.
+    """
+
+    def __init__(self, directory: str | Path):
+        self._graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=self._graph)
+        try:
+            with self._graph.as_default():
+                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(directory))
+        except BaseException:
+            self._session.close()
+            raise
+        self.signature_defs: dict[str, Any] = dict(meta_graph.signature_def)
+        self.signatures = {k: v for k, v in self.signature_defs.items() if not k.startswith("__")}
+        self._steps: dict[str, Callable[..., list[np.ndarray]]] = {}
+        self._lock = threading.Lock()
+
+    def run(self, signature: str, inputs: Mapping[str, Any]) -> Arrays:
+        """Outputs of a signature by name.
+
+        Raises:
+            KeyError: unknown signature, with those that exist.
+            ValueError: input names other than the signature's, with both.
+            tf.errors.OpError: the graph refuses the values; a wrong dtype is refused too, not cast.
+        """
+        if signature not in self.signatures:
+            raise KeyError(f"no signature '{signature}'; the model has {sorted(self.signatures)}")
+        spec = self.signatures[signature]
+        if set(inputs) != set(spec.inputs):
+            raise ValueError(f"{signature} takes {sorted(spec.inputs)}, got {sorted(inputs)}")
+        arrays = [
+            np.asarray(inputs[name], object if spec.inputs[name].dtype == tf.string.as_datatype_enum else None)
+            for name in sorted(spec.inputs)
+        ]
+        return dict(zip(sorted(spec.outputs), self._step(signature)(*arrays), strict=True))
+
+    def _step(self, signature: str) -> Callable[..., list[np.ndarray]]:
+        """The session's function of one signature, inputs and outputs in the order of their names.
+
+        `Session.run` would look tensors up by name in each call, and cast values that TensorFlow Serving refuses.
+        """
+        with self._lock:
+            if signature not in self._steps:
+                spec = self.signatures[signature]
+                options = config_pb2.CallableOptions(
+                    feed=[spec.inputs[name].name for name in sorted(spec.inputs)],
+                    fetch=[spec.outputs[name].name for name in sorted(spec.outputs)],
+                )
+                self._steps[signature] = self._session._make_callable_from_options(options)
+            return self._steps[signature]
+
+    def close(self) -> None:
+        """Frees the session; no call may be under way."""
+        self._steps.clear()
+        self._session.close()
+
+    def __enter__(self) -> Servable:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelContract) -> Arrays:
+    """One request (lists and scalars, as in a golden request) as the arrays of the `rank` signature, B = 1.
+
+    Absent profile and context columns are missing values; extra keys are an error of the caller's and raise KeyError.
+    Where the request has content vectors (`candidate_content/MODALITY`, a list per candidate) the arrays are those of
+    `rank_with_content`, with zeros for the modalities it leaves out.
+    """
+    widths = {contract.CONTENT_PREFIX + name: width for name, width in model_contract.content_widths.items()}
+    known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *model_contract.user_inputs}
+    extra = sorted(set(request) - known - set(widths))
+    if extra:
+        raise KeyError(f"unknown request keys {extra}; known: {sorted(known | set(widths))}")
+    arrays = {
+        contract.USER_ID: np.array([request[contract.USER_ID]], object),
+        contract.HISTORY_ITEM_ID: np.array(request.get(contract.HISTORY_ITEM_ID, []), object).reshape(1, -1),
+        contract.CANDIDATE_ITEM_ID: np.array(request[contract.CANDIDATE_ITEM_ID], object).reshape(1, -1),
+    }
+    for name, dtype in model_contract.user_inputs.items():
+        value = request.get(name)
+        if dtype == "string":
+            arrays[name] = np.array(["" if value is None else value], object)
+        else:
+            arrays[name] = np.array([np.nan if value is None else value], np.float32)
+    if set(widths) & set(request):
+        count = arrays[contract.CANDIDATE_ITEM_ID].shape[1]
+        for name, width in widths.items():
+            vectors = np.asarray(request.get(name, np.zeros((count, width))), np.float32)
+            arrays[name] = vectors.reshape(1, *vectors.shape)
+    return arrays

@@ -1,0 +1,116 @@
+"""What must hold of an exported model before it may be pushed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving import contract
+from serving.export.servable import Servable, request_arrays
+from serving.export.warmup import read_warmup
+from serving.messages import first_line
+
+
+def check_servable(directory: str | Path, max_difference: float) -> tuple[list[str], dict[str, Any]]:
+    """Everything that must hold of a model before it may be pushed.
+
+    It loads; it has the signatures of its contract; every warm-up request is answered with finite scores; on the golden
+    requests the `rank` signature equals the scores that the live Keras model gave before the export, `user_tower` and
+    then `candidate` equal `rank`, and scores are probabilities. Golden requests that carry content go to
+    `rank_with_content` and `candidate_with_content` instead.
+
+    Args:
+        directory: of the SavedModel.
+        max_difference: allowed absolute difference of a score.
+
+    Returns:
+        Problems as sentences (empty: the model may be pushed), and figures: requests checked, largest differences.
+    """
+    figures: dict[str, Any] = {"golden_requests": 0, "warmup_requests": 0}
+    try:
+        model_contract = contract.ModelContract.read(directory)
+        golden = json.loads(Path(directory, contract.GOLDEN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"the model lacks a readable contract or golden requests: {error}"], figures
+    try:
+        servable = Servable(directory)
+    # TensorFlow raises many types here, and each of them means one thing: the server would not load it either.
+    except Exception as error:
+        return [f"TensorFlow Serving's loader refuses the model: {first_line(error)}"], figures
+    with servable:
+        wanted = {contract.USER_TOWER, contract.CANDIDATE, contract.RANK, contract.SERVING_DEFAULT}
+        missing = sorted((wanted | set(model_contract.signatures)) - set(servable.signatures))
+        if missing:
+            return [f"signatures {missing} are missing; the model has {sorted(servable.signatures)}"], figures
+        problems = _check_warmup(servable, directory, figures)
+        problems += _check_golden(servable, model_contract, golden, max_difference, figures)
+    return problems, figures
+
+
+def _check_warmup(servable: Servable, directory: str | Path, figures: dict[str, Any]) -> list[str]:
+    problems = []
+    try:
+        requests = read_warmup(Path(directory, contract.WARMUP_FILE))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        return [f"warm-up requests cannot be read: {first_line(error)}"]
+    for number, (signature, inputs) in enumerate(requests):
+        figures["warmup_requests"] += 1
+        try:
+            outputs = servable.run(signature, inputs)
+        except Exception as error:
+            problems.append(f"warm-up request {number} of '{signature}' fails: {first_line(error)}")
+            continue
+        bad = [name for name, value in outputs.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
+        if bad:
+            problems.append(f"warm-up request {number} of '{signature}' gives non-finite {bad}")
+    if not requests:
+        problems.append("there are no warm-up requests")
+    return problems
+
+
+def _check_golden(
+    servable: Servable,
+    model_contract: contract.ModelContract,
+    golden: list[dict[str, Any]],
+    max_difference: float,
+    figures: dict[str, Any],
+) -> list[str]:
+    problems = []
+    largest = {"keras_vs_rank": 0.0, "two_step_vs_rank": 0.0}
+    state_names = [n for n in servable.signatures[contract.CANDIDATE].inputs if n != contract.CANDIDATE_ITEM_ID]
+    for entry in golden:
+        case = entry["case"]
+        figures["golden_requests"] += 1
+        arrays = request_arrays(entry["request"], model_contract)
+        candidates = {n: v for n, v in arrays.items() if n.startswith(contract.CONTENT_PREFIX)}
+        carries = bool(candidates)
+        candidates[contract.CANDIDATE_ITEM_ID] = arrays[contract.CANDIDATE_ITEM_ID]
+        try:
+            ranked = servable.run(contract.RANK_WITH_CONTENT if carries else contract.RANK, arrays)[contract.SCORE]
+            state = servable.run(contract.USER_TOWER, {n: v for n, v in arrays.items() if n not in candidates})
+            two_step = servable.run(
+                contract.CANDIDATE_WITH_CONTENT if carries else contract.CANDIDATE,
+                {**{n: state[n] for n in state_names}, **candidates},
+            )[contract.SCORE]
+        except Exception as error:
+            problems.append(f"golden request '{case}' fails: {first_line(error)}")
+            continue
+        if not (np.isfinite(ranked).all() and (ranked >= 0).all() and (ranked <= 1).all()):
+            problems.append(f"golden request '{case}': scores are not probabilities: {ranked.ravel()[:5]}")
+            continue
+        for name, other in (("keras_vs_rank", np.array(entry["scores"], np.float32)), ("two_step_vs_rank", two_step)):
+            difference = float(np.abs(ranked.ravel() - np.ravel(other)).max(initial=0.0))
+            largest[name] = max(largest[name], difference)
+            if not difference <= max_difference:
+                problems.append(
+                    f"golden request '{case}': {name.replace('_', ' ')} differ by {difference:.2e}, "
+                    f"allowed {max_difference:.2e}"
+                )
+    if not golden:
+        problems.append("there are no golden requests")
+    figures["max_difference"] = largest
+    return problems

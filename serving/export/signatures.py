@@ -1,0 +1,205 @@
+"""The signatures of a ranking model, exported: one scoring function behind all of them.
+
+`keras.export.ExportArchive` is the one way that works in TensorFlow Serving for Keras 3: `tf.saved_model.save` of such
+a model loads in TF2 and fails in the server's loader.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dmf_keras.models.inputs import HISTORY_CONTENT_ROW, HISTORY_INDEX
+from dmf_keras.models.ranking_model import RankingModel
+from serving import contract
+from serving.export.atomic import written_whole
+from serving.export.content_inputs import ContentInputs
+from serving.export.servable import signature_defs
+
+Tensors = Mapping[str, tf.Tensor]
+
+
+class Transform(Protocol):
+    """Raw request tensors to model inputs; see `tfx_pipeline.transform.request_transform.RequestTransform`."""
+
+    @property
+    def user_inputs(self) -> dict[str, str]:
+        """Raw profile and context inputs: name to `string` or `float32`."""
+
+    @property
+    def trackables(self) -> list[Any]:
+        """Lookup tables, files and layers that the exported functions use."""
+
+    def user(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Model inputs of the user part."""
+
+    def candidates(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Model inputs of string candidate ids [B, N]."""
+
+    def examples(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        """All model inputs of serialised `tf.Example`s [B]."""
+
+
+def user_input_signature(user_inputs: Mapping[str, str]) -> dict[str, tf.TensorSpec]:
+    """Specs of everything raw that `user_tower` takes."""
+    signature = {
+        contract.USER_ID: tf.TensorSpec([None], tf.string, contract.USER_ID),
+        contract.HISTORY_ITEM_ID: tf.TensorSpec([None, None], tf.string, contract.HISTORY_ITEM_ID),
+    }
+    return signature | {name: tf.TensorSpec([None], dtype, name) for name, dtype in user_inputs.items()}
+
+
+def score_requests(model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs) -> tf.Tensor:
+    """Probabilities [B, N] of raw requests by the live Keras model: what every exported signature must equal."""
+    state = model.encode_user(transform.user(raw))
+    return _probabilities(model, state, _candidate_inputs(transform, raw, content))
+
+
+def explain_requests(
+    model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs
+) -> dict[str, tf.Tensor]:
+    """`score` of raw requests and what `model.explain` tells of it, by the live Keras model.
+
+    Dimension L is that of the transform's history: the items that the model uses, oldest first, and then padding.
+    """
+    inputs = {**transform.user(raw), **_candidate_inputs(transform, raw, content)}
+    state = model.encode_user(inputs)
+    return {**model.explain(state, inputs), contract.SCORE: _probabilities(model, state, inputs)}
+
+
+def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict[str, tf.Tensor]:
+    """The user's state of raw requests by the live Keras model, as `user_tower` gives it.
+
+    A server that batches pads states of unequal length with each tensor's first element. Where that is padding of the
+    history, what it adds is none of the user's history either: so every history begins with a place that is.
+    """
+    inputs = transform.user(raw)
+    front = {name: tf.pad(inputs[name], [[0, 0], [1, 0]]) for name in (HISTORY_INDEX, HISTORY_CONTENT_ROW)}
+    return dict(model.encode_user({**inputs, **front}))
+
+
+def export_model(
+    model: RankingModel,
+    transform: Transform,
+    directory: Path,
+    *,
+    name: str,
+    max_history: int,
+    content_bases: Mapping[str, np.ndarray] | None = None,
+    explain: bool = False,
+) -> contract.ModelContract:
+    """Writes the SavedModel and its contract; the directory appears whole or not at all.
+
+    Args:
+        model: the trained model.
+        transform: raw strings to model inputs.
+        directory: of the SavedModel; must not exist.
+        name: the model's name in the registry, for the contract.
+        max_history: longest history used, for the contract.
+        content_bases: projections of the modalities whose width was reduced, see `ContentInputs`.
+        explain: whether the signature `explain` is written too.
+
+    Returns:
+        The contract that was written beside the model.
+    """
+    content = ContentInputs(model, content_bases)
+    user_signature = user_input_signature(transform.user_inputs)
+    candidate_spec = tf.TensorSpec([None, None], tf.string, contract.CANDIDATE_ITEM_ID)
+    candidate_signature = {contract.CANDIDATE_ITEM_ID: candidate_spec}
+    examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
+
+    def user_tower(raw: Tensors) -> dict[str, tf.Tensor]:
+        return _named(encode_user(model, transform, raw))
+
+    state_signature = {
+        key: tf.TensorSpec(spec.shape, spec.dtype, key)
+        for key, spec in tf.function(user_tower).get_concrete_function(user_signature).structured_outputs.items()
+    }
+
+    def candidate(inputs: Tensors) -> dict[str, tf.Tensor]:
+        state = {key: inputs[key] for key in state_signature}
+        return {contract.SCORE: _probabilities(model, state, _candidate_inputs(transform, inputs, content))}
+
+    def rank(raw: Tensors) -> dict[str, tf.Tensor]:
+        return {contract.SCORE: score_requests(model, transform, raw, content)}
+
+    def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = transform.examples(examples)
+        return {contract.SCORE: _probabilities(model, model.encode_user(inputs), inputs)}
+
+    def transformed(raw: Tensors) -> dict[str, tf.Tensor]:
+        return _named({**transform.user(raw), **transform.candidates(raw[contract.CANDIDATE_ITEM_ID])})
+
+    def explained(raw: Tensors) -> dict[str, tf.Tensor]:
+        return _named(explain_requests(model, transform, raw, content))
+
+    archive = keras.export.ExportArchive()
+    # Inside a module: variables that functions use are saved in any case, and those of a tracked Keras model once more
+    # as variables of their own, twice the size on disk and in the server's memory.
+    resources = tf.Module()
+    resources.model = model
+    archive.track(resources)
+    for trackable in transform.trackables:
+        archive.track(trackable)
+    endpoints = {
+        contract.USER_TOWER: (user_tower, [user_signature]),
+        contract.CANDIDATE: (candidate, [state_signature | candidate_signature]),
+        contract.RANK: (rank, [user_signature | candidate_signature]),
+        contract.SERVING_DEFAULT: (serving_default, [examples_spec]),
+        contract.TRANSFORM: (transformed, [user_signature | candidate_signature]),
+    }
+    if content.widths:
+        archive.track(content)
+        with_content = candidate_signature | content.signature
+        endpoints[contract.CANDIDATE_WITH_CONTENT] = (candidate, [state_signature | with_content])
+        endpoints[contract.RANK_WITH_CONTENT] = (rank, [user_signature | with_content])
+    if explain:
+        endpoints[contract.EXPLAIN] = (explained, [user_signature | candidate_signature])
+    for endpoint, (function, signature) in endpoints.items():
+        archive.add_endpoint(endpoint, function, input_signature=signature)
+
+    with written_whole(directory) as partial:
+        shutil.rmtree(partial, ignore_errors=True)
+        archive.write_out(str(partial), verbose=False)
+        written = dataclasses.replace(
+            contract.ModelContract(name, max_history, transform.user_inputs), signatures=_signatures(partial)
+        )
+        (partial / contract.CONTRACT_FILE).write_text(written.to_json(), encoding="utf-8")
+    return written
+
+
+def _candidate_inputs(transform: Transform, raw: Tensors, content: ContentInputs) -> dict[str, tf.Tensor]:
+    item_ids = raw[contract.CANDIDATE_ITEM_ID]
+    return {**transform.candidates(item_ids), **content(raw, item_ids)}
+
+
+def _named(tensors: Tensors) -> dict[str, tf.Tensor]:
+    return {key: tf.identity(value, name=key) for key, value in tensors.items()}
+
+
+def _probabilities(model: RankingModel, state: Tensors, candidate_inputs: Tensors) -> tf.Tensor:
+    logits = model.score(state, candidate_inputs)
+    return tf.identity(tf.sigmoid(tf.cast(logits, tf.float32)), name=contract.SCORE)
+
+
+def _signatures(directory: Path) -> dict[str, dict[str, dict[str, contract.TensorContract]]]:
+    """Inputs and outputs as the written model has them, read back without loading its variables."""
+    return {
+        name: {
+            "inputs": {key: _tensor_contract(info) for key, info in sorted(signature.inputs.items())},
+            "outputs": {key: _tensor_contract(info) for key, info in sorted(signature.outputs.items())},
+        }
+        for name, signature in sorted(signature_defs(directory).items())
+    }
+
+
+def _tensor_contract(info: Any) -> contract.TensorContract:
+    shape = tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
+    return contract.TensorContract(tf.dtypes.as_dtype(info.dtype).name, shape)

@@ -1,0 +1,37 @@
+"""What is known of each model of the registry before it runs: a line per model, which the tests of all of them read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SIMILARITIES = frozenset(f"{kind}_{modality}" for kind in ("similarity", "bucket") for modality in ("text", "image"))
+ATTENTION = frozenset({"attention", "attention_by_head"})
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a model reads, and what its `explain` tells.
+
+    Attributes:
+        parts: of the logit, those that are made of the history.
+        pairs: what is told of each (candidate, history item) pair, with the modalities of `batches.SCHEMA`.
+        content: whether the score depends on content.
+        history_ids: whether it depends on the ids of the history.
+    """
+
+    parts: frozenset[str]
+    pairs: frozenset[str] = frozenset()
+    content: bool = True
+    history_ids: bool = True
+
+
+MODELS = {
+    "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False),
+    "dmf": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
+    "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
+    "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES),
+    "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
+    "mean_pooling": Expected(frozenset({"history"}), content=False),
+    "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES),
+    "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False),
+}
