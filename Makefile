@@ -7,19 +7,27 @@ LOCK_ARGS ?=
 UV = $(or $(shell command -v uv),.venv/bin/uv)
 COMPILE := --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_39
 
-.PHONY: help demo test lint format lock
+.PHONY: help demo test test-fast lint format lock
 
 help:
-	@echo "make demo     run the whole pipeline on synthetic logs, serve the model and rank for one user"
-	@echo "make test     run all tests           (PYTEST_ARGS='-k history' for some)"
-	@echo "make lint     check style and types   (make format to repair style)"
-	@echo "make lock     resolve requirements/*.in anew"
+	@echo "make demo       run the whole pipeline on synthetic logs, serve the model and rank for one user"
+	@echo "make test       run all tests           (PYTEST_ARGS='-k history' for some)"
+	@echo "make test-fast  run those that cost little, in less than 90 seconds: what to run after each edit"
+	@echo "make lint       check style and types   (make format to repair style)"
+	@echo "make lock       resolve requirements/*.in anew"
 
 demo: $(STAMP)
 	.venv/bin/dmf demo $(DEMO_ARGS)
 
+# Two workers, each file to one of them, what takes longest first. --record-costs writes anew what that goes by.
+PYTEST = $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(STAMP)
-	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 40 $(PYTEST_ARGS)
+	$(PYTEST) --durations 40 $(PYTEST_ARGS)
+
+# tests/costs.py says what is fast.
+test-fast: $(STAMP)
+	$(PYTEST) -m fast $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	.venv/bin/ruff check .

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import NamedTuple
 
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common import resolver
 from tfx.proto import pusher_pb2, transform_pb2
 
@@ -17,9 +20,10 @@ from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.ranking_trainer import RankingTrainer
 from tfx_pipeline.components.ranking_tuner import RankingTuner
 from tfx_pipeline.components.serving_gate import ServingGate
-from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
+from tfx_pipeline.training.search.settings import SearchSettings
+from tfx_pipeline.training.settings import TrainingSettings
 
 RUN_FN = "tfx_pipeline.training.run_fn.run_fn"
 TUNER_FN = "tfx_pipeline.training.search.tuner_fn.tuner_fn"
@@ -64,13 +68,52 @@ def create_pipeline(
         fingerprints: of inputs and code, so that a step runs again when either changed.
         schema_file: the curated schema under a path that changes with its content; None: infer one.
     """
-    features = config.features.model_dump_json()
-    example_gen = BehaviorLogExampleGen(
-        config=config, source_fingerprint=fingerprints.logs, code_digest=fingerprints.code["ingest"]
+    data = _data_steps(config, fingerprints, schema_file)
+    training = _training_steps(config, fingerprints, data)
+    release = _release_steps(config, fingerprints, data.example_gen, training.trainer)
+    return tfx.dsl.Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=str(pipeline_root(config)),
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(metadata_path(config))
+        ),
+        components=[step for step in (*data, *training, *release) if step is not None],
+        enable_cache=True,
+        beam_pipeline_args=list(config.beam.args),
     )
-    content_gen = ItemContentGen(
-        config=config, source_fingerprint=fingerprints.content, code_digest=fingerprints.code["content"]
-    )
+
+
+class _DataSteps(NamedTuple):
+    """From logs and embeddings to transformed examples and a table of content, in the order in which they run."""
+
+    example_gen: BaseNode
+    content_gen: BaseNode
+    statistics_gen: BaseNode
+    schema_gen: BaseNode
+    validator: BaseNode
+    transform: BaseNode
+
+
+class _TrainingSteps(NamedTuple):
+    """From examples to a model; the tuner is there when the configuration asks for a search."""
+
+    tuner: BaseNode | None
+    trainer: BaseNode
+
+
+class _ReleaseSteps(NamedTuple):
+    """From a model to a pushed one: what judges it, and what lets it pass."""
+
+    baseline: BaseNode
+    evaluator: BaseNode
+    gate: BaseNode
+    pusher: BaseNode
+
+
+def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file: Path | None) -> _DataSteps:
+    code = fingerprints.code
+    example_gen = BehaviorLogExampleGen(config=config, source_fingerprint=fingerprints.logs, code_digest=code["ingest"])
+    content_gen = ItemContentGen(config=config, source_fingerprint=fingerprints.content, code_digest=code["content"])
     statistics_gen = tfx.components.StatisticsGen(examples=example_gen.outputs["examples"])
     if schema_file is None:
         # Shapes stay open: a log of single candidates must not fix the number of candidates to one.
@@ -89,72 +132,63 @@ def create_pipeline(
         schema=schema_gen.outputs["schema"],
         preprocessing_fn=PREPROCESSING_FN,
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
-        custom_config={"features": features, "code": fingerprints.code["transform"]},
+        custom_config={"features": config.features.model_dump_json(), "code": code["transform"]},
         disable_statistics=True,
     )
     transform.add_upstream_node(validator)
+    return _DataSteps(
+        example_gen, content_gen, statistics_gen, schema_gen, _of_code(validator, code["validate"]), transform
+    )
+
+
+def _training_steps(config: PipelineConfig, fingerprints: Fingerprints, data: _DataSteps) -> _TrainingSteps:
+    code = fingerprints.code
+    inputs = {
+        "examples": data.transform.outputs["transformed_examples"],
+        "transform_graph": data.transform.outputs["transform_graph"],
+        "content": data.content_gen.outputs["content"],
+        "requests": data.example_gen.outputs["examples"],
+    }
     tuner = None
     if config.tuning.run_in_pipeline:
+        search_code = "-".join(code[step] for step in ("train", "evaluate", "trial", "tune"))
         tuner = RankingTuner(
-            examples=transform.outputs["transformed_examples"],
-            transform_graph=transform.outputs["transform_graph"],
-            content=content_gen.outputs["content"],
-            requests=example_gen.outputs["examples"],
+            **inputs,
             tuner_fn=TUNER_FN,
-            custom_config={
-                "trials_folder": str(config.output / "tune" / "trials"),
-                "max_history": config.history.max_length,
-                "features": features,
-                "evaluation": config.evaluation.model_dump_json(exclude={"thresholds"}),
-                "model": config.model.model_dump_json(),
-                "training": config.training.model_dump_json(),
-                "tuning": config.tuning.model_dump_json(),
-                "code": "-".join(fingerprints.code[step] for step in ("train", "evaluate", "trial", "tune")),
-            },
+            custom_config=SearchSettings.of(config, search_code).to_custom_config(),
         )
     trainer = RankingTrainer(
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        content=content_gen.outputs["content"],
-        requests=example_gen.outputs["examples"],
-        report=example_gen.outputs["report"],
+        **inputs,
+        report=data.example_gen.outputs["report"],
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         run_fn=RUN_FN,
-        custom_config={
-            "name": config.name,
-            "state_root": str(config.output / "training_state"),
-            "ingestion": _ingestion_with_titles(config).to_json(),
-            "features": features,
-            "model": config.model.model_dump_json(),
-            "training": config.training.model_dump_json(),
-            "warmup_candidates": list(config.serving.warmup_candidates),
-            "explain": config.serving.explain,
-            # The borders of the slices travel with the model; thresholds are the Evaluator's own.
-            "evaluation": config.evaluation.model_dump_json(exclude={"thresholds"}),
-            "code": fingerprints.code["train"],
-        },
+        custom_config=TrainingSettings.of(config, code["train"]).to_custom_config(),
     )
+    return _TrainingSteps(tuner, trainer)
+
+
+def _release_steps(
+    config: PipelineConfig, fingerprints: Fingerprints, example_gen: BaseNode, trainer: BaseNode
+) -> _ReleaseSteps:
+    code = fingerprints.code
+    model = trainer.outputs["model"]
     baseline = resolver.Resolver(
         strategy_class=LatestOtherBlessedModel,
         model=tfx.dsl.Channel(type=tfx.types.standard_artifacts.Model),
         model_blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
-        **{CANDIDATE_KEY: trainer.outputs["model"]},
+        **{CANDIDATE_KEY: model},
     ).with_id("LatestBlessedModel")
     evaluator = tfx.components.Evaluator(
         examples=example_gen.outputs["examples"],
-        model=trainer.outputs["model"],
+        model=model,
         baseline_model=baseline.outputs["model"],
         eval_config=make_eval_config(config.evaluation),
         example_splits=["eval", "test"],
         module_path=EXTRACTORS,
     )
-    gate = ServingGate(
-        model=trainer.outputs["model"],
-        max_score_difference=config.serving.max_score_difference,
-        code_digest=fingerprints.code["gate"],
-    )
+    gate = ServingGate(model=model, max_score_difference=config.serving.max_score_difference, code_digest=code["gate"])
     pusher = Pusher(
-        model=trainer.outputs["model"],
+        model=model,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=gate.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
@@ -162,35 +196,10 @@ def create_pipeline(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.push_dir))
         ),
     )
-    # TFX's own specs have no parameter for it, but the cache looks at every execution property.
-    for component, step in ((validator, "validate"), (evaluator, "evaluate"), (pusher, "push")):
-        component.exec_properties["code_digest"] = fingerprints.code[step]
-    return tfx.dsl.Pipeline(
-        pipeline_name=config.name,
-        pipeline_root=str(pipeline_root(config)),
-        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(metadata_path(config))
-        ),
-        components=[
-            example_gen,
-            content_gen,
-            statistics_gen,
-            schema_gen,
-            validator,
-            transform,
-            *([tuner] if tuner else []),
-            trainer,
-            baseline,
-            evaluator,
-            gate,
-            pusher,
-        ],
-        enable_cache=True,
-        beam_pipeline_args=list(config.beam.args),
-    )
+    return _ReleaseSteps(baseline, _of_code(evaluator, code["evaluate"]), gate, _of_code(pusher, code["push"]))
 
 
-def _ingestion_with_titles(config: PipelineConfig) -> IngestionConfig:
-    """What travels with the model for `dmf rank`: where the logs lie, and the titles' column."""
-    ingestion = IngestionConfig.of(config)
-    return ingestion.model_copy(update={"data": ingestion.data.model_copy(update={"items": config.data.items})})
+def _of_code(component: BaseComponent, code_digest: str) -> BaseComponent:
+    """The component with the digest of its code: TFX's specs have no parameter for it, but the cache looks at all."""
+    component.exec_properties["code_digest"] = code_digest
+    return component

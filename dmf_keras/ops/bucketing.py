@@ -8,7 +8,6 @@ means that there is no similarity because one side has no content.
 from __future__ import annotations
 
 import math
-from importlib import import_module
 
 import keras
 import numpy as np
@@ -16,8 +15,10 @@ from keras import ops
 
 from dmf_keras.types import Tensor
 
-_KERNELS = "tensorflow_kernels" if keras.backend.backend() == "tensorflow" else "portable_kernels"
-kernels = import_module(f"dmf_keras.ops.{_KERNELS}")
+if keras.backend.backend() == "tensorflow":
+    from dmf_keras.ops.tensorflow_kernels import sum_flat, take_flat
+else:
+    from dmf_keras.ops.portable_kernels import sum_flat, take_flat
 
 
 def equal_width_edges(buckets: int) -> np.ndarray:
@@ -63,7 +64,7 @@ def gather_by_bucket(table: Tensor, ids: Tensor) -> Tensor:
 
 def gather_by_index(table: Tensor, index: Tensor, length: int) -> Tensor:
     """`gather_by_bucket` for who has the `flat_index` of the ids [..., length] already."""
-    taken = kernels.take_flat(ops.reshape(table, (-1,)), index)
+    taken = take_flat(ops.reshape(table, (-1,)), index)
     return ops.reshape(taken, (*ops.shape(table)[:-1], length))
 
 
@@ -78,7 +79,7 @@ def sum_by_bucket(weights: Tensor, ids: Tensor, size: int) -> Tensor:
 def sum_by_index(weights: Tensor, index: Tensor, size: int) -> Tensor:
     """`sum_by_bucket` for who has the `flat_index` of the ids already."""
     leading = ops.shape(weights)[:-1]
-    sums = kernels.sum_flat(ops.reshape(weights, (-1,)), index, math.prod(leading) * size)
+    sums = sum_flat(ops.reshape(weights, (-1,)), index, math.prod(leading) * size)
     return ops.reshape(sums, (*leading, size))
 
 

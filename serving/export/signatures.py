@@ -120,7 +120,9 @@ def export_model(
 
     state_signature = {
         key: tf.TensorSpec(spec.shape, spec.dtype, key)
-        for key, spec in tf.function(user_tower).get_concrete_function(user_signature).structured_outputs.items()
+        for key, spec in tf.function(user_tower, autograph=False)
+        .get_concrete_function(user_signature)
+        .structured_outputs.items()
     }
 
     def candidate(inputs: Tensors) -> dict[str, tf.Tensor]:

@@ -57,7 +57,7 @@ def loaded_by(statement: str) -> set[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert result.returncode == 0, result.stderr
     return set(result.stdout.splitlines()[-1].split())

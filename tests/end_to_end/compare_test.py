@@ -48,14 +48,14 @@ def compared(finished_run, config, tmp_path_factory) -> Compared:
     console = folder / "console.txt"
     with console.open("w") as output:
         process = subprocess.Popen(command, stderr=output, start_new_session=True, cwd=ROOT)
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 1200
         while "[2/6] din, seed 42  epoch 1/2" not in console.read_text() and time.monotonic() < deadline:
             assert process.poll() is None, console.read_text()
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert not (folder / "report.json").exists()
-    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, cwd=ROOT)
+    again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800, cwd=ROOT)
     assert again.returncode == 0, again.stderr[-3000:]
     report = json.loads((folder / "report.json").read_text())
     return Compared(report, again.stderr, config.output / "compare")
@@ -135,7 +135,7 @@ def test_report_is_complete(compared, finished_run):
 def test_finished_trainings_are_read_by_later_comparisons(compared, config, capfd):
     from tfx_pipeline.studies.compare.comparison import compare
 
-    report = compare(config, ["din", "din@text", "dmf"], 1, "din")
+    report = compare(config, ["din", "din@text", "dmf"], 1, "din").to_json()
     printed = capfd.readouterr().err
     assert printed.count("finished before") == 3
     assert "epoch" not in printed

@@ -49,5 +49,5 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
 
     folder = tmp_path_factory.mktemp("end_to_end")
     config_file = small_config(folder)
-    summary = run(load_config(config_file), summary_json=folder / "summary.json")
+    summary = run(load_config(config_file), summary_json=folder / "summary.json").to_json()
     return FinishedRun(config_file, summary)

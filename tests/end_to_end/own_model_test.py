@@ -41,7 +41,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command = [sys.executable, "-m", "tfx_pipeline.cli", "run", "--config", str(CONFIG)]
     command += ["--summary-json", str(folder / "summary.json")]
     command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1800)
     assert result.returncode == 0, result.stderr
     return json.loads((folder / "summary.json").read_text())
 

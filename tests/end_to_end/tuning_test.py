@@ -55,7 +55,7 @@ def _kill_in_first_trial(config_file: Path, console: Path) -> None:
     command = [sys.executable, "-m", "tfx_pipeline.cli", "tune", "--config", str(config_file), *_settings()]
     with console.open("w") as stream:
         process = subprocess.Popen(command, stderr=stream, start_new_session=True, cwd=ROOT)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 1200
         while "[0/20] gauc" not in console.read_text() and time.monotonic() < deadline:
             assert process.poll() is None, console.read_text()
             time.sleep(0.1)
@@ -117,7 +117,7 @@ def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     settings = [*SETTINGS, "tuning.trials=2", "tuning.run_in_pipeline=true"]
     # As it is, the model can learn nothing: a search cannot but find something better.
     settings.append("training.learning_rate=1.0e-9")
-    summary = run(load_config(finished_run.config_file, settings))
+    summary = run(load_config(finished_run.config_file, settings)).to_json()
     nodes = [step["node"] for step in summary["steps"]]
     assert nodes.index("Transform") < nodes.index("RankingTuner") < nodes.index("RankingTrainer")
     states = {step["node"]: step["state"] for step in summary["steps"]}
@@ -139,7 +139,7 @@ def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
         # Items without an ID row tie but for rounding, which weighs most within a user.
         assert overall[metric] == pytest.approx(best["metrics"][metric], abs=digits)
 
-    again = run(load_config(finished_run.config_file, settings))
+    again = run(load_config(finished_run.config_file, settings)).to_json()
     states = {step["node"]: step["state"] for step in again["steps"]}
     assert (states["RankingTuner"], states["RankingTrainer"], states["Evaluator"]) == ("cached",) * 3
     assert again["tuning"] == tuning

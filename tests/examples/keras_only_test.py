@@ -29,7 +29,7 @@ def test_it_learns_and_another_process_scores_the_same(backend):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=1200,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     values = dict(re.findall(r"^(AUC before|AUC after|Largest difference).*: (\S+)$", result.stdout, re.MULTILINE))

@@ -1,13 +1,16 @@
-"""A tiny world, transformed for real, and a model trained on it: no whole pipeline run."""
+"""A tiny world, transformed for real, a model trained on it, and a browser: no whole pipeline run."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from tests.tfx_pipeline.pages.browser import CHROMIUM, Browser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +24,7 @@ class TinyWorld:
     content: Path
     custom_config: dict[str, str]
 
-    def fn_args(self, out: Path, **overrides: str) -> SimpleNamespace:
+    def fn_args(self, out: Path, **overrides: str | bool) -> SimpleNamespace:
         """What `run_fn` is called with."""
         return SimpleNamespace(
             train_files=[str(self.transformed / "Split-train" / "*")],
@@ -93,9 +96,7 @@ def _tally():
     return tally
 
 
-@pytest.fixture(scope="session")
-def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
-    """Examples, transform graph and transformed examples (by TFT itself) and a content table of 40 items."""
+def _make_tiny_world(root: Path) -> TinyWorld:
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -110,7 +111,6 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
     from tfx_pipeline.data.examples import raw_features
     from tfx_pipeline.transform.preprocessing import preprocessing_fn
 
-    root = tmp_path_factory.mktemp("tiny_world")
     rng = np.random.default_rng(3)
     requests, transformed, graph = root / "requests", root / "transformed", root / "graph"
     options = tf.io.TFRecordOptions(compression_type="GZIP")
@@ -205,13 +205,22 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> TinyWorld:
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_world: TinyWorld, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `run_fn` leaves: `Format-Serving` (the exported model), `run` (training's documents), `state` (empty)."""
-    from tfx_pipeline.training.run_fn import run_fn
+def tiny_world(once_per_run) -> TinyWorld:
+    """Examples, transform graph and transformed examples (by TFT itself) and a content table of 40 items."""
+    return once_per_run("tiny_world", _make_tiny_world)
 
-    out = tmp_path_factory.mktemp("trained")
-    run_fn(tiny_world.fn_args(out))
-    return out
+
+@pytest.fixture(scope="session")
+def trained(tiny_world: TinyWorld, once_per_run) -> Path:
+    """What `run_fn` leaves: `Format-Serving` (the exported model), `run` (training's documents), `state` (empty)."""
+
+    def train(out: Path) -> Path:
+        from tfx_pipeline.training.run_fn import run_fn
+
+        run_fn(tiny_world.fn_args(out))
+        return out
+
+    return once_per_run("trained", train)
 
 
 @pytest.fixture(scope="session")
@@ -231,3 +240,12 @@ def tiny_data(tiny_world: TinyWorld):
         digest="tiny",
     )
     return dataclasses.replace(data, examples={**data.examples, "test": data.examples["eval"]})
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless browser that is started once, for the pages that tests look at."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine to open the page with")
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started

@@ -72,7 +72,7 @@ def test_the_check_tells_a_file_that_is_out_of_date(tmp_path):
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", program, *arguments, str(file)]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
     assert run("--check").returncode == 1
     assert run().returncode == 0

@@ -207,7 +207,7 @@ def test_wheel_holds_the_packages_and_nothing_else(tmp_path):
 
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "setup.py", "--quiet", "bdist_wheel", "--dist-dir", str(tmp_path)]
-    subprocess.run(command, cwd=source, env=environment, capture_output=True, check=True, timeout=120)
+    subprocess.run(command, cwd=source, env=environment, capture_output=True, check=True, timeout=600)
 
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -44,7 +44,7 @@ def run(parsed: argparse.Namespace) -> int:
     config = configuration(parsed)
     report = compare(config, parsed.models, parsed.seeds, parsed.reference)
     if parsed.json is not None:
-        write_json(parsed.json, report)
+        write_json(parsed.json, report.to_json())
     out = console()
     print_report(report, out)
     folder = comparison_folder(config)

@@ -31,4 +31,4 @@ def run(parsed: argparse.Namespace) -> int:
     config = configuration(parsed)
     uncached = [step.strip() for step in parsed.no_cache.split(",") if step.strip()]
     summary = run_pipeline(config, uncached=uncached, summary_json=parsed.summary_json)
-    return exit_status.OK if summary["pushed"] else exit_status.NOT_PUSHED
+    return exit_status.OK if summary.pushed else exit_status.NOT_PUSHED

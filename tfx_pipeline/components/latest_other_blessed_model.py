@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import ml_metadata as mlmd
 from tfx import types
 from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
 from tfx.utils import path_utils
 
 from serving.contract import ModelContract
+from tfx_pipeline.files.addresses import local
 
 CANDIDATE_KEY = "candidate"
 
@@ -47,7 +46,7 @@ def _reads_the_same_examples(model_uri: str, candidate_uri: str) -> bool:
     """Whether no input of both models has two types; False when either's contract is gone."""
     try:
         ours, theirs = (
-            ModelContract.read(Path(path_utils.serving_model_dir(uri))).user_inputs
+            ModelContract.read(local(path_utils.serving_model_dir(uri))).user_inputs
             for uri in (candidate_uri, model_uri)
         )
     except (OSError, ValueError, KeyError, TypeError):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from dmf_keras.models.registry import model_config, model_names
 from tfx_pipeline.config.label import Label
-from tfx_pipeline.config.values import Integer, Number, Section
+from tfx_pipeline.config.values import Integer, Number, Params, Section
 
 
 class OwnTraining(Section):
@@ -25,7 +25,7 @@ _Training = TypeVar("_Training", bound=BaseModel)
 class Comparison(Section):
     """Which models `dmf compare` trains, and with what. A run of the pipeline does not look at it."""
 
-    models: dict[str, dict[str, Any]] = Field(
+    models: dict[str, Params] = Field(
         {},
         description="label (`dmf`, or `dmf@text` for that modality alone) to the hyper-parameters that differ from "
         "`model.params`; empty: every registered model",
@@ -42,7 +42,7 @@ class Comparison(Section):
         """What is compared, as written; every registered model when nothing is."""
         return list(self.models) or model_names()
 
-    def params(self, label: Label, shared: Mapping[str, Any]) -> dict[str, Any]:
+    def params(self, label: Label, shared: Mapping[str, Any]) -> Params:
         """Hyper-parameters of a model.
 
         Those of `shared` that the model has, then those given for the model, then those given for the label.
@@ -67,7 +67,7 @@ class Comparison(Section):
             label: model and modalities.
             shared: section `training` of the configuration.
         """
-        own = {}
+        own: dict[str, Any] = {}
         for name in (label.model, str(label)):
             if name in self.training:
                 own |= self.training[name].model_dump(exclude_none=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
 
-from tfx_pipeline.config.schema import Data, History, PipelineConfig, Section, Split
+from tfx_pipeline.config.schema import ColumnKind, Data, History, PipelineConfig, Split
+from tfx_pipeline.config.values import Section
 
 
 class IngestionConfig(Section):
@@ -17,8 +17,8 @@ class IngestionConfig(Section):
     data: Data
     history: History = History()
     split: Split
-    profile: dict[str, Literal["categorical", "numeric"]] = {}
-    context: dict[str, Literal["categorical", "numeric"]] = {}
+    profile: dict[str, ColumnKind] = {}
+    context: dict[str, ColumnKind] = {}
 
     @classmethod
     def of(cls, config: PipelineConfig) -> IngestionConfig:

@@ -6,11 +6,11 @@ It is the name in the registry and, after `@`, the modalities that the model is 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from dmf_keras.models.registry import model_config
+from tfx_pipeline.config.spelling import did_you_mean
 
 
 class Label(NamedTuple):
@@ -39,8 +39,8 @@ class Label(NamedTuple):
         names = given.split("+") if at else []
         for name in names:
             if name not in modalities:
-                close = difflib.get_close_matches(name, modalities, n=1)
-                meant = f" (did you mean {close[0]!r}?)" if close else ""
-                raise ValueError(f"'{text}': no modality {name!r}{meant}; modalities: {', '.join(modalities)}")
+                meant = did_you_mean(name, modalities)
+                said = f" ({meant})" if meant else ""
+                raise ValueError(f"'{text}': no modality {name!r}{said}; modalities: {', '.join(modalities)}")
         chosen = tuple(name for name in modalities if name in names)
         return cls(model, () if len(chosen) == len(modalities) else chosen)

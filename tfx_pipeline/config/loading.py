@@ -17,7 +17,7 @@ from tfx_pipeline.errors import ConfigError
 class _StrictLoader(yaml.SafeLoader):
     """YAML that refuses a key given twice, which plain YAML resolves silently to the later."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen: dict[str, int] = {}
         for key_node, _ in node.value:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -11,6 +10,8 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+
+from tfx_pipeline.config.spelling import did_you_mean
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -86,9 +87,9 @@ def _not_found(missing: str, folder: Path | None) -> str:
         places = [str(folder)] if folder else []
         where = f"is neither installed nor beside the configuration, in {folder}" if folder else "is not installed"
     there = sorted(f"{package}.{module.name}".lstrip(".") for module in pkgutil.iter_modules(places))
-    close = difflib.get_close_matches(missing, there, n=1)
-    meant = f" (did you mean '{close[0]}'?)" if close else ""
-    return f"no module '{missing}'{meant}: it {where}; modules there: {', '.join(there[:10]) or 'none'}"
+    meant = did_you_mean(missing, there)
+    said = f" ({meant})" if meant else ""
+    return f"no module '{missing}'{said}: it {where}; modules there: {', '.join(there[:10]) or 'none'}"
 
 
 def _place(name: str, error: BaseException) -> str:
@@ -96,7 +97,7 @@ def _place(name: str, error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
     spec = importlib.util.find_spec(name.partition(".")[0])
-    places = [str(place) for place in (spec.submodule_search_locations or [spec.origin])] if spec else []
+    places = (spec.submodule_search_locations or [spec.origin or ""]) if spec else []
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(tuple(places))]
     return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

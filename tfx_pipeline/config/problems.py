@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.spelling import did_you_mean
 
 _LONGEST_VALUE = 100
 
@@ -51,8 +51,8 @@ def describe(problem: Mapping[str, Any]) -> str:
 
 def _close_match(word: object, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing."""
-    close = difflib.get_close_matches(str(word), list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    meant = did_you_mean(word, known)
+    return f"; {meant}" if meant else ""
 
 
 def _unknown_key(section: list[Any], name: Any) -> str:

@@ -18,11 +18,12 @@ from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.metrics import MetricName
 from tfx_pipeline.config.model_module import find_model_class, import_model_module
 from tfx_pipeline.config.tuning import Tuning
-from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Section, UtcTime
+from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Params, Section, UtcTime
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
 HistoryEvents = Literal["positives", "all"]
+ColumnKind = Literal["categorical", "numeric"]
 SPLITS = ("train", "eval", "test")
 # Seeds of random generators are below it.
 SEEDS = 2**32
@@ -235,7 +236,7 @@ class Model(Section):
         description="of a model of your own: imported before the name is looked up, and registers it; installed or "
         "beside the configuration",
     )
-    params: dict[str, Any] = {}
+    params: Params = {}
 
     @field_validator("module")
     @classmethod

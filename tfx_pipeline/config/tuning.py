@@ -24,6 +24,10 @@ _Bounds = Annotated[list[Number], Field(min_length=2, max_length=2)]
 _IntegerBounds = Annotated[list[Integer], Field(min_length=2, max_length=2)]
 
 
+# What a trial of a search tries: plain values by their place in the configuration, without `model.`.
+SearchValues = dict[str, Any]
+
+
 class Range(Section):
     """Values that a search may try; exactly one of the four."""
 
@@ -46,13 +50,26 @@ class Range(Section):
             raise ValueError(f"log wants bounds above 0, got {self.log}; for 0 to {self.log[1]:g} take uniform")
         return self
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Those of `uniform` or `log`, whichever is given.
+
+        Raises:
+            ValueError: neither is.
+        """
+        found = self.uniform or self.log
+        if found is None:
+            raise ValueError("a choice or whole numbers have no bounds of this kind")
+        low, high = found
+        return low, high
+
     def examples(self) -> list[Any]:
         """Values to check a model with: every choice, or the bounds and, of numbers, one between them."""
         if self.choice is not None:
             return self.choice
         if self.int is not None:
             return self.int
-        low, high = self.uniform or self.log
+        low, high = self.bounds
         return [low, high, low + (high - low) / math.e]
 
 

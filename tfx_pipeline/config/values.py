@@ -35,6 +35,8 @@ def _utc(value: dt.datetime) -> dt.datetime:
     return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
+# Hyper-parameters of a registered model, whose own configuration checks them: plain values by name.
+Params = dict[str, Any]
 ConfigPath = Annotated[Path, AfterValidator(_absolute)]
 UtcTime = Annotated[dt.datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 Integer = Annotated[int, BeforeValidator(_no_boolean)]

@@ -151,4 +151,5 @@ class _Pairs:
             return np.full(weights.shape[1], np.nan)
         upto = np.cumsum(self._rarer @ weights, axis=0)
         share = np.einsum("kd,kd->d", upto, self._other @ weights) / (upto[-1] * (self._other_rows @ weights))
-        return 1 - share if self._positives_are_rarer else share
+        auc: np.ndarray = 1 - share if self._positives_are_rarer else share
+        return auc

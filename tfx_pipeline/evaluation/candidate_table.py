@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.evaluation.metrics import CandidateRows
+from tfx_pipeline.files.writing import writing
 from tfx_pipeline.transform.dataset import untuned
 from tfx_pipeline.transform.request_transform import RequestTransform
 
@@ -66,9 +66,8 @@ class CandidateTable:
 
     def save(self, file: Path) -> None:
         """Writes an `.npz` file, by atomic rename."""
-        partial = file.with_name(f"partial-{file.name}")
-        np.savez_compressed(partial, **{field.name: getattr(self, field.name) for field in fields(self)})
-        os.replace(partial, file)
+        with writing(file) as incoming:
+            np.savez_compressed(incoming, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, file: Path) -> CandidateTable:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from tensorflow_model_analysis.proto import config_pb2
 
 from tfx_pipeline.config.schema import Evaluation, Threshold
@@ -38,7 +41,8 @@ def make_eval_config(evaluation: Evaluation) -> config_pb2.EvalConfig:
 
 def _metric_config(metric: type[metrics.CandidateMetric], evaluation: Evaluation) -> config_pb2.MetricConfig:
     config = config_pb2.MetricConfig(class_name=metric.__name__, module=metric.__module__)
-    threshold = Threshold(min=1) if metric is metrics.CandidateCount else evaluation.thresholds.get(metric.metric_name)
+    thresholds: Mapping[Any, Threshold] = evaluation.thresholds
+    threshold = Threshold(min=1) if metric is metrics.CandidateCount else thresholds.get(metric.metric_name)
     if threshold is not None:
         config.per_slice_thresholds.add(
             slicing_specs=[config_pb2.SlicingSpec(feature_values={slices.SPLIT: BLESSING_SPLIT})],

@@ -137,7 +137,8 @@ class _ScoreCandidates(beam.DoFn):
                 f" {len(candidates)} requests of at most {candidates.max()} candidates"
             )
         # Positions beyond a request's own candidates are padding and may hold anything.
-        return scores[np.arange(scores.shape[1]) < candidates[:, np.newaxis]].astype(np.float32)
+        own: np.ndarray = scores[np.arange(scores.shape[1]) < candidates[:, np.newaxis]]
+        return own.astype(np.float32)
 
 
 @beam.typehints.with_input_types(types.Extracts)

@@ -7,7 +7,6 @@ as they were configured for this model. Both travel with the model: evaluating i
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,11 +14,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
 
 from tfx_pipeline.config.schema import Evaluation
 from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.reading import exists, read_bytes, read_text
+from tfx_pipeline.files.writing import write_text, writing
 
+_FOLDER = "assets.extra"
 _FACTS_FILE = "item_facts.parquet"
 _SLICES_FILE = "slices.json"
 _SLICE_KEYS = {"rare_below", "head_from", "history_edges"}
@@ -59,7 +61,7 @@ class ItemFacts(NamedTuple):
 
 
 def write_item_facts(
-    model_dir: str | os.PathLike[str],
+    model_dir: Address,
     item_ids: Sequence[str],
     train_impressions: Sequence[int] | np.ndarray,
     has_content: Sequence[bool] | np.ndarray,
@@ -68,7 +70,7 @@ def write_item_facts(
     """Writes the facts of all items, and the borders of the slices, into a SavedModel's `assets.extra`.
 
     Args:
-        model_dir: the SavedModel's folder; a local path or a URI that TensorFlow can write.
+        model_dir: the SavedModel's folder.
         item_ids: raw ids [I], unique; items of the train split and of the catalogue.
         train_impressions: impressions of each in the train split [I], 0 for an item never shown.
         has_content: whether each has at least one modality [I].
@@ -96,26 +98,22 @@ def write_item_facts(
             "has_content": pa.array(content),
         }
     )
-    parquet = io.BytesIO()
-    pq.write_table(table, parquet)
-    folder = _folder(model_dir)
-    tf.io.gfile.makedirs(folder)
-    _write(f"{folder}/{_FACTS_FILE}", parquet.getvalue())
-    _write(f"{folder}/{_SLICES_FILE}", evaluation.model_dump_json(include=_SLICE_KEYS, indent=1).encode())
+    with writing(join(model_dir, _FOLDER, _FACTS_FILE)) as file:
+        pq.write_table(table, file)
+    slices = evaluation.model_dump_json(include=_SLICE_KEYS, indent=1)
+    write_text(join(model_dir, _FOLDER, _SLICES_FILE), slices)
 
 
-def read_item_facts(model_dir: str | os.PathLike[str]) -> ItemFacts:
+def read_item_facts(model_dir: Address) -> ItemFacts:
     """Reads what `write_item_facts` wrote.
 
     Raises:
         ModelError: the model has no item facts.
     """
     require_item_facts(model_dir)
-    folder = _folder(model_dir)
-    with tf.io.gfile.GFile(f"{folder}/{_FACTS_FILE}", "rb") as file:
-        table = pq.read_table(io.BytesIO(file.read()))
-    with tf.io.gfile.GFile(f"{folder}/{_SLICES_FILE}", "r") as file:
-        evaluation = Evaluation.model_validate_json(file.read())
+    # As bytes: read by name, a folder called `key=value` above the file would become a column.
+    table = pq.read_table(io.BytesIO(read_bytes(join(model_dir, _FOLDER, _FACTS_FILE))))
+    evaluation = Evaluation.model_validate_json(read_text(join(model_dir, _FOLDER, _SLICES_FILE)))
     return ItemFacts(
         item_ids=pd.Index(table["item_id"].cast(pa.binary()).to_numpy(), dtype=object),
         train_impressions=table["train_impressions"].to_numpy(),
@@ -124,19 +122,9 @@ def read_item_facts(model_dir: str | os.PathLike[str]) -> ItemFacts:
     )
 
 
-def require_item_facts(model_dir: str | os.PathLike[str]) -> None:
+def require_item_facts(model_dir: Address) -> None:
     """Raises `ModelError` unless the model has both files."""
     for name in (_FACTS_FILE, _SLICES_FILE):
-        path = f"{_folder(model_dir)}/{name}"
-        if not tf.io.gfile.exists(path):
+        path = join(model_dir, _FOLDER, name)
+        if not exists(path):
             raise ModelError(f"{path} is absent: the Evaluator slices by it; train the model with this pipeline again")
-
-
-def _folder(model_dir: str | os.PathLike[str]) -> str:
-    return f"{os.fspath(model_dir)}/assets.extra"  # not a Path: it may be a URI
-
-
-def _write(path: str, content: bytes) -> None:
-    with tf.io.gfile.GFile(path + ".tmp", "wb") as file:
-        file.write(content)
-    tf.io.gfile.rename(path + ".tmp", path, overwrite=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-import tensorflow as tf
 from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.api import model_eval_lib
 from tensorflow_model_analysis.proto import config_pb2, metrics_for_slice_pb2, validation_result_pb2
@@ -14,9 +15,30 @@ from tensorflow_model_analysis.slicer import slicer_lib
 
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation import slices
+from tfx_pipeline.files.addresses import Address
+from tfx_pipeline.files.reading import list_names
 
 # metric -> value, None where the slice has no answer (one label class, say).
-MetricValues = dict[str, float | None]
+MetricValues = Mapping[str, float | None]
+
+_OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class SplitMetrics:
+    """Metrics of one split.
+
+    Attributes:
+        overall: of all its candidates.
+        slices: by slice column and bucket; buckets without a candidate are absent.
+    """
+
+    overall: MetricValues
+    slices: Mapping[str, Mapping[str, MetricValues]]
+
+    def to_json(self) -> dict[str, Any]:
+        """`{"overall": {metric: value}, slice column: {bucket: {metric: value}}}`."""
+        return {_OVERALL: self.overall, **self.slices}
 
 
 class Validation(NamedTuple):
@@ -31,38 +53,39 @@ class Validation(NamedTuple):
     failures: list[str]
 
 
-def read_metrics(evaluation_dir: str | os.PathLike[str]) -> dict[str, dict]:
-    """Metrics of the candidate model.
+def read_metrics(evaluation_dir: Address) -> dict[str, SplitMetrics]:
+    """Metrics of the candidate model, by split.
 
     Args:
         evaluation_dir: the Evaluator's `evaluation` output.
-
-    Returns:
-        Per split `{"overall": {metric: value}, slice column: {bucket: {metric: value}}}`, ready for JSON: a metric
-        without an answer is None. Buckets without a candidate are absent.
 
     Raises:
         ModelError: no evaluation lies there.
     """
     directory = _existing(evaluation_dir)
-    result: dict[str, dict] = {}
+    overall: dict[str, MetricValues] = {}
+    by_column: dict[str, dict[str, dict[str, MetricValues]]] = {}
     for record in model_eval_lib.load_metrics(directory):
         key = dict(slicer_lib.deserialize_slice_key(record.slice_key))
-        by_column = result.setdefault(key.pop(slices.SPLIT), {})
-        values = _candidate_values(record)
+        split, values = key.pop(slices.SPLIT), _candidate_values(record)
         if key:
             ((column, bucket),) = key.items()
-            by_column.setdefault(column, {})[bucket] = values
+            by_column.setdefault(split, {}).setdefault(column, {})[bucket] = values
         else:
-            by_column["overall"] = values
+            overall[split] = values
     return {
-        split: {"overall": by_column.pop("overall")}
-        | {name: dict(sorted(by_column[name].items(), key=_order)) for name in sorted(by_column)}
-        for split, by_column in sorted(result.items())
+        split: SplitMetrics(
+            overall[split],
+            {
+                column: dict(sorted(buckets.items(), key=_order))
+                for column, buckets in sorted(by_column.get(split, {}).items())
+            },
+        )
+        for split in sorted(overall)
     }
 
 
-def read_validation(evaluation_dir: str | os.PathLike[str]) -> Validation:
+def read_validation(evaluation_dir: Address) -> Validation:
     """The verdict on the candidate model, in words.
 
     Args:
@@ -88,15 +111,15 @@ def _order(entry: tuple[str, MetricValues]) -> int:
     return slices.bucket_order(entry[0])
 
 
-def _existing(evaluation_dir: str | os.PathLike[str]) -> str:
+def _existing(evaluation_dir: Address) -> str:
     directory = os.fspath(evaluation_dir)
-    if not tf.io.gfile.glob(f"{directory}/{constants.VALIDATIONS_KEY}*"):
+    if not any(name.startswith(constants.VALIDATIONS_KEY) for name in list_names(directory)):
         raise ModelError(f"no evaluation in '{directory}'; expected the 'evaluation' output of a finished Evaluator")
     return directory
 
 
 def _candidate_values(record: metrics_for_slice_pb2.MetricsForSlice) -> MetricValues:
-    values: MetricValues = {}
+    values: dict[str, float | None] = {}
     for entry in record.metric_keys_and_values:
         # With a baseline there are also its own values and the differences.
         if entry.key.model_name != constants.BASELINE_KEY and not entry.key.is_diff:

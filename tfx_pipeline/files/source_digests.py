@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the project's packages."""
 PACKAGES = ("dmf_keras", "serving", "tfx_pipeline")
+_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 def code_digest(modules: Iterable[str], ignore: Collection[str] = ()) -> str:
@@ -33,20 +34,21 @@ def import_closure(modules: Iterable[str], ignore: Collection[str] = ()) -> list
     Raises:
         ValueError: one of `modules` does not exist.
     """
+    sources = _Sources()
     found: set[Path] = set()
     to_read: list[str] = []
     for module in modules:
-        if _source(module) is None:
+        if sources[module] is None:
             raise ValueError(f"{module}: no such module below {ROOT}")
         to_read.append(module)
     while to_read:
         module = to_read.pop()
         for part in _with_packages(module):
-            source = _source(part)
+            source = sources[part]
             if source is None or source in found:
                 continue
             found.add(source)
-            to_read += [name for name in _imported(source, part) if not _within(name, ignore)]
+            to_read += [name for name in _imported(source, part, sources) if not _within(name, ignore)]
     return sorted(found)
 
 
@@ -83,6 +85,14 @@ def _with_packages(module: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
+class _Sources(dict[str, Path | None]):
+    """By module, its source file; None: it has none here. Each is looked for once."""
+
+    def __missing__(self, module: str) -> Path | None:
+        self[module] = source = _source(module)
+        return source
+
+
 def _source(module: str) -> Path | None:
     if module.partition(".")[0] not in PACKAGES:
         return None
@@ -97,22 +107,22 @@ def _within(module: str, names: Collection[str]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in names)
 
 
-def _imported(source: Path, module: str) -> list[str]:
+def _imported(source: Path, module: str, sources: _Sources) -> list[str]:
     """Modules of this project that a file imports."""
     package = module if source.name == "__init__.py" else module.rpartition(".")[0]
-    found = []
+    found: list[str] = []
     for name, attribute in _imports(source, package)[0]:
         whole = f"{name}.{attribute}" if attribute else name
-        if _source(whole) is not None:
+        if sources[whole] is not None:
             found.append(whole)
-        elif _source(name) is not None:
-            found += [name, *_lazy(name, attribute)]
+        elif sources[name] is not None:
+            found += [name, *_lazy(name, attribute, sources)]
     return found
 
 
-def _lazy(package: str, attribute: str) -> Iterator[str]:
+def _lazy(package: str, attribute: str, sources: _Sources) -> Iterator[str]:
     """The module behind a name that a package loads on first use: such names its TYPE_CHECKING block imports."""
-    source = _source(package)
+    source = sources[package]
     if source is not None and source.name == "__init__.py":
         yield from (name for name, imported in _imports(source, package)[1] if imported == attribute)
 
@@ -143,5 +153,6 @@ def _parsed_imports(
         elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             to_visit += [(child, typing_only) for child in node.body] + [(child, into) for child in node.orelse]
         else:
-            to_visit += [(child, into) for child in ast.iter_child_nodes(node)]
+            # An import is a statement: expressions, which are most of a tree, hold none.
+            to_visit += [(child, into) for child in ast.iter_child_nodes(node) if isinstance(child, _STATEMENTS)]
     return executed, typing_only

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeAlias
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx.types import artifact_utils
 
-Execution = metadata_store_pb2.Execution
+Execution: TypeAlias = metadata_store_pb2.Execution
 
 # Properties that TFX adds to every execution and that differ from run to run.
 _BOOKKEEPING = frozenset({"pipeline_root", "pipeline_name", "run_id", "component_id", "state", "checksum_md5"})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-import shutil
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -21,6 +20,8 @@ from tfx_pipeline.console import console
 from tfx_pipeline.data.content.build import check_content_sources
 from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.errors import ConfigError, DataError, PipelineError
+from tfx_pipeline.files.reading import exists
+from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
@@ -110,7 +111,7 @@ def _must_push_again(connection: object, pipeline_name: str) -> bool:
             (pushed,) = history.outputs(execution.id)["pushed_model"]
             if destination := pushed.get_string_custom_property("pushed_destination"):
                 (last_model,) = history.inputs(execution.id)["model"]
-                return last_model.id != model.id or not Path(destination).exists()
+                return last_model.id != model.id or not exists(destination)
     return False
 
 
@@ -186,8 +187,5 @@ def _schema_by_content(config: PipelineConfig) -> Path | None:
         raise DataError(f"data.schema_file: cannot read {source}: {error.strerror}") from None
     target = config.output / "schema" / hashlib.sha256(text).hexdigest()[:16] / "schema.pbtxt"
     if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
-        shutil.copyfile(source, partial)
-        partial.rename(target)
+        write_bytes(target, text)
     return target

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import resource
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.files.writing import write_json
+
+if TYPE_CHECKING:
+    from tfx_pipeline.runners.summary import Summary
 
 
 def run(
@@ -19,18 +23,18 @@ def run(
     *,
     uncached: Collection[str] = (),
     summary_json: Path | None = None,
-    extend: Callable[[dict[str, Any]], None] = lambda summary: None,
-) -> dict[str, Any]:
+    extend: Callable[[Summary], Summary] = lambda summary: summary,
+) -> Summary:
     """Runs the pipeline and prints its summary.
 
     Args:
         config: the validated configuration.
         uncached: steps to run even if nothing changed; `all` for every step.
         summary_json: also write the summary there, by atomic rename.
-        extend: adds entries to the summary before it is printed and written.
+        extend: adds to the summary before it is printed and written.
 
     Returns:
-        The summary, see `tfx_pipeline.runners.summary.build_summary`.
+        The summary; its `to_json()` is what is written.
 
     Raises:
         PipelineError: the inputs or a step refuse; the message says where the libraries' log lies.
@@ -39,19 +43,23 @@ def run(
     console().print(f"pipeline [bold]{config.name}[/], output {config.output}", highlight=False, soft_wrap=True)
     with hold_output(config.output, "run") as log_file:
         summary = _run(config, uncached)
-    summary["seconds"] = round(time.monotonic() - started, 1)
-    summary["peak_memory_mb"] = round(_peak_memory_mb())
-    summary["log"] = str(log_file)
-    extend(summary)
+    summary = extend(
+        dataclasses.replace(
+            summary,
+            seconds=round(time.monotonic() - started, 1),
+            peak_memory_mb=round(_peak_memory_mb()),
+            log=str(log_file),
+        )
+    )
     from tfx_pipeline.runners.summary_view import print_summary
 
     print_summary(summary)
     if summary_json is not None:
-        write_json(summary_json, summary)
+        write_json(summary_json, summary.to_json())
     return summary
 
 
-def _run(config: PipelineConfig, uncached: Collection[str]) -> dict[str, Any]:
+def _run(config: PipelineConfig, uncached: Collection[str]) -> Summary:
     with console().status("loading libraries"):
         from tfx_pipeline.runners.local import check_inputs, run_pipeline
         from tfx_pipeline.runners.summary import build_summary

@@ -1,39 +1,158 @@
-"""What a run came to, gathered from the artifacts of its steps: plain values for people and `--summary-json`."""
+"""What a run came to, gathered from the artifacts of its steps: for people, and for `--summary-json`."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfx.orchestration import metadata
 from tfx.utils import path_utils
 
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.evaluation.results import read_metrics, read_validation
+from tfx_pipeline.data.content.table import ContentManifest, Coverage
+from tfx_pipeline.data.ingestion_report import IngestionReport
+from tfx_pipeline.evaluation.results import SplitMetrics, Validation, read_metrics, read_validation
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.json_values import plain
+from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.pipeline import metadata_path
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import Step
-from tfx_pipeline.training.search.report import read_report
+from tfx_pipeline.training.search.report import SearchReport, read_report
+from tfx_pipeline.training.trainer import TrainingResult
 
 
-def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
-    """Reads the reports of all steps, whether they ran or came from the cache.
+@dataclass(frozen=True)
+class StepSummary:
+    """What became of one step.
+
+    Attributes:
+        node: its id.
+        state: `ran` or `cached`.
+        reason: why.
+        seconds: that it took.
+        rows: that it worked on; None where it has none to count.
+    """
+
+    node: str
+    state: str
+    reason: str
+    seconds: float
+    rows: int | None
+
+
+@dataclass(frozen=True)
+class ContentSummary:
+    """Content of one modality: columns of its vectors, and how they match the catalogue."""
+
+    width: int
+    coverage: Coverage
+
+    def to_json(self) -> dict[str, Any]:
+        """`width` beside the entries of `coverage`."""
+        return {"width": self.width, **asdict(self.coverage)}
+
+
+@dataclass(frozen=True)
+class AttainedSplit:
+    """What the true probabilities of synthetic logs score on a split.
+
+    Attributes:
+        auc, gauc: of the true probabilities.
+        gain_share: of their gain over an AUC of 0.5, what the model attained; NaN where there is none.
+    """
+
+    auc: float
+    gauc: float
+    gain_share: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        pipeline, model: names.
+        output: folder of the configuration.
+        steps: in their order.
+        ingestion: what became of the log.
+        content: by modality.
+        tuning: report of the Tuner; None where there is none.
+        training: metrics by epoch, best epoch, requests.
+        metrics: by split.
+        validation: whether the model passed its thresholds.
+        serving_gate: whether the exported model passed, and the figures of `serving.servable_check`.
+        model_path: the version that was pushed; None where none was.
+        artifacts: where outputs lie, by name.
+        seconds: that the run took.
+        peak_memory_mb: of the process and the largest of its children, in MiB.
+        log: file of the libraries' messages.
+        attainable: what true probabilities score, by split; None of logs that are not synthetic.
+    """
+
+    pipeline: str
+    model: str
+    output: str
+    steps: Sequence[StepSummary]
+    ingestion: IngestionReport
+    content: Mapping[str, ContentSummary]
+    tuning: SearchReport | None
+    training: TrainingResult
+    metrics: Mapping[str, SplitMetrics]
+    validation: Validation
+    serving_gate: Mapping[str, Any]
+    model_path: str | None
+    artifacts: Mapping[str, str]
+    seconds: float = 0.0
+    peak_memory_mb: int = 0
+    log: str = ""
+    attainable: Mapping[str, AttainedSplit] | None = None
+
+    @property
+    def pushed(self) -> bool:
+        """Whether the model was pushed."""
+        return self.model_path is not None
+
+    @property
+    def failures(self) -> list[str]:
+        """Why the model was not pushed, in sentences."""
+        return [*self.validation.failures, *self.serving_gate["problems"]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--summary-json` writes it; `attainable` is there where it is known."""
+        values = {
+            "pipeline": self.pipeline,
+            "model": self.model,
+            "output": self.output,
+            "steps": [asdict(step) for step in self.steps],
+            "ingestion": self.ingestion.to_json(),
+            "content": {name: facts.to_json() for name, facts in self.content.items()},
+            "tuning": None if self.tuning is None else self.tuning.to_json(),
+            "training": self.training.to_json(),
+            "metrics": {split: metrics.to_json() for split, metrics in self.metrics.items()},
+            "validation": self.validation._asdict(),
+            "serving_gate": self.serving_gate,
+            "pushed": self.pushed,
+            "model_path": self.model_path,
+            "artifacts": self.artifacts,
+            "seconds": self.seconds,
+            "peak_memory_mb": self.peak_memory_mb,
+            "log": self.log,
+        }
+        if self.attainable is not None:
+            values["attainable"] = {split: asdict(facts) for split, facts in self.attainable.items()}
+        json_able: dict[str, Any] = plain(values)
+        return json_able
+
+
+def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
+    """Reads the reports of all steps, whether they ran or came from the cache. Of the run itself nothing is known yet.
 
     Args:
         config: of the run.
         steps: what became of each node.
-
-    Returns:
-        JSON-able values:
-        `pipeline`, `model`, `output`;
-        `steps`: node, state, reason, seconds, rows (None where a step has none to count);
-        `ingestion`: the ingestion report; `content`: coverage by modality; `anomalies`: none, or the run had stopped;
-        `tuning`: the report of the Tuner, see `tfx_pipeline.training.search.report`; None where there is none;
-        `training`: metrics of each epoch, best epoch, requests; `metrics`: by split and slice;
-        `validation` and `serving_gate`: whether the model passed, and what it failed;
-        `pushed`, `model_path`: the pushed version, or None; `artifacts`: where each output lies.
     """
     with metadata.Metadata(metadata.sqlite_metadata_connection_config(str(metadata_path(config)))) as store:
         history = RunHistory(store.store, config.name)
@@ -42,57 +161,49 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
     def only(node: str, key: str) -> Any:
         return outputs[node][key][0]
 
-    ingestion = _read(only("BehaviorLogExampleGen", "report").uri, artifact_files.INGESTION_REPORT)
-    content = _read(only("ItemContentGen", "content").uri, artifact_files.CONTENT_MANIFEST)
-    training = _read(only("RankingTrainer", "model_run").uri, artifact_files.TRAINING_RESULT)
-    tuning = read_report(Path(only("RankingTuner", "tuner_results").uri)) if "RankingTuner" in outputs else None
+    ingestion = IngestionReport.from_json(
+        _read(only("BehaviorLogExampleGen", "report").uri, artifact_files.INGESTION_REPORT)
+    )
+    content = ContentManifest.from_json(_read(only("ItemContentGen", "content").uri, artifact_files.CONTENT_MANIFEST))
+    training = TrainingResult.from_json(_read(only("RankingTrainer", "model_run").uri, artifact_files.TRAINING_RESULT))
+    tuning = read_report(only("RankingTuner", "tuner_results").uri) if "RankingTuner" in outputs else None
     evaluation_dir = only("Evaluator", "evaluation").uri
     metrics = read_metrics(evaluation_dir)
-    validation = read_validation(evaluation_dir)
     gate = _read(only("ServingGate", "blessing").uri, artifact_files.GATE_REPORT)
     pushed = only("Pusher", "pushed_model")
     is_pushed = pushed.get_int_custom_property("pushed") == 1
 
-    requests = {split: counts["requests"] for split, counts in ingestion["splits"].items()}
-    candidates = sum(metrics[split]["overall"]["example_count"] for split in metrics)
+    requests = {split: counts.requests for split, counts in ingestion.splits.items()}
+    candidates = sum(of_split.overall["example_count"] or 0 for of_split in metrics.values())
     rows = {
-        "BehaviorLogExampleGen": ingestion["rows_read"],
-        "ItemContentGen": content["items"],
+        "BehaviorLogExampleGen": ingestion.rows_read,
+        "ItemContentGen": content.items,
         "StatisticsGen": sum(requests.values()),
         "Transform": requests["train"] + requests["eval"],
-        "RankingTuner": training["train_requests"],
-        "RankingTrainer": training["train_requests"],
+        "RankingTuner": training.train_requests,
+        "RankingTrainer": training.train_requests,
         "Evaluator": round(candidates),
         "ServingGate": gate["golden_requests"] + gate["warmup_requests"],
     }
-    return {
-        "pipeline": config.name,
-        "model": config.model.name,
-        "output": str(config.output),
-        "steps": [
-            {
-                "node": step.node,
-                "state": step.state,
-                "reason": step.reason,
-                "seconds": round(step.seconds, 2),
-                "rows": rows.get(step.node),
-            }
+    return Summary(
+        pipeline=config.name,
+        model=config.model.name,
+        output=str(config.output),
+        steps=[
+            StepSummary(step.node, step.state, step.reason, round(step.seconds, 2), rows.get(step.node))
             for step in steps
         ],
-        "ingestion": ingestion,
-        "content": {
-            name: {"width": facts["width"], **facts["coverage"]} for name, facts in content["modalities"].items()
-        },
-        "tuning": tuning,
-        "training": training,
-        "metrics": metrics,
-        "validation": {"blessed": validation.blessed, "failures": validation.failures},
-        "serving_gate": gate,
-        "pushed": is_pushed,
-        "model_path": pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
-        "artifacts": {
+        ingestion=ingestion,
+        content={name: ContentSummary(facts.width, facts.coverage) for name, facts in content.modalities.items()},
+        tuning=tuning,
+        training=training,
+        metrics=metrics,
+        validation=read_validation(evaluation_dir),
+        serving_gate=gate,
+        model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
+        artifacts={
             "examples": only("BehaviorLogExampleGen", "examples").uri,
-            "quarantine": str(Path(only("BehaviorLogExampleGen", "report").uri, artifact_files.QUARANTINE)),
+            "quarantine": join(only("BehaviorLogExampleGen", "report").uri, artifact_files.QUARANTINE),
             "ingestion_report": only("BehaviorLogExampleGen", "report").uri,
             "transformed_examples": only("Transform", "transformed_examples").uri,
             "transform_graph": only("Transform", "transform_graph").uri,
@@ -101,8 +212,9 @@ def build_summary(config: PipelineConfig, steps: list[Step]) -> dict[str, Any]:
             "training": only("RankingTrainer", "model_run").uri,
             "evaluation": evaluation_dir,
         },
-    }
+    )
 
 
-def _read(uri: str, file: str) -> dict[str, Any]:
-    return json.loads(Path(uri, file).read_text(encoding="utf-8"))
+def _read(uri: str, file: str) -> Mapping[str, Any]:
+    values: Mapping[str, Any] = read_json(join(uri, file))
+    return values

@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.console import console
+from tfx_pipeline.data.ingestion_report import IngestionReport, SplitCounts
 from tfx_pipeline.training.search.report import trials_table
 
+if TYPE_CHECKING:
+    # With it comes TFX, which a table wants nothing of.
+    from tfx_pipeline.evaluation.results import SplitMetrics
+    from tfx_pipeline.runners.summary import AttainedSplit, ContentSummary, StepSummary, Summary
 
-def print_summary(summary: dict[str, Any]) -> None:
+
+def print_summary(summary: Summary) -> None:
     """Prints what `tfx_pipeline.runners.summary.build_summary` gathered."""
     target = console()
     target.print()
-    target.print(splits_table("logs", summary["ingestion"]["splits"], first="from (UTC)", last="to (UTC)"))
-    target.print(_ingestion_notes(summary["ingestion"], summary["content"]), highlight=False)
-    if summary["tuning"]:
-        target.print(trials_table(summary["tuning"]))
-    target.print(_metrics_table(summary["metrics"], summary.get("attainable")))
-    target.print(_steps_table(summary["steps"]))
+    target.print(splits_table("logs", summary.ingestion.splits, first="from (UTC)", last="to (UTC)"))
+    target.print(_ingestion_notes(summary.ingestion, summary.content), highlight=False)
+    if summary.tuning is not None:
+        target.print(trials_table(summary.tuning))
+    target.print(_metrics_table(summary.metrics, summary.attainable))
+    target.print(_steps_table(summary.steps))
     _print_verdict(summary, target)
 
 
-def splits_table(title: str, splits: Mapping[str, Any], *, first: str, last: str) -> Table:
+def splits_table(title: str, splits: Mapping[str, SplitCounts], *, first: str, last: str) -> Table:
     """Counts and span of each split; `first` and `last` are the headers of its times."""
     table = Table(title=title, title_justify="left")
     table.add_column("split")
@@ -35,33 +41,34 @@ def splits_table(title: str, splits: Mapping[str, Any], *, first: str, last: str
     table.add_column(first)
     table.add_column(last)
     for split, counts in splits.items():
-        numbers = (f"{counts[unit]:,}" for unit in ("requests", "impressions", "positives"))
-        table.add_row(split, *numbers, _minute(counts["first_time"]), _minute(counts["last_time"]))
+        numbers = (f"{count:,}" for count in (counts.requests, counts.impressions, counts.positives))
+        table.add_row(split, *numbers, _minute(counts.first_time), _minute(counts.last_time))
     return table
 
 
-def _ingestion_notes(ingestion: dict[str, Any], content: dict[str, Any]) -> str:
-    bad = {reason: count for reason, count in ingestion["quarantined"].items() if count}
+def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSummary]) -> str:
+    bad = ingestion.faults
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.items())
-    audit, items = ingestion["audit"], ingestion["items"]
+    audit, items = ingestion.audit, ingestion.items
     lines = [
-        f"{ingestion['rows_read']:,} rows read, {ingestion['rows_kept']:,} kept; "
+        f"{ingestion.rows_read:,} rows read, {ingestion.rows_kept:,} kept; "
         f"quarantined {sum(bad.values()):,}{f' ({reasons})' if bad else ''}; "
-        f"duplicates {ingestion['duplicates']:,}; merged labels {ingestion['merged_labels']:,}",
-        f"{ingestion['users']:,} users; {items['distinct']:,} items, of which {items['not_in_catalogue']:,} are not in "
-        f"the catalogue; {ingestion['history']['empty_share']:.1%} of the requests have an empty history",
-        f"leakage audit: {audit['requests_checked']:,} requests checked, {sum(audit['violations'].values()):,} "
-        f"violations; history is {_age(audit['newest_history_age_s'])} to {_age(audit['oldest_history_age_s'])} old",
+        f"duplicates {ingestion.duplicates:,}; merged labels {ingestion.merged_labels:,}",
+        f"{ingestion.users:,} users; {items.distinct:,} items, of which {items.not_in_catalogue:,} are not in "
+        f"the catalogue; {ingestion.history.empty_share:.1%} of the requests have an empty history",
+        f"leakage audit: {audit.requests_checked:,} requests checked, {sum(audit.violations.values()):,} "
+        f"violations; history is {_age(audit.newest_history_age_s)} to {_age(audit.oldest_history_age_s)} old",
     ]
     for name, facts in content.items():
-        line = f"content '{name}': {facts['present']:,} of {facts['items']:,} items, width {facts['width']}"
-        if facts["zero_vectors"]:
-            line += f"; zero vectors {facts['zero_vectors']:,}, such as that of '{facts['zero_vector_items'][0]}'"
+        coverage = facts.coverage
+        line = f"content '{name}': {coverage.present:,} of {coverage.items:,} items, width {facts.width}"
+        if coverage.zero_vectors:
+            line += f"; zero vectors {coverage.zero_vectors:,}, such as that of '{coverage.zero_vector_items[0]}'"
         lines.append(line)
     return "\n".join(lines)
 
 
-def _metrics_table(metrics: dict[str, Any], attainable: dict[str, Any] | None) -> Table:
+def _metrics_table(metrics: Mapping[str, SplitMetrics], attainable: Mapping[str, AttainedSplit] | None) -> Table:
     table = Table(title="metrics", title_justify="left")
     table.add_column("split")
     table.add_column("slice")
@@ -70,23 +77,21 @@ def _metrics_table(metrics: dict[str, Any], attainable: dict[str, Any] | None) -
         table.add_column(metric.replace("_", " "), justify="right")
     if attainable:
         table.add_column("attained AUC gain", justify="right")
-    for split, by_column in metrics.items():
-        for column, buckets in {**by_column, "overall": {"": by_column["overall"]}}.items():
+    for split, of_split in metrics.items():
+        for column, buckets in {"overall": {"": of_split.overall}, **of_split.slices}.items():
             for bucket, values in buckets.items():
                 shown = [_number(values.get(metric)) for metric in SHOWN]
                 share = []
                 if attainable:
                     overall = column == "overall" and split in attainable
-                    share = [
-                        f"{attainable[split]['gain_share']:.0%} of {attainable[split]['auc']:.3f}" if overall else ""
-                    ]
+                    share = [f"{attainable[split].gain_share:.0%} of {attainable[split].auc:.3f}" if overall else ""]
                 name = f"{column.replace('_', ' ')} {bucket}".strip()
                 table.add_row(split, name, f"{values['example_count']:,.0f}", *shown, *share)
         table.add_section()
     return table
 
 
-def _steps_table(steps: list[dict[str, Any]]) -> Table:
+def _steps_table(steps: Sequence[StepSummary]) -> Table:
     table = Table(title="steps", title_justify="left")
     table.add_column("step")
     table.add_column("state")
@@ -94,24 +99,24 @@ def _steps_table(steps: list[dict[str, Any]]) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("rows", justify="right")
     for step in steps:
-        rows = f"{step['rows']:,}" if step["rows"] is not None else ""
-        table.add_row(step["node"], step["state"], step["reason"], f"{step['seconds']:.1f}", rows)
+        rows = f"{step.rows:,}" if step.rows is not None else ""
+        table.add_row(step.node, step.state, step.reason, f"{step.seconds:.1f}", rows)
     return table
 
 
-def _print_verdict(summary: dict[str, Any], target: Console) -> None:
+def _print_verdict(summary: Summary, target: Console) -> None:
     target.print(
-        f"{summary['seconds']:.0f} s, peak memory {summary['peak_memory_mb']:,} MiB; log {summary['log']}",
+        f"{summary.seconds:.0f} s, peak memory {summary.peak_memory_mb:,} MiB; log {summary.log}",
         highlight=False,
         soft_wrap=True,
     )
-    if summary["pushed"]:
-        target.print(f"[green bold]pushed[/] {summary['model_path']}", highlight=False, soft_wrap=True)
+    if summary.pushed:
+        target.print(f"[green bold]pushed[/] {summary.model_path}", highlight=False, soft_wrap=True)
     else:
         target.print("[yellow bold]not pushed[/]")
-        for failure in [*summary["validation"]["failures"], *summary["serving_gate"]["problems"]]:
+        for failure in summary.failures:
             target.print(f"  {failure}", markup=False, highlight=False)
-    target.print(f"to look at the run: dmf report {summary['output']}", markup=False, highlight=False, soft_wrap=True)
+    target.print(f"to look at the run: dmf report {summary.output}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

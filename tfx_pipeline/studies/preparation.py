@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from tfx.orchestration import metadata
 
@@ -39,8 +38,9 @@ def prepare(config: PipelineConfig, *, code: Sequence[str] = ()) -> TrialData:
         history = RunHistory(store.store, config.name)
         outputs = {step.node: history.outputs(step.execution_id) for step in steps}
 
-    def only(node: str, key: str) -> Path:
-        return Path(outputs[node][key][0].uri)
+    def only(node: str, key: str) -> str:
+        uri: str = outputs[node][key][0].uri
+        return uri
 
     return read_trial_data(
         examples=only("BehaviorLogExampleGen", "examples"),

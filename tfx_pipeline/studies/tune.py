@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import PipelineConfig
@@ -13,6 +13,9 @@ from tfx_pipeline.console import console
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.training.search.values import params_as_they_are, training_as_it_is
+
+if TYPE_CHECKING:
+    from tfx_pipeline.training.search.report import SearchReport
 
 _EXAMPLE = "tuning: {space: {params.id_dim: {choice: [16, 32, 64]}, training.learning_rate: {log: [0.0003, 0.003]}}}"
 
@@ -23,7 +26,7 @@ def tune(
     models: Sequence[str] | None = None,
     trials: int | None = None,
     seconds: float | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, SearchReport]:
     """Searches for each model in turn, with the same budget, and prints what it found.
 
     Leaves in `OUTPUT/tune/LABEL`: `tune.json`, the search; `best.yaml`, the configuration with the best values. Of
@@ -37,7 +40,7 @@ def tune(
         seconds: per model; no trial begins later.
 
     Returns:
-        By label what `tfx_pipeline.training.search.report.search_report` returns.
+        The reports by label; `to_json()` of each is what its `tune.json` has.
 
     Raises:
         ConfigError: there is no space to search, a label does not exist, or a model has none of the space's keys.
@@ -96,14 +99,14 @@ def _labels(config: PipelineConfig, models: Sequence[str] | None) -> list[Label]
     return list(dict.fromkeys(labels))
 
 
-def _print(config: PipelineConfig, reports: dict[str, dict[str, Any]], folder: Path) -> None:
-    from tfx_pipeline.training.search.report import best_trial, set_arguments, trials_table, write_comparison
+def _print(config: PipelineConfig, reports: dict[str, SearchReport], folder: Path) -> None:
+    from tfx_pipeline.training.search.report import set_arguments, trials_table, write_comparison
 
     target = console()
     for label, report in reports.items():
         target.print()
         target.print(trials_table(report))
-        values = best_trial(report)["values"]
+        values = report.best_trial.values
         if not values:
             target.print("nothing that was tried is better than the configuration as it is")
         elif label == config.model.name:

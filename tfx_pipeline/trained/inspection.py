@@ -15,6 +15,7 @@ from serving.contract import ModelContract, TensorContract
 from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
 from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.data.ingestion_report import SplitCounts
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.runners.summary_view import splits_table
 from tfx_pipeline.trained.version import Version
@@ -143,7 +144,8 @@ def _size_table(sizes: Mapping[str, int], metadata: Mapping[str, Any] | None) ->
 
 def _data_table(data: Mapping[str, Any]) -> Table:
     title = f"data: {data['users']:,} users, {data['items']:,} items in the log, {data['catalogue_items']:,} to rank"
-    return splits_table(title, data["splits"], first="first request (UTC)", last="last request (UTC)")
+    splits = {split: SplitCounts.from_json(counts) for split, counts in data["splits"].items()}
+    return splits_table(title, splits, first="first request (UTC)", last="last request (UTC)")
 
 
 def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Table:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,13 @@ import keras
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tfx_pipeline.console import console
-from tfx_pipeline.files.writing import write_text
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write_text, writing, writing_folder
 
 MONITOR = "val_auc"
 _UNSTEADY_STEPS = 10
+# Metrics by name, as Keras hands them to callbacks.
+Logs = Mapping[str, Any] | None
 
 
 class BestEpoch(keras.callbacks.Callback):
@@ -38,10 +39,12 @@ class BestEpoch(keras.callbacks.Callback):
         super().__init__()
         self._directory = directory
         self._state_file = directory / "best_epoch.json"
+        # Weights are large: one half-written file for every kill would fill the disk.
+        remove_unfinished(directory)
         self._patience = patience
         self.history: list[dict[str, float]] = []
         if self._state_file.exists():
-            self.history = json.loads(self._state_file.read_text())
+            self.history = read_json(self._state_file)
 
     @property
     def best(self) -> int:
@@ -53,24 +56,23 @@ class BestEpoch(keras.callbacks.Callback):
         """Whether the last epochs, as many as patience allows, brought nothing better."""
         return bool(self.history) and len(self.history) - 1 - self.best >= self._patience
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Remembers the epoch, its weights if it is the best, and stops when patience is used up."""
         # A killed run may repeat the epoch it had just finished, with another outcome: the best weights before it are
         # kept beside its own.
         before = self.history[:epoch]
         self.history = [*before, {key: float(value) for key, value in (logs or {}).items()}]
         if self.best == epoch:
-            partial = self._directory / "partial.weights.h5"
-            self.model.save_weights(partial)
-            os.replace(partial, self._weights(epoch))
+            with writing(self._weights(epoch)) as file:
+                self.model.save_weights(file)
         write_text(self._state_file, json.dumps(self.history))
         kept = {self._weights(self.best), *([self._weights(_best(before))] if before else [])}
         for weights in set(self._directory.glob("best-*.weights.h5")) - kept:
-            weights.unlink()
+            remove(weights)
         if self.exhausted:
             self.model.stop_training = True
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Gives the model the best epoch's weights."""
         if self.history:
             self.model.load_weights(self._weights(self.best))
@@ -92,26 +94,14 @@ class AtomicBackup(keras.callbacks.BackupAndRestore):
 
     def __init__(self, backup_dir: Path):
         super().__init__(str(backup_dir), delete_checkpoint=False)
-        self._target, self._partial, self._previous = (
-            backup_dir,
-            backup_dir.with_name(backup_dir.name + ".partial"),
-            backup_dir.with_name(backup_dir.name + ".previous"),
-        )
-        shutil.rmtree(self._partial, ignore_errors=True)
-        if self._previous.exists() and not self._target.exists():
-            os.rename(self._previous, self._target)
+        self._backup_dir = backup_dir
+        recover(backup_dir)
 
     def _save_model(self) -> None:
-        self._partial.mkdir(parents=True)
-        self.model.save_weights(self._partial / Path(self._weights_path).name)
-        (self._partial / Path(self._training_metadata_path).name).write_text(
-            json.dumps({"epoch": self._current_epoch, "batch": self._last_batch_seen})
-        )
-        shutil.rmtree(self._previous, ignore_errors=True)
-        if self._target.exists():
-            os.rename(self._target, self._previous)
-        os.rename(self._partial, self._target)
-        shutil.rmtree(self._previous, ignore_errors=True)
+        with writing_folder(self._backup_dir, replace=True) as folder:
+            self.model.save_weights(folder / Path(self._weights_path).name)
+            last = {"epoch": self._current_epoch, "batch": self._last_batch_seen}
+            write_text(folder / Path(self._training_metadata_path).name, json.dumps(last))
 
 
 class Throughput(keras.callbacks.Callback):
@@ -141,11 +131,11 @@ class Throughput(keras.callbacks.Callback):
         """The median epoch's; None before a whole epoch of at least two steps."""
         return statistics.median(self._rates) if self._rates else None
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Forgets an epoch that was cut short."""
         self._started = None
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Starts or stops the clock."""
         if batch == self._first:
             self._started = self._clock()
@@ -169,7 +159,7 @@ class TrainingProgress(keras.callbacks.Callback):
         self._prefix = f"  {title}  " if title else "  "
         self._progress: Progress | None = None
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Starts a bar."""
         self._progress = Progress(
             TextColumn("{task.description}epoch {task.fields[epoch]} loss {task.fields[loss]:.4f}", markup=False),
@@ -187,14 +177,15 @@ class TrainingProgress(keras.callbacks.Callback):
             self._prefix, total=self._batches, epoch=f"{epoch + 1}/{self._epochs}", loss=float("nan")
         )
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Moves the bar."""
         if self._progress is not None:
             # Reading the loss waits for the device; once in a while is enough.
-            loss = {"loss": float(logs["loss"])} if logs and batch % 50 == 0 else {}
-            self._progress.update(self._task, completed=batch + 1, **loss)
+            if logs and batch % 50 == 0:
+                self._progress.update(self._task, loss=float(logs["loss"]))
+            self._progress.update(self._task, completed=batch + 1)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Ends the bar and prints the metrics."""
         if self._progress is not None:
             self._progress.stop()
@@ -202,7 +193,7 @@ class TrainingProgress(keras.callbacks.Callback):
         shown = "  ".join(f"{key} {float(value):.4f}" for key, value in (logs or {}).items())
         console().print(f"{self._prefix}epoch {epoch + 1}/{self._epochs}: {shown}", markup=False, soft_wrap=True)
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_end(self, logs: Logs = None) -> None:
         """Ends the bar of an epoch that was cut short."""
         if self._progress is not None:
             self._progress.stop()

@@ -18,6 +18,8 @@ from serving.export.signatures import score_requests
 from serving.export.warmup import write_warmup
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.writing import write_text
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 _UNKNOWN_ID = "__never_seen__"
@@ -120,9 +122,7 @@ def write_golden(
         raw = {name: tf.constant(value) for name, value in arrays.items()}
         scores = score_requests(model, transform, raw, content)
         entries.append({"case": case, "request": request, "scores": scores.numpy()[0].tolist()})
-    path = model_dir / contract.GOLDEN_FILE
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(entries), encoding="utf-8")
+    write_text(join(model_dir, contract.GOLDEN_FILE), json.dumps(entries))
 
 
 def write_warmup_requests(

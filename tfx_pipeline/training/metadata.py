@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -14,7 +13,8 @@ from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.metadata import git_revision, library_versions, saved_model_sizes, write_json
 from tfx_pipeline.data.content.table import ItemContentTable
-from tfx_pipeline.files.writing import now
+from tfx_pipeline.data.ingestion_report import IngestionReport
+from tfx_pipeline.files.json_values import now
 from tfx_pipeline.training.trainer import TrainingResult
 
 
@@ -25,7 +25,7 @@ def write_metadata(
     model: RankingModel,
     sections: Mapping[str, BaseModel],
     result: TrainingResult,
-    report: Mapping[str, Any],
+    report: IngestionReport,
     content: ItemContentTable,
     artifacts: Mapping[str, str],
 ) -> None:
@@ -54,10 +54,10 @@ def write_metadata(
         "config_digest": digest,
         "config": config,
         "data": {
-            "splits": report["splits"],
-            "cuts": report["cuts"],
-            "users": report["users"],
-            "items": report["items"]["distinct"],
+            "splits": {split: counts.to_json() for split, counts in report.splits.items()},
+            "cuts": {"eval_from": report.cuts.eval_from, "test_from": report.cuts.test_from},
+            "users": report.users,
+            "items": report.items.distinct,
             "catalogue_items": len(content.item_ids),
         },
         "training": {

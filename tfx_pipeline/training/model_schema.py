@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models.inputs import ModalitySpec, RankingSchema
 from tfx_pipeline.config.schema import Categorical, Features
 from tfx_pipeline.data.content.table import ItemContentTable
+from tfx_pipeline.files.reading import read_lines
 from tfx_pipeline.transform import transformed_features
 
 
@@ -87,9 +87,9 @@ def known_items(
 def _train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
     """Impressions of each item in the train split, as Transform counted them."""
     path = tft_output.vocabulary_file_by_name(transformed_features.ITEM_COUNTS)
+    assert path is not None, "preprocessing writes it"
     counts = {}
-    with tf.io.gfile.GFile(path) as lines:
-        for line in lines:
-            count, item = line.rstrip("\n").split(" ", 1)
-            counts[item] = int(count)
+    for line in read_lines(path):
+        count, item = line.split(" ", 1)
+        counts[item] = int(count)
     return counts

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import build_model
 from tfx_pipeline.config.schema import Features, Training
+from tfx_pipeline.config.values import Params
 from tfx_pipeline.data.content.table import ItemContentTable
+from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.model_schema import content_rows, ranking_schema
 from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
@@ -44,7 +45,7 @@ class TrainingData:
     @classmethod
     def read(
         cls,
-        examples: Path,
+        examples: Address,
         tft_output: tft.TFTransformOutput,
         transform: RequestTransform,
         content: ItemContentTable,
@@ -57,7 +58,7 @@ class TrainingData:
 
 
 def new_model(
-    name: str, params: dict[str, Any], data: TrainingData, *, modalities: Sequence[str] = (), seed: int
+    name: str, params: Params, data: TrainingData, *, modalities: Sequence[str] = (), seed: int
 ) -> RankingModel:
     """An untrained model of the registry with the catalogue's content in its tables.
 
@@ -77,12 +78,12 @@ def new_model(
 
 def train_model(
     name: str,
-    params: dict[str, Any],
+    params: Params,
     training: Training,
     data: TrainingData,
     *,
     state_dir: Path,
-    tensorboard_dir: Path,
+    tensorboard_dir: Address,
     modalities: Sequence[str] = (),
     progress: str = "",
 ) -> tuple[RankingModel, TrainingResult]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
-import shutil
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +15,14 @@ import tensorflow as tf
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files.addresses import Address
+from tfx_pipeline.files.json_record import JsonRecord
+from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(JsonRecord):
     """What a training came to.
 
     Attributes:
@@ -70,7 +74,7 @@ def train(
     train_requests: int,
     eval_requests: int,
     state_dir: Path,
-    tensorboard_dir: Path,
+    tensorboard_dir: Address,
     progress: str = "",
 ) -> tuple[RankingModel, TrainingResult]:
     """Trains a model; a second call with the same `state_dir` goes on where a killed one stopped.
@@ -116,7 +120,7 @@ def train(
                 best,
                 AtomicBackup(state_dir / "backup"),
                 keras.callbacks.TerminateOnNaN(),
-                keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False),
+                keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
                 TrainingProgress(math.ceil(train_requests / training.batch_size), training.epochs, progress),
                 throughput,
             ],
@@ -132,4 +136,5 @@ def train(
 
 def forget(state_dir: Path) -> None:
     """Removes the state of a training that is complete and exported."""
-    shutil.rmtree(state_dir, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        remove(state_dir)

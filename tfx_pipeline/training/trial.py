@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import model_class, model_config
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import Training
+from tfx_pipeline.config.values import Params
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.training.model_code import model_code_digest
 from tfx_pipeline.training.model_training import train_model
@@ -42,7 +42,7 @@ class Trial:
     """
 
     model: str
-    params: dict[str, Any]
+    params: Params
     seed: int
     training: Training
     modalities: tuple[str, ...] = ()

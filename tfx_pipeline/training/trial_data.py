@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import tensorflow_transform as tft
 
 from tfx_pipeline.config.schema import Evaluation, Features
 from tfx_pipeline.data.content.table import read_content
+from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.training.model_schema import known_items
 from tfx_pipeline.training.model_training import TrainingData
 from tfx_pipeline.transform.dataset import split_files
@@ -30,27 +31,27 @@ class TrialData:
         examples: files of raw examples, by split: eval and test.
         facts: train impressions and content of every item.
         digest: of inputs and code, part of the key of every trial.
-        report: of ingestion; empty where it was not given.
+        report: of ingestion; None where it was not given.
     """
 
     training_data: TrainingData
     examples: Mapping[str, list[str]]
     facts: ItemFacts
     digest: str
-    report: Mapping[str, Any]
+    report: IngestionReport | None
 
 
 def read_trial_data(
     *,
-    examples: Path,
-    transformed: Path,
-    transform_graph: Path,
-    content: Path,
+    examples: Address,
+    transformed: Address,
+    transform_graph: Address,
+    content: Address,
     features: Features,
     max_history: int,
     evaluation: Evaluation,
     digest: str,
-    report: Path | None = None,
+    report: Address | None = None,
 ) -> TrialData:
     """The data of trials from the folders of artifacts.
 
@@ -64,14 +65,18 @@ def read_trial_data(
         digest: names inputs and code.
         report: of BehaviorLogExampleGen.
     """
-    tft_output = tft.TFTransformOutput(str(transform_graph))
+    tft_output = tft.TFTransformOutput(os.fspath(transform_graph))
     table = read_content(content)
-    transform = RequestTransform(tft_output, content / artifact_files.ITEM_IDS, features, max_history)
+    transform = RequestTransform(tft_output, join(content, artifact_files.ITEM_IDS), features, max_history)
     ids, impressions, has_content = known_items(tft_output, table)
     return TrialData(
         training_data=TrainingData.read(transformed, tft_output, transform, table, features),
         examples={split: split_files(examples, split) for split in ("eval", "test")},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,
-        report=json.loads((report / artifact_files.INGESTION_REPORT).read_text(encoding="utf-8")) if report else {},
+        report=_read_report(report) if report is not None else None,
     )
+
+
+def _read_report(folder: Address) -> IngestionReport:
+    return IngestionReport.from_json(read_json(join(folder, artifact_files.INGESTION_REPORT)))

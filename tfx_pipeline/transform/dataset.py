@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.reading import list_files
 from tfx_pipeline.transform import transformed_features
 from tfx_pipeline.transform.request_transform import RequestTransform
 
@@ -15,9 +16,9 @@ from tfx_pipeline.transform.request_transform import RequestTransform
 _READ_AHEAD = 4
 
 
-def split_files(uri: str | Path, split: str) -> list[str]:
+def split_files(uri: Address, split: str) -> list[str]:
     """Files of one split of an examples artifact, sorted."""
-    return sorted(str(path) for path in Path(uri, f"Split-{split}").glob("*.gz"))
+    return list_files(join(uri, f"Split-{split}"), ".gz")
 
 
 def count_requests(files: list[str]) -> int:

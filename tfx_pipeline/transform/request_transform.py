@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 from dmf_keras.models import inputs as model_inputs
 from tfx_pipeline.config.schema import Categorical, Features
 from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.transform import transformed_features
 
 Tensors = dict[str, tf.Tensor]
@@ -29,14 +30,14 @@ class RequestTransform(tf.Module):
         max_history: of a longer history the most recent items are kept.
     """
 
-    def __init__(self, tft_output: tft.TFTransformOutput, item_ids_file: Path, features: Features, max_history: int):
+    def __init__(self, tft_output: tft.TFTransformOutput, item_ids_file: Address, features: Features, max_history: int):
         super().__init__()
         self._features = features
         self._max_history = max_history
         self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if k not in _NEVER_INPUTS}
         self._layer = tft_output.transform_features_layer()
         self._first_oov_index = 1 + tft_output.vocabulary_size_by_name(transformed_features.ITEM_VOCABULARY)
-        self._catalogue_file = tf.saved_model.Asset(str(item_ids_file))
+        self._catalogue_file = tf.saved_model.Asset(os.fspath(item_ids_file))
         self._catalogue = tf.lookup.StaticHashTable(
             tf.lookup.TextFileInitializer(
                 self._catalogue_file.asset_path,
@@ -49,7 +50,7 @@ class RequestTransform(tf.Module):
         )
 
     @property
-    def trackables(self) -> list:
+    def trackables(self) -> list[object]:
         """What an export must track beside the functions: the transform layer, the lookup and its file."""
         return [self._layer, self._catalogue, self._catalogue_file]
 
@@ -101,7 +102,8 @@ class RequestTransform(tf.Module):
             if name == raw_features.HISTORY_ITEM_ID:
                 values = tf.RaggedTensor.from_sparse(values)[:, -self._max_history :].to_sparse()
             fed[name] = values if isinstance(spec, tf.io.VarLenFeature) else _dense(values, spec)
-        return self._layer(fed)
+        transformed: Mapping[str, tf.Tensor | tf.SparseTensor] = self._layer(fed)
+        return transformed
 
     def _user_inputs(self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Tensors:
         index, rows = self._items(

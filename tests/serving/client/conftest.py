@@ -10,7 +10,6 @@ from tests.serving.client.servers import (
     TensorFlowServing,
     connect,
     tensorflow_model_server,
-    write_models,
 )
 
 ENGINES = {"local": LocalEngine, "tensorflow_serving": TensorFlowServing}
@@ -20,16 +19,14 @@ if tensorflow_model_server() is not None:
 
 
 @pytest.fixture(scope="session")
-def engines(tmp_path_factory):
+def engines(small_models, tmp_path_factory):
     """Returns engines(name): one server over SavedModels 1 to 4 for all tests, as it began."""
     started = {}
     folder = tmp_path_factory.mktemp("engines")
 
     def engine(name):
-        if not started:
-            write_models(folder / "models", 4)
         if name not in started:
-            started[name] = ENGINES[name](folder / "models", folder / name)
+            started[name] = ENGINES[name](small_models, folder / name)
         else:
             started[name].reset()
         return started[name]

@@ -130,7 +130,7 @@ class DirectoryServer:
             shutil.rmtree(self._base / str(version))
 
     def _wait(self, versions: set[int]) -> None:
-        wanted, ends = sorted(versions, reverse=True), time.monotonic() + 120
+        wanted, ends = sorted(versions, reverse=True), time.monotonic() + 600
         with RankingClient(self.target, MODEL) as client:
             while True:
                 try:
@@ -220,10 +220,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def write_models(folder: Path, versions: int) -> None:
-    """SavedModels 1 to `versions` in sub-folders; in a process of its own, because it imports TensorFlow."""
+def write_models(folder: Path, versions: int) -> Path:
+    """SavedModels 1 to `versions` in sub-folders of `folder`, which it returns.
+
+    In a process of its own, because it imports TensorFlow.
+    """
     script = Path(__file__).with_name("small_saved_model.py")
     subprocess.run([sys.executable, str(script), str(folder), str(versions)], check=True, capture_output=True)
+    return folder
 
 
 class LoopClient:

@@ -151,7 +151,7 @@ def test_tls_commands_write_the_file(tmp_path, parse):
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     command = ["bash", "-e", "-c", block("sh", "openssl")]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=600)
     tls = parse("SSLConfig", (tmp_path / "ssl.config").read_text(encoding="utf-8"))
     assert tls.server_key == (tmp_path / "server.key").read_text(encoding="utf-8")
     assert tls.server_cert == (tmp_path / "server.crt").read_text(encoding="utf-8")

@@ -24,12 +24,9 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def base(model, tmp_path_factory):
+def base(exported_dmf):
     """A base path of one version, with the signature."""
-    folder = tmp_path_factory.mktemp("models") / "small"
-    folder.mkdir()
-    export_model(model, VocabularyTransform(), folder / "1", name="dmf", max_history=50, explain=True)
-    return folder
+    return exported_dmf.parent
 
 
 @pytest.fixture(scope="module")

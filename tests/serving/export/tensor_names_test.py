@@ -43,7 +43,7 @@ def test_tensors_are_named_after_their_signature_and_input(model):
 def test_the_command_shows_every_signature_with_its_tensors(model):
     command = [str(Path(sys.executable).with_name("saved_model_cli")), "show", "--dir", str(model), "--all"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=300).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=1200).stdout
     for name, sides in contract.ModelContract.read(model).signatures.items():
         section = shown.split(f"signature_def['{name}']:")[1].split("signature_def[")[0]
         for key, spec in sides["inputs"].items():

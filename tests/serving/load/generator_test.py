@@ -78,28 +78,39 @@ def test_bytes_are_those_of_the_messages(server):
 
 
 def test_latency_is_the_servers(server):
-    server.delay = 0.05
-    report = load(server, requests=12, concurrency=3)
-    assert report.latencies.min() >= 0.05
+    # A busy machine adds to each answer; the longer one takes, the less that counts.
+    for delay in (0.05, 0.5, 5.0):
+        server.delay = delay
+        report = load(server, requests=12, concurrency=3)
+        if report.seconds < 12 * delay:
+            break
+    assert report.latencies.min() >= delay
     # Three at once, so a third of the time that they took one by one.
-    assert report.seconds < 12 * 0.05
+    assert report.seconds < 12 * delay
     figures = report.to_json()["latency_ms"]
-    assert 50 <= figures["p50"] <= figures["p95"] <= figures["p99"] <= figures["max"]
+    assert 1000 * delay <= figures["p50"] <= figures["p95"] <= figures["p99"] <= figures["max"]
     assert figures["p95"] == pytest.approx(1000 * np.percentile(report.latencies, 95), abs=0.001)
 
 
 def test_a_closed_loop_ends_with_its_time(server):
     server.delay = 0.02
-    report = load(server, seconds=0.3, concurrency=2)
-    assert 0.3 <= report.seconds < 2
+    for seconds in (0.3, 3.0, 30.0):  # the longer, the less it counts that a machine is busy
+        server.calls.clear()
+        report = load(server, seconds=seconds, concurrency=2)
+        if report.seconds < 6 * seconds:
+            break
+    assert seconds <= report.seconds < 6 * seconds
     assert report.answered == server.calls[contract.RANK] > 0
     assert not report.lateness.any()
 
 
 def test_an_open_loop_keeps_its_rate(server):
-    report = load(server, requests=20, rate=50.0, concurrency=4)
+    for rate in (50.0, 5.0, 1.0):  # the slower, the less it counts that a machine is busy
+        report = load(server, requests=20, rate=rate, concurrency=4)
+        if report.seconds < 75 / rate:
+            break
     # The twentieth is due 19 intervals after the first.
-    assert 0.38 <= report.seconds < 1.5
+    assert 19 / rate <= report.seconds < 75 / rate
     assert report.answered == 20
 
 
@@ -172,10 +183,15 @@ def test_versions_that_change_under_load_never_mix(server, mode):
         swapped.append(version)
 
     server.delay = 0.002
-    report = load(server, seconds=1.4, concurrency=4, mode=mode, on_progress=swap)
+    for seconds in (1.4, 14.0, 140.0):  # a busy machine answers less in the same time
+        served = [1, *swapped][-1:]
+        report = load(server, seconds=seconds, concurrency=4, mode=mode, on_progress=swap)
+        served += swapped[served[0] - 1 :]
+        if report.answered > 100 and len(report.versions) >= 3:
+            break
     assert report.errors == {}
-    assert len(swapped) >= 2
-    assert sorted(report.versions) == [1, *swapped][: len(report.versions)]
+    assert len(served) >= 3
+    assert sorted(report.versions) == served[: len(report.versions)]
     assert len(report.versions) >= 3
     assert report.checked == report.answered == sum(report.versions.values()) > 100
     assert report.wrong == 0

@@ -85,7 +85,7 @@ def _address(spec, model, version, label):
         spec.version_label = label
 
 
-def until(condition, seconds: float = 60.0) -> None:
+def until(condition, seconds: float = 300.0) -> None:
     """Waits for something that must come to be."""
     ends = time.monotonic() + seconds
     while not condition():

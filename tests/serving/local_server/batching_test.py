@@ -11,11 +11,9 @@ import pytest
 
 from serving import contract
 from serving.export.servable import Servable
-from serving.export.signatures import export_model
 from serving.local_server.batching import Batcher, BatchingOptions, merge, split
 from serving.local_server.errors import LocalServerError, StatusError
 from serving.local_server.server import LocalServer
-from tests.serving.export.small_models import VocabularyTransform, small_model
 from tests.serving.local_server.asking import Asker
 
 
@@ -134,10 +132,9 @@ def user_arrays(request, begin):
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(exported_dmf):
     """The base path of a real model, and its scores of each request by itself."""
-    base = tmp_path_factory.mktemp("small")
-    export_model(small_model("dmf"), VocabularyTransform(), base / "1", name="dmf", max_history=50)
+    base = exported_dmf.parent
     alone = []
     with Servable(base / "1") as servable:
         for request in REQUESTS:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from serving.export.servable import Servable
-from tests.serving.client.small_saved_model import main as write_small_models
 from tests.serving.local_server.asking import RANK
 from tests.serving.local_server.base_path import Folder
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory):
-    """SavedModels 1 to 3."""
+def models(small_models, tmp_path_factory):
+    """SavedModels 1 to 3, as a base path."""
     folder = tmp_path_factory.mktemp("models")
-    write_small_models(str(folder), "3")
+    for version in "123":
+        shutil.copytree(small_models / version, folder / version)
     return folder
 
 

@@ -8,9 +8,8 @@ import pytest
 from serving import contract
 from serving.client import BadRequest, ClientOptions, RankingClient, RestRankingClient
 from serving.export.servable import Servable
-from serving.export.signatures import export_model
 from serving.local_server.server import LocalServer
-from tests.serving.export.small_models import VocabularyTransform, raw_requests, small_model
+from tests.serving.export.small_models import raw_requests, small_model
 from tests.serving.local_server.asking import Asker, refusal
 
 TEXT, IMAGE = contract.CONTENT_PREFIX + "text", contract.CONTENT_PREFIX + "image"
@@ -24,10 +23,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def base(model, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shop")
-    export_model(model, VocabularyTransform(), folder / "1", name="dmf", max_history=50)
-    return folder
+def base(exported_dmf):
+    return exported_dmf.parent
 
 
 @pytest.fixture(scope="module")

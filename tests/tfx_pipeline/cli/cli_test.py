@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -50,15 +49,15 @@ def refuse(capfd, monkeypatch):
 
 
 def test_help_is_there_at_once():
-    started = time.monotonic()
+    before = os.times()
     result = subprocess.run(
         [sys.executable, "-m", "tfx_pipeline.cli", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    seconds = time.monotonic() - started
+    after = os.times()
     for command in ("config", "run", "demo", "rank"):
         assert f"\n    {command} " in result.stdout
-    # About 0.3 s; importing TensorFlow takes 7 and more.
-    assert seconds < 5
+    # Of a core, however busy the machine is: about 0.3 s; importing TensorFlow takes 7 and more.
+    assert sum(after[2:4]) - sum(before[2:4]) < 5
 
 
 def test_a_good_configuration_is_ok(config_file, capsys):

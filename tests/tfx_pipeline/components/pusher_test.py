@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from serving import contract
 from serving.export.metadata import read_json
 from tfx_pipeline.components.pusher import executor
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files import writing
 from tfx_pipeline.trained.version import Version
 
 FILES = ["saved_model.pb", "variables/variables.index", "assets.extra/tf_serving_warmup_requests"]
@@ -142,6 +144,8 @@ def killed_push(push, monkeypatch) -> Push:
     push("first")
     with monkeypatch.context() as patched:
         patched.setattr(executor.io_utils, "copy_dir", copy_half)
+        # The dead clear nothing up.
+        patched.setattr(writing, "remove", lambda address: None)
         with pytest.raises(Killed):
             push("second")
     return push
@@ -171,7 +175,7 @@ def test_a_kill_between_copy_and_rename_leaves_no_version(push, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(executor.fileio, "rename", die)
+        patched.setattr(os, "rename", die)
         with pytest.raises(Killed):
             push("second")
     assert tree(Version.find(push.base).path) == dict.fromkeys(FILES, "first")
@@ -182,7 +186,7 @@ def test_a_kill_between_copy_and_rename_leaves_no_version(push, monkeypatch):
 
 def test_a_full_disk_pushes_nothing(push, monkeypatch):
     def full(source: str, target: str) -> None:
-        Path(target).mkdir()
+        Path(target).mkdir(exist_ok=True)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(executor.io_utils, "copy_dir", full)

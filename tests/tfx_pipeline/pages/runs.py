@@ -8,6 +8,32 @@ from typing import Any
 
 from tfx_pipeline.pages.run.finished_run import ArtifactRecord, FinishedRun, StepRecord
 
+_COUNTS = {"requests": 10, "impressions": 40, "positives": 8}
+INGESTION_REPORT: dict[str, Any] = {
+    "rows_read": 1000,
+    "rows_kept": 985,
+    "quarantined": {"malformed": 0, "null_user": 3, "bad_time": 7},
+    "duplicates": 4,
+    "merged_labels": 1,
+    "not_a_number": {},
+    "users": 20,
+    "users_without_profile": 0,
+    "profiles_dropped": {},
+    "items": {"distinct": 30, "not_in_catalogue": 2, "impressions_not_in_catalogue": 5},
+    "history": {"empty_share": 0.125, "requests_by_length_from": {"0": 5, "1": 35}},
+    "audit": {
+        "requests_checked": 30,
+        "violations": {"history_too_long": 0},
+        "newest_history_age_s": 1.0,
+        "oldest_history_age_s": 9.0,
+    },
+    "splits": {
+        split: {**_COUNTS, "first_time": f"2025-01-0{day}T00:00:00Z", "last_time": f"2025-01-0{day}T23:59:00Z"}
+        for day, split in enumerate(("train", "eval", "test"), start=1)
+    },
+    "cuts": {"eval_from": "2025-01-02T00:00:00Z", "test_from": "2025-01-03T00:00:00Z"},
+}
+
 
 def run_of(output: Path, documents: dict[tuple[str, str], dict[str, Any]], **values: Any) -> FinishedRun:
     """A run whose artifacts are folders with the given files: (node, output) -> file -> JSON value, text or bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,26 +16,44 @@ ROOT = Path(__file__).resolve().parents[3]
 OUTCOME, FINISHED = ("outcome",), ("finished",)
 
 
-@pytest.fixture
-def sources(tmp_path, monkeypatch) -> Path:
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory) -> Iterator[Path]:
     """A copy of the sources that digests are taken of."""
+    copy = tmp_path_factory.mktemp("sources")
     for folder in ("dmf_keras", "serving", "tfx_pipeline"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(source_digests, "ROOT", tmp_path)
-    return tmp_path
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_digests, "ROOT", copy)
+        yield copy
 
 
-@pytest.fixture
-def config(tmp_path):
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
     """The documented default, whose input files are there."""
-    data = tmp_path / "data"
+    folder = tmp_path_factory.mktemp("config")
+    data = folder / "data"
     data.mkdir()
     text = (ROOT / "pipeline_config.yaml").read_text(encoding="utf-8").replace("runs/demo/data", str(data))
     for name in ("interactions.parquet", "items.csv", "users.jsonl", "text_embeddings.parquet", "image_embeddings.npz"):
         (data / name).touch()
-    file = tmp_path / "config.yaml"
+    file = folder / "config.yaml"
     file.write_text(text, encoding="utf-8")
     return load_config(file)
+
+
+@pytest.fixture(scope="module")
+def before(config, sources):
+    """Digests of the sources as they are."""
+    return _digests(config)
+
+
+def _digests(config):
+    return {code: data_digest(config, code) for code in ((), OUTCOME, FINISHED)}
+
+
+def test_sources_have_one_digest_for_each_use(config, before):
+    assert len(set(before.values())) == 3
+    assert _digests(config) == before
 
 
 @pytest.mark.parametrize(
@@ -52,10 +71,11 @@ def config(tmp_path):
         ("tfx_pipeline/training/search/report.py", set()),
     ],
 )
-def test_changed_code(config, sources, file, changed):
-    before = {code: data_digest(config, code) for code in ((), OUTCOME, FINISHED)}
-    assert len(set(before.values())) == 3
-    assert {code: data_digest(config, code) for code in before} == before
-    with (sources / file).open("a") as source:
-        source.write("# changed\n")
-    assert {code for code in before if data_digest(config, code) != before[code]} == changed
+def test_changed_code(config, sources, before, file, changed):
+    whole = (sources / file).read_bytes()
+    (sources / file).write_bytes(whole + b"# changed\n")
+    try:
+        after = _digests(config)
+    finally:
+        (sources / file).write_bytes(whole)
+    assert {code for code in before if after[code] != before[code]} == changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from serving.client import RankingClient
-from tests.serving.client.servers import write_models
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.trained.server_process import ServerProcess
 
@@ -71,8 +71,8 @@ def test_what_cannot_be_served_is_the_servers_own_sentence(tmp_path, folder, sen
 
 
 @pytest.mark.slow
-def test_it_serves_and_does_not_outlive_its_parent(tmp_path):
-    write_models(tmp_path, 1)
+def test_it_serves_and_does_not_outlive_its_parent(small_models, tmp_path):
+    shutil.copytree(small_models / "1", tmp_path / "1")
     program = (
         "import time\nfrom pathlib import Path\nfrom tfx_pipeline.trained.server_process import ServerProcess\n"
         f"with ServerProcess(Path({str(tmp_path)!r}), 'shop') as server:\n"
@@ -84,7 +84,7 @@ def test_it_serves_and_does_not_outlive_its_parent(tmp_path):
             assert client.model_status().available == (1,)
         # Nothing of the parent's runs after this.
         parent.kill()
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while not ended(int(pid)):
         assert time.monotonic() < give_up, "the server is still there"
         time.sleep(0.2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 
 from tests.dmf_keras.models.batches import requests, small_model
-from tfx_pipeline.training import callbacks
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch
 
 
@@ -139,7 +139,7 @@ def test_a_kill_inside_the_callback_leaves_the_state_of_the_epoch_before(model, 
     first = Training(model, tmp_path)
     first.epoch(0, 0.7)
     with monkeypatch.context() as patched:
-        patched.setattr(callbacks.os, "replace", dying(callbacks.os.replace, survived))
+        patched.setattr(os, "replace", dying(os.replace, survived))
         with pytest.raises(Killed):
             first.epoch(1, 0.9)
     second = Training(model, tmp_path)
@@ -150,11 +150,11 @@ def test_a_kill_inside_the_callback_leaves_the_state_of_the_epoch_before(model, 
 
 
 def dying(function, survived: int):
-    """The function, which kills the process at its call number `survived`, counted from 0."""
+    """The function, which kills the process at its call number `survived`, counted from 0, and at all later ones."""
     calls = iter(range(1000))
 
     def call(*arguments, **options):
-        if next(calls) == survived:
+        if next(calls) >= survived:
             raise Killed
         return function(*arguments, **options)
 
@@ -194,18 +194,19 @@ def test_without_a_backup_training_begins_at_the_beginning(model, tmp_path):
 @pytest.mark.parametrize(
     ("module", "function", "survived", "epoch"),
     [
-        ("json", "dumps", 0, 1),  # The weights are written, the epoch is not.
-        ("os", "rename", 0, 1),  # Both are written, beside.
-        ("os", "rename", 1, 1),  # The old backup is away, the new one not there yet.
-        ("shutil", "rmtree", 2, 2),  # The new one is there, the old one still lies around.
+        (json, "dumps", 0, 1),  # The weights are written, the epoch is not.
+        (os, "rename", 0, 1),  # Both are written, beside.
+        (os, "rename", 1, 1),  # The old backup is away, the new one not there yet.
+        (shutil, "rmtree", 0, 2),  # The new one is there, the old one still lies around.
     ],
 )
 def test_a_kill_at_any_point_leaves_a_whole_backup(model, tmp_path, monkeypatch, module, function, survived, epoch):
     directory = tmp_path / "backup"
     back_up(model, directory, 1)
     with monkeypatch.context() as patched:
-        original = getattr(callbacks, module)
-        patched.setattr(original, function, dying(getattr(original, function), survived))
+        # Nor do the dead clear anything up.
+        patched.setattr(shutil, "rmtree", dying(shutil.rmtree, 0))
+        patched.setattr(module, function, dying(getattr(module, function), survived))
         with pytest.raises(Killed):
             back_up(model, directory, 2)
     assert restored(model, directory) == (epoch, epoch + 1)
@@ -234,7 +235,8 @@ def test_a_kill_while_the_weights_are_written_leaves_the_backup_before(model, tm
 
 def test_a_backup_is_whole_where_only_the_one_before_is_left(model, tmp_path):
     back_up(model, tmp_path / "backup", 1)
-    shutil.move(tmp_path / "backup", tmp_path / "backup.previous")
-    (tmp_path / "backup.partial").mkdir()
-    (tmp_path / "backup.partial" / "training_metadata.json").write_text(json.dumps({"epoch": 9, "batch": 0}))
+    shutil.move(tmp_path / "backup", tmp_path / ".previous-backup")
+    (tmp_path / ".incoming-0123abcd-backup").mkdir()
+    (tmp_path / ".incoming-0123abcd-backup" / "training_metadata.json").write_text(json.dumps({"epoch": 9, "batch": 0}))
     assert restored(model, tmp_path / "backup") == (1, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["backup"]

@@ -153,7 +153,7 @@ def test_same_seed_same_weights(tiny_world, trained, tmp_path):
 
     from tfx_pipeline.training.run_fn import run_fn
 
-    run_fn(tiny_world.fn_args(tmp_path))
+    run_fn(tiny_world.fn_args(tmp_path, explain=False))
     first = keras.models.load_model(trained / "run" / "model.keras")
     second = keras.models.load_model(tmp_path / "run" / "model.keras")
     for ours, theirs in zip(first.weights, second.weights, strict=True):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from dmf_keras.models import MeanPoolingConfig, registry
+from tests.tfx_pipeline.training.killed import KILLED
 from tfx_pipeline.config.schema import Model, Training
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
@@ -165,18 +164,17 @@ def test_a_killed_trial_goes_on(tiny_world, tmp_path):
     paths |= {"transform_graph": tiny_world.transform_graph, "content": tiny_world.content}
     values = {name: str(path) for name, path in paths.items()}
     world.write_text(json.dumps({**values, "features": tiny_world.custom_config["features"]}))
-    command = [sys.executable, "-c", PROGRAM, str(world), str(tmp_path)]
 
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 240
-        while not (tmp_path / "state" / "backup").exists():
-            assert process.poll() is None, "it ended before its first backup"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
+    def run(program: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, str(world), str(tmp_path)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
+
+    killed = run(KILLED + PROGRAM)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    assert (tmp_path / "state" / "backup").exists()
     (first, *_) = json.loads((tmp_path / "state" / "best_epoch.json").read_text())
 
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    again = run(PROGRAM)
     assert again.returncode == 0, again.stderr[-3000:]
     assert "tiny  epoch 1/3" not in again.stderr
     assert "tiny  epoch 3/3" in again.stderr

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import count, positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
+
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.bench.attention import AttentionReport
 
 
 def add(commands: Commands) -> None:
@@ -41,7 +44,7 @@ def add(commands: Commands) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Measures and prints the report; returns the exit status."""
 
-    def measure() -> dict[str, Any]:
+    def measure() -> AttentionReport:
         from tfx_pipeline.studies.bench.attention import bench_attention
 
         return bench_attention(
@@ -54,9 +57,9 @@ def run(parsed: argparse.Namespace) -> int:
 
     report = measured(measure)
     if parsed.json:
-        print_json(report)
+        print_json(report.to_json())
     else:
         from tfx_pipeline.studies.bench.attention import attention_summary, attention_table
 
-        print_report(report, attention_table(report), attention_summary(report))
+        print_report(report.machine, attention_table(report), attention_summary(report))
     return exit_status.OK

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.table import Table
 
 from tfx_pipeline.cli.output import wide_console
 
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.bench.machine import Machine
 
-def measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+Measured = TypeVar("Measured")
+
+
+def measured(measure: Callable[[], Measured]) -> Measured:
     """What `measure` returns; TensorFlow is there, and silent."""
     from tfx_pipeline.console import console, quiet_libraries
 
@@ -21,12 +26,10 @@ def measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return measure()
 
 
-def print_report(report: dict[str, Any], table: Table, sentences: Sequence[str] = ()) -> None:
-    """The report as a table, sentences, and a line about the machine, on standard output."""
-    from tfx_pipeline.studies.bench.machine import machine_name
-
+def print_report(machine: Machine, table: Table, sentences: Sequence[str] = ()) -> None:
+    """A report as a table, sentences, and a line about the machine, on standard output."""
     out = wide_console()
     out.print(table)
     for sentence in sentences:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    out.print(machine_name(report["machine"]), highlight=False)
+    out.print(machine.name, highlight=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import count, positive
@@ -12,6 +12,10 @@ from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
 from tfx_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.bench.serving import ServingReport
+    from tfx_pipeline.studies.bench.serving_load import LoadResult
 
 _HISTORIES = (100, 500)
 _COMPARE_SECONDS, _LOAD_SECONDS = 60.0, 10.0
@@ -98,7 +102,7 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    def measure() -> dict[str, Any]:
+    def measure() -> ServingReport:
         from tfx_pipeline.studies.bench.serving import bench_serving
 
         return bench_serving(
@@ -110,11 +114,11 @@ def _compare(parsed: argparse.Namespace) -> int:
 
     report = measured(measure)
     if parsed.json:
-        print_json(report)
+        print_json(report.to_json())
     else:
         from tfx_pipeline.studies.bench.serving import serving_summary, serving_table
 
-        print_report(report, serving_table(report), serving_summary(report))
+        print_report(report.machine, serving_table(report), serving_summary(report))
     return exit_status.OK
 
 
@@ -137,7 +141,7 @@ def _load(parsed: argparse.Namespace) -> int:
         mode=CallMode(parsed.calls) if parsed.calls is not None else default,
     )
 
-    def measure() -> dict[str, Any]:
+    def measure() -> LoadResult:
         from tfx_pipeline.studies.bench.serving_load import LoadSetup, bench_load
 
         setup = LoadSetup(
@@ -150,13 +154,13 @@ def _load(parsed: argparse.Namespace) -> int:
         )
         return bench_load(setup, options, picture=parsed.picture)
 
-    report = measured(measure)
+    result = measured(measure)
     if parsed.json:
-        print_json(report)
+        print_json(result.to_json())
     else:
         from tfx_pipeline.studies.bench.serving_load import load_remarks, load_table
 
-        print_report(report, load_table(report), load_remarks(report))
-    if report["wrong_scores"]:
+        print_report(result.machine, load_table(result), load_remarks(result))
+    if result.report.wrong:
         return exit_status.WRONG_SCORES
-    return exit_status.INTERRUPTED if report["interrupted"] else exit_status.OK
+    return exit_status.INTERRUPTED if result.report.interrupted else exit_status.OK

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import positive
@@ -11,6 +11,9 @@ from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
 from tfx_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.bench.training import TrainingReport
 
 
 def add(commands: Commands) -> None:
@@ -29,18 +32,18 @@ def run(parsed: argparse.Namespace) -> int:
     # Before the minutes of measuring.
     names = _models(parsed.models)
 
-    def measure() -> dict[str, Any]:
+    def measure() -> TrainingReport:
         from tfx_pipeline.studies.bench.training import bench_training
 
         return bench_training(names, seconds=parsed.seconds)
 
     report = measured(measure)
     if parsed.json:
-        print_json(report)
+        print_json(report.to_json())
     else:
         from tfx_pipeline.studies.bench.training import training_table
 
-        print_report(report, training_table(report))
+        print_report(report.machine, training_table(report))
     return exit_status.OK
 
 

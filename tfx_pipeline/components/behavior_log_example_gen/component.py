@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
@@ -21,7 +23,7 @@ class BehaviorLogExampleGenSpec(component_spec.ComponentSpec):
         executor.CODE_DIGEST_KEY: component_spec.ExecutionParameter(type=str),
         executor.FAILURE_DIR_KEY: component_spec.ExecutionParameter(type=str),
     }
-    INPUTS: dict = {}
+    INPUTS: dict[str, Any] = {}
     OUTPUTS = {
         standard_component_specs.EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
         executor.REPORT_KEY: component_spec.ChannelParameter(type=IngestionReport),

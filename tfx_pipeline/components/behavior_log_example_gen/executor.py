@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from tfx import types
 from tfx.components.example_gen import base_example_gen_executor
 from tfx.proto import example_gen_pb2
@@ -22,7 +20,9 @@ from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import PipelineError
 from tfx_pipeline.files import artifact_files
-from tfx_pipeline.files.writing import write_text
+from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.reading import read_bytes, read_lines, read_text
+from tfx_pipeline.files.writing import remove, write_bytes, write_text
 
 CONFIG_KEY = "config"
 SOURCE_FINGERPRINT_KEY = "source_fingerprint"
@@ -79,10 +79,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         config = IngestionConfig.model_validate_json(exec_properties[CONFIG_KEY])
         check_sources(config)
         report_dir = artifact_utils.get_single_uri(output_dict[REPORT_KEY])
-        if not FileSystems.exists(report_dir):
-            FileSystems.mkdirs(report_dir)
-        tally_path = os.path.join(report_dir, "tally.json")
-        quarantine_path = os.path.join(report_dir, artifact_files.QUARANTINE)
+        tally_path = join(report_dir, "tally.json")
+        quarantine_path = join(report_dir, artifact_files.QUARANTINE)
         examples = output_dict[standard_component_specs.EXAMPLES_KEY]
         artifact_utils.get_single_instance(examples).split_names = artifact_utils.encode_split_names(list(SPLITS))
         split_uris = {name: artifact_utils.get_split_uri(examples, name) for name in SPLITS}
@@ -103,30 +101,22 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
                 _QUARANTINE_KEY: quarantine_path,
             },
         )
-        tally = Tally.from_json(_read(tally_path))
-        FileSystems.delete([tally_path])
+        tally = Tally.from_json(read_text(tally_path))
+        remove(tally_path)
         report = build_report(tally)
-        write_text(os.path.join(report_dir, artifact_files.INGESTION_REPORT), to_text(report))
+        write_text(join(report_dir, artifact_files.INGESTION_REPORT), to_text(report))
         try:
             check_run(config, tally, report, _example_out_of_range(quarantine_path, config))
         except PipelineError as error:
             failure_dir = exec_properties[FAILURE_DIR_KEY]
-            if not FileSystems.exists(failure_dir):
-                FileSystems.mkdirs(failure_dir)
             for name in (artifact_files.INGESTION_REPORT, artifact_files.QUARANTINE):
-                write_text(os.path.join(failure_dir, name), _read(os.path.join(report_dir, name)))
+                write_bytes(join(failure_dir, name), read_bytes(join(report_dir, name)))
             raise type(error)(f"{error}\nReport and quarantined rows: {failure_dir}") from None
 
 
 def _example_out_of_range(quarantine_path: str, config: IngestionConfig) -> str | None:
-    with FileSystems.open(quarantine_path) as stream:
-        while line := stream.readline():
-            row = json.loads(line)
-            if row["reason"] == "time_out_of_range":
-                return str(row["values"][config.data.interactions.columns.time])
+    for line in read_lines(quarantine_path):
+        row = json.loads(line)
+        if row["reason"] == "time_out_of_range":
+            return str(row["values"][config.data.interactions.columns.time])
     return None
-
-
-def _read(path: str) -> str:
-    with FileSystems.open(path) as stream:
-        return stream.read().decode()

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Any
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.data.examples.audit import RULES
+from tfx_pipeline.data.ingestion_report import (
+    AuditCounts,
+    Cuts,
+    HistoryCounts,
+    IngestionReport,
+    ItemCounts,
+    SplitCounts,
+)
 from tfx_pipeline.data.logs.quarantine import REASONS, check_bad_fraction
 from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import DataError, LeakageError
@@ -16,57 +23,52 @@ from tfx_pipeline.errors import DataError, LeakageError
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def build_report(tally: Tally) -> dict[str, Any]:
-    """The contents of `report.json`.
-
-    Args:
-        tally: of all steps of the run.
-
-    Returns:
-        A JSON-able dictionary. Times are ISO 8601 in UTC, ages in seconds. `rows_read` = `rows_kept` + the sum of
-        `quarantined` + `duplicates` + `merged_labels`.
-    """
+def build_report(tally: Tally) -> IngestionReport:
+    """The contents of `report.json`, from the tally of all steps of the run."""
     counts = tally.counts
-    impressions = sum(tally.under("impressions").values())
     requests = sum(tally.under("requests").values())
-    cuts = tally.smallest[("cuts_us",)], tally.largest[("cuts_us",)]
-    splits = {}
-    for split in SPLITS:
-        splits[split] = {unit: counts[(unit, split)] for unit in ("requests", "impressions", "positives")} | {
-            "first_time": iso(tally.smallest.get(("time_us", split))),
-            "last_time": iso(tally.largest.get(("time_us", split))),
-        }
     quarantined = tally.under("quarantined")
     lengths = {int(edge): count for edge, count in tally.under("history_length").items()}
-    return {
-        "rows_read": counts[("rows_read",)],
-        "rows_kept": impressions,
-        "quarantined": {reason: quarantined.get(reason, 0) for reason in REASONS},
-        "duplicates": counts[("duplicates",)],
-        "merged_labels": counts[("merged_labels",)],
-        "not_a_number": tally.under("not_a_number"),
-        "users": counts[("users",)],
-        "users_without_profile": counts[("users_without_profile",)],
-        "profiles_dropped": tally.under("profiles"),
-        "splits": splits,
-        "cuts": {"eval_from": iso(cuts[0]), "test_from": iso(cuts[1])},
-        "items": {
-            part: counts[("items", part)] for part in ("distinct", "not_in_catalogue", "impressions_not_in_catalogue")
+    return IngestionReport(
+        rows_read=counts[("rows_read",)],
+        rows_kept=sum(tally.under("impressions").values()),
+        quarantined={reason: quarantined.get(reason, 0) for reason in REASONS},
+        duplicates=counts[("duplicates",)],
+        merged_labels=counts[("merged_labels",)],
+        not_a_number=tally.under("not_a_number"),
+        users=counts[("users",)],
+        users_without_profile=counts[("users_without_profile",)],
+        profiles_dropped=tally.under("profiles"),
+        splits={
+            split: SplitCounts(
+                requests=counts[("requests", split)],
+                impressions=counts[("impressions", split)],
+                positives=counts[("positives", split)],
+                first_time=_iso_or_none(tally.smallest.get(("time_us", split))),
+                last_time=_iso_or_none(tally.largest.get(("time_us", split))),
+            )
+            for split in SPLITS
         },
-        "history": {
-            "empty_share": lengths.get(0, 0) / requests if requests else None,
-            "requests_by_length_from": {str(edge): lengths[edge] for edge in sorted(lengths)},
-        },
-        "audit": {
-            "requests_checked": counts[("audited",)],
-            "violations": {rule: counts[("violations", rule)] for rule in RULES},
-            "newest_history_age_s": _seconds(tally.smallest.get(("history_age_us",))),
-            "oldest_history_age_s": _seconds(tally.largest.get(("history_age_us",))),
-        },
-    }
+        cuts=Cuts(eval_from=iso(tally.smallest[("cuts_us",)]), test_from=iso(tally.largest[("cuts_us",)])),
+        items=ItemCounts(
+            distinct=counts[("items", "distinct")],
+            not_in_catalogue=counts[("items", "not_in_catalogue")],
+            impressions_not_in_catalogue=counts[("items", "impressions_not_in_catalogue")],
+        ),
+        history=HistoryCounts(
+            empty_share=lengths.get(0, 0) / requests if requests else None,
+            requests_by_length_from={str(edge): lengths[edge] for edge in sorted(lengths)},
+        ),
+        audit=AuditCounts(
+            requests_checked=counts[("audited",)],
+            violations={rule: counts[("violations", rule)] for rule in RULES},
+            newest_history_age_s=_seconds(tally.smallest.get(("history_age_us",))),
+            oldest_history_age_s=_seconds(tally.largest.get(("history_age_us",))),
+        ),
+    )
 
 
-def check_run(config: IngestionConfig, tally: Tally, report: dict[str, Any], example_time: str | None) -> None:
+def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, example_time: str | None) -> None:
     """Stops the run if what was written must not be used.
 
     Args:
@@ -83,45 +85,49 @@ def check_run(config: IngestionConfig, tally: Tally, report: dict[str, Any], exa
     if unreadable:
         raise DataError("\n".join(unreadable))
     interactions = config.data.interactions
-    if not report["rows_read"]:
+    if not report.rows_read:
         raise DataError(f"data.interactions: no rows in {interactions.path}; expected at least one")
     check_bad_fraction(
-        report["quarantined"], report["rows_read"], config.data.max_bad_fraction, interactions.time_unit, example_time
+        report.quarantined, report.rows_read, config.data.max_bad_fraction, interactions.time_unit, example_time
     )
     faults = [fault for split in SPLITS if (fault := _split_fault(split, report))]
     if faults:
         raise DataError("\n".join([*faults, "Choose other dates or fractions in 'split', or give more of the log"]))
-    broken = {rule: count for rule, count in report["audit"]["violations"].items() if count}
+    broken = report.audit.broken
     if broken and config.data.fail_on_leakage:
         lines = [f"{rule}: {count:,} ({RULES[rule]})" for rule, count in broken.items()]
-        checked = report["audit"]["requests_checked"]
+        checked = report.audit.requests_checked
         raise LeakageError(
             f"the leakage audit of {checked:,} requests found violations; nothing was published\n" + "\n".join(lines)
         )
 
 
-def iso(time_us: int | None) -> str | None:
+def iso(time_us: int) -> str:
     """ISO 8601 in UTC of microseconds since the epoch."""
-    return None if time_us is None else (_EPOCH + dt.timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+    return (_EPOCH + dt.timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
 
 
-def to_text(report: dict[str, Any]) -> str:
+def _iso_or_none(time_us: int | None) -> str | None:
+    return None if time_us is None else iso(time_us)
+
+
+def to_text(report: IngestionReport) -> str:
     """The report as it is written."""
-    return json.dumps(report, indent=2) + "\n"
+    return json.dumps(report.to_json(), indent=2) + "\n"
 
 
-def _split_fault(split: str, report: dict[str, Any]) -> str | None:
-    counts = report["splits"][split]
-    if counts["impressions"] and 0 < counts["positives"] < counts["impressions"]:
+def _split_fault(split: str, report: IngestionReport) -> str | None:
+    counts = report.splits[split]
+    if counts.impressions and 0 < counts.positives < counts.impressions:
         return None
-    cuts = report["cuts"]
-    begin = {"train": None, "eval": cuts["eval_from"], "test": cuts["test_from"]}[split]
-    end = {"train": cuts["eval_from"], "eval": cuts["test_from"], "test": None}[split]
+    cuts = report.cuts
+    begin = {"train": None, "eval": cuts.eval_from, "test": cuts.test_from}[split]
+    end = {"train": cuts.eval_from, "eval": cuts.test_from, "test": None}[split]
     span = " ".join(([f"from {begin}"] if begin else []) + ([f"before {end}"] if end else []))
-    what = f"holds one label class ({counts['positives']:,} of {counts['impressions']:,} impressions are positive)"
-    if not counts["impressions"]:
+    what = f"holds one label class ({counts.positives:,} of {counts.impressions:,} impressions are positive)"
+    if not counts.impressions:
         what = "is empty"
-    others = ", ".join(f"{name} {report['splits'][name]['impressions']:,}" for name in SPLITS)
+    others = ", ".join(f"{name} {report.splits[name].impressions:,}" for name in SPLITS)
     return f"split '{split}' ({span}, UTC) {what}; impressions by split: {others}"
 
 

@@ -33,7 +33,7 @@ LENGTH_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _MAX_COUNTED_ITEMS = 200_000
 _MAX_BUFFERED_BYTES = 16 << 20
 # A profile as it is grouped: (file ordinal, row, values in the order of the configuration).
-_Profile = tuple[int, int, tuple]
+_Profile = tuple[int, int, tuple[Any, ...]]
 
 
 class ReadLog(TallyingDoFn):
@@ -128,7 +128,7 @@ class BuildExamples(TallyingDoFn):
         self._example_bytes = 0
 
     def process(  # noqa: D102
-        self, element: tuple[str, dict[str, Iterable]], cuts: Cuts, shards: int
+        self, element: tuple[str, dict[str, Iterable[Any]]], cuts: Cuts, shards: int
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         user, grouped = element[0].encode(), element[1]
         profile = self._profile(grouped[self.PROFILES])
@@ -275,6 +275,7 @@ class LogsToExamples(beam.PTransform):
         if config.split.fractions is not None:
             cuts = log[ReadLog.TIMES] | "QuantileCuts" >> QuantileCuts(config.split.fractions)
         else:
+            assert config.split.dates is not None, "a split is given by fractions or by dates"
             cuts = pipeline | "DateCuts" >> beam.Create([Cuts.from_dates(config.split.dates)])
         shards = beam.pvalue.AsSingleton(
             log[ReadLog.TALLY]

@@ -8,7 +8,6 @@ the same files, and a training set is shuffled before the first batch is read.
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -16,6 +15,9 @@ from itertools import pairwise
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
+
+from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.writing import recover, writing
 
 # About 30 MB of requests with 50 items of history each: what a worker holds while it writes a shard.
 ROWS_PER_SHARD = 50_000
@@ -62,13 +64,10 @@ class WriteShard(beam.DoFn):
         (split, shard), packed = element
         examples = [example for part in packed for example in unpack(part)]
         examples.sort(key=lambda example: (hashlib.blake2b(example, digest_size=8).digest(), example))
-        folder = self._split_uris[split]
-        tf.io.gfile.makedirs(folder)
-        path = os.path.join(folder, f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz")
-        # A name that begins with a dot is no data for any reader of the split.
-        temporary = os.path.join(folder, f".{os.path.basename(path)}.tmp")
-        with tf.io.TFRecordWriter(temporary, "GZIP") as writer:
+        path = join(self._split_uris[split], f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz")
+        # Beam tries a shard again whose worker died. TFX reads hidden files of a split too: none may be left.
+        recover(path)
+        with writing(path) as file, tf.io.TFRecordWriter(str(file), "GZIP") as writer:
             for example in examples:
                 writer.write(example)
-        tf.io.gfile.rename(temporary, path, overwrite=True)
         yield path

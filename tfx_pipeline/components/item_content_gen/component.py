@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
@@ -28,7 +28,7 @@ class ItemContentGenSpec(types.ComponentSpec):
         SOURCE_FINGERPRINT_KEY: ExecutionParameter(type=str),
         CODE_DIGEST_KEY: ExecutionParameter(type=str),
     }
-    INPUTS: ClassVar = {}
+    INPUTS: ClassVar[dict[str, Any]] = {}
     OUTPUTS: ClassVar = {CONTENT_KEY: ChannelParameter(type=ItemContent)}
 
 

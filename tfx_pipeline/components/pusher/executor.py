@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
 from tfx import types
 from tfx.components.pusher import executor as tfx_pusher
-from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
@@ -17,10 +15,11 @@ from serving import contract
 from serving.export.metadata import write_json
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.results import read_metrics
+from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.reading import exists, list_names
+from tfx_pipeline.files.writing import remove_unfinished, writing_folder
 
 EVALUATION_KEY = "evaluation"
-# TensorFlow Serving takes folders with numeric names for versions and ignores all others.
-_INCOMING = ".incoming-"
 
 
 class Executor(tfx_pusher.Executor):
@@ -57,24 +56,23 @@ class Executor(tfx_pusher.Executor):
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         base = destination.filesystem.base_directory
-        fileio.makedirs(base)
-        names = fileio.listdir(base)
-        for stale in (name for name in names if name.startswith(_INCOMING)):
-            fileio.rmtree(os.path.join(base, stale))
-        newest = max((int(name) for name in names if name.isdigit()), default=0)
+        remove_unfinished(base)
+        newest = max((int(name) for name in list_names(base) if name.isdigit()), default=0)
         # Later than every version there, even when two pushes fall into one second or a clock went back.
         version = str(max(int(time.time()), newest + 1))
-        incoming, final = os.path.join(base, _INCOMING + version), os.path.join(base, version)
+        final = join(base, version)
         model_path = self.GetModelPath(input_dict)
         # The copy of a folder that is not there would be an empty version, and no error.
-        if not fileio.exists(os.path.join(model_path, "saved_model.pb")):
+        if not exists(join(model_path, "saved_model.pb")):
             raise ModelError(
                 f"the model to push is gone: {model_path} holds no saved_model.pb; "
                 "train it again: dmf run --no-cache RankingTrainer"
             )
         metrics = read_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
-        io_utils.copy_dir(model_path, incoming)
-        write_json(incoming, contract.EVALUATION_FILE, {"metrics": metrics})
-        fileio.rename(incoming, final)
+        by_split = {split: of_split.to_json() for split, of_split in metrics.items()}
+        # TensorFlow Serving takes folders with numeric names for versions and ignores all others.
+        with writing_folder(final) as incoming:
+            io_utils.copy_dir(model_path, str(incoming))
+            write_json(incoming, contract.EVALUATION_FILE, {"metrics": by_split})
         io_utils.copy_dir(final, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)

@@ -6,16 +6,10 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.proto import trainer_pb2
-from tfx.types import component_spec, standard_artifacts, standard_component_specs
-from tfx.utils import json_utils
+from tfx.types import standard_artifacts, standard_component_specs
 
-from tfx_pipeline.components.artifacts import IngestionReport, ItemContent
+from tfx_pipeline.components import training_inputs
 from tfx_pipeline.components.ranking_trainer import executor
-
-CONTENT_KEY = executor.CONTENT_KEY
-REQUESTS_KEY = executor.REQUESTS_KEY
-REPORT_KEY = executor.REPORT_KEY
 
 
 class RankingTrainerSpec(standard_component_specs.TrainerSpec):
@@ -23,9 +17,7 @@ class RankingTrainerSpec(standard_component_specs.TrainerSpec):
 
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
-        CONTENT_KEY: component_spec.ChannelParameter(type=ItemContent),
-        REQUESTS_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
-        REPORT_KEY: component_spec.ChannelParameter(type=IngestionReport),
+        **training_inputs.further_inputs(executor.FURTHER_INPUTS),
     }
 
 
@@ -71,11 +63,11 @@ class RankingTrainer(base_component.BaseComponent):
             transform_graph=transform_graph,
             hyperparameters=hyperparameters,
             run_fn=run_fn,
-            train_args=trainer_pb2.TrainArgs(),
-            eval_args=trainer_pb2.EvalArgs(),
-            custom_config=json_utils.dumps(custom_config),
             model=types.Channel(type=standard_artifacts.Model),
             model_run=types.Channel(type=standard_artifacts.ModelRun),
-            **{CONTENT_KEY: content, REQUESTS_KEY: requests, REPORT_KEY: report},
+            content=content,
+            requests=requests,
+            report=report,
+            **training_inputs.parameters(custom_config),
         )
         super().__init__(spec=spec)

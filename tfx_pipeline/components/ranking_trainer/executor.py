@@ -7,11 +7,9 @@ from typing import Any
 from tfx import types
 from tfx.components.trainer import executor as trainer_executor
 
-from tfx_pipeline.components.custom_config import with_uris
+from tfx_pipeline.training.input_uris import CONTENT, REPORT, REQUESTS, with_uris
 
-CONTENT_KEY = "content"
-REQUESTS_KEY = "requests"
-REPORT_KEY = "report"
+FURTHER_INPUTS = (CONTENT, REQUESTS, REPORT)
 
 
 class Executor(trainer_executor.GenericExecutor):
@@ -30,5 +28,4 @@ class Executor(trainer_executor.GenericExecutor):
             output_dict: `model` and `model_run`.
             exec_properties: the Trainer's; `custom_config` is a JSON object.
         """
-        exec_properties = with_uris(exec_properties, input_dict, (CONTENT_KEY, REQUESTS_KEY, REPORT_KEY))
-        super().Do(input_dict, output_dict, exec_properties)
+        super().Do(input_dict, output_dict, with_uris(exec_properties, input_dict, FURTHER_INPUTS))

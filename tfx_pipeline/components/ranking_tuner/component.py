@@ -6,15 +6,10 @@ from typing import Any
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.proto import trainer_pb2
-from tfx.types import component_spec, standard_artifacts, standard_component_specs
-from tfx.utils import json_utils
+from tfx.types import standard_artifacts, standard_component_specs
 
-from tfx_pipeline.components.artifacts import ItemContent
+from tfx_pipeline.components import training_inputs
 from tfx_pipeline.components.ranking_tuner import executor
-
-CONTENT_KEY = executor.CONTENT_KEY
-REQUESTS_KEY = executor.REQUESTS_KEY
 
 
 class RankingTunerSpec(standard_component_specs.TunerSpec):
@@ -22,8 +17,7 @@ class RankingTunerSpec(standard_component_specs.TunerSpec):
 
     INPUTS = {
         **standard_component_specs.TunerSpec.INPUTS,
-        CONTENT_KEY: component_spec.ChannelParameter(type=ItemContent),
-        REQUESTS_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        **training_inputs.further_inputs(executor.FURTHER_INPUTS),
     }
 
 
@@ -63,11 +57,10 @@ class RankingTuner(base_component.BaseComponent):
             examples=examples,
             transform_graph=transform_graph,
             tuner_fn=tuner_fn,
-            train_args=trainer_pb2.TrainArgs(),
-            eval_args=trainer_pb2.EvalArgs(),
-            custom_config=json_utils.dumps(custom_config),
             best_hyperparameters=types.Channel(type=standard_artifacts.HyperParameters),
             tuner_results=types.Channel(type=standard_artifacts.TunerResults),
-            **{CONTENT_KEY: content, REQUESTS_KEY: requests},
+            content=content,
+            requests=requests,
+            **training_inputs.parameters(custom_config),
         )
         super().__init__(spec=spec)

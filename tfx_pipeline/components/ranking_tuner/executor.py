@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tfx import types
 from tfx.components.tuner import executor as tuner_executor
 from tfx.types import artifact_utils, standard_component_specs
 
-from tfx_pipeline.components.custom_config import with_uris
+from tfx_pipeline.training.input_uris import CONTENT, REQUESTS, with_uris
 
-CONTENT_KEY = "content"
-REQUESTS_KEY = "requests"
+FURTHER_INPUTS = (CONTENT, REQUESTS)
 
 
 class Executor(tuner_executor.Executor):
@@ -33,8 +31,8 @@ class Executor(tuner_executor.Executor):
         """
         from tfx_pipeline.training.search.report import search_report, write_report
 
-        exec_properties = with_uris(exec_properties, input_dict, (CONTENT_KEY, REQUESTS_KEY))
+        exec_properties = with_uris(exec_properties, input_dict, FURTHER_INPUTS)
         search = tuner_executor.search(input_dict, exec_properties, self._get_tmp_dir(), print_tuning_summary=False)
         tuner_executor.write_best_hyperparameters(search, output_dict)
         results = artifact_utils.get_single_uri(output_dict[standard_component_specs.TUNER_RESULTS_KEY])
-        write_report(search_report(search), Path(results))
+        write_report(search_report(search), results)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from tfx import types
@@ -13,6 +12,8 @@ from tfx.utils import path_utils
 
 from serving.export.servable_check import check_servable
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.writing import write_text
 
 MODEL_KEY = "model"
 BLESSING_KEY = "blessing"
@@ -41,6 +42,5 @@ class Executor(base_executor.BaseExecutor):
         directory = path_utils.serving_model_path(model.uri)
         problems, figures = check_servable(directory, exec_properties[MAX_DIFFERENCE_KEY])
         report = {"blessed": not problems, "problems": problems, **figures}
-        Path(blessing.uri).mkdir(parents=True, exist_ok=True)
-        Path(blessing.uri, artifact_files.GATE_REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        write_text(join(blessing.uri, artifact_files.GATE_REPORT), json.dumps(report, indent=1))
         blessing.set_int_custom_property("blessed", 0 if problems else 1)

@@ -77,4 +77,5 @@ def _columns(table: ItemTable) -> list[str]:
 
 
 def _one_line(titles: pa.Array) -> list[str]:
-    return pc.fill_null(pc.replace_substring_regex(titles, r"[\r\n]+", " "), "").to_pylist()
+    lines: list[str] = pc.fill_null(pc.replace_substring_regex(titles, r"[\r\n]+", " "), "").to_pylist()
+    return lines

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -119,14 +120,15 @@ class ParquetEmbeddings(EmbeddingFile):
             raise self._refuse(ids, start + int(at), "holds a null among its values; repair or remove it")
         dense = numbers.to_numpy().reshape(-1, self.width or 0)
         if given.all():
-            return dense
+            return np.asarray(dense)
         block = np.zeros((len(rows), dense.shape[1]), dense.dtype)
         block[given] = dense
         return block
 
 
 def _first_width(batch: pa.Array) -> int | None:
-    return pc.first(pc.list_value_length(batch), skip_nulls=True).as_py()
+    width: int | None = pc.first(pc.list_value_length(batch), skip_nulls=True).as_py()
+    return width
 
 
 class NpzEmbeddings(EmbeddingFile):
@@ -153,7 +155,7 @@ class NpzEmbeddings(EmbeddingFile):
                 f"{key}: array '{self._id_array}' of {file} must be [{shape[0]}] as '{self._array}' is {list(shape)}, "
                 f"it is {list(id_shape)}"
             )
-        self.rows, self.width = shape
+        self.rows, self.width = self._shape = shape
 
     def _read_ids(self) -> pa.ChunkedArray:
         with np.load(self.file) as arrays:
@@ -166,17 +168,18 @@ class NpzEmbeddings(EmbeddingFile):
             return
         with zipfile.ZipFile(self.file) as archive, archive.open(f"{self._array}.npy") as stream:
             _read_header(stream)
+            _, width = self._shape
             for start in range(0, self.rows, _BLOCK_ROWS):
                 rows = min(_BLOCK_ROWS, self.rows - start)
-                numbers = np.frombuffer(stream.read(rows * self.width * self._dtype.itemsize), self._dtype)
-                yield numbers.reshape(rows, self.width)
+                numbers = np.frombuffer(stream.read(rows * width * self._dtype.itemsize), self._dtype)
+                yield numbers.reshape(rows, width)
 
     def _header(self, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
         with zipfile.ZipFile(self.file) as archive, archive.open(f"{name}.npy") as stream:
             return _read_header(stream)
 
 
-def _read_header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether column-major, and dtype; leaves the stream at the first value."""
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -227,7 +230,7 @@ def _find_files(path: Path, key: str) -> list[Path]:
         # First of all: a name may hold the characters of a glob.
         return [path]
     if path.is_dir():
-        found = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS]
+        found: Iterable[Path] = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS]
     else:
         found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
     # Spark and Hadoop leave `_SUCCESS`, `_metadata` and hidden checksums beside the data.

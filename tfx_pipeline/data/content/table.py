@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +19,10 @@ import numpy as np
 
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import Address, local
+from tfx_pipeline.files.json_record import JsonRecord
+from tfx_pipeline.files.reading import read_json, read_lines
+from tfx_pipeline.files.writing import write_lines, write_text, writing_folder
 
 _FORMAT_VERSION = 2
 _TITLES = "titles.txt"
@@ -42,6 +44,33 @@ class Coverage:
     """embedded, but not in the catalogue; left out"""
     zero_vector_items: tuple[str, ...] = ()
     """the first ten of those without a direction"""
+
+
+@dataclass(frozen=True)
+class ModalityManifest:
+    """One modality in `content.json`."""
+
+    width: int
+    source_width: int
+    dtype: str
+    """in which the model keeps its table"""
+    reduced: bool
+    source: str
+    explained_variance: float | None
+    sha256: str
+    coverage: Coverage
+
+
+@dataclass(frozen=True)
+class ContentManifest(JsonRecord):
+    """What `content.json` says of a table."""
+
+    format_version: int
+    version: str
+    items: int
+    titles: bool
+    """whether the catalogue has titles"""
+    modalities: Mapping[str, ModalityManifest]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +95,7 @@ class ContentMatrix:
     @property
     def width(self) -> int:
         """Columns of `vectors`."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     @cached_property
     def checksum(self) -> str:
@@ -109,7 +138,7 @@ class ItemContentTable:
         return digest.hexdigest()[:16]
 
 
-def write_content(table: ItemContentTable, directory: str | Path) -> None:
+def write_content(table: ItemContentTable, directory: Address) -> None:
     """Writes the table; the directory appears complete or not at all.
 
     Args:
@@ -119,34 +148,25 @@ def write_content(table: ItemContentTable, directory: str | Path) -> None:
     Raises:
         DataError: the directory holds something already.
     """
-    directory = Path(directory)
+    directory = local(directory)
     if directory.is_dir() and any(directory.iterdir()):
         raise DataError(
             f"{directory} is not empty; a content table is never written over another, name a new directory"
         )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        _write_lines(temporary / artifact_files.ITEM_IDS, table.item_ids)
+    with writing_folder(directory) as folder:
+        write_lines(folder / artifact_files.ITEM_IDS, table.item_ids)
         if table.titles is not None:
-            _write_lines(temporary / _TITLES, table.titles)
+            write_lines(folder / _TITLES, table.titles)
         for name, matrix in table.modalities.items():
-            np.save(temporary / f"{name}.npy", matrix.vectors)
-            np.save(temporary / f"{name}.present.npy", matrix.present)
+            np.save(folder / f"{name}.npy", matrix.vectors)
+            np.save(folder / f"{name}.present.npy", matrix.present)
             if matrix.basis is not None:
-                np.save(temporary / f"{name}.basis.npy", matrix.basis)
-        (temporary / artifact_files.CONTENT_MANIFEST).write_text(
-            json.dumps(_manifest(table), indent=2) + "\n", encoding="utf-8"
-        )
-        # mkdtemp's directory is private to its owner; serving and other workers read it too.
-        temporary.chmod(0o755)
-        temporary.rename(directory)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+                np.save(folder / f"{name}.basis.npy", matrix.basis)
+        manifest = json.dumps(_manifest(table).to_json(), indent=2)
+        write_text(folder / artifact_files.CONTENT_MANIFEST, f"{manifest}\n")
 
 
-def read_content(directory: str | Path) -> ItemContentTable:
+def read_content(directory: Address) -> ItemContentTable:
     """Reads a table and checks it against its checksums.
 
     Matrices are memory-mapped, read-only; copy what is to be changed.
@@ -154,74 +174,64 @@ def read_content(directory: str | Path) -> ItemContentTable:
     Raises:
         DataError: no content table, one of another format, or files that are not those that were written.
     """
-    directory = Path(directory)
+    directory = local(directory)
     try:
-        manifest = json.loads((directory / artifact_files.CONTENT_MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format_version"] != _FORMAT_VERSION:
+        values = read_json(directory / artifact_files.CONTENT_MANIFEST)
+        if values["format_version"] != _FORMAT_VERSION:
             raise DataError(
-                f"content table {directory} has format {manifest['format_version']}, this program reads "
+                f"content table {directory} has format {values['format_version']}, this program reads "
                 f"{_FORMAT_VERSION}; build it again"
             )
-        titles = _read_lines(directory / _TITLES) if manifest["titles"] else None
-        modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest["modalities"].items()}
-        table = ItemContentTable(_read_lines(directory / artifact_files.ITEM_IDS), modalities, titles)
+        manifest = ContentManifest.from_json(values)
+        titles = read_lines(directory / _TITLES) if manifest.titles else None
+        modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest.modalities.items()}
+        table = ItemContentTable(read_lines(directory / artifact_files.ITEM_IDS), modalities, titles)
     except FileNotFoundError as error:
         raise DataError(f"{directory} is no complete content table: {Path(error.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"content table {directory} is damaged ({error}); build it again") from None
     for name, matrix in table.modalities.items():
-        if matrix.checksum != manifest["modalities"][name]["sha256"]:
+        if matrix.checksum != manifest.modalities[name].sha256:
             raise DataError(
                 f"content table {directory} is damaged: '{name}' is not what its checksum says; build it again"
             )
-    if table.version != manifest["version"]:
+    if table.version != manifest.version:
         raise DataError(
             f"content table {directory} is damaged: {artifact_files.ITEM_IDS} is not of its version; build it again"
         )
     return table
 
 
-def _manifest(table: ItemContentTable) -> dict:
-    return {
-        "format_version": _FORMAT_VERSION,
-        "version": table.version,
-        "items": len(table.item_ids),
-        "titles": table.titles is not None,
-        "modalities": {
-            name: {
-                "width": matrix.width,
-                "source_width": matrix.source_width,
-                "dtype": matrix.storage_dtype,
-                "reduced": matrix.basis is not None,
-                "source": matrix.source,
-                "explained_variance": matrix.explained_variance,
-                "sha256": matrix.checksum,
-                "coverage": asdict(matrix.coverage),
-            }
+def _manifest(table: ItemContentTable) -> ContentManifest:
+    return ContentManifest(
+        format_version=_FORMAT_VERSION,
+        version=table.version,
+        items=len(table.item_ids),
+        titles=table.titles is not None,
+        modalities={
+            name: ModalityManifest(
+                width=matrix.width,
+                source_width=matrix.source_width,
+                dtype=matrix.storage_dtype,
+                reduced=matrix.basis is not None,
+                source=matrix.source,
+                explained_variance=matrix.explained_variance,
+                sha256=matrix.checksum,
+                coverage=matrix.coverage,
+            )
             for name, matrix in table.modalities.items()
         },
-    }
-
-
-def _read_matrix(directory: Path, name: str, facts: dict) -> ContentMatrix:
-    return ContentMatrix(
-        vectors=np.load(directory / f"{name}.npy", mmap_mode="r"),
-        present=np.load(directory / f"{name}.present.npy"),
-        storage_dtype=facts["dtype"],
-        source=facts["source"],
-        source_width=facts["source_width"],
-        basis=np.load(directory / f"{name}.basis.npy") if facts["reduced"] else None,
-        explained_variance=facts["explained_variance"],
-        coverage=Coverage(**{**facts["coverage"], "zero_vector_items": tuple(facts["coverage"]["zero_vector_items"])}),
     )
 
 
-def _write_lines(file: Path, lines: list[str]) -> None:
-    with file.open("w", encoding="utf-8", newline="\n") as out:
-        out.writelines(f"{line}\n" for line in lines)
-
-
-def _read_lines(file: Path) -> list[str]:
-    # Not splitlines(): it also breaks at characters, such as U+2028, that an id or a title may hold.
-    with file.open(encoding="utf-8", newline="\n") as lines:
-        return [line.removesuffix("\n") for line in lines]
+def _read_matrix(directory: Path, name: str, facts: ModalityManifest) -> ContentMatrix:
+    return ContentMatrix(
+        vectors=np.load(directory / f"{name}.npy", mmap_mode="r"),
+        present=np.load(directory / f"{name}.present.npy"),
+        storage_dtype=facts.dtype,
+        source=facts.source,
+        source_width=facts.source_width,
+        basis=np.load(directory / f"{name}.basis.npy") if facts.reduced else None,
+        explained_variance=facts.explained_variance,
+        coverage=facts.coverage,
+    )

@@ -48,8 +48,11 @@ def encode(
         if kind == "categorical":
             feature[name].bytes_list.value.extend([] if value is None else [value])
         else:
-            feature[name].float_list.value.extend([] if value is None or math.isnan(value) else [value])
+            # Not narrowed, as this runs for every value: a numeric column holds no bytes.
+            missing = value is None or math.isnan(value)  # type: ignore[arg-type]
+            feature[name].float_list.value.extend([] if missing else [value])
     if not history:
         # Touching an empty list does not set the kind; without it statistics see no type.
         feature[raw_features.HISTORY_ITEM_ID].bytes_list.SetInParent()
-    return example.SerializeToString(deterministic=True)
+    data: bytes = example.SerializeToString(deterministic=True)
+    return data

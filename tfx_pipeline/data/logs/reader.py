@@ -68,7 +68,12 @@ def peek(file: LogFile) -> tuple[dict[str, pa.DataType], bool]:
             with _open(file) as stream:
                 # Rows of the wrong width are for the quarantine; here they only show that there are rows.
                 wrong_width: list[int] = []
-                reader = _open_csv(stream, file.separator, None, lambda row: wrong_width.append(1) or "skip")
+
+                def skip(row: object) -> str:
+                    wrong_width.append(1)
+                    return "skip"
+
+                reader = _open_csv(stream, file.separator, None, skip)
                 names = reader.schema.names
                 twice = sorted({name for name in names if names.count(name) > 1})
                 if twice:
@@ -214,7 +219,9 @@ def _read_jsonl(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Itera
         yield _json_batch(columns, values, rows, malformed)
 
 
-def _json_batch(columns: Sequence[str], values: list, rows: list[int], malformed: list) -> RawBatch:
+def _json_batch(
+    columns: Sequence[str], values: list[list[str | None]], rows: list[int], malformed: list[tuple[int, str]]
+) -> RawBatch:
     arrays = {name: pa.array(column, pa.large_string()) for name, column in zip(columns, values, strict=True)}
     return RawBatch(arrays, np.array(rows, dtype=np.int64), malformed)
 

@@ -65,7 +65,8 @@ def draw(name: str, title: str, paint: Callable[[Axes], None], size: tuple[float
         paint: draws on the axes that it is given; colours of data come from `palette`, `INK` is that of text.
         size: width and height in inches; `WIDE_SIZE` fills the width of a page.
     """
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+    style: dict[Any, Any] = {**_STYLE, "svg.hashsalt": name}
+    with mpl.rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure.add_subplot())

@@ -88,22 +88,21 @@ def _attention(name: str, modality: Modality) -> list[Block]:
         draw(f"attention-{name}", f"Attention and pairs by similarity of {name}", weights),
         draw(f"lift-{name}", f"Attention per pair by similarity of {name}", lift),
     ]
-    if modality.value_norm is not None:
-        panels += [
-            draw(
-                f"keys-{name}", f"What E_K adds to the attention logit by similarity of {name}", _keys(name, modality)
-            ),
-            draw(f"values-{name}", f"Length of values by similarity of {name}", _values(name, modality)),
-        ]
+    if modality.key_shift is not None:
+        keys = _keys(name, modality, modality.key_shift)
+        panels.append(draw(f"keys-{name}", f"What E_K adds to the attention logit by similarity of {name}", keys))
+    if modality.value_norm is not None and modality.plain_value_norm is not None:
+        values = _values(name, modality, modality.value_norm, modality.plain_value_norm)
+        panels.append(draw(f"values-{name}", f"Length of values by similarity of {name}", values))
     return [Picture(panels, _attention_caption(name, modality, pairs, mass))]
 
 
-def _keys(name: str, modality: Modality) -> Callable[[Axes], None]:
+def _keys(name: str, modality: Modality, key_shift: np.ndarray) -> Callable[[Axes], None]:
     shown = _shown(modality)
     middles = (modality.borders[:-1] + modality.borders[1:]) / 2
 
     def paint(axes: Axes) -> None:
-        added = modality.key_shift[:-1][shown]
+        added = key_shift[:-1][shown]
         axes.plot(middles[shown], added, markersize=4, linestyle="-", **points(3))
         axes.axhline(0, color=INK, linestyle="--", linewidth=0.9)
         axes.set(xlabel=_cosine(name), ylabel="E_K in the attention logit", xlim=_limits(modality, shown))
@@ -114,13 +113,13 @@ def _keys(name: str, modality: Modality) -> Callable[[Axes], None]:
     return paint
 
 
-def _values(name: str, modality: Modality) -> Callable[[Axes], None]:
+def _values(name: str, modality: Modality, value_norm: np.ndarray, plain_value_norm: float) -> Callable[[Axes], None]:
     shown = _shown(modality)
     middles = (modality.borders[:-1] + modality.borders[1:]) / 2
 
     def paint(axes: Axes) -> None:
-        axes.plot(middles[shown], modality.value_norm[:-1][shown], markersize=4, label="value + E_V", **points(2))
-        axes.axhline(modality.plain_value_norm, color=INK, linestyle="--", linewidth=0.9, label="value alone")
+        axes.plot(middles[shown], value_norm[:-1][shown], markersize=4, label="value + E_V", **points(2))
+        axes.axhline(plain_value_norm, color=INK, linestyle="--", linewidth=0.9, label="value alone")
         axes.set(xlabel=_cosine(name), ylabel="length of the value (RMS)", xlim=_limits(modality, shown))
         axes.set_ylim(0, None)
         axes.legend()
@@ -174,7 +173,7 @@ def _similarity_panel(name: str, kind: str, values: np.ndarray, labels: np.ndarr
         bins = np.linspace(values.min(), values.max() + 1e-6, 41)
         for number, (group, mask) in enumerate((("not clicked", ~labels), ("clicked", labels))):
             weights = np.full(mask.sum(), 100 / max(mask.sum(), 1))
-            axes.hist(values[mask], bins, weights=weights, histtype="step", label=group, **line(number))
+            axes.hist(values[mask], bins.tolist(), weights=weights, histtype="step", label=group, **line(number))
         axes.set(xlabel=f"{kind} {_cosine(name)}", ylabel="% of the group per bin")
         axes.legend()
 
@@ -285,7 +284,7 @@ def _auc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def _shown(modality: Modality) -> np.ndarray:
     """Buckets with enough pairs to say something, bool [S]."""
-    return modality.pairs[:-1] >= max(_LEAST_SHARE * modality.pairs.sum(), 1)
+    return np.asarray(modality.pairs[:-1] >= max(_LEAST_SHARE * modality.pairs.sum(), 1))
 
 
 def _limits(modality: Modality, shown: np.ndarray) -> tuple[float, float]:

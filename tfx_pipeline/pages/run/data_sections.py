@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -16,7 +16,9 @@ from matplotlib.ticker import StrMethodFormatter
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.data.content.table import ContentManifest
 from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.data.ingestion_report import AuditCounts, Cuts, IngestionReport
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.figures import INK, WIDE_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Picture, Prose, Section, Table
@@ -44,21 +46,21 @@ _REASONS = {
 
 def arrival_section(run: FinishedRun) -> Section:
     """What came in, and what was set aside."""
-    report = run.document(*_INGESTION)
+    report = run.record(IngestionReport, *_INGESTION)
     if report is None:
         return Section("data", "What came in", [Prose("The run has no ingestion report: no example was written.")])
-    bad = {reason: number for reason, number in report["quarantined"].items() if number}
-    read = max(report["rows_read"], 1)
+    bad = report.faults
+    read = max(report.rows_read, 1)
     rows = [
-        ("kept as impressions", report["rows_kept"]),
+        ("kept as impressions", report.rows_kept),
         ("quarantined", sum(bad.values())),
-        ("left out as repetitions", report["duplicates"]),
-        ("merged with another label", report["merged_labels"]),
+        ("left out as repetitions", report.duplicates),
+        ("merged with another label", report.merged_labels),
     ]
     blocks: list[Block] = [
         Prose(
-            f"The log has {count(report['rows_read'])} rows of {count(report['users'])} users and "
-            f"{count(report['items']['distinct'])} items, {count(report['items']['not_in_catalogue'])} of which are "
+            f"The log has {count(report.rows_read)} rows of {count(report.users)} users and "
+            f"{count(report.items.distinct)} items, {count(report.items.not_in_catalogue)} of which are "
             f"not in the catalogue. {_empty_histories(report)}"
         ),
         Table(
@@ -68,14 +70,14 @@ def arrival_section(run: FinishedRun) -> Section:
             numbers=2,
         ),
         *_quarantine(run, bad, read),
-        _audit(report["audit"]),
+        _audit(report.audit),
         *_content(run),
     ]
     return Section("data", "What came in", blocks)
 
 
-def _empty_histories(report: dict[str, Any]) -> str:
-    share = report["history"]["empty_share"]
+def _empty_histories(report: IngestionReport) -> str:
+    share = report.history.empty_share
     return "" if share is None else f"{percent(share)} of the requests have an empty history."
 
 
@@ -97,9 +99,9 @@ def _quarantine(run: FinishedRun, bad: dict[str, int], read: int) -> list[Block]
     return [Table("Rows that were quarantined, by the first fault found in each", columns, rows, numbers=2)]
 
 
-def _first_examples(file: Path) -> dict[str, dict[str, Any]]:
+def _first_examples(file: Path) -> dict[str, Mapping[str, Any]]:
     """The first quarantined row of each reason."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Mapping[str, Any]] = {}
     if file.is_file():
         with file.open(encoding="utf-8") as lines:
             for line in lines:
@@ -110,9 +112,9 @@ def _first_examples(file: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _audit(audit: dict[str, Any]) -> Prose:
-    broken = {rule: number for rule, number in audit["violations"].items() if number}
-    checked = f"The leakage audit looked at {count(audit['requests_checked'])} requests"
+def _audit(audit: AuditCounts) -> Prose:
+    broken = audit.broken
+    checked = f"The leakage audit looked at {count(audit.requests_checked)} requests"
     if not broken:
         return Prose(f"{checked} and found none that could see its own future.", "good")
     found = ", ".join(f"{rule.replace('_', ' ')}: {count(number)}" for rule, number in broken.items())
@@ -120,42 +122,42 @@ def _audit(audit: dict[str, Any]) -> Prose:
 
 
 def _content(run: FinishedRun) -> list[Block]:
-    content = run.document("ItemContentGen", "content", artifact_files.CONTENT_MANIFEST)
-    if content is None or not content["modalities"]:
+    content = run.record(ContentManifest, "ItemContentGen", "content", artifact_files.CONTENT_MANIFEST)
+    if content is None or not content.modalities:
         return [Prose("The catalogue has no content embeddings.")]
     rows = []
-    for name, facts in content["modalities"].items():
-        coverage = facts["coverage"]
-        width = f"{facts['width']} of {facts['source_width']}" if facts["width"] != facts["source_width"] else ""
-        share = coverage["present"] / max(coverage["items"], 1)
-        cells = (name, facts["source"], facts["dtype"], width or str(facts["width"]))
-        rows.append((*cells, count(coverage["present"]), count(coverage["items"]), percent(share)))
+    for name, facts in content.modalities.items():
+        coverage = facts.coverage
+        width = f"{facts.width} of {facts.source_width}" if facts.width != facts.source_width else str(facts.width)
+        share = coverage.present / max(coverage.items, 1)
+        cells = (name, facts.source, facts.dtype, width)
+        rows.append((*cells, count(coverage.present), count(coverage.items), percent(share)))
     columns = ("modality", "file", "stored as", "width (numbers)", "items with content", "items", "share of items")
     return [Table("Content of the catalogue", columns, rows, numbers=4)]
 
 
 def splits_section(run: FinishedRun) -> Section:
     """The splits in numbers and on a time line."""
-    report = run.document(*_INGESTION)
+    report = run.record(IngestionReport, *_INGESTION)
     if report is None:
         return Section("splits", "Splits", [Prose("The run has no splits.")])
     rows = []
-    for split, counts in report["splits"].items():
-        rate = counts["positives"] / max(counts["impressions"], 1)
-        span = (moment(counts["first_time"]), moment(counts["last_time"]))
-        units = (count(counts[unit]) for unit in ("requests", "impressions", "positives"))
+    for split, counts in report.splits.items():
+        rate = counts.positives / max(counts.impressions, 1)
+        span = (moment(counts.first_time), moment(counts.last_time))
+        units = (count(number) for number in (counts.requests, counts.impressions, counts.positives))
         rows.append((split, *span, *units, percent(rate, 2)))
     columns = ("split", "first request (UTC)", "last request (UTC)", "requests", "impressions", "clicks", "click rate")
     blocks: list[Block] = [Table("Requests of each split, which follow each other in time", columns, rows, numbers=4)]
     examples = run.folder("BehaviorLogExampleGen", "examples")
     if examples is not None:
-        requests = {split: counts["requests"] for split, counts in report["splits"].items()}
+        requests = {split: counts.requests for split, counts in report.splits.items()}
         with run.reading("BehaviorLogExampleGen", "examples"):
-            blocks.append(_time_line(examples, requests, report["cuts"]))
+            blocks.append(_time_line(examples, requests, report.cuts))
     return Section("splits", "Splits", blocks)
 
 
-def _time_line(examples: Path, requests: dict[str, int], cuts: dict[str, str]) -> Picture:
+def _time_line(examples: Path, requests: dict[str, int], cuts: Cuts) -> Picture:
     times = {split: request_times(split_files(examples, split), TIMED_REQUESTS) for split in SPLITS}
     everything = np.concatenate(list(times.values()))
     step, unit = (_DAY_US, "day") if np.ptp(everything) > 3 * _DAY_US else (_HOUR_US, "hour")
@@ -181,11 +183,9 @@ def _time_line(examples: Path, requests: dict[str, int], cuts: dict[str, str]) -
                 linewidth=0.3,
             )
             below += height
-        for cut in cuts.values():
-            if cut is not None:
-                axes.axvline(
-                    dt.datetime.fromisoformat(cut).replace(tzinfo=None), color=INK, linestyle="--", linewidth=1
-                )
+        for cut in (cuts.eval_from, cuts.test_from):
+            place = mdates.date2num(dt.datetime.fromisoformat(cut).replace(tzinfo=None))
+            axes.axvline(place, color=INK, linestyle="--", linewidth=1)
         axes.set_ylabel(f"requests per {unit}")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         locator = mdates.AutoDateLocator(maxticks=9)
@@ -225,7 +225,7 @@ def anomalies_section(run: FinishedRun) -> Section:
             Table(
                 "Where a split differs from the schema; what is listed here was tolerated, as the run went on",
                 ("split", "feature", "what was found", "severity"),
-                [(one["split"], one["feature"], one["text"], one["severity"]) for one in found],
+                [(one.split, one.feature, one.text, one.severity) for one in found],
             )
             if found
             else Prose("The statistics of all splits fit the schema.", "good")
@@ -233,8 +233,17 @@ def anomalies_section(run: FinishedRun) -> Section:
     return Section("anomalies", "Anomalies", blocks)
 
 
-def read_anomalies(folder: Path) -> list[dict[str, str]]:
-    """Split, feature, text and severity of each anomaly in an ExampleValidator's output."""
+class Anomaly(NamedTuple):
+    """Where the statistics of a split do not fit the schema."""
+
+    split: str
+    feature: str
+    text: str
+    severity: str
+
+
+def read_anomalies(folder: Path) -> list[Anomaly]:
+    """The anomalies in an ExampleValidator's output."""
     found = []
     for file in sorted(folder.glob("Split-*/SchemaDiff.pb")):
         anomalies = anomalies_pb2.Anomalies.FromString(file.read_bytes())
@@ -245,5 +254,5 @@ def read_anomalies(folder: Path) -> list[dict[str, str]]:
             severity = anomalies_pb2.AnomalyInfo.Severity.Name(info.severity).lower()
             text = info.description.strip()
             split = file.parent.name.removeprefix("Split-")
-            found.append({"split": split, "feature": feature, "text": text, "severity": severity})
+            found.append(Anomaly(split, feature, text, severity))
     return found

@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ml_metadata as mlmd
 import pyarrow as pa
@@ -21,15 +21,19 @@ from serving import contract
 from serving.export.metadata import read_json
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.files.addresses import local
+from tfx_pipeline.files.json_record import JsonRecord, RecordError
 from tfx_pipeline.runners.history import Execution, RunHistory
 
 _STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
 _TRAINER = "RankingTrainer"
+Record = TypeVar("Record", bound=JsonRecord)
 # What the readers of JSON, Parquet, TFRecords and protos raise at a file that is cut or is something else.
 _DAMAGED = (
     json.JSONDecodeError,
     UnicodeDecodeError,
     pydantic.ValidationError,
+    RecordError,
     pa.ArrowInvalid,
     DecodeError,
     tf.errors.DataLossError,
@@ -63,7 +67,7 @@ class ArtifactRecord:
     type_name: str
     number: int
     path: Path
-    properties: dict[str, Any]
+    properties: Mapping[str, int | float | str | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +90,7 @@ class FinishedRun:
     run_id: str
     steps: list[StepRecord]
     artifacts: list[ArtifactRecord]
-    settings: dict[str, Any]
+    settings: Mapping[str, Any]
     later_failure: StepRecord | None
 
     @property
@@ -103,14 +107,22 @@ class FinishedRun:
         found = self.find(node, name)
         return found.path if found is not None and found.path.is_dir() else None
 
-    def document(self, node: str, name: str, file: str) -> dict[str, Any] | None:
+    def document(self, node: str, name: str, file: str) -> Mapping[str, Any] | None:
         """A JSON file of that output; None where it is not there."""
         folder = self.folder(node, name)
         if folder is None or not (folder / file).is_file():
             return None
         with self.reading(node, name, file):
-            values: dict[str, Any] = json.loads((folder / file).read_text(encoding="utf-8"))
+            values: Mapping[str, Any] = json.loads((folder / file).read_text(encoding="utf-8"))
         return values
+
+    def record(self, kind: type[Record], node: str, name: str, file: str) -> Record | None:
+        """A JSON file of that output as the dataclass that was written there; None where it is not there."""
+        values = self.document(node, name, file)
+        if values is None:
+            return None
+        with self.reading(node, name, file):
+            return kind.from_json(values)
 
     @contextlib.contextmanager
     def reading(self, node: str, name: str, file: str = "") -> Iterator[None]:
@@ -137,21 +149,20 @@ class FinishedRun:
         return exported if exported is not None and exported.is_dir() else None
 
     @functools.cached_property
-    def metadata(self) -> dict[str, Any] | None:
+    def metadata(self) -> Mapping[str, Any] | None:
         """What the exported model says of its making; None where there is no model, or it carries none."""
         with self.reading(_TRAINER, "model"):
             return read_json(self.model_dir, contract.METADATA_FILE) if self.model_dir is not None else None
 
-    def section(self, name: str) -> dict[str, Any]:
+    def section(self, name: str) -> Mapping[str, Any]:
         """A section of the configuration that the model was trained with; empty where none was.
 
         A search of the pipeline changes sections after the trainer was given them: the model knows them as they were.
         """
         made_with = self.metadata["config"] if self.metadata is not None else {}
-        if name in made_with:
-            return made_with[name]
         text = self.settings.get(name)
-        return json.loads(text) if text else {}
+        section: Mapping[str, Any] = made_with[name] if name in made_with else json.loads(text or "{}")
+        return section
 
 
 def read_run(output: Path) -> FinishedRun:
@@ -222,7 +233,8 @@ def _executions(store: mlmd.MetadataStore, run: int) -> dict[str, Execution]:
 def _context(store: mlmd.MetadataStore, execution: Execution, type_name: str) -> str:
     """Name of the one context of that type that TFX puts every execution into; a node's is PIPELINE.NODE."""
     type_id = store.get_context_type(type_name).id
-    return next(one.name for one in store.get_contexts_by_execution(execution.id) if one.type_id == type_id)
+    names: list[str] = [one.name for one in store.get_contexts_by_execution(execution.id) if one.type_id == type_id]
+    return names[0]
 
 
 def _has_model(nodes: dict[str, Execution]) -> bool:
@@ -243,7 +255,7 @@ def _artifacts(history: RunHistory, node: str, execution: Execution, output: Pat
     for name, artifacts in history.outputs(execution.id).items():
         for artifact in artifacts:
             properties = {key: _plain(value) for key, value in artifact.mlmd_artifact.custom_properties.items()}
-            path = _moved(Path(artifact.uri), output)
+            path = _moved(local(artifact.uri), output)
             records.append(ArtifactRecord(node, name, artifact.type_name, artifact.id, path, properties))
     return records
 

@@ -1,4 +1,4 @@
-"""Sections of a run's page about where the model comes from and how fast it answers."""
+"""The section of a run's page about where the model comes from."""
 
 from __future__ import annotations
 
@@ -7,19 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from matplotlib.axes import Axes
 
 from serving.export.metadata import saved_model_sizes
-from tfx_pipeline.errors import DataError
-from tfx_pipeline.pages.kit.figures import draw
-from tfx_pipeline.pages.kit.page import Block, Details, Picture, Prose, Section, Table
-from tfx_pipeline.pages.kit.palette import colour
+from tfx_pipeline.pages.kit.page import Block, Details, Prose, Section, Table
 from tfx_pipeline.pages.kit.wording import count, since_epoch, size
 from tfx_pipeline.pages.run.finished_run import FinishedRun
 
-_PERCENTILES = ("p50", "p95", "p99", "max")
 # Sections that a search of the pipeline changes.
 _TUNED = ("model", "training")
 
@@ -74,7 +68,7 @@ def _metadata(metadata: Mapping[str, Any]) -> list[Block]:
     return [Table("What made the model", ("fact", "value"), facts)]
 
 
-def _settings(run: FinishedRun) -> dict[str, Any]:
+def _settings(run: FinishedRun) -> Mapping[str, Any]:
     """Sections that are JSON inside JSON as plain values, those that a search may change as the model was trained."""
     plain = {}
     for name, value in run.settings.items():
@@ -87,75 +81,3 @@ def _settings(run: FinishedRun) -> dict[str, Any]:
 
 def _below(path: Path, output: Path) -> str:
     return str(path.relative_to(output)) if path.is_relative_to(output) else str(path)
-
-
-def read_latency(file: Path) -> dict[str, Any]:
-    """What `dmf bench serving --json` printed.
-
-    Raises:
-        DataError: no such file, or another kind of file.
-    """
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"--latency: cannot read {file} as JSON: {error}") from None
-    if not isinstance(report, dict) or not ({"latency_ms", "load"} <= set(report) or "ratios" in report):
-        raise DataError(f"--latency: {file} is not what `dmf bench serving --json` prints")
-    return report
-
-
-def latency_section(report: Mapping[str, Any] | None) -> Section:
-    """Serving latency, where it was measured."""
-    if report is None:
-        text = (
-            "Not measured. The command dmf bench serving --model VERSION --json measures it; give what it prints, in "
-            "a file, to dmf report --latency FILE."
-        )
-        return Section("latency", "Serving latency", [Prose(text)])
-    blocks = _load(report) if "load" in report else _compared(report)
-    machine = report["machine"]
-    gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
-    blocks.append(Prose(f"Measured on {machine['cpu']}, {machine['cores']} cores{gpus}."))
-    return Section("latency", "Serving latency", blocks)
-
-
-def _load(report: Mapping[str, Any]) -> list[Block]:
-    load, figures = report["load"], report["latency_ms"]
-
-    def paint(axes: Axes) -> None:
-        places = np.arange(len(_PERCENTILES))
-        axes.barh(places, [figures[name] for name in _PERCENTILES], 0.6, color=colour(0))
-        axes.set_yticks(places, _PERCENTILES)
-        axes.invert_yaxis()
-        axes.set(xlabel="milliseconds until the ranking", xlim=(0, None))
-
-    asked = f"{load['candidates']} candidates, history of {load['history']}, {load['concurrency']} requests at a time"
-    rows = [
-        ("answered requests", f"{count(report['answered'])} of {count(report['requests'])}"),
-        ("requests per second", f"{report['qps']:.1f}"),
-        *((f"latency {name} (ms)", f"{value:.1f}") for name, value in figures.items()),
-        ("bytes of a request", count(report["request_bytes"])),
-        ("bytes of an answer", count(report["answer_bytes"])),
-        ("answers with wrong scores", count(report["wrong_scores"])),
-    ]
-    return [
-        Picture(
-            [draw("latency", "Latency percentiles in milliseconds", paint)],
-            f"{asked}: half of the rankings are there within {figures['p50']:.1f} ms, 99 % within "
-            f"{figures['p99']:.1f} ms.",
-        ),
-        Table("Load", ("figure", "value"), rows, numbers=1),
-    ]
-
-
-def _compared(report: Mapping[str, Any]) -> list[Block]:
-    rows = [
-        (
-            *(str(one[name]) for name in ("model", "signature", "transport", "history")),
-            *(f"{one[name]:.1f}" for name in ("p50_ms", "p99_ms", "qps")),
-        )
-        for one in report["results"]
-    ]
-    columns = ("model", "signature", "transport", "history (items)", "p50 (ms)", "p99 (ms)", "requests/s")
-    note = Prose("Models with random weights, not the one of this run: latency does not depend on what was learned.")
-    return [note, Table("One request at a time", columns, rows, numbers=4)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,13 +10,16 @@ from matplotlib.ticker import MaxNLocator
 
 from dmf_keras.metrics import reliability
 from tfx_pipeline.config.metrics import METRICS, SHOWN
+from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
+from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.figures import INK, draw
 from tfx_pipeline.pages.kit.page import Block, Figure, Panel, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.palette import line, points
 from tfx_pipeline.pages.kit.wording import between, count, decimal, percent
 from tfx_pipeline.pages.run.finished_run import FinishedRun
-from tfx_pipeline.pages.run.scores import CONFIDENCE, OVERALL, Scores, click_share_intervals
+from tfx_pipeline.pages.run.scores import OVERALL, Scores, click_share_intervals
+from tfx_pipeline.training.trainer import TrainingResult
 
 _SLICES = {
     "item_frequency": "impressions of the candidate in train",
@@ -29,10 +31,10 @@ _BINS = 15
 
 def training_section(run: FinishedRun) -> Section:
     """Learning curves."""
-    training = run.document("RankingTrainer", "model_run", artifact_files.TRAINING_RESULT)
+    training = run.record(TrainingResult, "RankingTrainer", "model_run", artifact_files.TRAINING_RESULT)
     if training is None:
         return Section("training", "Learning curves", [Prose("The run has trained no model.")])
-    history, best = training["history"], training["best_epoch"]
+    history, best = training.history, training.best_epoch
     settings = run.section("training")
     epochs = np.arange(1, len(history) + 1)
 
@@ -67,7 +69,7 @@ def training_section(run: FinishedRun) -> Section:
         for number, epoch in enumerate(history, start=1)
     ]
     table = Table(
-        f"Epochs; {count(training['train_requests'])} train and {count(training['eval_requests'])} eval requests",
+        f"Epochs; {count(training.train_requests)} train and {count(training.eval_requests)} eval requests",
         ("epoch", "train AUC (0.5 to 1)", "eval AUC (0.5 to 1)", "train loss (nats)", "eval loss (nats)"),
         rows,
         numbers=5,
@@ -75,11 +77,11 @@ def training_section(run: FinishedRun) -> Section:
     return Section("training", "Learning curves", [picture, table])
 
 
-def headline(metrics: Mapping[str, Any], scores: Scores | None) -> list[Figure]:
+def headline(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> list[Figure]:
     """The numbers that the page begins with: those of the test split."""
     if "test" not in metrics:
         return []
-    overall = metrics["test"]["overall"]
+    overall = metrics["test"].overall
     intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
     figures = []
     for metric in SHOWN:
@@ -90,15 +92,15 @@ def headline(metrics: Mapping[str, Any], scores: Scores | None) -> list[Figure]:
     return figures
 
 
-def metrics_section(metrics: Mapping[str, Any], scores: Scores | None) -> Section:
+def metrics_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> Section:
     """Metrics of the Evaluator with intervals, whole and by slice."""
     if not metrics:
         return Section("metrics", "Metrics", [Prose("The run was not evaluated.")])
     intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
     rows = []
     for split in sorted(metrics, reverse=True):
-        overall = metrics[split]["overall"]
-        rows.append((split, *(decimal(overall.get(metric)) for metric in SHOWN), count(overall["example_count"])))
+        overall = metrics[split].overall
+        rows.append((split, *(decimal(overall.get(metric)) for metric in SHOWN), count(overall["example_count"] or 0)))
         if split == "test" and intervals:
             bounds = (between(intervals.get(metric)) for metric in SHOWN)
             rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, count(len(scores.labels)) if scores else ""))
@@ -110,23 +112,23 @@ def metrics_section(metrics: Mapping[str, Any], scores: Scores | None) -> Sectio
     return Section("metrics", "Metrics", blocks)
 
 
-def _by_slice(metrics: Mapping[str, Any], scores: Scores | None) -> list[Block]:
-    test = metrics.get("test", {})
-    columns = [column for column in _SLICES if column in test]
+def _by_slice(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> list[Block]:
+    test = metrics["test"] if "test" in metrics else SplitMetrics({}, {})
+    columns = [column for column in _SLICES if column in test.slices]
     if not columns:
         return []
     # A slice of one bucket has nothing to be compared with.
-    drawn = [column for column in columns if sum(_has_auc(values) for values in test[column].values()) > 1]
+    drawn = [column for column in columns if sum(_has_auc(values) for values in test.slices[column].values()) > 1]
     panels = [_slice_panel(column, test, scores) for column in drawn]
     rows = []
     for column in columns:
-        for bucket, values in test[column].items():
+        for bucket, values in test.slices[column].items():
             bounds = scores.intervals.get((column, bucket), {}) if scores is not None else {}
             cells = (decimal(values.get("auc")), between(bounds.get("auc")), decimal(values.get("gauc")))
             rest = (
                 decimal(values.get("calibration"), 3),
-                percent(values["base_rate"], 2),
-                count(values["example_count"]),
+                percent(values["base_rate"] or 0, 2),
+                count(values["example_count"] or 0),
             )
             rows.append((column.replace("_", " "), bucket, *cells, *rest))
     headers = ("slice", "bucket", "AUC (0.5 to 1)", f"{percent(CONFIDENCE, 0)} interval", "GAUC (0.5 to 1)")
@@ -145,26 +147,25 @@ def _by_slice(metrics: Mapping[str, Any], scores: Scores | None) -> list[Block]:
     return [Picture(panels, caption), table] if panels else [table]
 
 
-def _has_auc(values: Mapping[str, Any]) -> bool:
+def _has_auc(values: MetricValues) -> bool:
     return values.get("auc") is not None
 
 
-def _slice_panel(column: str, test: Mapping[str, Any], scores: Scores | None) -> Panel:
-    buckets = [(name, values) for name, values in test[column].items() if _has_auc(values)]
+def _slice_panel(column: str, test: SplitMetrics, scores: Scores | None) -> Panel:
+    aucs = {name: auc for name, values in test.slices[column].items() if (auc := values.get("auc")) is not None}
 
     def paint(axes: Axes) -> None:
-        places = np.arange(len(buckets))
-        for place, (bucket, values) in zip(places, buckets, strict=True):
-            low, high = (scores.intervals.get((column, bucket), {}) if scores is not None else {}).get(
-                "auc", (values["auc"], values["auc"])
-            )
+        places = np.arange(len(aucs))
+        for place, (bucket, auc) in zip(places, aucs.items(), strict=True):
+            intervals = scores.intervals.get((column, bucket), {}) if scores is not None else {}
+            low, high = intervals.get("auc", (auc, auc))
             if np.isfinite([low, high]).all():
                 axes.plot([low, high], [place, place], color=points(0)["color"], linewidth=2)
-            axes.plot([values["auc"]], [place], markersize=6, **points(0))
-        if test["overall"].get("auc") is not None:
-            axes.axvline(test["overall"]["auc"], color=INK, linestyle="--", linewidth=0.9)
-        axes.set_yticks(places, [name for name, _ in buckets])
-        axes.set_ylim(len(buckets) - 0.5, -0.5)
+            axes.plot([auc], [place], markersize=6, **points(0))
+        if (whole := test.overall.get("auc")) is not None:
+            axes.axvline(whole, color=INK, linestyle="--", linewidth=0.9)
+        axes.set_yticks(places, list(aucs))
+        axes.set_ylim(len(aucs) - 0.5, -0.5)
         axes.set_xlabel("AUC (0.5 is chance)")
         axes.set_title(_SLICES[column])
 
@@ -181,7 +182,7 @@ def calibration_section(scores: Scores | None) -> Section:
     def distribution(axes: Axes) -> None:
         for number, (name, values) in enumerate((("not clicked", others), ("clicked", clicked))):
             weights = np.full(len(values), 1 / max(len(values), 1))
-            axes.hist(values, bins, weights=100 * weights, histtype="step", label=name, **line(number))
+            axes.hist(values, bins.tolist(), weights=100 * weights, histtype="step", label=name, **line(number))
         axes.set(xlabel="predicted probability of a click", ylabel="% of the group per bin")
         axes.legend()
 

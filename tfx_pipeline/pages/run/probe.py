@@ -158,7 +158,8 @@ def _enriched_weight(
     mixed = ops.convert_to_numpy(model.join_interest(parts)).astype(np.float64)
     enriched, centric = (ops.convert_to_numpy(part).astype(np.float64) for part in parts.values())
     apart = enriched - centric
-    return ((mixed - centric) * apart).sum(axis=2) / (apart**2).sum(axis=2).clip(1e-30)
+    weight: np.ndarray = ((mixed - centric) * apart).sum(axis=2) / (apart**2).sum(axis=2).clip(1e-30)
+    return weight
 
 
 class _Sums:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tfx_pipeline.console import console
+from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import read_item_facts
@@ -17,7 +16,8 @@ from tfx_pipeline.pages.kit.wording import since_epoch
 from tfx_pipeline.pages.run.content_section import content_section, without_content
 from tfx_pipeline.pages.run.data_sections import anomalies_section, arrival_section, splits_section
 from tfx_pipeline.pages.run.finished_run import FinishedRun, read_run
-from tfx_pipeline.pages.run.lineage_sections import latency_section, lineage_section
+from tfx_pipeline.pages.run.latency_section import Latency, latency_section
+from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.probe import probe_model
 from tfx_pipeline.pages.run.scores import Scores, score_test_split
@@ -27,13 +27,13 @@ from tfx_pipeline.transform.dataset import split_files
 FILE = "report.html"
 
 
-def write_report(output: Path, path: Path | None = None, latency: Mapping[str, Any] | None = None) -> Path:
+def write_report(output: Path, path: Path | None = None, latency: Latency | None = None) -> Path:
     """Writes the page of the newest run in an output folder that has a model.
 
     Args:
         output: `output` of the configuration.
         path: of the page; None: `OUTPUT/report.html`.
-        latency: what `dmf bench serving --json` prints, if it was measured.
+        latency: of serving, where it was measured.
 
     Returns:
         The page.
@@ -47,7 +47,7 @@ def write_report(output: Path, path: Path | None = None, latency: Mapping[str, A
     return path
 
 
-def report_page(run: FinishedRun, latency: Mapping[str, Any] | None = None) -> Page:
+def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
     """The page of a run; what the run does not have is said in place of its section."""
     evaluation = run.folder("Evaluator", "evaluation")
     with run.reading("Evaluator", "evaluation"):
@@ -101,7 +101,7 @@ def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
 def _ask_model(run: FinishedRun) -> tuple[Scores | None, Section]:
     """Scores of the test split, and the section about content; a run without a model has neither."""
     examples = run.folder("BehaviorLogExampleGen", "examples")
-    report = run.document("BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT)
+    report = run.record(IngestionReport, "BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT)
     name = run.section("model").get("name", "the run")
     model_dir = run.model_dir
     if model_dir is None or examples is None or report is None:
@@ -116,7 +116,7 @@ def _ask_model(run: FinishedRun) -> tuple[Scores | None, Section]:
         return None, without_content(name, str(error))
     files = split_files(examples, "test")
     with run.reading("BehaviorLogExampleGen", "examples"), console().status("scoring the test split"):
-        requests = report["splits"]["test"]["requests"]
+        requests = report.splits["test"].requests
         scores = score_test_split(trained.model, trained.transform, files, facts, split_requests=requests)
     if not trained.model.content:
         return scores, without_content(name, "the model does not look at content: it ranks by ids alone")

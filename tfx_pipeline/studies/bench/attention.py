@@ -12,6 +12,7 @@ All are compiled as they are served: `tf.function` with unknown numbers of reque
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,9 @@ from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.ops import decoupled_attention_reference
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench import workload
-from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.timing import Timing, interleaved
 
 ITEMS, USERS = 50_000, 10_000
@@ -41,9 +43,69 @@ Function = Callable[..., tf.Tensor]
 Functions = dict[str, Callable[[], np.ndarray]]
 
 
+@dataclass(frozen=True)
+class Milliseconds:
+    """Times of one function, per call: the median, and what a tenth of the calls was at most, at least."""
+
+    median: float
+    p10: float
+    p90: float
+
+
+@dataclass(frozen=True)
+class AttentionResult:
+    """What was measured with one length of the history.
+
+    Attributes:
+        history, candidates: L and N.
+        factored_vs_textbook, factored_vs_early_fusion: how many times as fast the factored attention is.
+        factored_vs_id_only: how many times as long it takes as attention over ids.
+        model_vs_id_only: how many times as long DMF takes as target attention.
+        model_vs_early_fusion: how many times as fast it is as early fusion.
+        max_abs_difference: the largest between outputs that must be equal.
+        milliseconds: of `attention` alone and of the whole `model`, by form.
+    """
+
+    history: int
+    candidates: int
+    factored_vs_textbook: float
+    factored_vs_early_fusion: float
+    factored_vs_id_only: float
+    model_vs_id_only: float
+    model_vs_early_fusion: float
+    max_abs_difference: float
+    milliseconds: Mapping[str, Mapping[str, Milliseconds]]
+
+
+@dataclass(frozen=True)
+class AttentionSetup:
+    """Sizes of what was measured, in numbers of an embedding or a layer; `buckets` of similarity."""
+
+    id_dim: int
+    attention_dim: int
+    buckets: int
+    similarity_dim: int
+    hidden_units: Sequence[int]
+
+
+@dataclass(frozen=True)
+class AttentionReport(JsonRecord):
+    """What `dmf bench attention` measured, as `--json` prints it.
+
+    Attributes:
+        results: one per length of the history.
+        setup: sizes.
+        machine: that was measured on.
+    """
+
+    results: Sequence[AttentionResult]
+    setup: AttentionSetup
+    machine: Machine
+
+
 def bench_attention(
     histories: Sequence[int], *, candidates: int, id_dim: int, similarity_dim: int, seconds: float
-) -> dict[str, Any]:
+) -> AttentionReport:
     """Times attention and whole models for one user.
 
     Args:
@@ -71,31 +133,25 @@ def bench_attention(
         whole = interleaved(models, seconds=seconds / 2, title=f"models, {title}")
         factored, model = alone[FACTORED].median, whole[FACTORED].median
         results.append(
-            {
-                "history": history,
-                "candidates": candidates,
-                "factored_vs_textbook": alone[TEXTBOOK].median / factored,
-                "factored_vs_early_fusion": alone[EARLY_FUSION].median / factored,
-                "factored_vs_id_only": factored / alone[ID_ONLY].median,
-                "model_vs_id_only": model / whole[ID_ONLY].median,
-                "model_vs_early_fusion": whole[EARLY_FUSION].median / model,
-                "max_abs_difference": max(layer_difference, model_difference),
-                "milliseconds": {"attention": _rounded(alone), "model": _rounded(whole)},
-            }
+            AttentionResult(
+                history=history,
+                candidates=candidates,
+                factored_vs_textbook=alone[TEXTBOOK].median / factored,
+                factored_vs_early_fusion=alone[EARLY_FUSION].median / factored,
+                factored_vs_id_only=factored / alone[ID_ONLY].median,
+                model_vs_id_only=model / whole[ID_ONLY].median,
+                model_vs_early_fusion=whole[EARLY_FUSION].median / model,
+                max_abs_difference=max(layer_difference, model_difference),
+                milliseconds={"attention": _rounded(alone), "model": _rounded(whole)},
+            )
         )
-    setup = {
-        "id_dim": id_dim,
-        "attention_dim": ATTENTION_DIM,
-        "buckets": BUCKETS,
-        "similarity_dim": similarity_dim,
-        "hidden_units": HIDDEN_UNITS,
-    }
-    return {"results": results, "setup": setup, "machine": machine()}
+    setup = AttentionSetup(id_dim, ATTENTION_DIM, BUCKETS, similarity_dim, HIDDEN_UNITS)
+    return AttentionReport(results, setup, machine())
 
 
-def _rounded(timings: Mapping[str, Timing]) -> dict[str, dict[str, float]]:
+def _rounded(timings: Mapping[str, Timing]) -> dict[str, Milliseconds]:
     return {
-        name: {"median": round(time.median, 4), "p10": round(time.p10, 4), "p90": round(time.p90, 4)}
+        name: Milliseconds(round(time.median, 4), round(time.p10, 4), round(time.p90, 4))
         for name, time in timings.items()
     }
 
@@ -228,35 +284,33 @@ def largest_difference(functions: Functions) -> float:
     return largest
 
 
-def attention_table(report: dict[str, Any]) -> Table:
+def attention_table(report: AttentionReport) -> Table:
     """What `bench_attention` returns, for a reader."""
-    table = Table(
-        title=f"one user, d = {report['setup']['id_dim']}: median milliseconds (p10 to p90)", title_justify="left"
-    )
+    table = Table(title=f"one user, d = {report.setup.id_dim}: median milliseconds (p10 to p90)", title_justify="left")
     table.add_column("L", justify="right")
     table.add_column("N", justify="right")
     table.add_column("what")
     names = (ID_ONLY, FACTORED, TEXTBOOK, EARLY_FUSION)
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
-    for result in report["results"]:
-        for what, times in result["milliseconds"].items():
+    for result in report.results:
+        for what, times in result.milliseconds.items():
             cells = [_cell(times[name]) if name in times else "" for name in names]
-            table.add_row(str(result["history"]), str(result["candidates"]), what, *cells)
+            table.add_row(str(result.history), str(result.candidates), what, *cells)
     return table
 
 
-def _cell(time: Mapping[str, float]) -> str:
-    return f"{time['median']:.2f} ({time['p10']:.2f} to {time['p90']:.2f})"
+def _cell(time: Milliseconds) -> str:
+    return f"{time.median:.2f} ({time.p10:.2f} to {time.p90:.2f})"
 
 
-def attention_summary(report: dict[str, Any]) -> list[str]:
+def attention_summary(report: AttentionReport) -> list[str]:
     """One sentence or two per length of history."""
     return [
-        f"L = {result['history']}: attention {result['factored_vs_textbook']:.1f}x faster than textbook, "
-        f"{result['factored_vs_early_fusion']:.1f}x than early fusion, at {result['factored_vs_id_only']:.2f}x the "
-        f"time of ID-only; model {result['model_vs_early_fusion']:.1f}x faster than early fusion, at "
-        f"{result['model_vs_id_only']:.2f}x the time of ID-only. Outputs differ by at most "
-        f"{result['max_abs_difference']:.1e}."
-        for result in report["results"]
+        f"L = {result.history}: attention {result.factored_vs_textbook:.1f}x faster than textbook, "
+        f"{result.factored_vs_early_fusion:.1f}x than early fusion, at {result.factored_vs_id_only:.2f}x the "
+        f"time of ID-only; model {result.model_vs_early_fusion:.1f}x faster than early fusion, at "
+        f"{result.model_vs_id_only:.2f}x the time of ID-only. Outputs differ by at most "
+        f"{result.max_abs_difference:.1e}."
+        for result in report.results
     ]

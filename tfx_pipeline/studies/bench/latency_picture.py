@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from tfx_pipeline.files.writing import writing
 from tfx_pipeline.pages.kit.palette import line
 
 _BINS = 60
@@ -54,10 +54,8 @@ def draw_latencies(series: Mapping[str, np.ndarray], path: Path, title: str) -> 
     if len(milliseconds) > 1:
         handles, labels = curve.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=200)
-    os.replace(partial, path)
+    with writing(path) as file:
+        figure.savefig(file, format="png", dpi=200)
 
 
 def _plain_ticks(axis: Axis) -> None:

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from tfx_pipeline.files.hardware import Hardware
 
 
-def machine() -> dict[str, Any]:
-    """Processor model, cores that this process may use, accelerators that TensorFlow sees, and its version."""
+@dataclass(frozen=True)
+class Machine(Hardware):
+    """What a measurement was taken on.
+
+    Attributes:
+        tensorflow: its version.
+    """
+
+    tensorflow: str
+
+    @property
+    def name(self) -> str:
+        """All of it in words."""
+        return f"{self.hardware}, TensorFlow {self.tensorflow}"
+
+
+def machine() -> Machine:
+    """The machine that this process runs on."""
     # Whoever only names a machine needs no TensorFlow.
     import tensorflow as tf
 
@@ -18,18 +35,12 @@ def machine() -> dict[str, Any]:
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "gpus": gpus,
-        "tensorflow": tf.__version__,
-    }
-
-
-def machine_name(facts: Mapping[str, Any]) -> str:
-    """What `machine` found, in words."""
-    gpus = f", {', '.join(facts['gpus'])}" if facts["gpus"] else ""
-    return f"{facts['cpu']}, {facts['cores']} cores{gpus}, TensorFlow {facts['tensorflow']}"
+    return Machine(
+        cpu=_cpu_model(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        gpus=gpus,
+        tensorflow=tf.__version__,
+    )
 
 
 def _cpu_model() -> str:

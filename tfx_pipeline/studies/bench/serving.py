@@ -12,6 +12,7 @@ import functools
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from serving.export.servable import request_arrays
 from serving.load import RankRequest, draw_requests
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench import serving_models, workload
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
-from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.served_model import ServedModel
 from tfx_pipeline.studies.bench.timing import interleaved_calls, timed_call
 
@@ -46,9 +48,81 @@ _DEADLINE_SECONDS = 60.0
 Case = tuple[str, str, str]
 
 
+@dataclass(frozen=True)
+class SignatureResult:
+    """One signature of one model, asked in one way.
+
+    Attributes:
+        model, signature: their names.
+        history, candidates: L and N; no candidates of `user_tower`, which takes none.
+        transport: `grpc` or `in-process`.
+        p50_ms, p99_ms: milliseconds of a call.
+        qps: calls per second, one at a time.
+        calls: that were timed.
+        request_bytes, answer_bytes: None in process, where none are sent.
+    """
+
+    model: str
+    signature: str
+    history: int
+    candidates: int | None
+    transport: str
+    p50_ms: float
+    p99_ms: float
+    qps: float
+    calls: int
+    request_bytes: int | None
+    answer_bytes: int | None
+
+
+@dataclass(frozen=True)
+class GrpcCost:
+    """What gRPC adds to the median: milliseconds, and their share of the time in process."""
+
+    ms: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """What the medians over gRPC come to with one length of the history.
+
+    Attributes:
+        dmf_vs_target_attention, early_fusion_vs_dmf: how many times as long `rank` takes.
+        score_vs_rank: time of `candidate`, with a kept state, over that of `rank`, by model.
+        grpc_adds: to the time in process, by model and signature.
+    """
+
+    dmf_vs_target_attention: float
+    early_fusion_vs_dmf: float
+    score_vs_rank: Mapping[str, float]
+    grpc_adds: Mapping[str, Mapping[str, GrpcCost]]
+
+
+@dataclass(frozen=True)
+class ServingReport(JsonRecord):
+    """What `dmf bench serving` measured of three models, as `--json` prints it.
+
+    Attributes:
+        results: one per model, signature, length and transport.
+        ratios: by length, as text.
+        state_bytes: of a user's state, by length and model.
+        largest_difference: between scores that must be equal.
+        setup: hyper-parameters and sizes of the models.
+        machine: that was measured on.
+    """
+
+    results: Sequence[SignatureResult]
+    ratios: Mapping[str, Ratios]
+    state_bytes: Mapping[str, Mapping[str, int]]
+    largest_difference: float
+    setup: Mapping[str, Any]
+    machine: Machine
+
+
 def bench_serving(
     histories: Sequence[int], *, candidates: int, seconds: float, picture: Path | None = None
-) -> dict[str, Any]:
+) -> ServingReport:
     """Times every signature of the three models, through gRPC and without.
 
     Args:
@@ -57,16 +131,12 @@ def bench_serving(
         seconds: how long each length is measured.
         picture: also draw the latencies of `rank` over gRPC there, PNG.
 
-    Returns:
-        `results`, one entry per model, signature, length and transport: `candidates` is None for `user_tower`, which
-        takes none, bytes are None in process, where none are sent; `ratios`, per length what they come to;
-        `state_bytes`, per length and model; `largest_difference` between scores that must be equal; `setup`; `machine`.
-
     Raises:
         ModelError: a server does not start, or answers that must be equal are not.
     """
-    results: list[dict[str, Any]] = []
-    ratios, state_bytes = {}, {}
+    results: list[SignatureResult] = []
+    ratios: dict[str, Ratios] = {}
+    state_bytes: dict[str, dict[str, int]] = {}
     series: dict[str, list[float]] = {}
     largest = 0.0
     with _measured_models() as models:
@@ -98,14 +168,7 @@ def bench_serving(
         arrays = {label: np.array(taken) for label, taken in series.items()}
         draw_latencies(arrays, picture, f"rank over gRPC, {candidates} candidates, one request at a time")
     setup = {**serving_models.PARAMS, "items": serving_models.ITEMS, "content_width": workload.CONTENT_WIDTH}
-    return {
-        "results": results,
-        "ratios": ratios,
-        "state_bytes": state_bytes,
-        "largest_difference": largest,
-        "setup": setup,
-        "machine": machine(),
-    }
+    return ServingReport(results, ratios, state_bytes, largest, setup, machine())
 
 
 class MeasuredModel:
@@ -239,86 +302,85 @@ def _entry(
     history: int,
     candidates: int,
     wire: Mapping[str, Mapping[str, tuple[int, int]]],
-) -> dict[str, Any]:
+) -> SignatureResult:
     name, signature, transport = case
     request_bytes, answer_bytes = wire[name][signature] if transport == GRPC else (None, None)
-    return {
-        "model": name,
-        "signature": signature,
-        "history": history,
-        "candidates": candidates if signature != contract.USER_TOWER else None,
-        "transport": transport,
-        "p50_ms": _p50(seconds),
-        "p99_ms": round(1000 * float(np.percentile(seconds, 99)), 3),
-        "qps": round(1 / float(np.mean(seconds)), 2),
-        "calls": len(seconds),
-        "request_bytes": request_bytes,
-        "answer_bytes": answer_bytes,
-    }
+    return SignatureResult(
+        model=name,
+        signature=signature,
+        history=history,
+        candidates=candidates if signature != contract.USER_TOWER else None,
+        transport=transport,
+        p50_ms=_p50(seconds),
+        p99_ms=round(1000 * float(np.percentile(seconds, 99)), 3),
+        qps=round(1 / float(np.mean(seconds)), 2),
+        calls=len(seconds),
+        request_bytes=request_bytes,
+        answer_bytes=answer_bytes,
+    )
 
 
 def _p50(seconds: Sequence[float]) -> float:
     return round(1000 * float(np.median(seconds)), 3)
 
 
-def _ratios(times: Mapping[Case, Sequence[float]]) -> dict[str, Any]:
-    """Of the medians over gRPC unless they say otherwise."""
+def _ratios(times: Mapping[Case, Sequence[float]]) -> Ratios:
     p50 = {case: _p50(seconds) for case, seconds in times.items()}
     rank = {name: p50[name, contract.RANK, GRPC] for name in MODELS}
-    return {
-        "dmf_vs_target_attention": rank[DMF] / rank[ID_ONLY],
-        "early_fusion_vs_dmf": rank[EARLY_FUSION] / rank[DMF],
-        "score_vs_rank": {name: p50[name, contract.CANDIDATE, GRPC] / rank[name] for name in MODELS},
-        "grpc_adds": {
+    return Ratios(
+        dmf_vs_target_attention=rank[DMF] / rank[ID_ONLY],
+        early_fusion_vs_dmf=rank[EARLY_FUSION] / rank[DMF],
+        score_vs_rank={name: p50[name, contract.CANDIDATE, GRPC] / rank[name] for name in MODELS},
+        grpc_adds={
             name: {
-                signature: {
-                    "ms": round(p50[name, signature, GRPC] - p50[name, signature, IN_PROCESS], 3),
-                    "share": p50[name, signature, GRPC] / p50[name, signature, IN_PROCESS] - 1,
-                }
+                signature: GrpcCost(
+                    ms=round(p50[name, signature, GRPC] - p50[name, signature, IN_PROCESS], 3),
+                    share=p50[name, signature, GRPC] / p50[name, signature, IN_PROCESS] - 1,
+                )
                 for signature in SIGNATURES
             }
             for name in MODELS
         },
-    }
+    )
 
 
-def serving_table(report: dict[str, Any]) -> Table:
+def serving_table(report: ServingReport) -> Table:
     """What `bench_serving` returns, for a reader."""
     table = Table(title="one client, one request at a time: median milliseconds (p99)", title_justify="left")
     for header in ("L", "N", "model", "signature"):
         table.add_column(header, justify="right" if len(header) == 1 else "left")
     for header in ("gRPC", "in process", "requests/s", "bytes sent", "bytes back"):
         table.add_column(header, justify="right")
-    local = {_key(entry): entry for entry in report["results"] if entry["transport"] == IN_PROCESS}
-    for entry in report["results"]:
-        if entry["transport"] != GRPC:
+    local = {_key(entry): entry for entry in report.results if entry.transport == IN_PROCESS}
+    for entry in report.results:
+        if entry.transport != GRPC:
             continue
         table.add_row(
-            *(
-                "" if entry[name] is None else str(entry[name])
-                for name in ("history", "candidates", "model", "signature")
-            ),
-            *(f"{one['p50_ms']:.2f} ({one['p99_ms']:.2f})" for one in (entry, local[_key(entry)])),
-            f"{entry['qps']:.1f}",
-            f"{entry['request_bytes']:,}",
-            f"{entry['answer_bytes']:,}",
+            str(entry.history),
+            "" if entry.candidates is None else str(entry.candidates),
+            entry.model,
+            entry.signature,
+            *(f"{one.p50_ms:.2f} ({one.p99_ms:.2f})" for one in (entry, local[_key(entry)])),
+            f"{entry.qps:.1f}",
+            f"{entry.request_bytes:,}",
+            f"{entry.answer_bytes:,}",
         )
     return table
 
 
-def _key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return entry["model"], entry["signature"], entry["history"]
+def _key(entry: SignatureResult) -> tuple[str, str, int]:
+    return entry.model, entry.signature, entry.history
 
 
-def serving_summary(report: dict[str, Any]) -> list[str]:
+def serving_summary(report: ServingReport) -> list[str]:
     """One sentence or two per length of history."""
     sentences = []
-    for history, ratios in report["ratios"].items():
-        added = ratios["grpc_adds"][DMF][contract.RANK]
+    for history, ratios in report.ratios.items():
+        added = ratios.grpc_adds[DMF][contract.RANK]
         sentences.append(
-            f"L = {history}: rank by DMF takes {ratios['dmf_vs_target_attention']:.2f}x the time of target attention, "
-            f"early fusion {ratios['early_fusion_vs_dmf']:.1f}x that of DMF. gRPC adds {added['ms']:.1f} ms to DMF "
-            f"({added['share']:.0%}). With a kept state it takes {ratios['score_vs_rank'][DMF]:.2f}x the time of rank; "
-            f"the state has {report['state_bytes'][history][DMF] / 1000:.1f} KB."
+            f"L = {history}: rank by DMF takes {ratios.dmf_vs_target_attention:.2f}x the time of target attention, "
+            f"early fusion {ratios.early_fusion_vs_dmf:.1f}x that of DMF. gRPC adds {added.ms:.1f} ms to DMF "
+            f"({added.share:.0%}). With a kept state it takes {ratios.score_vs_rank[DMF]:.2f}x the time of rank; "
+            f"the state has {report.state_bytes[history][DMF] / 1000:.1f} KB."
         )
     return sentences

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from serving.load.generator import TOLERANCE
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
-from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.serving_models import PARAMS, copy_with_other_weights, export_random_model
 from tfx_pipeline.trained.server_process import ServerProcess
 from tfx_pipeline.trained.version import Version
@@ -67,12 +67,54 @@ class LoadSetup:
     swap_seconds: float | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class OwnServer:
+    """What is known of a server of the command's own.
+
+    Attributes:
+        memory: resident bytes in the first and last quarter of the load, and at most; None where they were not read.
+        swaps: how often it changed its version.
+    """
+
+    memory: Mapping[str, int] | None
+    swaps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadResult:
+    """What `dmf bench serving` measured under load.
+
+    Attributes:
+        report: of the load.
+        server: None of a server that ran before.
+        options: how much load, and how.
+        setup: what it was put on.
+        machine: that was measured on.
+    """
+
+    report: LoadReport
+    server: OwnServer | None
+    options: LoadOptions
+    setup: LoadSetup
+    machine: Machine
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` prints it: the load's report with `memory` and `swaps` of an own server, `load`, `machine`."""
+        load = dataclasses.asdict(self.options) | {
+            "candidates": self.setup.candidates,
+            "history": self.setup.history,
+            "swap_seconds": self.setup.swap_seconds,
+        }
+        server = {} if self.server is None else dataclasses.asdict(self.server)
+        return self.report.to_json() | server | {"load": load, "machine": dataclasses.asdict(self.machine)}
+
+
 def bench_load(
     setup: LoadSetup,
     options: LoadOptions,
     *,
     picture: Path | None = None,
-) -> dict[str, Any]:
+) -> LoadResult:
     """Puts load on a server, with a line about its progress on the terminal.
 
     Args:
@@ -80,17 +122,13 @@ def bench_load(
         options: how much, and how.
         picture: also draw the latencies there, PNG.
 
-    Returns:
-        What `LoadReport.to_json` has; `memory`, the server's resident bytes, and `swaps`, how often it changed its
-        version, where the server is this command's own; `load`, the options; `machine`.
-
     Raises:
         ModelError: no model, or no server, or not one request was answered.
         KeyboardInterrupt: before the first answer; after that Ctrl-C ends the load, and what came until then is told.
     """
-    extra: dict[str, Any] = {}
+    server = None
     if setup.target is None:
-        report, extra = _load_on_own_server(setup, options)
+        report, server = _load_on_own_server(setup, options)
     else:
         report = _load_on_target(setup.target, setup, options)
     if report.interrupted and not report.answered:
@@ -100,12 +138,7 @@ def bench_load(
     if picture is not None:
         title = f"{setup.candidates} candidates, history of {setup.history}, concurrency {options.concurrency}"
         draw_latencies({"rank": report.latencies}, picture, title)
-    load = dataclasses.asdict(options) | {
-        "candidates": setup.candidates,
-        "history": setup.history,
-        "swap_seconds": setup.swap_seconds,
-    }
-    return report.to_json() | extra | {"load": load, "machine": machine()}
+    return LoadResult(report, server, options, setup, machine())
 
 
 def _load_on_target(target: str, setup: LoadSetup, options: LoadOptions) -> LoadReport:
@@ -124,7 +157,7 @@ def _load_on_target(target: str, setup: LoadSetup, options: LoadOptions) -> Load
     return _run(target, setup.model_name, requests, options, expected)
 
 
-def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadReport, dict[str, Any]]:
+def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadReport, OwnServer]:
     """The report, and what is known of the server."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
@@ -159,7 +192,7 @@ def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadRep
 
         with VersionSwapper(base, [source.path for source in sources], setup.swap_seconds, is_served) as swapper:
             report = _run(server.target, name, requests, options, expected)
-    return report, {"memory": memory.figures(), "swaps": swapper.served - 1}
+    return report, OwnServer(memory.figures(), swapper.served - 1)
 
 
 def _run(
@@ -228,53 +261,56 @@ def _progress_line() -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def load_table(report: dict[str, Any]) -> Table:
+def load_table(result: LoadResult) -> Table:
     """What `bench_load` returns, for a reader."""
-    load = report["load"]
-    loop = "closed loop" if load["rate"] is None else f"open loop of {load['rate']:g} per second"
+    options, setup = result.options, result.setup
+    figures = result.report.to_json()
+    loop = "closed loop" if options.rate is None else f"open loop of {options.rate:g} per second"
     table = Table(
-        title=f"N = {load['candidates']}, L = {load['history']}, concurrency {load['concurrency']}, {loop}",
+        title=f"N = {setup.candidates}, L = {setup.history}, concurrency {options.concurrency}, {loop}",
         title_justify="left",
         show_header=False,
     )
     table.add_column("what")
     table.add_column("value", justify="right")
-    latency = report["latency_ms"]
+    latency = figures["latency_ms"]
     rows = {
-        "answered": f"{report['answered']:,} of {report['requests']:,} in {report['seconds']:.1f} s",
-        "requests per second": f"{report['qps']:.1f}",
+        "answered": f"{figures['answered']:,} of {figures['requests']:,} in {figures['seconds']:.1f} s",
+        "requests per second": f"{figures['qps']:.1f}",
         "p50, p95, p99, max (ms)": ", ".join(f"{latency[name]:.1f}" for name in ("p50", "p95", "p99", "max")),
-        "bytes per request, answer": f"{report['request_bytes']:,}, {report['answer_bytes']:,}",
-        "errors": ", ".join(f"{code}: {count:,}" for code, count in report["errors"].items()) or "none",
-        "scores checked, wrong": f"{report['checked']:,}, {report['wrong_scores']:,}",
-        "versions that answered": _span(report["versions"]),
+        "bytes per request, answer": f"{figures['request_bytes']:,}, {figures['answer_bytes']:,}",
+        "errors": ", ".join(f"{code}: {count:,}" for code, count in figures["errors"].items()) or "none",
+        "scores checked, wrong": f"{figures['checked']:,}, {figures['wrong_scores']:,}",
+        "versions that answered": _span(result.report.versions),
     }
-    if load["rate"] is not None:
-        rows["due and never sent"] = f"{report['unsent']:,}"
-    if load["swap_seconds"] is not None:
-        rows["version swaps"] = f"{report['swaps']:,}"
-    if report.get("memory"):
-        first, last, peak = (report["memory"][name] / 2**20 for name in ("first_quarter", "last_quarter", "peak"))
+    if options.rate is not None:
+        rows["due and never sent"] = f"{result.report.unsent:,}"
+    if setup.swap_seconds is not None and result.server is not None:
+        rows["version swaps"] = f"{result.server.swaps:,}"
+    if result.server is not None and result.server.memory:
+        memory = result.server.memory
+        first, last, peak = (memory[name] / 2**20 for name in ("first_quarter", "last_quarter", "peak"))
         rows["server's memory (MiB)"] = f"{first:,.0f} in the first quarter, {last:,.0f} in the last, peak {peak:,.0f}"
     for row in rows.items():
         table.add_row(*row)
     return table
 
 
-def _span(versions: dict[str, int]) -> str:
-    numbers = sorted(map(int, versions))
+def _span(versions: Mapping[int, int]) -> str:
+    numbers = sorted(versions)
     return f"{numbers[0]}" if len(numbers) == 1 else f"{len(numbers)}, from {numbers[0]} to {numbers[-1]}"
 
 
-def load_remarks(report: dict[str, Any]) -> list[str]:
+def load_remarks(result: LoadResult) -> list[str]:
     """What the figures do not say by themselves; often nothing."""
-    remarks = list(report["examples"])
-    if report["interrupted"]:
+    report = result.report
+    remarks = list(report.examples)
+    if report.interrupted:
         remarks.append("Interrupted: these are the requests until then.")
-    if report["generator_cpu"] > 0.9:
+    if report.generator_cpu > 0.9:
         remarks.append(
-            f"The generator used {report['generator_cpu']:.2f} cores, as much as Python can: the server may be faster."
+            f"The generator used {report.generator_cpu:.2f} cores, as much as Python can: the server may be faster."
         )
-    if report["unsent"]:
+    if report.unsent:
         remarks.append("The server does not keep up with the rate; latencies would grow for as long as the load lasts.")
     return remarks

@@ -15,6 +15,7 @@ from serving import contract
 from serving.export.signatures import Tensors, export_model
 from serving.load import draw_requests
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.writing import write_lines
 from tfx_pipeline.studies.bench import workload
 from tfx_pipeline.training.golden import write_warmup_requests
 
@@ -49,10 +50,10 @@ class CatalogueTransform(tf.Module):
 
     def __init__(self, folder: Path):
         super().__init__()
-        self._files, self._tables = [], []
+        self._files: list[tf.saved_model.Asset] = []
         for name, ids in ((artifact_files.ITEM_IDS, item_ids()), ("users", user_ids())):
             path = folder / name
-            path.write_text("\n".join(ids) + "\n", encoding="utf-8")
+            write_lines(path, ids)
             self._files.append(tf.saved_model.Asset(str(path)))
         # Twice for items, as in a pipeline: the row of the id is of the trained vocabulary, that of the content of the
         # catalogue.

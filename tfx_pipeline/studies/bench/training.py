@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -11,8 +11,9 @@ from rich.table import Table
 
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.console import console
+from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench import workload
-from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.timing import interleaved
 
 ITEMS, USERS = 10_000, 5_000
@@ -23,7 +24,44 @@ POINTWISE, GROUPED = 1, 16
 _BATCHES = 8
 
 
-def bench_training(models: Sequence[str], *, seconds: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class StepResult:
+    """The training step of one model with one kind of requests.
+
+    Attributes:
+        model: registered name.
+        candidates_per_request: 1 or 16.
+        candidates_per_second, examples_per_second: through the step; an example is a request.
+        milliseconds_per_step: the median.
+    """
+
+    model: str
+    candidates_per_request: int
+    candidates_per_second: float
+    examples_per_second: float
+    milliseconds_per_step: float
+
+
+@dataclass(frozen=True)
+class TrainingReport(JsonRecord):
+    """What `dmf bench training` measured, as `--json` prints it.
+
+    Attributes:
+        results: one per model and kind of requests.
+        grouped_vs_pointwise: ratio of candidates per second, by model.
+        history: items in each.
+        requests_per_batch: of both kinds.
+        machine: that was measured on.
+    """
+
+    results: Sequence[StepResult]
+    grouped_vs_pointwise: Mapping[str, float]
+    history: int
+    requests_per_batch: int
+    machine: Machine
+
+
+def bench_training(models: Sequence[str], *, seconds: float) -> TrainingReport:
     """Times the training step of models on pointwise requests (one candidate) and on grouped ones (16).
 
     Both kinds have as many requests in a batch, `REQUESTS_PER_BATCH`.
@@ -34,10 +72,6 @@ def bench_training(models: Sequence[str], *, seconds: float) -> dict[str, Any]:
     Args:
         models: registered names.
         seconds: how long to measure.
-
-    Returns:
-        `results`, one entry per model and kind; `grouped_vs_pointwise`, per model the ratio of candidates per second;
-        `machine`.
     """
     with console().status("compiling the training steps"):
         steps = {
@@ -45,27 +79,19 @@ def bench_training(models: Sequence[str], *, seconds: float) -> dict[str, Any]:
         }
     labels = {f"{name} {candidates}": step for (name, candidates), step in steps.items()}
     timings = interleaved(labels, seconds=seconds, title="training steps")
-    results: list[dict[str, Any]] = []
+    results = []
     for name, candidates in steps:
         timing = timings[f"{name} {candidates}"]
         per_second = 1000 * REQUESTS_PER_BATCH / timing.median
-        results.append(
-            {
-                "model": name,
-                "candidates_per_request": candidates,
-                "candidates_per_second": per_second * candidates,
-                "examples_per_second": per_second,
-                "milliseconds_per_step": timing.median,
-            }
-        )
-    speed = {(entry["model"], entry["candidates_per_request"]): entry["candidates_per_second"] for entry in results}
-    return {
-        "results": results,
-        "grouped_vs_pointwise": {name: speed[name, GROUPED] / speed[name, POINTWISE] for name in models},
-        "history": HISTORY,
-        "requests_per_batch": REQUESTS_PER_BATCH,
-        "machine": machine(),
-    }
+        results.append(StepResult(name, candidates, per_second * candidates, per_second, timing.median))
+    speed = {(entry.model, entry.candidates_per_request): entry.candidates_per_second for entry in results}
+    return TrainingReport(
+        results=results,
+        grouped_vs_pointwise={name: speed[name, GROUPED] / speed[name, POINTWISE] for name in models},
+        history=HISTORY,
+        requests_per_batch=REQUESTS_PER_BATCH,
+        machine=machine(),
+    )
 
 
 def train_step(name: str, candidates: int) -> Callable[[], float]:
@@ -84,10 +110,10 @@ def train_step(name: str, candidates: int) -> Callable[[], float]:
     return lambda: float(model.train_function(iterator)["loss"])
 
 
-def training_table(report: dict[str, Any]) -> Table:
+def training_table(report: TrainingReport) -> Table:
     """What `bench_training` returns, for a reader."""
     table = Table(
-        title=f"training, batches of {report['requests_per_batch']} requests, history of {report['history']}",
+        title=f"training, batches of {report.requests_per_batch} requests, history of {report.history}",
         title_justify="left",
     )
     table.add_column("model")
@@ -95,11 +121,11 @@ def training_table(report: dict[str, Any]) -> Table:
         table.add_column(f"{header}\nms per step", justify="right")
         table.add_column("\ncandidates/s", justify="right")
     table.add_column("grouped vs\npointwise", justify="right")
-    entries = {(entry["model"], entry["candidates_per_request"]): entry for entry in report["results"]}
-    for name, ratio in report["grouped_vs_pointwise"].items():
+    entries = {(entry.model, entry.candidates_per_request): entry for entry in report.results}
+    for name, ratio in report.grouped_vs_pointwise.items():
         cells = []
         for candidates in (POINTWISE, GROUPED):
             entry = entries[name, candidates]
-            cells += [f"{entry['milliseconds_per_step']:.1f}", f"{entry['candidates_per_second']:,.0f}"]
+            cells += [f"{entry.milliseconds_per_step:.1f}", f"{entry.candidates_per_second:,.0f}"]
         table.add_row(name, *cells, f"{ratio:.1f}x")
     return table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from dmf_keras.models import ModalitySpec, RankingSchema, build_model
@@ -15,6 +13,7 @@ from dmf_keras.models.inputs import (
     USER_INDEX,
 )
 from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.config.values import Params
 
 CONTENT_WIDTH = 64
 _SEED = 0
@@ -30,7 +29,7 @@ def schema(*, items: int, users: int) -> RankingSchema:
     )
 
 
-def model(name: str, params: dict[str, Any], schema: RankingSchema) -> RankingModel:
+def model(name: str, params: Params, schema: RankingSchema) -> RankingModel:
     """A model of the registry with random weights and random content."""
     built = build_model(name, params, schema, seed=_SEED)
     rng = np.random.default_rng(_SEED)

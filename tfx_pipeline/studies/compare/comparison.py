@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.studies.compare.contenders import make_plan
+
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.compare.report import Report
 
 REPORT, PAGE = "compare.json", "compare.html"
 
@@ -25,7 +28,7 @@ def compare(
     models: Sequence[str] | None = None,
     seeds: int | None = None,
     reference: str | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Compares models; what was trained before, by the same code on the same data, is not trained again.
 
     Training and early stopping see the splits train and eval. The test split is scored once per training, after it.
@@ -37,7 +40,7 @@ def compare(
         reference: label of the model that the others are compared with.
 
     Returns:
-        The report, as it is written to `OUTPUT/compare/compare.json`; docs/COMPARE.md says what is in it.
+        The report; its `to_json()` is what `OUTPUT/compare/compare.json` has, see docs/COMPARE.md.
 
     Raises:
         ConfigError: a model, modality, hyper-parameter or reference that does not exist.
@@ -56,6 +59,6 @@ def compare(
             from tfx_pipeline.studies.compare.experiment import run_experiment
             from tfx_pipeline.studies.compare.page import write_compare_page
         report = run_experiment(config, plan, folder)
-        write_json(folder / REPORT, report)
+        write_json(folder / REPORT, report.to_json())
         write_compare_page(report, folder / PAGE)
     return report

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import SEEDS, PipelineConfig, Training
+from tfx_pipeline.config.values import Params
 from tfx_pipeline.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ class Contender:
     """
 
     label: Label
-    params: dict[str, Any]
+    params: Params
     training: Training
 
 

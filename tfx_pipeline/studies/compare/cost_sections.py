@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import yaml
 from matplotlib.axes import Axes
@@ -13,26 +12,26 @@ from tfx_pipeline.pages.kit.figures import PANEL_SIZE, WIDE_SIZE, draw, label_po
 from tfx_pipeline.pages.kit.page import Block, Details, Panel, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.palette import line, points
 from tfx_pipeline.pages.kit.wording import count, decimal
-from tfx_pipeline.studies.bench.machine import machine_name
+from tfx_pipeline.studies.compare.report import ModelEntry, Report
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 
 # What a model costs, of its entry in the report; None where it was not measured.
-Cost = Callable[[Mapping[str, Any]], float | None]
+Cost = Callable[[ModelEntry], float | None]
 # What a model may have otherwise than the section `training`; each is shown with its own.
 _OWN = ("learning_rate", "batch_size")
 
 
-def cost_section(report: Mapping[str, Any]) -> Section:
+def cost_section(report: Report) -> Section:
     """Quality against what it costs, and where the cost was measured."""
-    rank = report["rank"]
+    rank = report.rank
     costs: dict[str, tuple[str, Cost]] = {
-        "train": ("training examples per second", lambda model: model["training"]["examples_per_second"]["mean"]),
-        "rank": (f"rank of {rank['candidates']} candidates (ms)", lambda model: model["rank_ms"]["median"]),
-        "size": ("parameters besides embeddings", lambda model: model["parameters"]["rest"]),
+        "train": ("training examples per second", lambda model: model.training.examples_per_second.mean),
+        "rank": (f"rank of {rank.candidates} candidates (ms)", lambda model: model.rank_ms.median),
+        "size": ("parameters besides embeddings", lambda model: model.parameters.rest),
     }
     panels = [_cost_panel(f"cost-{name}", label, report, cost) for name, (label, cost) in costs.items()]
-    reference = next((model for model in report["models"] if model["label"] == report["reference"]), None)
-    rows = [_cost_row(model, reference) for model in report["models"]]
+    reference = next((model for model in report.models if model.label == report.reference), None)
+    rows = [_cost_row(model, reference) for model in report.models]
     columns = (
         "model",
         "training examples/s (requests)",
@@ -45,35 +44,35 @@ def cost_section(report: Mapping[str, Any]) -> Section:
     )
     caption = (
         "Quality against cost; up is better ranking. Left to right: training speed (faster to the right), time of one "
-        f"rank call with {rank['candidates']} candidates and a history of {rank['history']} (faster to the left), "
+        f"rank call with {rank.candidates} candidates and a history of {rank.history} (faster to the left), "
         "and weights that every score goes through; embeddings are apart, since all models have them."
     )
     blocks: list[Block] = [Picture(panels, caption), Table("Cost", columns, rows, 7)]
-    blocks.append(Prose(f"Ranking was timed on {machine_name(report['machine'])}."))
+    blocks.append(Prose(f"Ranking was timed on {report.machine.name}."))
     blocks += [Prose(sentence, "warning") for sentence in mixed_sessions(report)]
     return Section("cost", "What it costs", blocks)
 
 
-def _cost_row(model: Mapping[str, Any], reference: Mapping[str, Any] | None) -> tuple[str, ...]:
-    speed, rank = model["training"]["examples_per_second"], model["rank_ms"]
-    own, other = speed["mean"], reference["training"]["examples_per_second"]["mean"] if reference else None
+def _cost_row(model: ModelEntry, reference: ModelEntry | None) -> tuple[str, ...]:
+    speed, rank = model.training.examples_per_second, model.rank_ms
+    own, other = speed.mean, reference.training.examples_per_second.mean if reference else None
     return (
-        model["label"],
+        model.label,
         count(own) if own is not None else "–",
         f"{own / other:.2f}" if own and other else "–",
-        decimal(model["training"]["seconds"]["mean"], 0),
-        f"{rank['median']:.1f}",
-        f"{rank['p10']:.1f} to {rank['p90']:.1f}",
-        count(model["parameters"]["embeddings"]),
-        count(model["parameters"]["rest"]),
+        decimal(model.training.seconds.mean, 0),
+        f"{rank.median:.1f}",
+        f"{rank.p10:.1f} to {rank.p90:.1f}",
+        count(model.parameters.embeddings),
+        count(model.parameters.rest),
     )
 
 
-def _cost_panel(name: str, label: str, report: Mapping[str, Any], cost_of: Cost) -> Panel:
+def _cost_panel(name: str, label: str, report: Report, cost_of: Cost) -> Panel:
     shown = [
-        (number, model, cost, model["metrics"]["gauc"]["mean"])
-        for number, model in enumerate(report["models"])
-        if (cost := cost_of(model)) is not None and model["metrics"]["gauc"]["mean"] is not None
+        (number, model, cost, gauc)
+        for number, model in enumerate(report.models)
+        if (cost := cost_of(model)) is not None and (gauc := model.metrics["gauc"].mean) is not None
     ]
 
     def paint(axes: Axes) -> None:
@@ -83,18 +82,18 @@ def _cost_panel(name: str, label: str, report: Mapping[str, Any], cost_of: Cost)
         axes.locator_params(axis="x", nbins=5)
         axes.set(xlabel=label, ylabel="mean test GAUC")
         axes.margins(0.12)
-        label_points(axes, [(cost, gauc, model["label"]) for _, model, cost, gauc in shown])
+        label_points(axes, [(cost, gauc, model.label) for _, model, cost, gauc in shown])
 
     return draw(name, f"Test GAUC against {label}", paint, (PANEL_SIZE[0], max(PANEL_SIZE[1], 0.24 * len(shown) + 1)))
 
 
-def training_section(report: Mapping[str, Any]) -> Section:
+def training_section(report: Report) -> Section:
     """Eval AUC by epoch, and how each model was trained."""
-    settings = report["training"]
+    settings = report.training
     lines = []
-    for number, model in enumerate(report["models"]):
-        for history in model["history"]:
-            lines.append((number, model["label"], [epoch.get("val_auc") for epoch in history]))
+    for number, model in enumerate(report.models):
+        for history in model.history:
+            lines.append((number, model.label, [epoch.get("val_auc") for epoch in history]))
 
     def paint(axes: Axes) -> None:
         named: set[str] = set()
@@ -110,18 +109,18 @@ def training_section(report: Mapping[str, Any]) -> Section:
                 **line(number) | points(number),
             )
         axes.set(xlabel="epoch", ylabel="eval AUC (0.5 is chance)")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
     rows = [
         (
-            model["label"],
-            f"{model['training']['learning_rate']:g}",
-            count(model["training"]["batch_size"]),
-            " ".join(map(str, model["training"]["epochs"])),
-            " ".join("–" if best is None else str(best + 1) for best in model["training"]["best_epoch"]),
+            model.label,
+            f"{model.training.learning_rate:g}",
+            count(model.training.batch_size),
+            " ".join(map(str, model.training.epochs)),
+            " ".join("–" if best is None else str(best + 1) for best in model.training.best_epoch),
         )
-        for model in report["models"]
+        for model in report.models
     ]
     columns = ("model", "learning rate", "batch size (requests)", "epochs trained", "best epoch")
     shared = {name: value for name, value in settings.items() if name not in _OWN}
@@ -129,7 +128,7 @@ def training_section(report: Mapping[str, Any]) -> Section:
         f"Eval AUC by epoch, a line per seed. All had the same budget: at most {settings['epochs']} epochs, stopped "
         f"after {settings['patience']} without a better eval AUC, the best epoch kept. The test split plays no part."
     )
-    size = (WIDE_SIZE[0], max(WIDE_SIZE[1], 0.24 * len(report["models"]) + 1))
+    size = (WIDE_SIZE[0], max(WIDE_SIZE[1], 0.24 * len(report.models) + 1))
     return Section(
         "training",
         "Training",

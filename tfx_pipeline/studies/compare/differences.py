@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,8 @@ from tfx_pipeline.config.metrics import METRICS
 from tfx_pipeline.evaluation import metrics
 from tfx_pipeline.evaluation.bootstrap import RESAMPLED, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
+from tfx_pipeline.files.json_values import plain
+from tfx_pipeline.studies.compare.report import Difference, Excess, Verdict
 
 RESAMPLES = 1000
 _COMPUTED = tuple(metric for metric in metrics.METRICS if metric.metric_name in RESAMPLED)
@@ -52,11 +53,11 @@ class Group:
             {name: values.reshape(*shape, RESAMPLES) for name, values in resampled.items()},
         )
 
-    def differences(self, model: int, reference: int) -> dict[str, dict[str, Any]]:
+    def differences(self, model: int, reference: int) -> dict[str, Difference]:
         """Model minus reference by metric: mean over seeds, its interval, single seeds, and what follows from them."""
         return {name: self._difference(name, model, reference) for name in RESAMPLED}
 
-    def beyond(self, overall: Group, model: int, reference: int) -> dict[str, dict[str, Any]]:
+    def beyond(self, overall: Group, model: int, reference: int) -> dict[str, Excess]:
         """How much larger the difference of model and reference is here than overall, by metric."""
         found = {}
         for name in RESAMPLED:
@@ -65,24 +66,24 @@ class Group:
                 overall.resampled[name], model, reference
             )
             low, high = interval(samples.mean(axis=0)) or (None, None)
-            found[name] = {"mean": float((here - there).mean()), "low": low, "high": high}
+            found[name] = Excess(plain(float((here - there).mean())), low, high)
         return found
 
-    def _difference(self, name: str, model: int, reference: int) -> dict[str, Any]:
+    def _difference(self, name: str, model: int, reference: int) -> Difference:
         by_seed = _paired(self.observed[name], model, reference)
         ends = interval(_paired(self.resampled[name], model, reference).mean(axis=0))
         low, high = ends or (None, None)
-        return {
-            "mean": float(by_seed.mean()),
-            "low": low,
-            "high": high,
-            "by_seed": by_seed.tolist(),
-            "std": float(by_seed.std(ddof=1)) if len(by_seed) > 1 else None,
-            "verdict": verdict(by_seed, ends, lower_is_better=METRICS[name].lower_is_better),
-        }
+        return Difference(
+            mean=plain(float(by_seed.mean())),
+            low=low,
+            high=high,
+            by_seed=plain(by_seed.tolist()),
+            std=plain(float(by_seed.std(ddof=1))) if len(by_seed) > 1 else None,
+            verdict=verdict(by_seed, ends, lower_is_better=METRICS[name].lower_is_better),
+        )
 
 
-def verdict(by_seed: np.ndarray, ends: tuple[float, float] | None, *, lower_is_better: bool) -> str:
+def verdict(by_seed: np.ndarray, ends: tuple[float, float] | None, *, lower_is_better: bool) -> Verdict:
     """`ahead` or `behind` when the interval leaves zero out and every seed says the same; else `undecided`.
 
     Args:
@@ -100,4 +101,5 @@ def verdict(by_seed: np.ndarray, ends: tuple[float, float] | None, *, lower_is_b
 
 def _paired(values: np.ndarray, model: int, reference: int) -> np.ndarray:
     """[seeds, ...] of [models, seeds, ...]: each seed's model minus the reference of the same seed."""
-    return values[model] - values[reference]
+    difference: np.ndarray = values[model] - values[reference]
+    return difference

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,43 @@ import keras
 
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
-from tfx_pipeline.files.writing import now, write_json
+from tfx_pipeline.files.json_record import JsonRecord
+from tfx_pipeline.files.json_values import now
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.studies.bench.machine import machine
+from tfx_pipeline.studies.compare.report import Parameters, Timed
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 from tfx_pipeline.training.trial_data import TrialData
 
 _RESULT, _ROWS = "result.json", "rows.npz"
+
+
+@dataclass(frozen=True)
+class TrainingFacts(JsonRecord):
+    """How a training went, as `result.json` has it.
+
+    Attributes:
+        label: of the model, with the modalities it was given.
+        seed: of the training.
+        params: all hyper-parameters.
+        history: metrics by epoch.
+        best_epoch: 0-based.
+        requests_per_second: of steady steps; None where it could not be measured.
+        seconds: of a training that was gone on with, those of its last process.
+        timed: when, and on what machine.
+        parameters: trainable numbers.
+    """
+
+    label: str
+    seed: int
+    params: Mapping[str, Any]
+    history: Sequence[Mapping[str, float | None]]
+    best_epoch: int
+    requests_per_second: float | None
+    seconds: float
+    timed: Timed
+    parameters: Parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +56,11 @@ class FinishedTraining:
     """What one model, trained with one seed, came to.
 
     Attributes:
-        facts: `history` (metrics by epoch), `best_epoch` (0-based), `requests_per_second` (None where it could not be
-            measured), `seconds` (of a training that was gone on with, those of its last process), `timed` (`at` and
-            `machine`), `parameters` (`trainable`, `embeddings`, `rest`).
+        facts: what `result.json` says.
         rows: the candidates of the test split with the model's probabilities.
     """
 
-    facts: dict[str, Any]
+    facts: TrainingFacts
     rows: CandidateTable
 
 
@@ -55,19 +84,19 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
     rows = score_rows(trained.model, data.training_data.transform, data.examples["test"], data.facts)
     rows.save(folder / _ROWS)
     result = trained.result
-    facts = {
-        "label": trial.label,
-        "seed": trial.seed,
-        "params": trained.model.config.to_dict(),
-        "history": result.history,
-        "best_epoch": result.best_epoch,
-        "requests_per_second": result.requests_per_second,
-        "seconds": trained.seconds,
-        "timed": {"at": now(), "machine": machine()},
-        "parameters": count_parameters(trained.model),
-    }
+    facts = TrainingFacts(
+        label=trial.label,
+        seed=trial.seed,
+        params=trained.model.config.to_dict(),
+        history=result.history,
+        best_epoch=result.best_epoch,
+        requests_per_second=result.requests_per_second,
+        seconds=trained.seconds,
+        timed=Timed(now(), machine()),
+        parameters=count_parameters(trained.model),
+    )
     # Last: a training with a result is finished.
-    write_json(folder / _RESULT, facts)
+    write_json(folder / _RESULT, facts.to_json())
     forget_state(folder)
     del trained
     release_memory()
@@ -75,13 +104,13 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
 
 def read_finished(folder: Path) -> FinishedTraining:
     """Reads what `finish` wrote."""
-    facts = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+    facts = TrainingFacts.from_json(read_json(folder / _RESULT))
     return FinishedTraining(facts, CandidateTable.load(folder / _ROWS))
 
 
-def count_parameters(model: RankingModel) -> dict[str, int]:
+def count_parameters(model: RankingModel) -> Parameters:
     """Trainable numbers: in all, in embedding tables of items, users and columns, and the rest."""
     tables = [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     embeddings = sum(math.prod(weight.shape) for table in tables for weight in table.trainable_weights)
-    return {"trainable": trainable, "embeddings": embeddings, "rest": trainable - embeddings}
+    return Parameters(trainable, embeddings, trainable - embeddings)

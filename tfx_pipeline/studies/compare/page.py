@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from matplotlib.axes import Axes
@@ -15,6 +14,7 @@ from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Pic
 from tfx_pipeline.pages.kit.palette import points
 from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent
 from tfx_pipeline.studies.compare.cost_sections import cost_section, training_section
+from tfx_pipeline.studies.compare.report import Difference, Report, Slice, Statistic
 
 _TONES = {"ahead": 2, "behind": 1, "undecided": 0}
 _COLUMNS = {
@@ -25,11 +25,11 @@ _COLUMNS = {
 _ROW_INCHES = 0.28
 
 
-def write_compare_page(report: Mapping[str, Any], path: Path) -> None:
+def write_compare_page(report: Report, path: Path) -> None:
     """Writes the page; it appears whole.
 
     Args:
-        report: what `dmf compare` writes into `compare.json`; docs/COMPARE.md has its shape.
+        report: of `dmf compare`.
         path: of the page.
 
     Raises:
@@ -38,21 +38,21 @@ def write_compare_page(report: Mapping[str, Any], path: Path) -> None:
     write(compare_page(report), path)
 
 
-def compare_page(report: Mapping[str, Any]) -> Page:
+def compare_page(report: Report) -> Page:
     """The page of a comparison."""
-    models, data = report["models"], report["data"]
-    seeds = ", ".join(map(str, report["seeds"]))
-    best = max(models, key=lambda model: model["metrics"]["gauc"]["mean"] or 0)
+    models, data = report.models, report.data
+    seeds = ", ".join(map(str, report.seeds))
+    best = max(models, key=lambda model: model.metrics["gauc"].mean or 0)
     figures = [
-        Figure("highest mean test GAUC", decimal(best["metrics"]["gauc"]["mean"]), best["label"]),
-        Figure("models", str(len(models)), f"{len(report['seeds'])} trainings each (seeds {seeds})"),
-        Figure("train requests", count(data["train_requests"]), f"until {moment(data['eval_from'])} UTC"),
-        Figure("test candidates", count(data["test"]["candidates"]), f"of {count(data['test']['users'])} users"),
-        Figure("test clicks", count(data["test"]["positives"]), f"from {moment(data['test_from'])} UTC"),
+        Figure("highest mean test GAUC", decimal(best.metrics["gauc"].mean), best.label),
+        Figure("models", str(len(models)), f"{len(report.seeds)} trainings each (seeds {seeds})"),
+        Figure("train requests", count(data.train_requests), f"until {moment(data.eval_from)} UTC"),
+        Figure("test candidates", count(data.test.candidates), f"of {count(data.test.users)} users"),
+        Figure("test clicks", count(data.test.positives), f"from {moment(data.test_from)} UTC"),
     ]
     return Page(
-        title=f"Models compared on {report['pipeline']}",
-        subtitle=f"Reference {report['reference']}; written {moment(report['created'])} UTC, in {report['output']}",
+        title=f"Models compared on {report.pipeline}",
+        subtitle=f"Reference {report.reference}; written {moment(report.created)} UTC, in {report.output}",
         verdicts=[Prose(_verdict(report))],
         figures=figures,
         sections=[
@@ -65,85 +65,89 @@ def compare_page(report: Mapping[str, Any]) -> Page:
     )
 
 
-def _verdict(report: Mapping[str, Any]) -> str:
+def _verdict(report: Report) -> str:
     """Who is ahead of the reference in GAUC, who behind, in a sentence."""
     by_verdict: dict[str, list[str]] = {verdict: [] for verdict in _TONES}
-    for model in _others(report):
-        by_verdict[model["difference"]["gauc"]["verdict"]].append(model["label"])
+    for model, differences in report.others:
+        by_verdict[differences["gauc"].verdict].append(model.label)
     words = {"ahead": "ahead of it", "behind": "behind it", "undecided": "not told apart from it"}
     parts = [f"{words[verdict]}: {listed(labels)}" for verdict, labels in by_verdict.items() if labels]
     if not parts:
-        return f"{report['reference']} was trained alone: there is nothing to compare it with."
-    confidence = report["bootstrap"]["confidence"]
+        return f"{report.reference} was trained alone: there is nothing to compare it with."
+    confidence = report.bootstrap.confidence
     return (
-        f"In test GAUC, against {report['reference']}, by {percent(confidence, 0)} intervals and if all seeds agree, "
+        f"In test GAUC, against {report.reference}, by {percent(confidence, 0)} intervals and if all seeds agree, "
         f"{'; '.join(parts)}."
     )
 
 
-def _models_section(report: Mapping[str, Any]) -> Section:
+def _models_section(report: Report) -> Section:
     headers = [f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN]
-    with_share = any(model["attainable_share"] for model in report["models"])
+    with_share = any(model.attainable_share for model in report.models)
     rows = []
-    for model in report["models"]:
-        cells = [spread(model["metrics"][metric]) for metric in SHOWN]
+    for model in report.models:
+        cells = [spread(model.metrics[metric]) for metric in SHOWN]
         if with_share:
-            share = model["attainable_share"]
-            cells.append(spread({name: _times(share[name], 100) for name in ("mean", "std")}, 1) if share else "–")
-        content = " + ".join(model["modalities"]) or "none"
-        rows.append((model["label"], content, *cells))
+            share = model.attainable_share
+            cells.append(spread(Statistic(_times(share.mean, 100), _times(share.std, 100), ()), 1) if share else "–")
+        content = " + ".join(model.modalities) or "none"
+        rows.append((model.label, content, *cells))
     if with_share:
         headers.append("attained AUC gain (%)")
     table = Table(
         "Test split: mean ± standard deviation over seeds", ("model", "content", *headers), rows, len(headers)
     )
     blocks: list[Block] = [table]
-    if report["attainable"]:
+    if report.attainable is not None:
         blocks.append(
             Prose(
                 "The log is synthetic, so that its true probabilities are known: a ranker that knew them would reach "
-                f"AUC {decimal(report['attainable']['auc'])} and GAUC {decimal(report['attainable']['gauc'])}. The "
+                f"AUC {decimal(report.attainable.auc)} and GAUC {decimal(report.attainable.gauc)}. The "
                 "attained gain is the model's AUC above 0.5 as a share of that one's."
             )
         )
-    params = {model["label"]: model["params"] for model in report["models"]}
+    params = {model.label: model.params for model in report.models}
     blocks.append(
         Details("Hyper-parameters of each model", yaml.safe_dump(params, sort_keys=False, allow_unicode=True))
     )
     return Section("models", "Models", blocks)
 
 
-def _differences_section(report: Mapping[str, Any]) -> Section:
-    others = _others(report)
-    if not others:
+def _differences_section(report: Report) -> Section:
+    if not report.others:
         return Section("differences", "Differences", [Prose("There is no second model.")])
-    bootstrap = report["bootstrap"]
+    bootstrap = report.bootstrap
     picture = Picture(
         [
-            _forest(f"forest-{metric}", metric, report, lambda model, metric=metric: model["difference"][metric])
+            _forest(
+                f"forest-{metric}",
+                metric,
+                report,
+                {model.label: differences[metric] for model, differences in report.others},
+            )
             for metric in COMPARED
         ],
-        f"Difference of each model to {report['reference']} on the test split (model minus reference), with "
-        f"{percent(bootstrap['confidence'], 0)} intervals; small marks below are the seeds. AUC and GAUC are better to "
+        f"Difference of each model to {report.reference} on the test split (model minus reference), with "
+        f"{percent(bootstrap.confidence, 0)} intervals; small marks below are the seeds. AUC and GAUC are better to "
         "the right, log loss to the left. Triangles are ahead, squares behind: the interval leaves out 0 and all seeds "
         "agree. Circles are undecided.",
     )
     rows = []
-    for model in others:
+    for model, differences in report.others:
         for metric in COMPARED:
-            one = model["difference"][metric]
+            one = differences[metric]
             name, unit = METRICS[metric].title, METRICS[metric].unit if metric == "log_loss" else "of 1"
-            ends = (_signed(one["low"]), _signed(one["high"]), decimal(one["std"]))
-            rows.append((model["label"], f"{name} ({unit})", one["verdict"], _signed(one["mean"]), *ends))
-    interval = f"{percent(bootstrap['confidence'], 0)} interval"
+            ends = (_signed(one.low), _signed(one.high), decimal(one.std))
+            rows.append((model.label, f"{name} ({unit})", one.verdict, _signed(one.mean), *ends))
+    interval = f"{percent(bootstrap.confidence, 0)} interval"
     columns = ("model", "metric", "verdict", "difference", f"{interval}, from", "to", "std over seeds")
     method = Prose(
-        f"Intervals come from {count(bootstrap['resamples'])} resamples of {bootstrap['unit']}s, the same ones for "
-        f"both models. Seeds are {bootstrap['seeds']}."
+        f"Intervals come from {count(bootstrap.resamples)} resamples of {bootstrap.unit}s, the same ones for "
+        f"both models. Seeds are {bootstrap.seeds}."
     )
     return Section(
         "differences",
-        f"Differences to {report['reference']}",
+        f"Differences to {report.reference}",
         [picture, Table("Differences", columns, rows, 4), method],
     )
 
@@ -151,26 +155,25 @@ def _differences_section(report: Mapping[str, Any]) -> Section:
 def _forest(
     name: str,
     metric: str,
-    report: Mapping[str, Any],
-    difference: Callable[[Mapping[str, Any]], Mapping[str, Any] | None],
+    report: Report,
+    found: Mapping[str, Difference],
     *,
     title: str = "",
     limits: tuple[float, float] | None = None,
 ) -> Panel:
-    """One row per model: mean, interval and seeds of its difference to the reference."""
-    found = [(model["label"], one) for model in _others(report) if (one := difference(model)) is not None]
+    """One row per label of `found`: mean, interval and seeds of its difference to the reference."""
 
     def paint(axes: Axes) -> None:
-        for place, (_, one) in enumerate(found):
-            look = points(_TONES[one["verdict"]])
-            if one["low"] is not None:
-                axes.plot([one["low"], one["high"]], [place, place], color=look["color"], linewidth=2)
-            seeds = [value for value in one["by_seed"] if value is not None]
+        for place, one in enumerate(found.values()):
+            look = points(_TONES[one.verdict])
+            if one.low is not None and one.high is not None:
+                axes.plot([one.low, one.high], [place, place], color=look["color"], linewidth=2)
+            seeds = [value for value in one.by_seed if value is not None]
             axes.plot(seeds, [place + 0.22] * len(seeds), "|", color=INK, markersize=4, alpha=0.6)
-            if one["mean"] is not None:
-                axes.plot([one["mean"]], [place], markersize=6, **look)
+            if one.mean is not None:
+                axes.plot([one.mean], [place], markersize=6, **look)
         axes.axvline(0, color=INK, linestyle="--", linewidth=0.9)
-        axes.set_yticks(range(len(found)), [label for label, _ in found])
+        axes.set_yticks(range(len(found)), list(found))
         axes.set_ylim(len(found) - 0.4, -0.6)
         axes.set_xlabel(f"difference in {METRICS[metric].title}")
         axes.locator_params(axis="x", nbins=5)
@@ -180,29 +183,29 @@ def _forest(
             axes.set_title(title)
 
     size = (PANEL_SIZE[0], 1.0 + _ROW_INCHES * max(len(found), 2))
-    return draw(name, f"Difference in {METRICS[metric].title} to {report['reference']} {title}".strip(), paint, size)
+    return draw(name, f"Difference in {METRICS[metric].title} to {report.reference} {title}".strip(), paint, size)
 
 
-def _slices_section(report: Mapping[str, Any]) -> Section:
+def _slices_section(report: Report) -> Section:
     blocks: list[Block] = _frequency_forests(report)
-    first = report["models"][0]
+    first = report.models[0]
     for column, what in _COLUMNS.items():
-        sizes = first["slices"].get(column, {})
+        sizes = first.slices.get(column, {})
         if sizes:
             blocks.append(_slice_table(report, column, what, sizes))
     return Section("slices", "Where they differ", blocks)
 
 
-def _frequency_forests(report: Mapping[str, Any]) -> list[Block]:
+def _frequency_forests(report: Report) -> list[Block]:
     """Differences in GAUC by frequency of the item, a panel per bucket with an answer, all on one scale."""
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for model in _others(report):
-        for bucket, differences in model["slice_differences"]["item_frequency"].items():
-            if differences["gauc"]["mean"] is not None:
-                found.setdefault(bucket, {})[model["label"]] = differences["gauc"]
+    found: dict[str, dict[str, Difference]] = {}
+    for model in report.models:
+        for bucket, differences in (model.slice_differences or {}).get("item_frequency", {}).items():
+            if differences["gauc"].mean is not None:
+                found.setdefault(bucket, {})[model.label] = differences["gauc"]
     if not found:
         return []
-    every = [one[end] for by_label in found.values() for one in by_label.values() for end in ("low", "mean", "high")]
+    every = [end for by_label in found.values() for one in by_label.values() for end in (one.low, one.mean, one.high)]
     ends = [0.0, *(end for end in every if end is not None)]
     margin = 0.05 * (max(ends) - min(ends))
     panels = [
@@ -210,7 +213,7 @@ def _frequency_forests(report: Mapping[str, Any]) -> list[Block]:
             f"forest-{bucket}",
             "gauc",
             report,
-            lambda model, by_label=by_label: by_label.get(model["label"]),
+            by_label,
             title=f"{bucket} items",
             limits=(min(ends) - margin, max(ends) + margin),
         )
@@ -219,36 +222,31 @@ def _frequency_forests(report: Mapping[str, Any]) -> list[Block]:
     return [
         Picture(
             panels,
-            f"Difference in test GAUC to {report['reference']} by impressions of the candidate in train, on one scale. "
+            f"Difference in test GAUC to {report.reference} by impressions of the candidate in train, on one scale. "
             "Content can help most where an item's own embedding knows least: cold items were never shown in train, "
             "rare ones a few times.",
         )
     ]
 
 
-def _slice_table(report: Mapping[str, Any], column: str, what: str, sizes: Mapping[str, Any]) -> Table:
-    rows = [("candidates", *(count(facts["candidates"]) for facts in sizes.values()))]
-    for model in report["models"]:
-        found = model["slices"][column]
+def _slice_table(report: Report, column: str, what: str, sizes: Mapping[str, Slice]) -> Table:
+    rows = [("candidates", *(count(facts.candidates) for facts in sizes.values()))]
+    for model in report.models:
+        found = model.slices[column]
         rows.append(
             (
-                model["label"],
-                *(spread(found[bucket]["metrics"]["gauc"]) if bucket in found else "–" for bucket in sizes),
+                model.label,
+                *(spread(found[bucket].metrics["gauc"]) if bucket in found else "–" for bucket in sizes),
             )
         )
     caption = f"Test GAUC (0.5 to 1) by {what}: mean ± standard deviation over seeds"
     return Table(caption, ("model", *sizes), rows, len(sizes))
 
 
-def _others(report: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """All models but the reference."""
-    return [model for model in report["models"] if model["difference"] is not None]
-
-
-def spread(value: Mapping[str, Any], digits: int = 4) -> str:
+def spread(value: Statistic, digits: int = 4) -> str:
     """Mean and standard deviation; the latter is left out where one seed has none."""
-    mean = decimal(value["mean"], digits)
-    return mean if value["std"] is None else f"{mean} ± {decimal(value['std'], digits)}"
+    mean = decimal(value.mean, digits)
+    return mean if value.std is None else f"{mean} ± {decimal(value.std, digits)}"
 
 
 def _times(number: float | None, factor: float) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +15,7 @@ from serving.export.signatures import score_requests
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.studies.bench.timing import Timing, interleaved
 from tfx_pipeline.studies.compare.contenders import Contender
+from tfx_pipeline.studies.compare.report import RankRequest
 from tfx_pipeline.training.golden import read_requests
 from tfx_pipeline.training.model_training import new_model
 from tfx_pipeline.training.trainer import set_precision
@@ -30,7 +30,7 @@ _REQUESTS = 1000
 
 def rank_times(
     contenders: Sequence[Contender], training: Training, data: TrialData
-) -> tuple[dict[str, Timing], dict[str, int]]:
+) -> tuple[dict[str, Timing], RankRequest]:
     """Times ranking `CANDIDATES` items of the catalogue for one user, from raw strings to probabilities.
 
     Weights do not change how long a model takes: the models are untrained, with the catalogue's content.
@@ -41,7 +41,7 @@ def rank_times(
         data: catalogue, transform, requests.
 
     Returns:
-        Milliseconds by label, and what was asked: `candidates` and `history`, the user's history in items.
+        Milliseconds by label, and what was asked.
     """
     set_precision(training)
     arrays = _request(data)
@@ -65,7 +65,7 @@ def rank_times(
     )
     functions.clear()
     release_memory()
-    return times, {"candidates": CANDIDATES, "history": int(arrays[contract.HISTORY_ITEM_ID].shape[1])}
+    return times, RankRequest(CANDIDATES, int(arrays[contract.HISTORY_ITEM_ID].shape[1]))
 
 
 def _rank(model: RankingModel, data: TrialData, raw: dict[str, tf.Tensor]) -> Callable[[], np.ndarray]:
@@ -76,7 +76,7 @@ def _rank(model: RankingModel, data: TrialData, raw: dict[str, tf.Tensor]) -> Ca
 
 def _request(data: TrialData) -> dict[str, np.ndarray]:
     user_inputs = data.training_data.transform.user_inputs
-    requests: list[dict[str, Any]] = read_requests(data.examples["eval"], list(user_inputs), _REQUESTS)
+    requests = read_requests(data.examples["eval"], list(user_inputs), _REQUESTS)
     request = max(requests, key=lambda entry: len(entry[contract.HISTORY_ITEM_ID]))
     catalogue = data.training_data.content.item_ids
     chosen = np.random.default_rng(0).choice(len(catalogue), CANDIDATES, replace=len(catalogue) < CANDIDATES)

@@ -1,151 +1,284 @@
-"""From finished trainings to the models' entries in the report: means and spreads, slices, differences."""
+"""The report of `dmf compare`, as `compare.json` has it."""
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-
-from tfx_pipeline.config.metrics import SHOWN
-from tfx_pipeline.config.schema import Evaluation
-from tfx_pipeline.errors import DataError
-from tfx_pipeline.evaluation import metrics, slices
-from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
-from tfx_pipeline.evaluation.candidate_table import CandidateTable
-from tfx_pipeline.studies.compare.contenders import Plan
-from tfx_pipeline.studies.compare.differences import RESAMPLES, Group
-from tfx_pipeline.studies.compare.finished import FinishedTraining
+from tfx_pipeline.files.json_record import JsonRecord
+from tfx_pipeline.studies.bench.machine import Machine
+from tfx_pipeline.studies.bench.timing import Timing
 
 FORMAT = 1
-_METRICS = tuple(metric for metric in metrics.METRICS if metric.metric_name in SHOWN)
-_SEEDS = (
-    "not resampled: an interval is about the users of the test split, for these trained models; a difference is the "
-    "mean over seeds, paired by seed, and by_seed and std show how it varies from training to training"
-)
+
+Verdict = Literal["ahead", "behind", "undecided"]
 
 
-def model_entries(
-    plan: Plan, trainings: Mapping[str, Sequence[FinishedTraining]], evaluation: Evaluation
-) -> list[dict[str, Any]]:
-    """What the test split and the trainings say of each model.
+@dataclass(frozen=True)
+class Statistic:
+    """A number of several trainings.
 
-    Args:
-        plan: contenders, seeds, reference.
-        trainings: by label, one per seed in the plan's order.
-        evaluation: the borders of the slices.
-
-    Returns:
-        One entry per contender with `label`, `model`, `params`, `parameters`, `metrics`, `slices`, `difference`,
-        `slice_differences`, `training`, `history`; docs/COMPARE.md says what each is.
-
-    Raises:
-        DataError: trainings that were not scored on the same rows.
+    Attributes:
+        mean, std: of those values that exist; std, the sample standard deviation, wants two of them.
+        values: by seed; None where there is none.
     """
-    labels = [str(contender.label) for contender in plan.contenders]
-    tables = {label: [training.rows for training in trainings[label]] for label in labels}
-    first = tables[plan.reference][0]
-    _check_same_rows(tables, first)
-    buckets = {column: _buckets(categories) for column, categories in first.slices(evaluation).items()}
-    everything = np.ones(len(first.labels), bool)
-    overall = Group.of(list(tables.values()), everything)
-    by_frequency = {
-        bucket: Group.of(list(tables.values()), rows) for bucket, rows in buckets[slices.ITEM_FREQUENCY].items()
-    }
-    entries = []
-    for model, contender in enumerate(plan.contenders):
-        label, reference = labels[model], labels.index(plan.reference)
-        entries.append(
-            {
-                "label": label,
-                "model": contender.label.model,
-                **_training(trainings[label]),
-                "metrics": _metrics(tables[label], everything),
-                "slices": {
-                    column: {
-                        bucket: {
-                            "candidates": int(rows.sum()),
-                            "users": len(np.unique(first.users[rows])),
-                            "metrics": _metrics(tables[label], rows),
-                        }
-                        for bucket, rows in by_bucket.items()
-                    }
-                    for column, by_bucket in buckets.items()
-                },
-                **_differences(overall, by_frequency, model, reference),
-            }
-        )
-    return entries
+
+    mean: float | None
+    std: float | None
+    values: Sequence[float | None]
 
 
-def bootstrap_facts() -> dict[str, Any]:
-    """How the intervals were made."""
-    return {"resamples": RESAMPLES, "confidence": CONFIDENCE, "unit": "user", "seeds": _SEEDS}
+@dataclass(frozen=True)
+class Excess:
+    """How much larger a difference is in a slice than overall.
+
+    Attributes:
+        mean: over seeds; None where the slice has no answer.
+        low, high: ends of its interval over users.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
 
 
-def statistic(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean and sample standard deviation of those values that exist, and all of them."""
-    found = [value for value in values if value is not None and math.isfinite(value)]
-    return {
-        "mean": statistics.fmean(found) if found else None,
-        "std": statistics.stdev(found) if len(found) > 1 else None,
-        "values": list(values),
-    }
+@dataclass(frozen=True)
+class Difference:
+    """Model minus reference in one metric.
+
+    Attributes:
+        mean: over seeds; None where there is no answer.
+        low, high: ends of its interval over users.
+        by_seed: each seed's model minus the reference of the same seed.
+        std: sample standard deviation over seeds; None of one seed.
+        verdict: `ahead` or `behind` when the interval leaves zero out and every seed says the same.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    by_seed: Sequence[float | None]
+    std: float | None
+    verdict: Verdict
 
 
-def _check_same_rows(tables: Mapping[str, Sequence[CandidateTable]], first: CandidateTable) -> None:
-    for label, seeds in tables.items():
-        for table in seeds:
-            if not (np.array_equal(table.labels, first.labels) and np.array_equal(table.users, first.users)):
-                raise DataError(
-                    f"'{label}' was scored on other candidates than the reference: remove compare/trainings from the"
-                    " output folder and compare again"
-                )
+@dataclass(frozen=True)
+class SliceDifference(Difference):
+    """A difference on the candidates of a slice.
+
+    Attributes:
+        beyond_overall: how much larger it is there than overall.
+    """
+
+    beyond_overall: Excess
 
 
-def _buckets(categories: pd.Categorical) -> dict[str, np.ndarray]:
-    """Buckets that have rows, in reading order, each with its rows bool [n]."""
-    names = sorted(map(str, categories.categories), key=slices.bucket_order)
-    found = {name: np.asarray(categories == name) for name in names}
-    return {name: rows for name, rows in found.items() if rows.any()}
+@dataclass(frozen=True)
+class Slice:
+    """One bucket of a slice of the test split.
+
+    Attributes:
+        candidates, users: how many it has.
+        metrics: over seeds, by metric.
+    """
+
+    candidates: int
+    users: int
+    metrics: Mapping[str, Statistic]
 
 
-def _metrics(tables: Sequence[CandidateTable], rows: np.ndarray) -> dict[str, Any]:
-    judged = [table.rows(rows) for table in tables]
-    return {metric.metric_name: statistic([metric.compute(table) for table in judged]) for metric in _METRICS}
+@dataclass(frozen=True)
+class Parameters:
+    """Trainable numbers of a model.
+
+    Attributes:
+        trainable: in all.
+        embeddings: in tables of items, users and columns.
+        rest: all others.
+    """
+
+    trainable: int
+    embeddings: int
+    rest: int
 
 
-def _differences(overall: Group, by_frequency: Mapping[str, Group], model: int, reference: int) -> dict[str, Any]:
-    if model == reference:
-        return {"difference": None, "slice_differences": None}
-    by_bucket = {}
-    for bucket, group in by_frequency.items():
-        beyond = group.beyond(overall, model, reference)
-        by_bucket[bucket] = {
-            name: {**value, "beyond_overall": beyond[name]}
-            for name, value in group.differences(model, reference).items()
-        }
-    return {
-        "difference": overall.differences(model, reference),
-        "slice_differences": {slices.ITEM_FREQUENCY: by_bucket},
-    }
+@dataclass(frozen=True)
+class Timed:
+    """When and where a training was timed.
+
+    Attributes:
+        at: ISO 8601 in UTC.
+        machine: that trained.
+    """
+
+    at: str
+    machine: Machine
 
 
-def _training(trainings: Sequence[FinishedTraining]) -> dict[str, Any]:
-    facts = [training.facts for training in trainings]
-    return {
-        # The same for all seeds.
-        "params": facts[0]["params"],
-        "parameters": facts[0]["parameters"],
-        "training": {
-            "examples_per_second": statistic([fact["requests_per_second"] for fact in facts]),
-            "seconds": statistic([fact["seconds"] for fact in facts]),
-            "epochs": [len(fact["history"]) for fact in facts],
-            "best_epoch": [fact["best_epoch"] for fact in facts],
-            "timed": [fact["timed"] for fact in facts],
-        },
-        "history": [fact["history"] for fact in facts],
-    }
+@dataclass(frozen=True)
+class Trainings:
+    """How a model's trainings went; sequences are by seed.
+
+    Attributes:
+        examples_per_second: requests per second of steady training steps.
+        seconds: of a training; of one that was gone on with, those of its last process.
+        epochs: that were trained.
+        best_epoch: 0-based.
+        timed: when, and on what machine.
+        batch_size: requests.
+        learning_rate: the model's own, where it has one.
+    """
+
+    examples_per_second: Statistic
+    seconds: Statistic
+    epochs: Sequence[int]
+    best_epoch: Sequence[int]
+    timed: Sequence[Timed]
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """What a comparison says of one model.
+
+    Attributes:
+        label: `dmf`, or `dmf@text` of a model that is given that modality alone.
+        model: registered name.
+        params: all its hyper-parameters.
+        parameters: trainable numbers.
+        training: how its trainings went.
+        history: metrics by epoch, by seed.
+        metrics: of the test split, by metric.
+        slices: by slice column and bucket.
+        difference: to the reference, by metric; None of the reference itself.
+        slice_differences: to the reference, by slice column, bucket and metric; None of the reference itself.
+        modalities: that it looks at.
+        rank_ms: milliseconds to rank for one user.
+        attainable_share: of the gain over an AUC of 0.5 that true probabilities reach; None of logs that are not
+            synthetic.
+    """
+
+    label: str
+    model: str
+    params: Mapping[str, Any]
+    parameters: Parameters
+    training: Trainings
+    history: Sequence[Sequence[Mapping[str, float | None]]]
+    metrics: Mapping[str, Statistic]
+    slices: Mapping[str, Mapping[str, Slice]]
+    difference: Mapping[str, Difference] | None
+    slice_differences: Mapping[str, Mapping[str, Mapping[str, SliceDifference]]] | None
+    modalities: Sequence[str]
+    rank_ms: Timing
+    attainable_share: Statistic | None
+
+
+@dataclass(frozen=True)
+class SplitSize:
+    """Sizes of the test split.
+
+    Attributes:
+        candidates, users: how many it has.
+        positives: clicked candidates.
+    """
+
+    candidates: int
+    users: int
+    positives: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was trained and judged on.
+
+    Attributes:
+        train_requests, eval_requests: how many.
+        test: sizes of the test split.
+        eval_from, test_from: first moments of these splits, ISO 8601 in UTC.
+    """
+
+    train_requests: int
+    eval_requests: int
+    test: SplitSize
+    eval_from: str
+    test_from: str
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals were made.
+
+    Attributes:
+        resamples: draws.
+        confidence: share of them that an interval holds.
+        unit: what is drawn.
+        seeds: a phrase that says what becomes of seeds.
+    """
+
+    resamples: int
+    confidence: float
+    unit: str
+    seeds: str
+
+
+@dataclass(frozen=True)
+class RankRequest:
+    """What models were asked to rank when they were timed.
+
+    Attributes:
+        candidates: N.
+        history: items in the user's history.
+    """
+
+    candidates: int
+    history: int
+
+
+@dataclass(frozen=True)
+class Attainable:
+    """What the true click probabilities reach on the test split of synthetic logs."""
+
+    auc: float
+    gauc: float
+
+
+@dataclass(frozen=True)
+class Report(JsonRecord):
+    """A comparison.
+
+    Attributes:
+        format: version of this shape.
+        pipeline: name of the configuration.
+        created: ISO 8601 in UTC.
+        output: folder of the configuration.
+        reference: label of the model that the others are compared with.
+        seeds: every model was trained with each of them.
+        data: what was trained and judged on.
+        training: section of the configuration; a model's own batch size and learning rate stand in its entry.
+        bootstrap: how intervals were made.
+        models: in the order asked for.
+        rank: what was asked when ranking was timed.
+        attainable: what true probabilities reach; None of logs that are not synthetic.
+        machine: that timed ranking.
+    """
+
+    format: int
+    pipeline: str
+    created: str
+    output: str
+    reference: str
+    seeds: Sequence[int]
+    data: Data
+    training: Mapping[str, Any]
+    bootstrap: Bootstrap
+    models: Sequence[ModelEntry]
+    rank: RankRequest
+    attainable: Attainable | None
+    machine: Machine
+
+    @property
+    def others(self) -> list[tuple[ModelEntry, Mapping[str, Difference]]]:
+        """All models but the reference, with their differences to it."""
+        return [(model, model.difference) for model in self.models if model.difference is not None]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
 from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
+from tfx_pipeline.studies.compare.report import Difference, ModelEntry, Report, Statistic
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 
 _STYLES = {"ahead": "green", "behind": "red", "undecided": ""}
 
 
-def print_report(report: Mapping[str, Any], out: Console) -> None:
+def print_report(report: Report, out: Console) -> None:
     """Prints the report of `tfx_pipeline.studies.compare.comparison.compare`."""
     for table in (_metrics_table(report), _differences_table(report), _slices_table(report), _cost_table(report)):
         out.print(table)
@@ -24,62 +22,61 @@ def print_report(report: Mapping[str, Any], out: Console) -> None:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
-def _metrics_table(report: Mapping[str, Any]) -> Table:
-    test, attainable = report["data"]["test"], report["attainable"]
+def _metrics_table(report: Report) -> Table:
+    test, attainable = report.data.test, report.attainable
     table = Table(
-        title=f"test split, {test['candidates']:,} candidates of {test['users']:,} users:"
-        f" mean ± standard deviation over {len(report['seeds'])} seeds",
+        title=f"test split, {test.candidates:,} candidates of {test.users:,} users:"
+        f" mean ± standard deviation over {len(report.seeds)} seeds",
         title_justify="left",
     )
     table.add_column("model")
     for metric in SHOWN:
         table.add_column(metric.replace("_", " "), justify="right")
-    if attainable:
-        table.add_column(f"share of the\nattainable {attainable['auc']:.3f}", justify="right")
-    for model in report["models"]:
-        cells = [_spread(model["metrics"][metric]) for metric in SHOWN]
-        if attainable:
-            cells.append(_spread(model["attainable_share"], digits=3))
+    if attainable is not None:
+        table.add_column(f"share of the\nattainable {attainable.auc:.3f}", justify="right")
+    for model in report.models:
+        cells = [_spread(model.metrics[metric]) for metric in SHOWN]
+        if model.attainable_share is not None:
+            cells.append(_spread(model.attainable_share, digits=3))
         table.add_row(_name(model, report), *cells)
     return table
 
 
-def _differences_table(report: Mapping[str, Any]) -> Table:
-    share = report["bootstrap"]["confidence"]
+def _differences_table(report: Report) -> Table:
+    share = report.bootstrap.confidence
     table = Table(
-        title=f"difference to {report['reference']}, with its {share:.0%} interval over users", title_justify="left"
+        title=f"difference to {report.reference}, with its {share:.0%} interval over users", title_justify="left"
     )
     table.add_column("model")
     for metric, better in (("AUC", ""), ("GAUC", ""), ("log loss", " (below 0 is better)")):
         table.add_column(metric + better, justify="right")
-    for model in report["models"]:
-        if model["difference"] is not None:
-            table.add_row(model["label"], *(_difference(value) for value in model["difference"].values()))
+    for model, differences in report.others:
+        table.add_row(model.label, *(_difference(value) for value in differences.values()))
     return table
 
 
-def _slices_table(report: Mapping[str, Any]) -> Table:
-    buckets = report["models"][0]["slices"][ITEM_FREQUENCY]
+def _slices_table(report: Report) -> Table:
+    buckets = report.models[0].slices[ITEM_FREQUENCY]
     table = Table(
         title="GAUC by impressions of the candidate in train; below, the difference to the reference",
         title_justify="left",
     )
     table.add_column("model")
     for bucket, facts in buckets.items():
-        table.add_column(f"{bucket}\n{facts['candidates']:,}", justify="right")
-    for model in report["models"]:
-        found = model["slices"][ITEM_FREQUENCY]
-        differences = (model["slice_differences"] or {}).get(ITEM_FREQUENCY)
+        table.add_column(f"{bucket}\n{facts.candidates:,}", justify="right")
+    for model in report.models:
+        found = model.slices[ITEM_FREQUENCY]
+        differences = (model.slice_differences or {}).get(ITEM_FREQUENCY)
         cells = []
         for bucket in buckets:
             below = f"\n{_difference(differences[bucket]['gauc'])}" if differences else ""
-            cells.append(_spread(found[bucket]["metrics"]["gauc"]) + below)
+            cells.append(_spread(found[bucket].metrics["gauc"]) + below)
         table.add_row(_name(model, report), *cells)
     return table
 
 
-def _cost_table(report: Mapping[str, Any]) -> Table:
-    asked = report["rank"]
+def _cost_table(report: Report) -> Table:
+    asked = report.rank
     table = Table(title="cost", title_justify="left")
     table.add_column("model")
     columns = (
@@ -89,44 +86,44 @@ def _cost_table(report: Mapping[str, Any]) -> Table:
         "training,\nexamples/s",
         "epochs\n(best)",
         "training,\nseconds",
-        f"rank {asked['candidates']},\nhistory {asked['history']}, ms",
+        f"rank {asked.candidates},\nhistory {asked.history}, ms",
     )
     for column in columns:
         table.add_column(column, justify="right")
-    for model in report["models"]:
-        numbers, training = model["parameters"], model["training"]
-        epochs = zip(training["epochs"], training["best_epoch"], strict=True)
+    for model in report.models:
+        numbers, training = model.parameters, model.training
+        epochs = zip(training.epochs, training.best_epoch, strict=True)
         table.add_row(
             _name(model, report),
-            f"{numbers['trainable']:,}",
-            f"{numbers['rest']:,}",
-            f"{training['learning_rate']:g}, {training['batch_size']:,}",
-            _whole(training["examples_per_second"]["mean"]),
+            f"{numbers.trainable:,}",
+            f"{numbers.rest:,}",
+            f"{training.learning_rate:g}, {training.batch_size:,}",
+            _whole(training.examples_per_second.mean),
             " ".join(f"{count} ({best + 1})" for count, best in epochs),
-            _whole(training["seconds"]["mean"]),
-            f"{model['rank_ms']['median']:.1f}",
+            _whole(training.seconds.mean),
+            f"{model.rank_ms.median:.1f}",
         )
     return table
 
 
-def _name(model: Mapping[str, Any], report: Mapping[str, Any]) -> str:
-    return f"[bold]{model['label']}[/]" if model["label"] == report["reference"] else str(model["label"])
+def _name(model: ModelEntry, report: Report) -> str:
+    return f"[bold]{model.label}[/]" if model.label == report.reference else model.label
 
 
-def _spread(statistic: Mapping[str, Any], digits: int = 4) -> str:
-    if statistic["mean"] is None:
+def _spread(statistic: Statistic, digits: int = 4) -> str:
+    if statistic.mean is None:
         return "-"
-    spread = "" if statistic["std"] is None else f" ± {statistic['std']:.{digits}f}"
-    return f"{statistic['mean']:.{digits}f}{spread}"
+    spread = "" if statistic.std is None else f" ± {statistic.std:.{digits}f}"
+    return f"{statistic.mean:.{digits}f}{spread}"
 
 
-def _difference(value: Mapping[str, Any]) -> str:
-    if value["mean"] is None:
+def _difference(value: Difference) -> str:
+    if value.mean is None:
         return "-"
-    ends = "" if value["low"] is None else f" [{value['low']:+.4f}, {value['high']:+.4f}]"
-    style = _STYLES[value["verdict"]]
+    ends = "" if value.low is None or value.high is None else f" [{value.low:+.4f}, {value.high:+.4f}]"
+    style = _STYLES[value.verdict]
     # The bracket would open a style of rich's.
-    text = f"{value['mean']:+.4f}{ends}".replace("[", "\\[")
+    text = f"{value.mean:+.4f}{ends}".replace("[", "\\[")
     return f"[{style}]{text}[/]" if style else text
 
 

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from dmf_keras.metrics import auc_by_group
+from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.studies.worlds.synthetic import TRUTH, TRUTH_PARTS
-
-_SPLITS = ("train", "eval", "test")
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def _splits(truth: pd.DataFrame, eval_from: dt.datetime, test_from: dt.datetime)
         int(moment.replace(tzinfo=moment.tzinfo or dt.UTC).timestamp() * 1e6) for moment in (eval_from, test_from)
     ]
     split = np.searchsorted(borders, truth["time_us"], side="right")
-    for number, name in enumerate(_SPLITS):
+    for number, name in enumerate(SPLITS):
         rows = np.flatnonzero(split == number)
         clicks = int(truth["clicked"].to_numpy()[rows].sum())
         if clicks in (0, len(rows)):

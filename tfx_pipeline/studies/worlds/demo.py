@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,11 +20,14 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console, quiet_libraries
 from tfx_pipeline.errors import ConfigError, ModelError
 from tfx_pipeline.runners.run import run
-from tfx_pipeline.studies.worlds.attainable import attainable
+from tfx_pipeline.studies.worlds.attainable import AttainableSplit, attainable
 from tfx_pipeline.studies.worlds.synthetic import write_demo_logs
 from tfx_pipeline.trained.rank import Ranking, print_ranking, rank
 from tfx_pipeline.trained.server_process import ServerProcess
 from tfx_pipeline.trained.version import Version
+
+if TYPE_CHECKING:
+    from tfx_pipeline.runners.summary import AttainedSplit, Summary
 
 _TOP = 10
 _DEADLINE_SECONDS = 30.0
@@ -56,7 +60,7 @@ class DemoResult:
         answer: of the pushed model to one user; None where none was pushed.
     """
 
-    summary: dict[str, Any]
+    summary: Summary
     answer: Answer | None
 
 
@@ -76,23 +80,24 @@ def demo(config: PipelineConfig, *, summary_json: Path | None = None) -> DemoRes
         write_demo_logs(directory)
     console().print(f"synthetic logs in {directory}", highlight=False, soft_wrap=True)
 
-    def add_attainable(summary: dict[str, Any]) -> None:
-        cuts = {name: dt.datetime.fromisoformat(time) for name, time in summary["ingestion"]["cuts"].items()}
-        best = attainable(directory, cuts["eval_from"], cuts["test_from"])
-        summary["attainable"] = {
-            split: {
-                "auc": best[split].auc,
-                "gauc": best[split].gauc,
-                "gain_share": best[split].gain_share(values["overall"]["auc"]),
-            }
-            for split, values in summary["metrics"].items()
-        }
+    def add_attainable(summary: Summary) -> Summary:
+        cuts = summary.ingestion.cuts
+        eval_from, test_from = (dt.datetime.fromisoformat(moment) for moment in (cuts.eval_from, cuts.test_from))
+        best = attainable(directory, eval_from, test_from)
+        found = {split: _attained(best[split], metrics.overall["auc"]) for split, metrics in summary.metrics.items()}
+        return dataclasses.replace(summary, attainable=found)
 
     summary = run(config, summary_json=summary_json, extend=add_attainable)
-    if not summary["pushed"]:
+    if summary.model_path is None:
         return DemoResult(summary, None)
-    server, version = ServerProcess(config.push_dir, config.name), Version(Path(summary["model_path"]))
+    server, version = ServerProcess(config.push_dir, config.name), Version(Path(summary.model_path))
     return DemoResult(summary, rank_on_the_wire(server, directory, version))
+
+
+def _attained(best: AttainableSplit, auc: float | None) -> AttainedSplit:
+    from tfx_pipeline.runners.summary import AttainedSplit
+
+    return AttainedSplit(best.auc, best.gauc, math.nan if auc is None else best.gain_share(auc))
 
 
 def _data_directory(config: PipelineConfig) -> Path:

@@ -88,4 +88,5 @@ def _embed(rng: np.random.Generator, groups: np.ndarray, width: int) -> np.ndarr
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
     noise = rng.standard_normal((len(groups), width)) / np.sqrt(width)
     vectors = centres[groups] + 0.7 * noise
-    return (vectors * rng.lognormal(1.0, 0.2, (len(groups), 1))).astype(np.float32)
+    scaled: np.ndarray = vectors * rng.lognormal(1.0, 0.2, (len(groups), 1))
+    return scaled.astype(np.float32)

@@ -5,6 +5,7 @@ Both ways keep to what a ranker can see: the content of the candidate and of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -41,7 +42,8 @@ class Recall(Protocol):
 
 def make_recall(world: World, items: Items, weights: Weights) -> Recall:
     """The recall of a world."""
-    return {"average": AverageRecall, "count": CountingRecall}[world.recall](items, weights)
+    kinds: dict[str, Callable[[Items, Weights], Recall]] = {"average": AverageRecall, "count": CountingRecall}
+    return kinds[world.recall](items, weights)
 
 
 class AverageRecall:
@@ -54,7 +56,7 @@ class AverageRecall:
     cluster; the first clicks say less than the fifth.
     """
 
-    memory = 20
+    memory: ClassVar[int] = 20
 
     def __init__(self, items: Items, weights: Weights) -> None:
         text, image = _squared_cosine(items.text, items.has_text), _squared_cosine(items.image, items.has_image)
@@ -65,7 +67,7 @@ class AverageRecall:
 
     def __call__(self, slate: np.ndarray, clicks: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """See `Recall`."""
-        pairs = np.ix_(slate, clicks)
+        pairs = np.ix_(slate, np.asarray(clicks))
         pull, content = (
             matrix[pairs].mean(axis=1) * len(clicks) / (len(clicks) + 2) for matrix in (self._pull, self._content)
         )
@@ -88,7 +90,7 @@ class CountingRecall:
     clicks were of its half but not which are alike.
     """
 
-    memory = 50
+    memory: ClassVar[int] = 50
 
     def __init__(self, items: Items, weights: Weights) -> None:
         self._alike = _ramp(items.text, items.has_text)
@@ -99,7 +101,7 @@ class CountingRecall:
 
     def __call__(self, slate: np.ndarray, clicks: list[int]) -> tuple[np.ndarray, np.ndarray]:
         """See `Recall`."""
-        alike = self._alike[np.ix_(slate, clicks)]
+        alike = self._alike[np.ix_(slate, np.asarray(clicks))]
         count = alike.sum(axis=1)
         same = self._kind[slate] * (alike @ self._kind[clicks])
         return self._weights.content * _appetite(count), self._weights.interaction * same / (_DOUBT + count)
@@ -118,22 +120,24 @@ def _kinds(items: Items) -> np.ndarray:
 
 
 def _appetite(count: np.ndarray) -> np.ndarray:
-    return count / _ENOUGH * np.exp(1 - count / _ENOUGH)
+    return np.asarray(count / _ENOUGH * np.exp(1 - count / _ENOUGH))
 
 
 def _cosine(vectors: np.ndarray) -> np.ndarray:
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit @ unit.T
+    cosine: np.ndarray = unit @ unit.T
+    return cosine
 
 
 def _squared_cosine(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
     """[I, I] in [0, 1]; the average of the others where either side has no embedding."""
     alike = np.maximum(_cosine(vectors), 0) ** 2
     known = present[:, None] & present[None, :]
-    return np.where(known, alike, alike[known].mean())
+    return np.asarray(np.where(known, alike, alike[known].mean()))
 
 
 def _ramp(vectors: np.ndarray, present: np.ndarray) -> np.ndarray:
     """[I, I] in [0, 1]; 0 where either side has no embedding."""
     alike = np.clip((_cosine(vectors) - _UNLIKE) / (_LIKE - _UNLIKE), 0, 1)
-    return alike * (present[:, None] & present[None, :])
+    known = present[:, None] & present[None, :]
+    return np.asarray(alike * known)

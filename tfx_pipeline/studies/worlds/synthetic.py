@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import datetime as dt
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.source_digests import code_digest
+from tfx_pipeline.files.writing import recover, write_lines, write_text, writing_folder
 from tfx_pipeline.studies.worlds.calibration import calibrate
 from tfx_pipeline.studies.worlds.parts import WORLDS, Weights, World, measured_shares
 from tfx_pipeline.studies.worlds.population import Items, Users, make_items, make_users
@@ -90,6 +91,7 @@ def write_demo_logs(
         "requests": requests,
         "candidates": candidates,
     }
+    recover(directory)
     if _is_there(directory, arguments):
         return directory
 
@@ -115,22 +117,16 @@ def write_demo_logs(
     impressions = play(weights, rng)
 
     say("writing")
-    temporary = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    _write_catalogue(temporary, rng, catalogue, delisted)
-    _write_users(temporary, rng, people)
-    _write_log(temporary, rng, impressions)
     measured = {
         "shares": measured_shares(impressions.contributions),
         "weights": dataclasses.asdict(weights),
         "click_rate": float(impressions.label.mean()),
     }
-    marker = json.dumps({**arguments, "measured": measured}, indent=2)
-    (temporary / MARKER).write_text(marker + "\n", encoding="utf-8")
-    if directory.exists():
-        shutil.rmtree(directory)
-    temporary.rename(directory)
+    with writing_folder(directory, replace=True) as folder:
+        _write_catalogue(folder, rng, catalogue, delisted)
+        _write_users(folder, rng, people)
+        _write_log(folder, rng, impressions)
+        write_text(folder / MARKER, json.dumps({**arguments, "measured": measured}, indent=2) + "\n")
     return directory
 
 
@@ -161,7 +157,7 @@ def _is_there(directory: Path, arguments: dict[str, Any]) -> bool:
     if not directory.is_file() and not (directory.is_dir() and any(directory.iterdir())):
         return False
     try:
-        written = dict(json.loads((directory / MARKER).read_text(encoding="utf-8")))
+        written = dict(read_json(directory / MARKER))
     except (OSError, ValueError, TypeError):
         raise DataError(
             f"{directory} is or holds what is not the demo's (no {MARKER}); move it or choose another directory"
@@ -205,14 +201,15 @@ def _write_catalogue(directory: Path, rng: np.random.Generator, items: Items, de
 
 def _write_users(directory: Path, rng: np.random.Generator, users: Users) -> None:
     unknown_age, unknown_gender = rng.random((2, len(users.age))) < 0.02
-    with (directory / "users.jsonl").open("w", encoding="utf-8", newline="\n") as out:
-        for number, name in enumerate(_names("u", np.arange(len(users.age))).tolist()):
-            profile = {
-                "user_id": name,
-                "gender": None if unknown_gender[number] else str(users.gender[number]),
-                "age": None if unknown_age[number] else int(users.age[number]),
-            }
-            out.write(json.dumps(profile) + "\n")
+    profiles = (
+        {
+            "user_id": name,
+            "gender": None if unknown_gender[number] else str(users.gender[number]),
+            "age": None if unknown_age[number] else int(users.age[number]),
+        }
+        for number, name in enumerate(_names("u", np.arange(len(users.age))).tolist())
+    )
+    write_lines(directory / "users.jsonl", (json.dumps(profile) for profile in profiles))
 
 
 def _write_log(directory: Path, rng: np.random.Generator, log: Impressions) -> None:

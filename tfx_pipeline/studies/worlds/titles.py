@@ -36,8 +36,10 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "audio": ("headphones", "speaker", "record player", "microphone", "earbuds", "radio", "sound bar", "mixer"),
     "textiles": ("wool blanket", "cushion", "bath towel", "curtain", "table cloth", "duvet cover", "rug", "apron"),
 }
-_ADJECTIVES = ("classic", "compact", "everyday", "folding", "heavy-duty", "lightweight", "little", "modern", "plain")
-_ADJECTIVES += ("pocket", "quiet", "sturdy", "traveller's", "vintage", "waterproof")
+_ADJECTIVES = (
+    *("classic", "compact", "everyday", "folding", "heavy-duty", "lightweight", "little", "modern", "plain"),
+    *("pocket", "quiet", "sturdy", "traveller's", "vintage", "waterproof"),
+)
 STYLES = ("red", "navy", "olive", "sand", "graphite", "white", "copper", "teal")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import Training
-from tfx_pipeline.config.tuning import Tuning
+from tfx_pipeline.config.tuning import SearchValues, Tuning
 from tfx_pipeline.console import console
 from tfx_pipeline.training.search.outcome import Outcome, measure
 from tfx_pipeline.training.search.report import values_text
@@ -49,7 +49,7 @@ def model_search(
     if lacking := [key for key in tuning.space if key not in space]:
         console().print(f"  {label} has no {', '.join(lacking)}: left out", markup=False, soft_wrap=True)
 
-    def run(number: int, values: dict[str, Any], best: SearchedTrial | None) -> Outcome:
+    def run(number: int, values: SearchValues, best: SearchedTrial | None) -> Outcome:
         try:
             tuned_params, tuned_training = with_values(params, training, values)
             model_config(label.model, tuned_params)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from serving.messages import first_line
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC, LogLoss
+from tfx_pipeline.files.reading import exists, read_json
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 from tfx_pipeline.training.trial_data import TrialData
@@ -56,9 +56,9 @@ class Outcome:
     def read(cls, folder: Path) -> Outcome | None:
         """What an earlier search left in the trial's folder, if it came to its end there."""
         path = folder / _FILE
-        if not path.exists():
+        if not exists(path):
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         metrics = {name: math.nan if value is None else value for name, value in values["metrics"].items()}
         return cls(**values | {"metrics": metrics, "recalled": True})
 

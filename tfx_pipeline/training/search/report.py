@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,11 @@ from tfx_pipeline.config.metrics import COMPARED, METRICS
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tuning import PARAMS, TRAINING
 from tfx_pipeline.files import artifact_files
-from tfx_pipeline.files.writing import plain, write_json, write_text
+from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.json_record import JsonRecord
+from tfx_pipeline.files.json_values import plain
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_json, write_text
 from tfx_pipeline.training.search.values import params_as_they_are, split_values, training_as_it_is, with_values
 
 if TYPE_CHECKING:
@@ -27,58 +32,105 @@ if TYPE_CHECKING:
 _SHOWN_TRIALS = 10
 
 
-def search_report(search: RankingSearch) -> dict[str, Any]:
-    """A finished search as JSON-able values.
+@dataclasses.dataclass(frozen=True)
+class TrialReport:
+    """One trial of a search.
 
-    Returns:
-        `model`; `algorithm`, `objective`, `seed`; `space`, as the configuration writes it; `left_out`: keys that the
-        model lacks; `trials`: of each its `number` (0 is the configuration as it is), `values`, `metrics` of the eval
-        split (None where it has no answer), `epochs`, `best_epoch` (0-based), `seconds`, `failure`; `best`: number of
-        the best trial; `out_of_time`.
+    Attributes:
+        number: 0 is the configuration as it is.
+        values: that were tried, by their place in the configuration.
+        metrics: of the eval split; none where the trial failed, None where the split has no answer.
+        epochs: that were trained.
+        best_epoch: 0-based.
+        seconds: training and scoring, when it ran.
+        failure: why there are no metrics, in a sentence; None where there are.
     """
-    tuning = search.tuning
-    return {
-        "model": str(search.label),
-        "algorithm": tuning.algorithm,
-        "objective": tuning.objective,
-        "seed": tuning.seed,
-        "space": {key: values.model_dump(exclude_none=True) for key, values in search.space.items()},
-        "left_out": [key for key in tuning.space if key not in search.space],
-        "trials": [_trial(trial) for trial in search.trials],
-        "best": search.best.number,
-        "out_of_time": search.out_of_time,
-    }
+
+    number: int
+    values: Mapping[str, Any]
+    metrics: Mapping[str, float | None]
+    epochs: int
+    best_epoch: int
+    seconds: float
+    failure: str | None
+
+    def score(self, objective: str) -> float:
+        """The metric that was searched for; NaN where the trial has none."""
+        value = self.metrics.get(objective)
+        return math.nan if value is None else value
 
 
-def _trial(trial: SearchedTrial) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class SearchReport(JsonRecord):
+    """A finished search, as `tune.json` has it.
+
+    Attributes:
+        model: label.
+        algorithm, objective, seed: of the section `tuning`.
+        space: what was tried, as the configuration writes it.
+        left_out: keys of the configuration's space that the model lacks.
+        trials: by number.
+        best: number of the best trial.
+        out_of_time: whether trials were left when the time was over.
+    """
+
+    model: str
+    algorithm: str
+    objective: str
+    seed: int
+    space: Mapping[str, Mapping[str, Any]]
+    left_out: Sequence[str]
+    trials: Sequence[TrialReport]
+    best: int
+    out_of_time: bool
+
+    @property
+    def best_trial(self) -> TrialReport:
+        """The trial with the best value of the objective."""
+        return self.trials[self.best]
+
+
+def search_report(search: RankingSearch) -> SearchReport:
+    """The report of a search that has ended."""
+    tuning, best = search.tuning, search.best
+    assert best is not None, "a search without a completed trial ends with an error"
+    return SearchReport(
+        model=str(search.label),
+        algorithm=tuning.algorithm,
+        objective=tuning.objective,
+        seed=tuning.seed,
+        space={key: values.model_dump(exclude_none=True) for key, values in search.space.items()},
+        left_out=[key for key in tuning.space if key not in search.space],
+        trials=[_trial(trial) for trial in search.trials],
+        best=best.number,
+        out_of_time=search.out_of_time,
+    )
+
+
+def _trial(trial: SearchedTrial) -> TrialReport:
     outcome = trial.outcome
-    return {
-        "number": trial.number,
-        "values": trial.values,
-        "metrics": plain(outcome.metrics),
-        "epochs": outcome.epochs,
-        "best_epoch": outcome.best_epoch,
-        "seconds": round(outcome.seconds, 2),
-        "failure": outcome.failure or None,
-    }
+    return TrialReport(
+        number=trial.number,
+        values=trial.values,
+        metrics=plain(outcome.metrics),
+        epochs=outcome.epochs,
+        best_epoch=outcome.best_epoch,
+        seconds=round(outcome.seconds, 2),
+        failure=outcome.failure or None,
+    )
 
 
-def best_trial(report: dict[str, Any]) -> dict[str, Any]:
-    """The entry of the best trial."""
-    return report["trials"][report["best"]]
-
-
-def write_report(report: dict[str, Any], folder: Path) -> None:
+def write_report(report: SearchReport, folder: Address) -> None:
     """Writes `tune.json` into the folder."""
-    write_json(folder / artifact_files.SEARCH_REPORT, report)
+    write_json(join(folder, artifact_files.SEARCH_REPORT), report.to_json())
 
 
-def read_report(folder: Path) -> dict[str, Any]:
+def read_report(folder: Address) -> SearchReport:
     """Reads what `write_report` wrote."""
-    return json.loads((folder / artifact_files.SEARCH_REPORT).read_text(encoding="utf-8"))
+    return SearchReport.from_json(read_json(join(folder, artifact_files.SEARCH_REPORT)))
 
 
-def write_best_config(config: PipelineConfig, label: Label, report: dict[str, Any], path: Path) -> None:
+def write_best_config(config: PipelineConfig, label: Label, report: SearchReport, path: Path) -> None:
     """Writes the whole configuration with the best values, for `dmf run --config`.
 
     Paths are absolute in it. The section `tuning` is left out, so that a run does not search again; and `comparison`,
@@ -90,10 +142,10 @@ def write_best_config(config: PipelineConfig, label: Label, report: dict[str, An
         report: of the search.
         path: the YAML file.
     """
-    best, objective = best_trial(report), report["objective"]
-    heading = f"{label}, best of {len(report['trials'])} trials: {objective} of eval {best['metrics'][objective]:.4f}"
+    best, objective = report.best_trial, report.objective
+    heading = f"{label}, best of {len(report.trials)} trials: {objective} of eval {best.score(objective):.4f}"
     document = config.model_dump(mode="json", exclude_unset=True, exclude={"tuning", "comparison"})
-    params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), best["values"])
+    params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), best.values)
     document["model"] = document.get("model", {}) | {"name": label.model, "params": params}
     document["training"] = training.model_dump(mode="json")
     if label.modalities:
@@ -104,7 +156,7 @@ def write_best_config(config: PipelineConfig, label: Label, report: dict[str, An
     )
 
 
-def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any]], path: Path) -> None:
+def write_comparison(config: PipelineConfig, reports: Mapping[str, SearchReport], path: Path) -> None:
     """Writes the section `comparison` with the best hyper-parameters of several models.
 
     Every model has all of its values, so that it inherits nothing: `dmf@text` was searched beside `dmf`, not from its
@@ -122,7 +174,7 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any
     for text in dict.fromkeys([*given.models, *reports]):
         label = Label.parse(text, modalities)
         if text in reports:
-            values = best_trial(reports[text])["values"]
+            values = reports[text].best_trial.values
             params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), values)
             tuned = split_values(values)[1]
             if budget := {name: value for name, value in tuned.items() if name not in OwnTraining.model_fields}:
@@ -138,21 +190,21 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, dict[str, Any
     write_text(path, "\n".join([*notes, text]))
 
 
-def set_arguments(values: dict[str, Any]) -> str:
+def set_arguments(values: Mapping[str, Any]) -> str:
     """The values as `--set` arguments of `dmf run`, quoted for a shell."""
     places = {key if key.startswith(TRAINING) else f"model.{key}": value for key, value in values.items()}
     return " ".join(f"--set {shlex.quote(f'{place}={_yaml(value)}')}" for place, value in places.items())
 
 
-def trials_table(report: dict[str, Any]) -> Table:
+def trials_table(report: SearchReport) -> Table:
     """The best trials, and trial 0 where it is not among them."""
-    objective, keys = report["objective"], list(report["space"])
-    completed = [trial for trial in report["trials"] if not trial["failure"]]
-    completed.sort(key=lambda trial: trial["metrics"][objective], reverse=not METRICS[objective].lower_is_better)
+    objective, keys = report.objective, list(report.space)
+    completed = [trial for trial in report.trials if not trial.failure]
+    completed.sort(key=lambda trial: trial.score(objective), reverse=not METRICS[objective].lower_is_better)
     shown = completed[:_SHOWN_TRIALS]
-    shown += [trial for trial in completed[_SHOWN_TRIALS:] if trial["number"] == 0]
-    failed = len(report["trials"]) - len(completed)
-    title = f"{report['model']}: {len(report['trials'])} trials by {objective} of eval"
+    shown += [trial for trial in completed[_SHOWN_TRIALS:] if trial.number == 0]
+    failed = len(report.trials) - len(completed)
+    title = f"{report.model}: {len(report.trials)} trials by {objective} of eval"
     table = Table(title=f"{title}, {failed} failed" if failed else title, title_justify="left")
     table.add_column("trial", justify="right")
     for metric in COMPARED:
@@ -162,14 +214,14 @@ def trials_table(report: dict[str, Any]) -> Table:
     for key in keys:
         table.add_column(key.removeprefix(PARAMS).removeprefix(TRAINING).replace("_", " "), justify="right")
     for trial in shown:
-        values = trial["values"]
+        values = trial.values
         table.add_row(
-            str(trial["number"]) if trial["number"] else "as it is",
-            *(_number(trial["metrics"][metric]) for metric in COMPARED),
-            f"{trial['best_epoch'] + 1} of {trial['epochs']}",
-            f"{trial['seconds']:.0f}",
+            str(trial.number) if trial.number else "as it is",
+            *(_number(trial.metrics[metric]) for metric in COMPARED),
+            f"{trial.best_epoch + 1} of {trial.epochs}",
+            f"{trial.seconds:.0f}",
             *(_yaml(values[key]) if key in values else "" for key in keys),
-            style="bold" if trial["number"] == report["best"] else None,
+            style="bold" if trial.number == report.best else None,
         )
     return table
 
@@ -178,7 +230,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def values_text(values: dict[str, Any]) -> str:
+def values_text(values: Mapping[str, Any]) -> str:
     """The values in a line for people."""
     named = (f"{key.removeprefix(PARAMS)} {_yaml(value)}" for key, value in values.items())
     return ", ".join(named) or "the configuration as it is"

@@ -12,14 +12,13 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras_tuner
 from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FailedTrialError, FatalError
 
 from tfx_pipeline.config.label import Label
-from tfx_pipeline.config.tuning import Range, Tuning
+from tfx_pipeline.config.tuning import Range, SearchValues, Tuning
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.training.search.oracle import make_oracle
 from tfx_pipeline.training.search.outcome import Outcome
@@ -37,7 +36,7 @@ class SearchedTrial:
     """
 
     number: int
-    values: dict[str, Any]
+    values: SearchValues
     outcome: Outcome
 
 
@@ -63,7 +62,7 @@ class RankingSearch(base_tuner.BaseTuner):
         label: Label,
         tuning: Tuning,
         space: dict[str, Range],
-        run: Callable[[int, dict[str, Any], SearchedTrial | None], Outcome],
+        run: Callable[[int, SearchValues, SearchedTrial | None], Outcome],
         directory: Path,
         *,
         trials: int,
@@ -150,7 +149,7 @@ class RankingSearch(base_tuner.BaseTuner):
             found.append(hyperparameters)
         return found
 
-    def _measure(self, values: dict[str, Any]) -> Outcome:
+    def _measure(self, values: SearchValues) -> Outcome:
         number = len(self.trials)
         outcome = self._run(number, values, self.best)
         if outcome.completed and not math.isfinite(outcome.metrics[self.tuning.objective]):

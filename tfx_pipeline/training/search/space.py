@@ -11,7 +11,7 @@ from typing import Any
 
 import keras_tuner
 
-from tfx_pipeline.config.tuning import Range
+from tfx_pipeline.config.tuning import Range, SearchValues
 
 # Enough to tell two trials apart, and short enough to be read and pasted.
 _DIGITS = 4
@@ -28,11 +28,11 @@ def search_space(space: Mapping[str, Range]) -> keras_tuner.HyperParameters:
         elif values.log is not None:
             hyperparameters.Float(key, *values.log, sampling="log")
         else:
-            hyperparameters.Float(key, *values.uniform)
+            hyperparameters.Float(key, *values.bounds)
     return hyperparameters
 
 
-def config_values(space: Mapping[str, Range], suggested: Mapping[str, Any]) -> dict[str, Any]:
+def config_values(space: Mapping[str, Range], suggested: Mapping[str, Any]) -> SearchValues:
     """What KerasTuner suggests as values of the configuration: plain Python, numbers rounded to 4 digits."""
     return {key: _config_value(values, suggested[key]) for key, values in space.items()}
 
@@ -42,7 +42,7 @@ def _config_value(values: Range, suggested: Any) -> Any:
         return values.choice[_choices(values.choice).index(suggested)]
     if values.int is not None:
         return int(suggested)
-    low, high = values.log or values.uniform
+    low, high = values.bounds
     return min(max(float(f"{suggested:.{_DIGITS}g}"), low), high)
 
 

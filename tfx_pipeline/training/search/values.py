@@ -7,10 +7,11 @@ from typing import Any
 
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import PipelineConfig, Training
-from tfx_pipeline.config.tuning import PARAMS, TRAINING
+from tfx_pipeline.config.tuning import PARAMS, TRAINING, SearchValues
+from tfx_pipeline.config.values import Params
 
 
-def params_as_they_are(config: PipelineConfig, label: Label) -> dict[str, Any]:
+def params_as_they_are(config: PipelineConfig, label: Label) -> Params:
     """Hyper-parameters before a search: what `dmf run` gives its own model, and `dmf compare` any other.
 
     Raises:
@@ -26,16 +27,14 @@ def training_as_it_is(config: PipelineConfig, label: Label) -> Training:
     return config.training if str(label) == config.model.name else config.comparison.training_of(label, config.training)
 
 
-def split_values(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_values(values: Mapping[str, Any]) -> tuple[Params, SearchValues]:
     """Values by `params.NAME` and `training.NAME` as those of `model.params` and those of `training`."""
     params = {key.removeprefix(PARAMS): value for key, value in values.items() if key.startswith(PARAMS)}
     training = {key.removeprefix(TRAINING): value for key, value in values.items() if key.startswith(TRAINING)}
     return params, training
 
 
-def with_values(
-    params: Mapping[str, Any], training: Training, values: Mapping[str, Any]
-) -> tuple[dict[str, Any], Training]:
+def with_values(params: Mapping[str, Any], training: Training, values: Mapping[str, Any]) -> tuple[Params, Training]:
     """Hyper-parameters and training with the values of a search.
 
     Args:

@@ -9,7 +9,7 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
-from tests.tfx_pipeline.pages.runs import run_of
+from tests.tfx_pipeline.pages.runs import INGESTION_REPORT, run_of
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.pages.run.data_sections import anomalies_section, arrival_section, splits_section
@@ -17,10 +17,7 @@ from tfx_pipeline.pages.run.model_sections import training_section
 from tfx_pipeline.pages.run.report_page import report_page
 
 GARBAGE = b"\xff\xfe is no such file"
-REPORT = (
-    b'{"quarantined": {"null_user": 1}, "rows_read": 3, "rows_kept": 2, "duplicates": 0, "merged_labels": 0, '
-    b'"users": 1, "items": {"distinct": 2, "not_in_catalogue": 0}, "history": {"empty_share": 0.5}}'
-)
+REPORT = {**INGESTION_REPORT, "quarantined": {"null_user": 1}}
 CASES = {
     "ingestion report": (arrival_section, "BehaviorLogExampleGen", "report", {"report.json": GARBAGE}),
     "quarantine": (
@@ -53,8 +50,7 @@ def test_a_damaged_file_is_named(tmp_path, section, node, name, files):
 
 @pytest.mark.parametrize("content", [GARBAGE, gzip.compress(GARBAGE * 10)], ids=["no gzip", "no records"])
 def test_damaged_examples_are_named(tmp_path, content):
-    report = {"splits": {}, "cuts": {}}
-    documents = {("BehaviorLogExampleGen", "report"): {"report.json": report}}
+    documents = {("BehaviorLogExampleGen", "report"): {"report.json": INGESTION_REPORT}}
     documents[("BehaviorLogExampleGen", "examples")] = {"Split-train/data.gz": content}
     with pytest.raises(DataError, match=r"BehaviorLogExampleGen/examples/2 cannot be read: (corrupted record|inflate)"):
         splits_section(run_of(tmp_path, documents))

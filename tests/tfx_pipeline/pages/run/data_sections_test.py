@@ -10,28 +10,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
+from tests.tfx_pipeline.pages.runs import INGESTION_REPORT as REPORT
 from tests.tfx_pipeline.pages.runs import run_of
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.pages.kit.page import Picture, Prose, Table
 from tfx_pipeline.pages.run.data_sections import anomalies_section, arrival_section, request_times, splits_section
 
-_COUNTS = {"requests": 10, "impressions": 40, "positives": 8}
-REPORT = {
-    "rows_read": 1000,
-    "rows_kept": 985,
-    "quarantined": {"malformed": 0, "null_user": 3, "bad_time": 7},
-    "duplicates": 4,
-    "merged_labels": 1,
-    "users": 20,
-    "items": {"distinct": 30, "not_in_catalogue": 2, "impressions_not_in_catalogue": 5},
-    "history": {"empty_share": 0.125},
-    "audit": {"requests_checked": 30, "violations": {"history_too_long": 0}},
-    "splits": {
-        split: {**_COUNTS, "first_time": f"2025-01-0{day}T00:00:00Z", "last_time": f"2025-01-0{day}T23:59:00Z"}
-        for day, split in enumerate(("train", "eval", "test"), start=1)
-    },
-    "cuts": {"eval_from": "2025-01-02T00:00:00Z", "test_from": "2025-01-03T00:00:00Z"},
-}
 INGESTION = ("BehaviorLogExampleGen", "report")
 
 

@@ -12,7 +12,8 @@ from tests.tfx_pipeline.pages.runs import run_of
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.pages.kit.page import Details, Picture, Prose, Table
 from tfx_pipeline.pages.run.finished_run import StepRecord
-from tfx_pipeline.pages.run.lineage_sections import latency_section, lineage_section, read_latency
+from tfx_pipeline.pages.run.latency_section import ComparedLatency, latency_section, read_latency
+from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import training_section
 from tfx_pipeline.pages.run.report_page import report_page
 
@@ -44,7 +45,9 @@ def test_latency_of_a_load_is_drawn_and_said(tmp_path):
 
 
 def test_latency_of_compared_models_is_a_table():
-    (table,) = (block for block in latency_section(COMPARED).blocks if isinstance(block, Table))
+    (table,) = (
+        block for block in latency_section(ComparedLatency.from_json(COMPARED)).blocks if isinstance(block, Table)
+    )
     assert [row[0] for row in table.rows] == ["dmf", "din"]
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
@@ -83,6 +86,7 @@ def test_settings_are_those_that_a_search_of_the_pipeline_found(tmp_path):
     }
     history = [{"auc": 0.6, "loss": 0.5, "val_auc": 0.6, "val_loss": 0.5}] * 4
     training = {"history": history, "best_epoch": 1, "train_requests": 1000, "eval_requests": 100}
+    training["requests_per_second"] = None
     run = run_of(
         tmp_path,
         {

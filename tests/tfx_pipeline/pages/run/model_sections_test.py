@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.tfx_pipeline.pages.runs import run_of
+from tfx_pipeline.evaluation.results import SplitMetrics
 from tfx_pipeline.pages.kit.page import Page, Picture, Table, render
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.scores import OVERALL, Scores
@@ -23,12 +24,11 @@ VALUES = {
 }
 NOTHING = {**dict.fromkeys(VALUES, None), "base_rate": 0.0, "example_count": 3.0}
 METRICS = {
-    "eval": {"overall": VALUES},
-    "test": {
-        "overall": VALUES,
-        "item_frequency": {"cold": NOTHING, "tail": VALUES, "head": VALUES},
-        "content": {"with": VALUES},
-    },
+    "eval": SplitMetrics(VALUES, {}),
+    "test": SplitMetrics(
+        VALUES,
+        {"item_frequency": {"cold": NOTHING, "tail": VALUES, "head": VALUES}, "content": {"with": VALUES}},
+    ),
 }
 
 
@@ -48,6 +48,7 @@ def text(*sections) -> str:
 def test_best_epoch_and_early_stop_are_said(tmp_path):
     history = [{"auc": 0.6 + n / 10, "loss": 0.5, "val_auc": [0.6, 0.7, 0.65][n], "val_loss": 0.5} for n in range(3)]
     training = {"history": history, "best_epoch": 1, "train_requests": 1000, "eval_requests": 100}
+    training["requests_per_second"] = None
     run = run_of(
         tmp_path,
         {("RankingTrainer", "model_run"): {"training.json": training}},

@@ -73,10 +73,10 @@ def test_ratios_say_who_is_faster(monkeypatch):
         return {name: Timing(milliseconds[name], 1.0, 100.0, 5) for name in functions}
 
     monkeypatch.setattr("tfx_pipeline.studies.bench.attention.interleaved", known_times)
-    [entry] = bench_attention([3], candidates=8, id_dim=16, similarity_dim=4, seconds=1.0)["results"]
-    assert entry["factored_vs_textbook"] == entry["milliseconds"]["attention"][TEXTBOOK]["median"] / 5 == 10
-    assert (entry["factored_vs_early_fusion"], entry["factored_vs_id_only"]) == (20, 2.5)
-    assert (entry["model_vs_early_fusion"], entry["model_vs_id_only"]) == (20, 2.5)
+    [entry] = bench_attention([3], candidates=8, id_dim=16, similarity_dim=4, seconds=1.0).results
+    assert entry.factored_vs_textbook == entry.milliseconds["attention"][TEXTBOOK].median / 5 == 10
+    assert (entry.factored_vs_early_fusion, entry.factored_vs_id_only) == (20, 2.5)
+    assert (entry.model_vs_early_fusion, entry.model_vs_id_only) == (20, 2.5)
 
 
 def test_a_reader_gets_a_table_and_a_sentence_per_length(capfd):

@@ -8,6 +8,7 @@ import pytest
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.evaluation.metrics import GAUC, LogLoss
 from tfx_pipeline.studies.compare.differences import Group, verdict
+from tfx_pipeline.studies.compare.report import Excess
 
 
 def table(strength: float, seed: int, rows: int = 3000) -> CandidateTable:
@@ -39,27 +40,27 @@ def test_mean_is_the_paired_mean_over_seeds(tables, groups):
     found = groups[0].differences(2, 0)
     for name, metric in (("gauc", GAUC), ("log_loss", LogLoss)):
         by_seed = [metric.compute(tables[2][seed].rows()) - metric.compute(tables[0][seed].rows()) for seed in (0, 1)]
-        assert found[name]["by_seed"] == pytest.approx(by_seed)
-        assert found[name]["mean"] == pytest.approx(np.mean(by_seed))
-        assert found[name]["std"] == pytest.approx(np.std(by_seed, ddof=1))
-        assert found[name]["low"] < found[name]["mean"] < found[name]["high"]
+        assert found[name].by_seed == pytest.approx(by_seed)
+        assert found[name].mean == pytest.approx(np.mean(by_seed))
+        assert found[name].std == pytest.approx(np.std(by_seed, ddof=1))
+        assert found[name].low < found[name].mean < found[name].high
 
 
 def test_a_better_model_is_ahead_in_every_metric_and_equal_ones_are_undecided(groups):
-    assert {value["verdict"] for value in groups[0].differences(2, 0).values()} == {"ahead"}
-    assert {value["verdict"] for value in groups[0].differences(0, 2).values()} == {"behind"}
+    assert {value.verdict for value in groups[0].differences(2, 0).values()} == {"ahead"}
+    assert {value.verdict for value in groups[0].differences(0, 2).values()} == {"behind"}
     for value in groups[0].differences(1, 0).values():
-        assert (value["mean"], value["low"], value["high"]) == (0, 0, 0)
-        assert value["verdict"] == "undecided"
+        assert (value.mean, value.low, value.high) == (0, 0, 0)
+        assert value.verdict == "undecided"
 
 
 def test_beyond_overall_is_the_difference_of_differences(groups):
     overall, rare = groups
     found = rare.beyond(overall, 2, 0)["auc"]
-    expected = rare.differences(2, 0)["auc"]["mean"] - overall.differences(2, 0)["auc"]["mean"]
-    assert found["mean"] == pytest.approx(expected)
-    assert 0 < found["low"] < found["mean"] < found["high"]
-    assert overall.beyond(overall, 2, 0)["auc"] == {"mean": 0, "low": 0, "high": 0}
+    expected = rare.differences(2, 0)["auc"].mean - overall.differences(2, 0)["auc"].mean
+    assert found.mean == pytest.approx(expected)
+    assert 0 < found.low < found.mean < found.high
+    assert overall.beyond(overall, 2, 0)["auc"] == Excess(mean=0, low=0, high=0)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tfx_pipeline.studies.compare import finished
 from tfx_pipeline.studies.compare.contenders import Contender
 from tfx_pipeline.studies.compare.finished import count_parameters, finish, is_finished, read_finished, training_folder
 from tfx_pipeline.studies.compare.rank_time import rank_times
+from tfx_pipeline.studies.compare.report import RankRequest
 from tfx_pipeline.training.model_training import new_model
 from tfx_pipeline.training.trial import Trial
 
@@ -44,10 +45,10 @@ def test_a_training_is_finished_once_its_result_is_written(trial, tiny_data, tmp
     assert is_finished(folder)
     assert {path.name for path in folder.iterdir()} == {"result.json", "rows.npz", "tensorboard"}
     found = read_finished(folder)
-    assert len(found.facts["history"]) == 2
-    assert (found.facts["label"], found.facts["seed"], found.facts["params"]["id_dim"]) == ("mean_pooling", 5, 8)
-    assert found.facts["timed"]["machine"] == machine()
-    assert abs(dt.datetime.fromisoformat(found.facts["timed"]["at"]) - dt.datetime.now(dt.UTC)) < dt.timedelta(hours=1)
+    assert len(found.facts.history) == 2
+    assert (found.facts.label, found.facts.seed, found.facts.params["id_dim"]) == ("mean_pooling", 5, 8)
+    assert found.facts.timed.machine == machine()
+    assert abs(dt.datetime.fromisoformat(found.facts.timed.at) - dt.datetime.now(dt.UTC)) < dt.timedelta(hours=1)
     assert len(found.rows.labels) == len(found.rows.probabilities) > 100
     assert np.isfinite(found.rows.probabilities).all()
 
@@ -57,9 +58,9 @@ def test_parameters_of_tables_are_counted_apart(tiny_data):
     schema = model.schema
     tables = 8 * (schema.item_rows + schema.user_rows) + 16 * sum(schema.categorical.values())
     counted = count_parameters(model)
-    assert counted["embeddings"] == tables
-    assert counted["trainable"] == sum(np.array(weight).size for weight in model.trainable_weights)
-    assert counted["rest"] == counted["trainable"] - tables > 0
+    assert counted.embeddings == tables
+    assert counted.trainable == sum(np.array(weight).size for weight in model.trainable_weights)
+    assert counted.rest == counted.trainable - tables > 0
 
 
 def test_ranking_is_timed_for_each_contender(tiny_data, monkeypatch):
@@ -74,4 +75,4 @@ def test_ranking_is_timed_for_each_contender(tiny_data, monkeypatch):
     assert set(times) == {"dmf@text", "mean_pooling"}
     assert all(timing.calls >= 5 and timing.median > 0 for timing in times.values())
     # The longest history of the tiny world, of which a model uses the last four.
-    assert asked == {"candidates": 1200, "history": 5}
+    assert asked == RankRequest(candidates=1200, history=5)

@@ -11,18 +11,20 @@ import pytest
 
 from tfx_pipeline.pages.kit.page import Details, Page, Prose, Table, render
 from tfx_pipeline.studies.compare.page import compare_page, spread, write_compare_page
+from tfx_pipeline.studies.compare.report import Report, Statistic
 
 EXAMPLE = Path(__file__).parent / "compare_example.json"
 
 
 @pytest.fixture
 def report() -> dict:
+    """The comparison as JSON, to be changed by a test."""
     return json.loads(EXAMPLE.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def page() -> Page:
-    return compare_page(json.loads(EXAMPLE.read_text(encoding="utf-8")))
+    return compare_page(Report.from_json(json.loads(EXAMPLE.read_text(encoding="utf-8"))))
 
 
 def tables(page) -> dict[str, Table]:
@@ -36,6 +38,10 @@ def test_models_stand_in_order_with_mean_and_spread(page, report):
     assert table.rows[0][2] == f"{auc['mean']:.4f} ± {auc['std']:.4f}"
 
 
+def test_a_comparison_of_before_is_read_and_written_as_it_is(report):
+    assert Report.from_json(report).to_json() == report
+
+
 def test_every_table_has_a_cell_per_column(page):
     for caption, table in tables(page).items():
         assert {len(row) for row in table.rows} == {len(table.columns)}, caption
@@ -45,14 +51,14 @@ def test_verdict_names_models_by_their_interval(report):
     for model, verdict in zip(report["models"][1:], ("ahead", "behind", "undecided", "undecided"), strict=True):
         model["difference"]["gauc"]["verdict"] = verdict
     labels = [model["label"] for model in report["models"]]
-    (verdict,) = compare_page(report).verdicts
+    (verdict,) = compare_page(Report.from_json(report)).verdicts
     assert f"ahead of it: {labels[1]}; behind it: {labels[2]}" in verdict.text
     assert f"not told apart from it: {labels[3]} and {labels[4]}" in verdict.text
 
 
 def test_one_seed_has_no_spread(report):
-    assert spread({"mean": 0.5, "std": None}) == "0.5000"
-    assert spread({"mean": None, "std": None}) == "–"
+    assert spread(Statistic(mean=0.5, std=None, values=[0.5])) == "0.5000"
+    assert spread(Statistic(mean=None, std=None, values=[None])) == "–"
 
 
 def absent(value):
@@ -69,7 +75,7 @@ def test_numbers_that_do_not_exist_are_dashes(report):
         model["attainable_share"] = None
         model["training"]["examples_per_second"] = {"mean": None, "std": None, "values": [None]}
     report["attainable"] = None
-    html = render(compare_page(report))
+    html = render(compare_page(Report.from_json(report)))
     assert "nan" not in re.sub(r"[a-z]nan|nan[a-z]", "", html.lower())
     assert "None" not in html
 
@@ -94,13 +100,13 @@ def test_trainings_of_several_sessions_are_a_warning(page, report):
 
     assert warnings(page) == []
     report["models"][1]["training"]["timed"][0]["at"] = "2026-11-19T05:00:00Z"
-    (warning,) = warnings(compare_page(report))
+    (warning,) = warnings(compare_page(Report.from_json(report)))
     assert "up to 3 days apart (2026-11-19 to 2026-11-22)" in warning
 
 
 def test_reference_alone(report):
     report["models"] = report["models"][:1]
-    page = compare_page(report)
+    page = compare_page(Report.from_json(report))
     assert "nothing to compare" in page.verdicts[0].text
     assert render(page)
 
@@ -111,7 +117,7 @@ def test_page_in_a_browser(report, browser, tmp_path):
         model["label"] = f"{model['label']}@text+image_{number}"
     report["models"] += many
     path = tmp_path / "compare.html"
-    write_compare_page(report, path)
+    write_compare_page(Report.from_json(report), path)
     assert path.stat().st_size < 2e6
 
     for scheme in ("light", "dark"):

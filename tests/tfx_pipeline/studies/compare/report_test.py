@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,10 +15,23 @@ from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC
-from tfx_pipeline.files.writing import plain
+from tfx_pipeline.studies.bench.machine import Machine
+from tfx_pipeline.studies.bench.timing import Timing
 from tfx_pipeline.studies.compare.contenders import Contender, Plan
-from tfx_pipeline.studies.compare.finished import FinishedTraining
-from tfx_pipeline.studies.compare.report import bootstrap_facts, model_entries, statistic
+from tfx_pipeline.studies.compare.entries import bootstrap_facts, model_entries, statistic
+from tfx_pipeline.studies.compare.finished import FinishedTraining, TrainingFacts
+from tfx_pipeline.studies.compare.report import (
+    FORMAT,
+    Attainable,
+    Data,
+    ModelEntry,
+    Parameters,
+    RankRequest,
+    Report,
+    SplitSize,
+    Statistic,
+    Timed,
+)
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 from tfx_pipeline.studies.compare.tables import print_report
 
@@ -27,7 +40,8 @@ PLAN = Plan(
 )
 
 
-MACHINE = {"cpu": "Example CPU", "cores": 2, "gpus": [], "tensorflow": "2.21.0"}
+MACHINE = Machine(cpu="Example CPU", cores=2, gpus=[], tensorflow="2.21.0")
+TIMES = {label: Timing(median=3.2, p10=3, p90=4, calls=9) for label in ("dmf", "dmf@text")}
 
 
 def finished(strength: float, seed: int, rows: int = 2000) -> FinishedTraining:
@@ -39,15 +53,17 @@ def finished(strength: float, seed: int, rows: int = 2000) -> FinishedTraining:
     table = CandidateTable(
         labels, (1 / (1 + np.exp(-logit))).astype(np.float32), users, impressions, histories, impressions > 3
     )
-    facts = {
-        "params": {"id_dim": 8},
-        "parameters": {"trainable": 1200, "embeddings": 1000, "rest": 200},
-        "history": [{"val_auc": 0.6}, {"val_auc": 0.5}],
-        "best_epoch": 0,
-        "requests_per_second": None if seed == 43 else 800.0,
-        "seconds": 9.0,
-        "timed": {"at": f"2026-11-{seed - 22}T06:00:00Z", "machine": MACHINE},
-    }
+    facts = TrainingFacts(
+        label="dmf",
+        seed=seed,
+        params={"id_dim": 8},
+        history=[{"val_auc": 0.6}, {"val_auc": 0.5}],
+        best_epoch=0,
+        requests_per_second=None if seed == 43 else 800.0,
+        seconds=9.0,
+        timed=Timed(f"2026-11-{seed - 22}T06:00:00Z", MACHINE),
+        parameters=Parameters(trainable=1200, embeddings=1000, rest=200),
+    )
     return FinishedTraining(facts, table)
 
 
@@ -57,78 +73,96 @@ def trainings() -> dict[str, list[FinishedTraining]]:
 
 
 @pytest.fixture(scope="module")
-def entries(trainings) -> list[dict]:
-    return model_entries(PLAN, trainings, Evaluation())
+def entries(trainings) -> list[ModelEntry]:
+    return model_entries(PLAN, trainings, Evaluation(), TIMES)
 
 
 def test_metrics_are_over_seeds(entries, trainings):
     for entry in entries:
-        values = [GAUC.compute(training.rows.rows()) for training in trainings[entry["label"]]]
-        found = entry["metrics"]["gauc"]
-        assert found["values"] == values
-        assert (found["mean"], found["std"]) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
-        assert set(entry["metrics"]) == {"auc", "gauc", "log_loss", "normalized_entropy", "calibration"}
+        values = [GAUC.compute(training.rows.rows()) for training in trainings[entry.label]]
+        found = entry.metrics["gauc"]
+        assert found.values == values
+        assert (found.mean, found.std) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
+        assert set(entry.metrics) == {"auc", "gauc", "log_loss", "normalized_entropy", "calibration"}
 
 
 def test_slices_are_the_evaluators_in_reading_order(entries, trainings):
     table = trainings["dmf"][0].rows
-    found = entries[0]["slices"]
+    found = entries[0].slices
     assert {column: list(buckets) for column, buckets in found.items()} == {
         "item_frequency": ["cold", "rare", "tail", "head"],
         "history_length": ["empty", "1-9", "10-29", "30+"],
         "content": ["with", "without"],
     }
     rare = table.train_impressions == 3
-    assert found["item_frequency"]["rare"]["candidates"] == rare.sum()
-    assert found["item_frequency"]["rare"]["users"] == len(np.unique(table.users[rare]))
+    assert found["item_frequency"]["rare"].candidates == rare.sum()
+    assert found["item_frequency"]["rare"].users == len(np.unique(table.users[rare]))
     auc = CandidateAUC.compute(table.rows(rare))
-    assert found["item_frequency"]["rare"]["metrics"]["auc"]["values"][0] == auc
+    assert found["item_frequency"]["rare"].metrics["auc"].values[0] == auc
     for buckets in found.values():
-        assert sum(bucket["candidates"] for bucket in buckets.values()) == len(table.labels)
+        assert sum(bucket.candidates for bucket in buckets.values()) == len(table.labels)
 
 
 def test_the_reference_has_no_difference_and_the_weaker_model_is_behind(entries):
-    assert entries[0]["difference"] is None
-    assert {value["verdict"] for value in entries[1]["difference"].values()} == {"behind"}
-    by_bucket = entries[1]["slice_differences"]["item_frequency"]
+    assert entries[0].difference is None
+    assert {value.verdict for value in entries[1].difference.values()} == {"behind"}
+    by_bucket = entries[1].slice_differences["item_frequency"]
     assert list(by_bucket) == ["cold", "rare", "tail", "head"]
-    assert set(by_bucket["cold"]["auc"]["beyond_overall"]) == {"mean", "low", "high"}
+    assert set(vars(by_bucket["cold"]["auc"].beyond_overall)) == {"mean", "low", "high"}
 
 
 def test_other_candidates_are_refused(trainings):
     other = {**trainings, "dmf@text": [finished(1, 42), finished(1, 43, rows=1999)]}
     with pytest.raises(DataError, match="'dmf@text' was scored on other candidates than the reference"):
-        model_entries(PLAN, other, Evaluation())
+        model_entries(PLAN, other, Evaluation(), TIMES)
 
 
 def test_statistics_leave_out_what_is_missing():
-    assert statistic([1.0, None, 3.0]) == {"mean": 2, "std": pytest.approx(2**0.5), "values": [1.0, None, 3.0]}
-    assert statistic([1.0, float("nan")])["std"] is None
-    assert statistic([None]) == {"mean": None, "std": None, "values": [None]}
+    assert statistic([1.0, None, 3.0]) == Statistic(mean=2, std=pytest.approx(2**0.5), values=[1.0, None, 3.0])
+    assert statistic([1.0, float("nan")]).std is None
+    assert statistic([None]) == Statistic(mean=None, std=None, values=[None])
 
 
-def test_the_report_is_json_and_is_printed(entries):
-    rest = {"modalities": ["text"], "rank_ms": {"median": 3.2, "p10": 3, "p90": 4, "calls": 9}}
-    shares = {"attainable_share": statistic([0.5, 0.6])}
-    own = {"learning_rate": 0.002, "batch_size": 1024}
-    report = plain(
-        {
-            "machine": MACHINE,
-            "reference": "dmf",
-            "seeds": list(PLAN.seeds),
-            "data": {"test": {"candidates": 2000, "users": 200, "positives": 600}},
-            "bootstrap": bootstrap_facts(),
-            "models": [{**entry, "training": entry["training"] | own, **rest, **shares} for entry in entries],
-            "rank": {"candidates": 1200, "history": 50},
-            "attainable": {"auc": 0.8, "gauc": 0.79},
-        }
+@pytest.fixture(scope="module")
+def report(entries) -> Report:
+    """Of models that have a learning rate and a batch size of their own."""
+    models = [
+        replace(
+            entry,
+            training=replace(entry.training, learning_rate=0.002, batch_size=1024),
+            attainable_share=statistic([0.5, 0.6]),
+        )
+        for entry in entries
+    ]
+    return Report(
+        format=FORMAT,
+        pipeline="shop",
+        created="2026-11-21T06:00:00Z",
+        output="runs/shop",
+        reference="dmf",
+        seeds=list(PLAN.seeds),
+        data=Data(400, 100, SplitSize(2000, 200, 600), "2025-03-25T00:00:00Z", "2025-03-28T00:00:00Z"),
+        training=Training().model_dump(mode="json"),
+        bootstrap=bootstrap_facts(),
+        models=models,
+        rank=RankRequest(candidates=1200, history=50),
+        attainable=Attainable(auc=0.8, gauc=0.79),
+        machine=MACHINE,
     )
-    json.dumps(report, allow_nan=False)
+
+
+def test_the_report_survives_a_file(report):
+    text = json.dumps(report.to_json(), allow_nan=False)
+    assert Report.from_json(json.loads(text)).to_json() == json.loads(text)
+
+
+def test_the_report_is_json_and_is_printed(report):
+    json.dumps(report.to_json(), allow_nan=False)
     out = Console(width=160, record=True, file=io.StringIO())
     print_report(report, out)
     text = out.export_text()
-    difference = report["models"][1]["difference"]["gauc"]
-    assert f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]" in text
+    difference = report.models[1].difference["gauc"]
+    assert f"{difference.mean:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]" in text
     assert "0.550 ± 0.071" in text
     assert "2 (1) 2 (1)" in text
     assert "800" in text
@@ -137,19 +171,31 @@ def test_the_report_is_json_and_is_printed(entries):
     assert "Training" not in text
 
 
-def test_training_speeds_of_several_sessions_are_said_not_to_compare(entries):
-    def said(here, change):
-        models = copy.deepcopy(entries)
-        change(models[1]["training"]["timed"][1])
-        return mixed_sessions({"models": models, "machine": here})
+def test_entries_of_the_file_stand_in_the_order_that_is_documented(report):
+    assert list(report.to_json()) == [
+        *("format", "pipeline", "created", "output", "reference", "seeds", "data", "training", "bootstrap", "models"),
+        *("rank", "attainable", "machine"),
+    ]
+    assert list(report.to_json()["models"][0]) == [
+        *("label", "model", "params", "parameters", "training", "history", "metrics", "slices", "difference"),
+        *("slice_differences", "modalities", "rank_ms", "attainable_share"),
+    ]
 
-    other = {**MACHINE, "cores": 64, "gpus": ["Example GPU"]}
-    assert said(MACHINE, lambda timed: None) == []
-    (sentence,) = said(other, lambda timed: None)
+
+def test_training_speeds_of_several_sessions_are_said_not_to_compare(report):
+    def said(here, **change):
+        first, second = report.models
+        timed = [second.training.timed[0], replace(second.training.timed[1], **change)]
+        changed = replace(second, training=replace(second.training, timed=timed))
+        return mixed_sessions(replace(report, models=[first, changed], machine=here))
+
+    other = replace(MACHINE, cores=64, gpus=["Example GPU"])
+    assert said(MACHINE) == []
+    (sentence,) = said(other)
     assert "on another machine (Example CPU, 2 cores, TensorFlow 2.21.0) than ranking" in sentence
-    (sentence,) = said(MACHINE, lambda timed: timed.update(machine=other))
+    (sentence,) = said(MACHINE, machine=other)
     assert (
         "different machines (Example CPU, 2 cores, TensorFlow 2.21.0; Example CPU, 64 cores, Example GPU," in sentence
     )
-    (sentence,) = said(MACHINE, lambda timed: timed.update(at="2026-11-23T06:00:00Z"))
+    (sentence,) = said(MACHINE, at="2026-11-23T06:00:00Z")
     assert "up to 3 days apart (2026-11-20 to 2026-11-23)" in sentence

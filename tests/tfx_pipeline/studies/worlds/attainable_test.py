@@ -22,6 +22,12 @@ def cuts(truth):
     return [pd.Timestamp(t, unit="us", tz="UTC").to_pydatetime() for t in np.quantile(truth["time_us"], [0.8, 0.9])]
 
 
+@pytest.fixture(scope="module")
+def splits(demo_directory, cuts):
+    """What is attainable on each split."""
+    return attainable(demo_directory, *cuts)
+
+
 def split(truth, cuts, name):
     eval_from, test_from = (int(cut.timestamp() * 1e6) for cut in cuts)
     bounds = {"train": (0, eval_from), "eval": (eval_from, test_from), "test": (test_from, 2**62)}[name]
@@ -29,8 +35,8 @@ def split(truth, cuts, name):
 
 
 @pytest.mark.parametrize("name", ["train", "eval", "test"])
-def test_is_the_auc_of_the_true_probabilities(demo_directory, truth, cuts, name):
-    found, rows = attainable(demo_directory, *cuts)[name], split(truth, cuts, name)
+def test_is_the_auc_of_the_true_probabilities(splits, truth, cuts, name):
+    found, rows = splits[name], split(truth, cuts, name)
     assert found.impressions == len(rows)
     assert found.auc == pytest.approx(roc_auc_score(rows["clicked"], rows["probability"]), abs=1e-9)
     users = [user for _, user in rows.groupby("user_id") if user["clicked"].nunique() == 2]
@@ -38,8 +44,8 @@ def test_is_the_auc_of_the_true_probabilities(demo_directory, truth, cuts, name)
     assert found.gauc == pytest.approx(np.average(scores, weights=[len(user) for user in users]), abs=1e-9)
 
 
-def test_there_is_much_to_learn_and_popularity_does_not_tell(demo_directory, truth, cuts):
-    test = attainable(demo_directory, *cuts)["test"]
+def test_there_is_much_to_learn_and_popularity_does_not_tell(splits, truth, cuts):
+    test = splits["test"]
     assert 0.72 < test.auc < 0.82
     assert test.gauc > 0.72
     train, rows = split(truth, cuts, "train"), split(truth, cuts, "test")
@@ -50,8 +56,8 @@ def test_there_is_much_to_learn_and_popularity_does_not_tell(demo_directory, tru
     assert test.gain_share(popularity) < 0.5
 
 
-def test_gain_share(demo_directory, cuts):
-    test = attainable(demo_directory, *cuts)["test"]
+def test_gain_share(splits):
+    test = splits["test"]
     assert test.gain_share(0.5) == 0
     assert test.gain_share(test.auc) == 1
 
@@ -62,9 +68,9 @@ def test_where_nothing_can_be_gained_there_is_no_share():
         assert np.isnan(AttainableSplit(100, auc, 0.5).gain_share(0.6))
 
 
-def test_times_without_a_zone_are_utc(demo_directory, cuts):
+def test_times_without_a_zone_are_utc(demo_directory, cuts, splits):
     naive = [cut.replace(tzinfo=None) for cut in cuts]
-    assert attainable(demo_directory, *naive) == attainable(demo_directory, *cuts)
+    assert attainable(demo_directory, *naive) == splits
 
 
 def test_refusals(demo_directory, tmp_path):
@@ -75,7 +81,7 @@ def test_refusals(demo_directory, tmp_path):
         attainable(demo_directory, early, late)
 
 
-def test_worth_of_a_part_is_the_auc_of_its_column(demo_directory, truth, cuts):
+def test_worth_of_a_part_is_the_auc_of_its_column(demo_directory, truth, cuts, splits):
     added = pd.read_parquet(demo_directory / "truth_parts.parquet")
     worth = attainable_by_part(demo_directory, *cuts)
     assert list(worth) == ["train", "eval", "test"]
@@ -87,7 +93,7 @@ def test_worth_of_a_part_is_the_auc_of_its_column(demo_directory, truth, cuts):
         assert worth["test"][part].alone == pytest.approx(roc_auc_score(rows["clicked"], values), abs=1e-9)
         expected = roc_auc_score(rows["clicked"], logit - values)
         assert worth["test"][part].without == pytest.approx(expected, abs=1e-6)
-        assert 0.5 < worth["test"][part].alone < attainable(demo_directory, *cuts)["test"].auc
+        assert 0.5 < worth["test"][part].alone < splits["test"].auc
 
 
 def test_worth_wants_the_parts(demo_directory, cuts, tmp_path):

@@ -68,8 +68,8 @@ def test_second_call_touches_nothing_and_other_arguments_replace(tmp_path):
 
 
 def test_what_a_killed_call_left_is_cleared(tmp_path):
-    (tmp_path / ".data.partial").mkdir()
-    (tmp_path / ".data.partial/users.jsonl").write_text("half")
+    (tmp_path / ".incoming-0123abcd-data").mkdir()
+    (tmp_path / ".incoming-0123abcd-data/users.jsonl").write_text("half")
     directory = write_demo_logs(tmp_path / "data", **SMALL)
     assert list(contents(directory)) == FILES
     assert [entry.name for entry in tmp_path.iterdir()] == ["data"]

@@ -109,7 +109,7 @@ def test_the_warm_up_file_of_an_exported_model_is_equal_at_every_stage(model, ca
 def test_a_process_that_has_imported_no_model_replays_it(model, tmp_path):
     file = json_lines(tmp_path, REQUEST)
     command = [sys.executable, "-m", "tfx_pipeline.cli", "replay", str(file), "--model", str(model)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1200)
     assert result.returncode == 0, result.stderr
     assert "equal at every stage, to 0.0001" in result.stdout
     assert result.stderr == ""

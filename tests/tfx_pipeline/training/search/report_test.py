@@ -17,7 +17,8 @@ from tfx_pipeline.config.label import Label
 from tfx_pipeline.studies.compare.contenders import make_plan
 from tfx_pipeline.training.search.outcome import Outcome
 from tfx_pipeline.training.search.report import (
-    best_trial,
+    SearchReport,
+    TrialReport,
     read_report,
     search_report,
     set_arguments,
@@ -65,27 +66,45 @@ def report(tmp_path):
 
 
 def _report_with(values, label="dmf"):
-    trials = [{"number": n, "values": v, "metrics": {"gauc": 0.5 + n / 10}} for n, v in enumerate(({}, values))]
-    return {"model": label, "objective": "gauc", "trials": trials, "best": 1}
+    trials = [TrialReport(n, v, {"gauc": 0.5 + n / 10}, 2, 1, 3.0, None) for n, v in enumerate(({}, values))]
+    return SearchReport(
+        model=label,
+        algorithm="random",
+        objective="gauc",
+        seed=1,
+        space={},
+        left_out=[],
+        trials=trials,
+        best=1,
+        out_of_time=False,
+    )
 
 
 def test_report_survives_a_file(report, tmp_path):
     write_report(report, tmp_path)
-    assert read_report(tmp_path) == report == json.loads((tmp_path / "tune.json").read_text())
-    assert [trial["number"] for trial in report["trials"]] == list(range(16))
-    assert best_trial(report)["metrics"]["gauc"] == max(t["metrics"].get("gauc", 0) for t in report["trials"])
+    assert read_report(tmp_path) == report
+    assert report.to_json() == json.loads((tmp_path / "tune.json").read_text())
+    assert [trial.number for trial in report.trials] == list(range(16))
+    assert report.best_trial.metrics["gauc"] == max(t.metrics.get("gauc", 0) for t in report.trials)
+
+
+def test_entries_of_the_file_stand_in_their_order(report):
+    entries = ["model", "algorithm", "objective", "seed", "space", "left_out", "trials", "best", "out_of_time"]
+    assert list(report.to_json()) == entries
+    trial = ["number", "values", "metrics", "epochs", "best_epoch", "seconds", "failure"]
+    assert list(report.to_json()["trials"][0]) == trial
 
 
 def test_table_has_the_best_trials_and_the_configuration_as_it_is(report):
     console = Console(width=140, record=True)
     console.print(trials_table(report))
     text = console.export_text()
-    failed = sum(trial["failure"] is not None for trial in report["trials"])
+    failed = sum(trial.failure is not None for trial in report.trials)
     assert failed
     assert f"dmf: 16 trials by gauc of eval, {failed} failed" in text
     rows = [line for line in text.splitlines() if " of 2" in line]
     assert len(rows) == 11
-    assert f"{best_trial(report)['metrics']['gauc']:.4f}" in rows[0]
+    assert f"{report.best_trial.metrics['gauc']:.4f}" in rows[0]
     assert "as it is" in rows[-1]
 
 
@@ -209,7 +228,7 @@ def test_metrics_without_an_answer_are_null_and_a_dash(tmp_path):
     search.search()
     write_report(search_report(search), tmp_path)
     report = read_report(tmp_path)
-    assert best_trial(report)["metrics"] == {"gauc": None, "auc": 0.6, "log_loss": 0.5}
+    assert report.best_trial.metrics == {"gauc": None, "auc": 0.6, "log_loss": 0.5}
     assert "NaN" not in (tmp_path / "tune.json").read_text()
     console = Console(width=140, record=True)
     console.print(trials_table(report))

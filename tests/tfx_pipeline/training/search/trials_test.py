@@ -105,7 +105,7 @@ def test_finished_trials_are_recalled_failed_ones_too(data, searched):
 def test_no_weights_are_left_of_finished_trials(searched):
     folder, _ = searched
     assert not list(folder.rglob("*.weights.h5"))
-    assert not list(folder.rglob("*.partial"))
+    assert not list(folder.rglob(".incoming-*"))
 
 
 def test_tuner_fn_makes_the_search_that_tfx_runs(tiny_world, tmp_path):

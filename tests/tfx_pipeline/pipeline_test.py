@@ -1,0 +1,162 @@
+"""Which steps a change of the configuration runs again: every key is changed once."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from tfx_pipeline.config import load_config
+from tfx_pipeline.config.schema import PipelineConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = "tuning={run_in_pipeline: true, space: {params.id_dim: {choice: [16, 32]}}}"
+INGEST, CONTENT, TRANSFORM = "BehaviorLogExampleGen", "ItemContentGen", "Transform"
+TUNER, TRAINER, EVALUATOR = "RankingTuner", "RankingTrainer", "Evaluator"
+GATE, PUSHER = "ServingGate", "Pusher"
+# The trainer has what ingestion depends on, for `dmf rank`.
+LOGS = {INGEST, TRAINER}
+TRAINING = {TUNER, TRAINER}
+COLUMNS = {TRANSFORM, *TRAINING}
+
+# Key, another value, and the steps whose parameters change with it. What follows a step in the pipeline runs again too.
+CHANGES = [
+    ("name", "other", {TRAINER, PUSHER}),
+    ("output", "elsewhere", {INGEST, *TRAINING, PUSHER}),
+    ("data.interactions.path", "other.parquet", LOGS),
+    ("data.interactions.format", "csv", LOGS),
+    ("data.interactions.separator", ";", LOGS),
+    ("data.interactions.columns.user", "other", LOGS),
+    ("data.interactions.columns.item", "other", LOGS),
+    ("data.interactions.columns.time", "other", LOGS),
+    ("data.interactions.columns.label", "other", LOGS),
+    ("data.interactions.columns.request", "other", LOGS),
+    ("data.interactions.time_unit", "s", LOGS),
+    ("data.items.path", "other.csv", {*LOGS, CONTENT}),
+    ("data.items.format", "parquet", {*LOGS, CONTENT}),
+    ("data.items.separator", ";", {*LOGS, CONTENT}),
+    ("data.items.id_column", "other", {*LOGS, CONTENT}),
+    ("data.items.title_column", "other", {CONTENT, TRAINER}),
+    ("data.users.path", "other.jsonl", LOGS),
+    ("data.users.format", "csv", LOGS),
+    ("data.users.separator", ";", LOGS),
+    ("data.users.id_column", "other", LOGS),
+    # Its content has a step of its own, `ImportSchemaGen`, which the runner gives a path of that content.
+    ("data.schema_file", "schema.pbtxt", set()),
+    ("data.max_bad_fraction", 0.5, LOGS),
+    ("data.earliest_time", "1999-01-01", LOGS),
+    ("data.latest_time", "2099-01-01", LOGS),
+    ("data.fail_on_leakage", "false", LOGS),
+    ("history.events", "all", LOGS),
+    ("history.max_length", 7, {*LOGS, TUNER}),
+    ("history.delay_s", 5, LOGS),
+    ("split.fractions", "{train: 0.6, eval: 0.2, test: 0.2}", LOGS),
+    ("split", "{dates: {eval_from: 2025-03-25, test_from: 2025-03-28}}", LOGS),
+    ("features.user_id", "null", COLUMNS),
+    ("features.user_id.min_count", 3, COLUMNS),
+    ("features.user_id.max_size", 99, COLUMNS),
+    ("features.user_id.oov_buckets", 3, COLUMNS),
+    ("features.item_id.min_count", 3, COLUMNS),
+    ("features.item_id.max_size", 99, COLUMNS),
+    ("features.item_id.oov_buckets", 3, COLUMNS),
+    ("features.user", "{}", {INGEST, *COLUMNS}),
+    ("features.user.gender.oov_buckets", 3, COLUMNS),
+    ("features.user.age.buckets", 3, COLUMNS),
+    ("features.context", "{}", {INGEST, *COLUMNS}),
+    ("features.context.device.min_count", 3, COLUMNS),
+    ("content.modalities.text.dim", 8, {CONTENT}),
+    ("content.modalities.text.dtype", "int8", {CONTENT}),
+    ("content.max_unknown_fraction", 0.5, {CONTENT}),
+    ("model.name", "target_attention", TRAINING),
+    ("model.module", "dmf_keras", TRAINING),
+    ("model.params", "{id_dim: 16}", TRAINING),
+    ("training.batch_size", 7, TRAINING),
+    ("training.epochs", 7, TRAINING),
+    ("training.patience", 7, TRAINING),
+    ("training.learning_rate", 0.5, TRAINING),
+    ("training.seed", 7, TRAINING),
+    ("training.shuffle_buffer", 7, TRAINING),
+    ("training.mixed_precision", "never", TRAINING),
+    ("evaluation.rare_below", 7, TRAINING),
+    ("evaluation.head_from", 70, TRAINING),
+    ("evaluation.history_edges", "[1, 7]", TRAINING),
+    ("evaluation.thresholds", "{gauc: {min: 0.5}}", {EVALUATOR}),
+    ("serving.push_dir", "pushed", {PUSHER}),
+    ("serving.warmup_candidates", "[1, 7]", {TRAINER}),
+    ("serving.max_score_difference", 0.5, {GATE}),
+    ("serving.explain", "true", {TRAINER}),
+    ("comparison.models", "{dmf: {}}", set()),
+    ("comparison.training", "{dmf: {batch_size: 7}}", set()),
+    ("comparison.seeds", 7, set()),
+    ("comparison.reference", "din", set()),
+    ("tuning.algorithm", "bayesian", {TUNER}),
+    ("tuning.trials", 7, {TUNER}),
+    ("tuning.seed", 7, {TUNER}),
+    ("tuning.objective", "auc", {TUNER}),
+    ("tuning.space", "{params.id_dim: {choice: [8]}}", {TUNER}),
+    ("beam.args", "[--runner=FlinkRunner]", set()),
+]
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory) -> Path:
+    file = tmp_path_factory.mktemp("config") / "pipeline_config.yaml"
+    file.write_text((ROOT / "pipeline_config.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return file
+
+
+def _steps(file: Path, *settings: str) -> dict[str, Any]:
+    """Execution properties of every step of the pipeline with a search, by the step's id."""
+    from tfx_pipeline.pipeline import Fingerprints, create_pipeline
+    from tfx_pipeline.runners import cache_keys
+
+    pipeline = create_pipeline(
+        load_config(file, [SEARCH, *settings]), Fingerprints("", "", dict.fromkeys(cache_keys._CODE, ""))
+    )
+    return {node.id: node.exec_properties for node in pipeline.components}
+
+
+@pytest.fixture(scope="module")
+def before(config_file) -> dict[str, Any]:
+    return _steps(config_file)
+
+
+def test_equal_configurations_give_equal_parameters(config_file, before):
+    assert _steps(config_file) == before
+    assert list(before) == [
+        *(INGEST, CONTENT, "StatisticsGen", "SchemaGen", "ExampleValidator", TRANSFORM),
+        *(TUNER, TRAINER, "LatestBlessedModel", GATE, EVALUATOR, PUSHER),
+    ]
+
+
+@pytest.mark.parametrize(("key", "value", "steps"), CHANGES, ids=[key for key, *_ in CHANGES])
+def test_a_changed_key_changes_the_parameters_of_exactly_these_steps(config_file, before, key, value, steps):
+    after = _steps(config_file, f"{key}={value}")
+    assert {step for step in before if before[step] != after[step]} == steps
+
+
+def test_without_a_search_every_other_step_has_the_same_parameters(config_file, before):
+    after = _steps(config_file, "tuning={}")
+    assert {step: before[step] for step in before if step != TUNER} == after
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        optional = () if typing.get_origin(field.annotation) is dict else typing.get_args(field.annotation)
+        below = [one for one in (field.annotation, *optional) if isinstance(one, type) and issubclass(one, BaseModel)]
+        # Exactly one key of `split` is given: it changes as a whole.
+        if below and name != "split":
+            yield from _keys(below[0], f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_key_of_the_configuration_is_changed_above():
+    changed = {key for key, *_ in CHANGES} | {"tuning.run_in_pipeline"}
+    # What lies below names of one's own counts for the section that has them.
+    covered = [key for key in _keys(PipelineConfig) if any(one == key or one.startswith(f"{key}.") for one in changed)]
+    assert covered == list(_keys(PipelineConfig))

@@ -1,0 +1,124 @@
+"""What a run of ingestion tells, as its `report.json` has it. Times are ISO 8601 in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tfx_pipeline.files.json_record import JsonRecord
+
+
+@dataclass(frozen=True)
+class SplitCounts(JsonRecord):
+    """Sizes and span of a split.
+
+    Attributes:
+        requests, impressions, positives: how many it has.
+        first_time, last_time: of its requests; None of an empty split.
+    """
+
+    requests: int
+    impressions: int
+    positives: int
+    first_time: str | None
+    last_time: str | None
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """First moments of the splits eval and test."""
+
+    eval_from: str
+    test_from: str
+
+
+@dataclass(frozen=True)
+class ItemCounts:
+    """Items of the log.
+
+    Attributes:
+        distinct: how many there are.
+        not_in_catalogue: those of them that the catalogue lacks.
+        impressions_not_in_catalogue: impressions of these.
+    """
+
+    distinct: int
+    not_in_catalogue: int
+    impressions_not_in_catalogue: int
+
+
+@dataclass(frozen=True)
+class HistoryCounts:
+    """Histories of the requests.
+
+    Attributes:
+        empty_share: of the requests; None where there is no request.
+        requests_by_length_from: requests by the least length, as text, of a range of lengths.
+    """
+
+    empty_share: float | None
+    requests_by_length_from: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class AuditCounts:
+    """What the leakage audit found.
+
+    Attributes:
+        requests_checked: how many it looked at.
+        violations: by rule.
+        newest_history_age_s, oldest_history_age_s: seconds from an item of a history to its request, at least and at
+            most; None where all histories are empty.
+    """
+
+    requests_checked: int
+    violations: Mapping[str, int]
+    newest_history_age_s: float | None
+    oldest_history_age_s: float | None
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """The rules that were broken, with their violations."""
+        return {rule: count for rule, count in self.violations.items() if count}
+
+
+@dataclass(frozen=True)
+class IngestionReport(JsonRecord):
+    """What became of a log. `rows_read` = `rows_kept` + all of `quarantined` + `duplicates` + `merged_labels`.
+
+    Attributes:
+        rows_read: rows of the log.
+        rows_kept: impressions that were made of them.
+        quarantined: rows set aside, by the first fault found in each.
+        duplicates: rows left out as repetitions.
+        merged_labels: rows merged with another label of the same impression.
+        not_a_number: values that became missing, by numeric column.
+        users: of the log.
+        users_without_profile: those of them that the user table lacks.
+        profiles_dropped: rows of the user table that were left out, by reason.
+        splits: train, eval and test.
+        cuts: between them.
+        items: of the log.
+        history: of the requests.
+        audit: for leakage.
+    """
+
+    rows_read: int
+    rows_kept: int
+    quarantined: Mapping[str, int]
+    duplicates: int
+    merged_labels: int
+    not_a_number: Mapping[str, int]
+    users: int
+    users_without_profile: int
+    profiles_dropped: Mapping[str, int]
+    splits: Mapping[str, SplitCounts]
+    cuts: Cuts
+    items: ItemCounts
+    history: HistoryCounts
+    audit: AuditCounts
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Faults for which rows were quarantined, with their rows."""
+        return {reason: count for reason, count in self.quarantined.items() if count}

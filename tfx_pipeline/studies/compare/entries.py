@@ -1,0 +1,176 @@
+"""From finished trainings to the models' entries in the report: means and spreads, slices, differences."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.config.schema import Evaluation, Training
+from tfx_pipeline.errors import DataError
+from tfx_pipeline.evaluation import metrics, slices
+from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
+from tfx_pipeline.evaluation.candidate_table import CandidateTable
+from tfx_pipeline.files.json_values import plain
+from tfx_pipeline.studies.bench.timing import Timing
+from tfx_pipeline.studies.compare.contenders import Plan
+from tfx_pipeline.studies.compare.differences import RESAMPLES, Group
+from tfx_pipeline.studies.compare.finished import FinishedTraining, TrainingFacts
+from tfx_pipeline.studies.compare.report import Bootstrap, ModelEntry, Slice, SliceDifference, Statistic, Trainings
+from tfx_pipeline.studies.worlds.attainable import AttainableSplit
+from tfx_pipeline.training.trial import uses_content
+
+_METRICS = tuple(metric for metric in metrics.METRICS if metric.metric_name in SHOWN)
+_SEEDS = (
+    "not resampled: an interval is about the users of the test split, for these trained models; a difference is the "
+    "mean over seeds, paired by seed, and by_seed and std show how it varies from training to training"
+)
+
+
+def model_entries(
+    plan: Plan,
+    trainings: Mapping[str, Sequence[FinishedTraining]],
+    evaluation: Evaluation,
+    times: Mapping[str, Timing],
+    modalities: Sequence[str] = (),
+    best: AttainableSplit | None = None,
+) -> list[ModelEntry]:
+    """What the test split and the trainings say of each model.
+
+    Args:
+        plan: contenders, seeds, reference.
+        trainings: by label, one per seed in the plan's order.
+        evaluation: the borders of the slices.
+        times: of ranking for one user, by label.
+        modalities: of the configuration.
+        best: what true probabilities reach on the test split; None of logs that are not synthetic.
+
+    Returns:
+        One entry per contender.
+
+    Raises:
+        DataError: trainings that were not scored on the same rows.
+    """
+    labels = [str(contender.label) for contender in plan.contenders]
+    tables = {label: [training.rows for training in trainings[label]] for label in labels}
+    first = tables[plan.reference][0]
+    _check_same_rows(tables, first)
+    buckets = {column: _buckets(categories) for column, categories in first.slices(evaluation).items()}
+    everything = np.ones(len(first.labels), bool)
+    overall = Group.of(list(tables.values()), everything)
+    by_frequency = {
+        bucket: Group.of(list(tables.values()), rows) for bucket, rows in buckets[slices.ITEM_FREQUENCY].items()
+    }
+    entries = []
+    for model, contender in enumerate(plan.contenders):
+        label, reference = labels[model], labels.index(plan.reference)
+        facts = [training.facts for training in trainings[label]]
+        scored = _metrics(tables[label], everything)
+        entries.append(
+            ModelEntry(
+                label=label,
+                model=contender.label.model,
+                # The same for all seeds.
+                params=facts[0].params,
+                parameters=facts[0].parameters,
+                training=_trainings(facts, contender.training),
+                history=[fact.history for fact in facts],
+                metrics=scored,
+                slices={
+                    column: {
+                        bucket: Slice(
+                            candidates=int(rows.sum()),
+                            users=len(np.unique(first.users[rows])),
+                            metrics=_metrics(tables[label], rows),
+                        )
+                        for bucket, rows in by_bucket.items()
+                    }
+                    for column, by_bucket in buckets.items()
+                },
+                difference=None if model == reference else overall.differences(model, reference),
+                slice_differences=None
+                if model == reference
+                else {slices.ITEM_FREQUENCY: _slice_differences(overall, by_frequency, model, reference)},
+                modalities=_modalities(contender.label, modalities),
+                rank_ms=times[label],
+                attainable_share=None if best is None else _attainable_share(scored, best),
+            )
+        )
+    return entries
+
+
+def bootstrap_facts() -> Bootstrap:
+    """How the intervals were made."""
+    return Bootstrap(RESAMPLES, CONFIDENCE, "user", _SEEDS)
+
+
+def statistic(values: Sequence[float | None]) -> Statistic:
+    """Mean and sample standard deviation of those values that exist, and all of them."""
+    found = [value for value in values if value is not None and math.isfinite(value)]
+    return Statistic(
+        mean=statistics.fmean(found) if found else None,
+        std=statistics.stdev(found) if len(found) > 1 else None,
+        values=plain(values),
+    )
+
+
+def _check_same_rows(tables: Mapping[str, Sequence[CandidateTable]], first: CandidateTable) -> None:
+    for label, seeds in tables.items():
+        for table in seeds:
+            if not (np.array_equal(table.labels, first.labels) and np.array_equal(table.users, first.users)):
+                raise DataError(
+                    f"'{label}' was scored on other candidates than the reference: remove compare/trainings from the"
+                    " output folder and compare again"
+                )
+
+
+def _buckets(categories: pd.Categorical) -> dict[str, np.ndarray]:
+    """Buckets that have rows, in reading order, each with its rows bool [n]."""
+    names = sorted(map(str, categories.categories), key=slices.bucket_order)
+    found = {name: np.asarray(categories == name) for name in names}
+    return {name: rows for name, rows in found.items() if rows.any()}
+
+
+def _metrics(tables: Sequence[CandidateTable], rows: np.ndarray) -> dict[str, Statistic]:
+    judged = [table.rows(rows) for table in tables]
+    return {metric.metric_name: statistic([metric.compute(table) for table in judged]) for metric in _METRICS}
+
+
+def _slice_differences(
+    overall: Group, by_frequency: Mapping[str, Group], model: int, reference: int
+) -> dict[str, dict[str, SliceDifference]]:
+    """By bucket and metric."""
+    by_bucket = {}
+    for bucket, group in by_frequency.items():
+        beyond = group.beyond(overall, model, reference)
+        by_bucket[bucket] = {
+            name: SliceDifference(**vars(value), beyond_overall=beyond[name])
+            for name, value in group.differences(model, reference).items()
+        }
+    return by_bucket
+
+
+def _trainings(facts: Sequence[TrainingFacts], training: Training) -> Trainings:
+    return Trainings(
+        examples_per_second=statistic([fact.requests_per_second for fact in facts]),
+        seconds=statistic([fact.seconds for fact in facts]),
+        epochs=[len(fact.history) for fact in facts],
+        best_epoch=[fact.best_epoch for fact in facts],
+        timed=[fact.timed for fact in facts],
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+    )
+
+
+def _modalities(label: Label, modalities: Sequence[str]) -> list[str]:
+    """Those that a model looks at."""
+    return list(label.modalities or modalities) if uses_content(label.model) else []
+
+
+def _attainable_share(scored: Mapping[str, Statistic], best: AttainableSplit) -> Statistic:
+    return statistic([None if auc is None else best.gain_share(auc) for auc in scored["auc"].values])

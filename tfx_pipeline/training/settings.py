@@ -1,0 +1,118 @@
+"""What a step that trains takes of the configuration: a parameter of its component, and what its function is given.
+
+TFX hands a component's `custom_config` to the user function. A step's settings are written into it by the pipeline and
+read back by `run_fn` or `tuner_fn`; one class says for both what they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Self, get_type_hints
+
+from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.config.schema import Evaluation, Features, Model, PipelineConfig, Training
+from tfx_pipeline.config.values import Section
+from tfx_pipeline.training.search.values import with_values
+
+_VALUE = "value"
+_WITHOUT = "without"
+
+
+def taken(value: Callable[[PipelineConfig], Any] | None = None, *, without: str | None = None) -> dict[str, Any]:
+    """Metadata of a field of settings.
+
+    Args:
+        value: takes it from the configuration; None: the configuration's section of the field's name.
+        without: a key of the section that no step of training looks at: a change of it must not train again.
+    """
+    return {_VALUE: value, _WITHOUT: {without} if without else None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of the settings of a step. A further setting is one field: its name, its type and where it is taken from.
+
+    Attributes:
+        code: digest of the code behind the step.
+        evaluation: the borders of the slices; thresholds are the Evaluator's own.
+    """
+
+    code: str
+    features: Features
+    evaluation: Evaluation = dataclasses.field(metadata=taken(without="thresholds"))
+    model: Model
+    training: Training
+
+    @classmethod
+    def of(cls, config: PipelineConfig, code: str) -> Self:
+        """The settings of a step whose code has the digest `code`."""
+        values: dict[str, Any] = {"code": code}
+        for field in dataclasses.fields(cls):
+            if field.name not in values:
+                value = field.metadata.get(_VALUE)
+                values[field.name] = value(config) if value else getattr(config, field.name)
+        return cls(**values)
+
+    def to_custom_config(self) -> dict[str, Any]:
+        """By name, each section as a JSON string: TFX says of a step which of them has changed.
+
+        Equal configurations give equal dictionaries.
+        """
+        return {
+            field.name: _json_of(getattr(self, field.name), field.metadata.get(_WITHOUT))
+            for field in dataclasses.fields(self)
+        }
+
+    @classmethod
+    def from_custom_config(cls, custom_config: Mapping[str, Any]) -> Self:
+        """Inverse of `to_custom_config`; what was left out has its default. Other keys are not looked at.
+
+        Raises:
+            KeyError: a setting is absent.
+        """
+        types = get_type_hints(cls)
+        return cls(
+            **{field.name: _of_json(custom_config[field.name], types[field.name]) for field in dataclasses.fields(cls)}
+        )
+
+
+def _ingestion_with_titles(config: PipelineConfig) -> IngestionConfig:
+    ingestion = IngestionConfig.of(config)
+    return ingestion.model_copy(update={"data": ingestion.data.model_copy(update={"items": config.data.items})})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """Settings of `RankingTrainer`.
+
+    Attributes:
+        name: of the pipeline, under which the model is served.
+        code: digest of the code that trains; another code does not go on with an interrupted training.
+        state_root: folder for the state of interrupted trainings.
+        ingestion: where the logs and the titles lie and how histories are made; travels with the model for `dmf rank`.
+        warmup_candidates: numbers of candidates of the warm-up requests.
+        explain: whether the signature `explain` is exported.
+    """
+
+    name: str
+    state_root: str = dataclasses.field(metadata=taken(lambda config: str(config.output / "training_state")))
+    ingestion: IngestionConfig = dataclasses.field(metadata=taken(_ingestion_with_titles))
+    warmup_candidates: list[int] = dataclasses.field(metadata=taken(lambda config: config.serving.warmup_candidates))
+    explain: bool = dataclasses.field(metadata=taken(lambda config: config.serving.explain))
+
+    def tuned(self, values: Mapping[str, Any]) -> Self:
+        """With the values that a search found best, see `tfx_pipeline.training.search.values`."""
+        params, training = with_values(self.model.params, self.training, values)
+        return dataclasses.replace(self, model=self.model.model_copy(update={"params": params}), training=training)
+
+
+def _json_of(value: Any, without: set[str] | None) -> Any:
+    if isinstance(value, IngestionConfig):
+        return value.to_json()
+    return value.model_dump_json(exclude=without) if isinstance(value, Section) else value
+
+
+def _of_json(value: Any, type_: Any) -> Any:
+    is_section = isinstance(type_, type) and issubclass(type_, Section)
+    return type_.model_validate_json(value) if is_section else value
