@@ -22,6 +22,8 @@ FAST_SECONDS = 3.0
 
 _SHARED_RUN = "tests/end_to_end"
 """Tests of one run that they go on with, one after the other: a worker of its own."""
+_AS_IT_IS_LEFT = f"{_SHARED_RUN}/report_test.py"
+"""Tests of what that run left: they come before those that go on with it."""
 
 
 @functools.cache
@@ -61,6 +63,8 @@ def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     for group, members in groups.items():
         files = {file_of(item.nodeid) for item in members}
         seconds[group] = sum(known[file][0] if file in known else float("inf") for file in files)
+    for members in groups.values():
+        members.sort(key=lambda item: file_of(item.nodeid) != _AS_IT_IS_LEFT)
     return [item for group in sorted(groups, key=lambda group: -seconds[group]) for item in groups[group]]
 
 

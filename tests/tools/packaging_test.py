@@ -45,7 +45,6 @@ NOT_IMPORTED = {
     "grpcio-tools": "writes serving/protos/*_pb2.py, on the command line",
     "kfp": "for a Kubeflow runner, pinned with what it has to fit",
     "mypy": "a command",
-    "pytest-xdist": "a plugin of pytest",
     "ruff": "a command",
     "setuptools": "tensorflow-hub, which TFX imports, needs pkg_resources",
     "tensorboard": "a command, which shows the logs that training writes",

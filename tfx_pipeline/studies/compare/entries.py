@@ -20,8 +20,9 @@ from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.studies.bench.timing import Timing
 from tfx_pipeline.studies.compare.contenders import Plan
 from tfx_pipeline.studies.compare.differences import RESAMPLES, Group
-from tfx_pipeline.studies.compare.finished import FinishedTraining, TrainingFacts
+from tfx_pipeline.studies.compare.finished import FinishedTraining
 from tfx_pipeline.studies.compare.report import Bootstrap, ModelEntry, Slice, SliceDifference, Statistic, Trainings
+from tfx_pipeline.studies.compare.training_facts import TrainingFacts
 from tfx_pipeline.studies.worlds.attainable import AttainableSplit
 from tfx_pipeline.training.trial import uses_content
 

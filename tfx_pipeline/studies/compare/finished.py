@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
-from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.studies.bench.machine import machine
-from tfx_pipeline.studies.compare.report import Parameters, Timed
+from tfx_pipeline.studies.compare.training_facts import Parameters, Timed, TrainingFacts
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 from tfx_pipeline.training.trial_data import TrialData
 
 _RESULT, _ROWS = "result.json", "rows.npz"
-
-
-@dataclass(frozen=True)
-class TrainingFacts(JsonRecord):
-    """How a training went, as `result.json` has it.
-
-    Attributes:
-        label: of the model, with the modalities it was given.
-        seed: of the training.
-        params: all hyper-parameters.
-        history: metrics by epoch.
-        best_epoch: 0-based.
-        requests_per_second: of steady steps; None where it could not be measured.
-        seconds: of a training that was gone on with, those of its last process.
-        timed: when, and on what machine.
-        parameters: trainable numbers.
-    """
-
-    label: str
-    seed: int
-    params: Mapping[str, Any]
-    history: Sequence[Mapping[str, float | None]]
-    best_epoch: int
-    requests_per_second: float | None
-    seconds: float
-    timed: Timed
-    parameters: Parameters
 
 
 @dataclass(frozen=True, eq=False)

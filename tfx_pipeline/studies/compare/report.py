@@ -9,6 +9,7 @@ from typing import Any, Literal
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench.machine import Machine
 from tfx_pipeline.studies.bench.timing import Timing
+from tfx_pipeline.studies.compare.training_facts import Parameters, Timed
 
 FORMAT = 1
 
@@ -86,34 +87,6 @@ class Slice:
     candidates: int
     users: int
     metrics: Mapping[str, Statistic]
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """Trainable numbers of a model.
-
-    Attributes:
-        trainable: in all.
-        embeddings: in tables of items, users and columns.
-        rest: all others.
-    """
-
-    trainable: int
-    embeddings: int
-    rest: int
-
-
-@dataclass(frozen=True)
-class Timed:
-    """When and where a training was timed.
-
-    Attributes:
-        at: ISO 8601 in UTC.
-        machine: that trained.
-    """
-
-    at: str
-    machine: Machine
 
 
 @dataclass(frozen=True)

@@ -19,21 +19,20 @@ from tfx_pipeline.studies.bench.machine import Machine
 from tfx_pipeline.studies.bench.timing import Timing
 from tfx_pipeline.studies.compare.contenders import Contender, Plan
 from tfx_pipeline.studies.compare.entries import bootstrap_facts, model_entries, statistic
-from tfx_pipeline.studies.compare.finished import FinishedTraining, TrainingFacts
+from tfx_pipeline.studies.compare.finished import FinishedTraining
 from tfx_pipeline.studies.compare.report import (
     FORMAT,
     Attainable,
     Data,
     ModelEntry,
-    Parameters,
     RankRequest,
     Report,
     SplitSize,
     Statistic,
-    Timed,
 )
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 from tfx_pipeline.studies.compare.tables import print_report
+from tfx_pipeline.studies.compare.training_facts import Parameters, Timed, TrainingFacts
 
 PLAN = Plan(
     (Contender(Label("dmf", ()), {}, Training()), Contender(Label("dmf", ("text",)), {}, Training())), (42, 43), "dmf"

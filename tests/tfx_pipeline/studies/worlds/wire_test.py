@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,7 +56,7 @@ def test_a_model_that_cannot_be_served_ends_the_demo_with_a_sentence(data, tmp_p
     version.mkdir(parents=True)
     (version / "saved_model.pb").write_bytes(b"no model \xff\x00")
     monkeypatch.setattr(demo_run, "write_demo_logs", lambda directory: None)
-    monkeypatch.setattr(demo_run, "run", lambda *args, **kwargs: {"pushed": True, "model_path": str(version)})
+    monkeypatch.setattr(demo_run, "run", lambda *args, **kwargs: SimpleNamespace(model_path=str(version)))
     overrides = [f"output={tmp_path / 'out'}"]
     for key in ("data.interactions", "data.items", "data.users", "content.modalities.text", "content.modalities.image"):
         overrides.append(f"{key}.path={data / 'file'}")
