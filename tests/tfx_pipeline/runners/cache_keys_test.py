@@ -128,7 +128,7 @@ def loaded() -> dict[str, set[str]]:
     program = f"""
 import importlib, json, os, sys
 import tensorflow, keras, tensorflow_transform, tensorflow_model_analysis, apache_beam, pandas
-import tfx.v1
+import tfx.components
 
 def own():
     names = [name for name in sys.modules if name.partition(".")[0] in {source_digests.PACKAGES!r}]
