@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Not from `tfx.v1`, which also imports Google's clients: four seconds of every run.
-from tfx.components import Evaluator, ImportSchemaGen, SchemaGen, StatisticsGen, Transform
+from tfx.components import Evaluator, SchemaGen, StatisticsGen, Transform
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common import resolver
