@@ -23,10 +23,11 @@ _active: list[Console] = []
 
 def console() -> Console:
     """The console for progress and summaries: standard error, so that `--json` output stays clean."""
-    return _active[-1] if _active else _console(sys.stderr)
+    return _active[-1] if _active else console_on(sys.stderr)
 
 
-def _console(stream: TextIO) -> Console:
+def console_on(stream: TextIO) -> Console:
+    """A console on `stream`, wide enough for broad tables where there is no terminal."""
     # Where there is no terminal, its width is unknown and 80 columns would break every table.
     return Console(file=stream, width=None if stream.isatty() else _PLAIN_WIDTH)
 
@@ -52,7 +53,7 @@ def quiet_libraries(log_file: Path) -> Iterator[None]:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.handlers[:] = [handler]
         root.setLevel(logging.INFO)
-        _active.append(_console(terminal))
+        _active.append(console_on(terminal))
         try:
             yield
         finally:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -69,7 +70,7 @@ class House:
     rooms: dict[str, list[str]]
     storeys: list[list[str]]
 
-    @property
+    @functools.cached_property
     def arrows(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
         """By pair of rooms, importer first, the pairs of files behind the arrow."""
         found: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -80,39 +81,38 @@ class House:
                     found.setdefault(ends, []).append((file, other))
         return found
 
-    @property
-    def layers(self) -> list[list[str]]:
-        """Rooms by height, the lowest first; the rooms of a circle share one."""
+    @functools.cached_property
+    def room_circles(self) -> list[list[str]]:
+        """Rooms by circle, a room of none by itself; each comes after what it imports."""
         graph: Graph = {room: set() for room in self.rooms}
         for room, imported in self.arrows:
             graph[room].add(imported)
-        circle_of = {room: number for number, circle in enumerate(components(graph)) for room in circle}
-        heights: dict[int, int] = {}
-        # Components come with what they import before them.
-        for number, circle in enumerate(components(graph)):
-            below = {circle_of[other] for room in circle for other in graph[room]} - {number}
-            heights[number] = 1 + max((heights[other] for other in below), default=0)
+        return components(graph)
+
+    @functools.cached_property
+    def layers(self) -> list[list[str]]:
+        """Rooms by height, the lowest first; the rooms of a circle share one."""
+        heights: dict[str, int] = {}
+        for circle in self.room_circles:
+            below = [heights[other] for room, other in self.arrows if room in circle and other not in circle]
+            heights |= dict.fromkeys(circle, 1 + max(below, default=0))
         layers: list[list[str]] = [[] for _ in range(max(heights.values(), default=0))]
         for room in sorted(self.rooms):
-            layers[heights[circle_of[room]] - 1].append(room)
+            layers[heights[room] - 1].append(room)
         return layers
 
-    @property
+    @functools.cached_property
     def circles(self) -> list[list[str]]:
         """Files that import each other, by circle."""
         return [circle for circle in components(self.files) if len(circle) > 1]
 
-    @property
+    @functools.cached_property
     def upward(self) -> list[tuple[str, str]]:
         """Arrows that do not lead down. Where no order is written, those between rooms of one circle: some must."""
         height = {room: number for number, storey in enumerate(self.storeys) for room in storey}
         if height:
             return [(a, b) for a, b in self.arrows if height.get(a, -1) <= height.get(b, len(height))]
-        graph: Graph = {room: set() for room in self.rooms}
-        for room, imported in self.arrows:
-            graph[room].add(imported)
-        circle_of = {room: number for number, circle in enumerate(components(graph)) for room in circle}
-        return [(a, b) for a, b in self.arrows if circle_of[a] == circle_of[b]]
+        return [(a, b) for a, b in self.arrows if any(a in circle and b in circle for circle in self.room_circles)]
 
 
 def read_house(root: Path) -> House:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.table import Table
@@ -10,8 +11,9 @@ from rich.table import Table
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import count
 from tfx_pipeline.cli.options import Commands
-from tfx_pipeline.cli.output import wide_console
+from tfx_pipeline.console import console, console_on
 from tfx_pipeline.errors import ConfigError
+from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_text
 
 _CONFIG = "config.yaml"
@@ -63,7 +65,6 @@ def _part(text: str) -> tuple[str, float]:
 
 def run(parsed: argparse.Namespace) -> int:
     """Writes the world and prints what there is to be learnt; returns the exit status."""
-    from tfx_pipeline.console import console
     from tfx_pipeline.studies.worlds.parts import WORLDS
     from tfx_pipeline.studies.worlds.starter_config import starter_config
     from tfx_pipeline.studies.worlds.synthetic import write_demo_logs
@@ -93,7 +94,7 @@ def run(parsed: argparse.Namespace) -> int:
     if not config.exists():
         write_text(config, text)
 
-    out = wide_console()
+    out = console_on(sys.stdout)
     out.print(_worth_table(data))
     sentences = [f"logs and truth in {data}", *_missed_shares(data)]
     if kept:
@@ -106,12 +107,10 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _missed_shares(data: Path) -> list[str]:
     """A sentence where the log in a folder of `write_demo_logs` has not the shares that were wanted."""
-    import json
-
     from tfx_pipeline.studies.worlds.calibration import TOLERANCE
     from tfx_pipeline.studies.worlds.synthetic import MARKER
 
-    written = json.loads((data / MARKER).read_text(encoding="utf-8"))
+    written = read_json(data / MARKER)
     if written["world"]["weights"] is not None:
         return []
     wanted, measured = written["world"]["parts"], written["measured"]["shares"]
@@ -127,14 +126,13 @@ def _missed_shares(data: Path) -> list[str]:
 def _worth_table(data: Path) -> Table:
     """Shares of the parts in a folder of `write_demo_logs`, wanted and measured, and the AUC they allow on test."""
     import datetime as dt
-    import json
 
     import pandas as pd
 
     from tfx_pipeline.studies.worlds.attainable import attainable, attainable_by_part
     from tfx_pipeline.studies.worlds.synthetic import MARKER, TRUTH
 
-    written = json.loads((data / MARKER).read_text(encoding="utf-8"))
+    written = read_json(data / MARKER)
     times = pd.read_parquet(data / TRUTH, columns=["time_us"])["time_us"]
     cuts = [dt.datetime.fromtimestamp(times.quantile(share) / 1e6, dt.UTC) for share in (_EVAL_FROM, _TEST_FROM)]
     worth, best = attainable_by_part(data, *cuts)["test"], attainable(data, *cuts)["test"]

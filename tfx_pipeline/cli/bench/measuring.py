@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.table import Table
 
-from tfx_pipeline.cli.output import wide_console
+from tfx_pipeline.console import console, console_on, quiet_libraries
 
 if TYPE_CHECKING:
     from tfx_pipeline.studies.bench.machine import Machine
@@ -18,8 +19,6 @@ Measured = TypeVar("Measured")
 
 def measured(measure: Callable[[], Measured]) -> Measured:
     """What `measure` returns; TensorFlow is there, and silent."""
-    from tfx_pipeline.console import console, quiet_libraries
-
     with quiet_libraries(Path("/dev/null")):
         with console().status("loading TensorFlow"):
             import tensorflow  # noqa: F401
@@ -28,7 +27,7 @@ def measured(measure: Callable[[], Measured]) -> Measured:
 
 def print_report(machine: Machine, table: Table, sentences: Sequence[str] = ()) -> None:
     """A report as a table, sentences, and a line about the machine, on standard output."""
-    out = wide_console()
+    out = console_on(sys.stdout)
     out.print(table)
     for sentence in sentences:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)

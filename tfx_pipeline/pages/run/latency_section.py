@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.hardware import Hardware
 from tfx_pipeline.files.json_record import JsonRecord, RecordError
+from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.pages.kit.figures import draw
 from tfx_pipeline.pages.kit.page import Block, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.palette import colour
@@ -86,7 +86,7 @@ def read_latency(file: Path) -> Latency:
         DataError: no such file, or another kind of file.
     """
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = read_json(file)
     except (OSError, ValueError) as error:
         raise DataError(f"--latency: cannot read {file} as JSON: {error}") from None
     try:
