@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,11 +118,9 @@ def export_model(
     def user_tower(raw: Tensors) -> dict[str, tf.Tensor]:
         return _named(encode_user(model, transform, raw))
 
+    traced_user_tower = _traced(user_tower, user_signature)
     state_signature = {
-        key: tf.TensorSpec(spec.shape, spec.dtype, key)
-        for key, spec in tf.function(user_tower, autograph=False)
-        .get_concrete_function(user_signature)
-        .structured_outputs.items()
+        key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in traced_user_tower.structured_outputs.items()
     }
 
     def candidate(inputs: Tensors) -> dict[str, tf.Tensor]:
@@ -151,21 +149,22 @@ def export_model(
     for trackable in transform.trackables:
         archive.track(trackable)
     endpoints = {
-        contract.USER_TOWER: (user_tower, [user_signature]),
-        contract.CANDIDATE: (candidate, [state_signature | candidate_signature]),
-        contract.RANK: (rank, [user_signature | candidate_signature]),
-        contract.SERVING_DEFAULT: (serving_default, [examples_spec]),
-        contract.TRANSFORM: (transformed, [user_signature | candidate_signature]),
+        contract.USER_TOWER: (traced_user_tower, user_signature),
+        contract.CANDIDATE: (candidate, state_signature | candidate_signature),
+        contract.RANK: (rank, user_signature | candidate_signature),
+        contract.SERVING_DEFAULT: (serving_default, examples_spec),
+        contract.TRANSFORM: (transformed, user_signature | candidate_signature),
     }
     if content.widths:
         archive.track(content)
         with_content = candidate_signature | content.signature
-        endpoints[contract.CANDIDATE_WITH_CONTENT] = (candidate, [state_signature | with_content])
-        endpoints[contract.RANK_WITH_CONTENT] = (rank, [user_signature | with_content])
+        endpoints[contract.CANDIDATE_WITH_CONTENT] = (candidate, state_signature | with_content)
+        endpoints[contract.RANK_WITH_CONTENT] = (rank, user_signature | with_content)
     if explain:
-        endpoints[contract.EXPLAIN] = (explained, [user_signature | candidate_signature])
+        endpoints[contract.EXPLAIN] = (explained, user_signature | candidate_signature)
     for endpoint, (function, signature) in endpoints.items():
-        archive.add_endpoint(endpoint, function, input_signature=signature)
+        # As a graph already: the archive traces what it is given twice.
+        archive.add_endpoint(endpoint, _traced(function, signature), input_signature=[signature])
 
     with written_whole(directory) as partial:
         shutil.rmtree(partial, ignore_errors=True)
@@ -175,6 +174,11 @@ def export_model(
         )
         (partial / contract.CONTRACT_FILE).write_text(written.to_json(), encoding="utf-8")
     return written
+
+
+def _traced(function: Callable[[Any], Any], signature: Any) -> Any:
+    """The function's graph, a concrete function that takes what the function takes."""
+    return tf.function(function, input_signature=[signature], autograph=False).get_concrete_function()
 
 
 def _candidate_inputs(transform: Transform, raw: Tensors, content: ContentInputs) -> dict[str, tf.Tensor]:
