@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from pydantic import Field
+
 from tfx_pipeline.config.schema import ColumnKind, Data, History, PipelineConfig, Split
 from tfx_pipeline.config.values import Section
 
@@ -19,6 +21,7 @@ class IngestionConfig(Section):
     split: Split
     profile: dict[str, ColumnKind] = {}
     context: dict[str, ColumnKind] = {}
+    columns: dict[str, str] = Field({}, description="names in the tables, of features that have another")
 
     @classmethod
     def of(cls, config: PipelineConfig) -> IngestionConfig:
@@ -30,15 +33,30 @@ class IngestionConfig(Section):
             split=config.split,
             profile={name: column.kind for name, column in config.features.user.items()},
             context={name: column.kind for name, column in config.features.context.items()},
+            columns={
+                name: column.column
+                for name, column in (config.features.user | config.features.context).items()
+                if column.column is not None and column.column != name
+            },
         )
 
     def to_json(self) -> str:
         """Canonical JSON: equal configurations give equal strings; read back by `model_validate_json`."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
+    def column(self, feature: str) -> str:
+        """Name in its table of a profile or context feature."""
+        return self.columns.get(feature, feature)
+
+    @property
+    def profile_columns(self) -> tuple[str, ...]:
+        """Columns read from the user table, each once; there is one."""
+        assert self.data.users is not None, "the configuration has a user table"
+        return tuple(dict.fromkeys((self.data.users.id_column, *map(self.column, self.profile))))
+
     @property
     def log_columns(self) -> tuple[str, ...]:
         """Columns read from the log, each once."""
         names = self.data.interactions.columns
         required = (names.user, names.item, names.time, names.label, *([names.request] if names.request else []))
-        return tuple(dict.fromkeys((*required, *self.context)))
+        return tuple(dict.fromkeys((*required, *map(self.column, self.context))))

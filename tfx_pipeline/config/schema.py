@@ -6,6 +6,7 @@ Paths are written relative to the configuration file and are absolute once loade
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import re
 from pathlib import Path
@@ -21,6 +22,7 @@ from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Params, Section, UtcTime
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
+Quoting = Literal["rfc4180", "none"]
 TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
 HistoryEvents = Literal["positives", "all"]
 ColumnKind = Literal["categorical", "numeric"]
@@ -32,7 +34,7 @@ SEEDS = 2**32
 RESERVED_COLUMNS = frozenset(
     {"user_id", "history_item_id", "candidate_item_id", "label", "request_time_us", "split", "score", *MODEL_INPUTS}
 )
-_COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PIPELINE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -42,6 +44,32 @@ class Table(Section):
     path: ConfigPath
     format: TableFormat | None = Field(None, description="taken from the file's ending when absent")
     separator: str = Field(",", min_length=1, max_length=1, description="of CSV columns")
+    quoting: Quoting | None = Field(
+        None,
+        description="of CSV: with 'rfc4180' a field that begins with \" ends at the next one, and may hold separators "
+        "and line breaks; with 'none' \" is a character like others; absent: 'none' for .tsv, 'rfc4180' for others",
+    )
+    escape: str | None = Field(
+        None, min_length=1, max_length=1, description="of CSV: makes the next character part of the value, such as \\"
+    )
+    encoding: str = Field("utf-8", description="of CSV and JSONL, by Python's name, such as latin-1 or utf-16")
+
+    @field_validator("separator", "escape", mode="before")
+    @classmethod
+    def _not_spelt_out(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str) and len(value) == 2 and value[0] == "\\":
+            raise ValueError(f'{value!r} is two characters; YAML knows \\t and the like in double quotes: "{value}"')
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+            "".encode(name)
+        except (LookupError, ValueError):
+            raise ValueError(f"{name!r} is no encoding of text that Python knows, such as latin-1 or utf-16") from None
+        return name
 
 
 class InteractionColumns(Section):
@@ -81,7 +109,13 @@ class Data(Section):
     items: ItemTable
     users: UserTable | None = None
     schema_file: ConfigPath | None = Field(None, description="curated schema (text proto); inferred when absent")
-    max_bad_fraction: Fraction = 0.01
+    max_bad_fraction: Fraction = Field(0.01, description="share of the log's rows that may be unusable")
+    max_unknown_items: Fraction = Field(
+        0.5, description="share of the impressions whose item may be absent from the catalogue"
+    )
+    max_unmatched_profiles: Fraction = Field(
+        0.9, description="share of the log's users that may be absent from the user table"
+    )
     earliest_time: UtcTime = dt.datetime(1990, 1, 1, tzinfo=dt.UTC)
     latest_time: UtcTime = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
     fail_on_leakage: bool = True
@@ -163,6 +197,7 @@ class Categorical(Vocabulary):
     """A column of names."""
 
     kind: Literal["categorical"]
+    column: str | None = Field(None, min_length=1, description="its name in the table; absent: the feature's")
 
 
 class Numeric(Section):
@@ -171,18 +206,27 @@ class Numeric(Section):
     kind: Literal["numeric"]
     scaling: Literal["standard", "quantiles"] = "standard"
     buckets: Integer = Field(10, ge=2, le=1000, description="of 'quantiles'")
+    column: str | None = Field(None, min_length=1, description="its name in the table; absent: the feature's")
 
 
 Column = Annotated[Categorical | Numeric, Field(discriminator="kind")]
 
 
-def _column_names(columns: dict[str, Any]) -> dict[str, Any]:
-    for name in columns:
+def _identifiers(named: dict[str, Any], hint: str = "") -> dict[str, Any]:
+    for name in named:
         if name in RESERVED_COLUMNS:
             raise ValueError(f"'{name}' is reserved; reserved names: {', '.join(sorted(RESERVED_COLUMNS))}")
-        if not _COLUMN_NAME.fullmatch(name):
-            raise ValueError(f"'{name}' must be letters, digits and underscores and begin with a letter")
-    return columns
+        if not _IDENTIFIER.fullmatch(name):
+            raise ValueError(f"'{name}' must be letters, digits and underscores and begin with a letter{hint}")
+    return named
+
+
+def _feature_names(features: dict[str, Any]) -> dict[str, Any]:
+    return _identifiers(features, "; its `column` may have any name, which is that in the table")
+
+
+def _modality_names(modalities: dict[str, Any]) -> dict[str, Any]:
+    return _identifiers(modalities)
 
 
 class Features(Section):
@@ -193,7 +237,7 @@ class Features(Section):
     user: dict[str, Column] = Field({}, description="profile columns, of data.users")
     context: dict[str, Column] = Field({}, description="columns of the log that describe the moment of the request")
 
-    _names = field_validator("user", "context")(_column_names)
+    _names = field_validator("user", "context")(_feature_names)
 
     @model_validator(mode="after")
     def _no_overlap(self) -> Features:
@@ -224,7 +268,7 @@ class Content(Section):
         0.05, description="share of embedded ids that may be absent from the catalogue"
     )
 
-    _names = field_validator("modalities")(_column_names)
+    _names = field_validator("modalities")(_modality_names)
 
 
 class Model(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tfx_pipeline.files.json_record import JsonRecord
 
@@ -22,6 +22,20 @@ class SplitCounts(JsonRecord):
     positives: int
     first_time: str | None
     last_time: str | None
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """What was found of a table.
+
+    Attributes:
+        files, bytes: how many, as they lie there.
+        rows: all of them, usable or not.
+    """
+
+    files: int
+    bytes: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,7 @@ class IngestionReport(JsonRecord):
         items: of the log.
         history: of the requests.
         audit: for leakage.
+        tables: interactions, items and users; none in reports of before.
     """
 
     rows_read: int
@@ -117,6 +132,12 @@ class IngestionReport(JsonRecord):
     items: ItemCounts
     history: HistoryCounts
     audit: AuditCounts
+    tables: Mapping[str, TableCounts] = field(default_factory=dict)
+
+    @property
+    def rows_accounted_for(self) -> int:
+        """Rows of which the report says what became of them: all that were read, or rows were lost."""
+        return self.rows_kept + sum(self.quarantined.values()) + self.duplicates + self.merged_labels
 
     @property
     def faults(self) -> dict[str, int]:

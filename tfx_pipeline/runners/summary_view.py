@@ -51,11 +51,16 @@ def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSu
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.items())
     audit, items = ingestion.audit, ingestion.items
     lines = [
+        *(
+            f"data.{name}: {_of(table.files, 'file')}, {_of(table.rows, 'row')}, {table.bytes:,} bytes"
+            for name, table in ingestion.tables.items()
+        ),
         f"{ingestion.rows_read:,} rows read, {ingestion.rows_kept:,} kept; "
         f"quarantined {sum(bad.values()):,}{f' ({reasons})' if bad else ''}; "
         f"duplicates {ingestion.duplicates:,}; merged labels {ingestion.merged_labels:,}",
-        f"{ingestion.users:,} users; {items.distinct:,} items, of which {items.not_in_catalogue:,} are not in "
-        f"the catalogue; {ingestion.history.empty_share:.1%} of the requests have an empty history",
+        f"{ingestion.users:,} users{_profiles(ingestion)}; {items.distinct:,} items, of which "
+        f"{items.not_in_catalogue:,} are not in the catalogue; "
+        f"{ingestion.history.empty_share:.1%} of the requests have an empty history",
         f"leakage audit: {audit.requests_checked:,} requests checked, {sum(audit.violations.values()):,} "
         f"violations; history is {_age(audit.newest_history_age_s)} to {_age(audit.oldest_history_age_s)} old",
     ]
@@ -66,6 +71,15 @@ def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSu
             line += f"; zero vectors {coverage.zero_vectors:,}, such as that of '{coverage.zero_vector_items[0]}'"
         lines.append(line)
     return "\n".join(lines)
+
+
+def _profiles(ingestion: IngestionReport) -> str:
+    missing = ingestion.users_without_profile
+    return f", of which {missing:,} have no profile" if missing else ""
+
+
+def _of(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _metrics_table(metrics: Mapping[str, SplitMetrics], attainable: Mapping[str, AttainedSplit] | None) -> Table:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import Table
+from tfx_pipeline.config.schema import UserTable
 from tfx_pipeline.data.examples.requests import UserRows, form_requests, split_by_user
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_sources
@@ -56,7 +56,7 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
         times = requests.event_times[-config.history.max_length :]
         columns |= {name: _plain(column[-1]) for name, column in rows.context.items()}
     if config.data.users is not None:
-        columns |= _profile(config.data.users, config.data.users.id_column, config.profile, user)
+        columns |= _profile(config.data.users, config, user)
     return UserSnapshot(history, columns, times)
 
 
@@ -66,13 +66,15 @@ def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:
     return RawBatch({name: array.filter(mask) for name, array in batch.columns.items()}, batch.rows[kept], [])
 
 
-def _profile(table: Table, id_column: str, kinds: dict[str, Any], user: str) -> dict[str, str | float | None]:
+def _profile(table: UserTable, config: IngestionConfig, user: str) -> dict[str, str | float | None]:
     for file in list_files(table):
         for piece in pieces(file):
-            for batch in read_piece(piece, tuple(dict.fromkeys((id_column, *kinds)))):
-                own = _rows_of(batch, id_column, user)
+            for batch in read_piece(piece, config.profile_columns):
+                own = _rows_of(batch, table.id_column, user)
                 if len(own.rows):
-                    return {name: _value(own.columns[name], kind) for name, kind in kinds.items()}
+                    return {
+                        name: _value(own.columns[config.column(name)], kind) for name, kind in config.profile.items()
+                    }
     return {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -15,8 +15,10 @@ from tfx.utils import proto_utils
 from tfx_pipeline.components.behavior_log_example_gen.report import build_report, check_run, to_text
 from tfx_pipeline.components.behavior_log_example_gen.steps import LogsToExamples
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.config.schema import SPLITS, Data, Table
 from tfx_pipeline.data.logs.checks import check_sources
+from tfx_pipeline.data.logs.files import list_files
+from tfx_pipeline.data.logs.quarantine import examples
 from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import PipelineError
 from tfx_pipeline.files import artifact_files
@@ -81,9 +83,9 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         report_dir = artifact_utils.get_single_uri(output_dict[REPORT_KEY])
         tally_path = join(report_dir, "tally.json")
         quarantine_path = join(report_dir, artifact_files.QUARANTINE)
-        examples = output_dict[standard_component_specs.EXAMPLES_KEY]
-        artifact_utils.get_single_instance(examples).split_names = artifact_utils.encode_split_names(list(SPLITS))
-        split_uris = {name: artifact_utils.get_split_uri(examples, name) for name in SPLITS}
+        written = output_dict[standard_component_specs.EXAMPLES_KEY]
+        artifact_utils.get_single_instance(written).split_names = artifact_utils.encode_split_names(list(SPLITS))
+        split_uris = {name: artifact_utils.get_split_uri(written, name) for name in SPLITS}
         splits = [example_gen_pb2.Input.Split(name=name, pattern=name) for name in SPLITS]
         super().Do(
             input_dict,
@@ -103,10 +105,11 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         tally = Tally.from_json(read_text(tally_path))
         remove(tally_path)
-        report = build_report(tally)
+        report = build_report(tally, {name: list_files(table) for name, table in _tables(config.data)})
         write_text(join(report_dir, artifact_files.INGESTION_REPORT), to_text(report))
+        columns = config.data.interactions.columns
         try:
-            check_run(config, tally, report, _example_out_of_range(quarantine_path, config))
+            check_run(config, tally, report, examples(read_lines(quarantine_path), columns))
         except PipelineError as error:
             failure_dir = exec_properties[FAILURE_DIR_KEY]
             for name in (artifact_files.INGESTION_REPORT, artifact_files.QUARANTINE):
@@ -114,9 +117,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             raise type(error)(f"{error}\nReport and quarantined rows: {failure_dir}") from None
 
 
-def _example_out_of_range(quarantine_path: str, config: IngestionConfig) -> str | None:
-    for line in read_lines(quarantine_path):
-        row = json.loads(line)
-        if row["reason"] == "time_out_of_range":
-            return str(row["values"][config.data.interactions.columns.time])
-    return None
+def _tables(data: Data) -> Iterator[tuple[str, Table]]:
+    yield "interactions", data.interactions
+    yield "items", data.items
+    if data.users is not None:
+        yield "users", data.users

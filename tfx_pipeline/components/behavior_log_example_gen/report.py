@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Mapping, Sequence
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
@@ -15,16 +16,24 @@ from tfx_pipeline.data.ingestion_report import (
     IngestionReport,
     ItemCounts,
     SplitCounts,
+    TableCounts,
 )
-from tfx_pipeline.data.logs.quarantine import REASONS, check_bad_fraction
+from tfx_pipeline.data.logs.files import LogFile
+from tfx_pipeline.data.logs.id_forms import describe_mismatch
+from tfx_pipeline.data.logs.quarantine import REASONS, Example, check_bad_fraction
 from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import DataError, LeakageError
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def build_report(tally: Tally) -> IngestionReport:
-    """The contents of `report.json`, from the tally of all steps of the run."""
+def build_report(tally: Tally, files: Mapping[str, Sequence[LogFile]] | None = None) -> IngestionReport:
+    """The contents of `report.json`.
+
+    Args:
+        tally: of all steps of the run.
+        files: of the tables, by their names: interactions, items and users.
+    """
     counts = tally.counts
     requests = sum(tally.under("requests").values())
     quarantined = tally.under("quarantined")
@@ -65,20 +74,29 @@ def build_report(tally: Tally) -> IngestionReport:
             newest_history_age_s=_seconds(tally.smallest.get(("history_age_us",))),
             oldest_history_age_s=_seconds(tally.largest.get(("history_age_us",))),
         ),
+        tables={
+            table: TableCounts(
+                files=len(parts),
+                bytes=sum(file.size for file in parts),
+                rows=counts[("rows_read",)] if table == "interactions" else counts[("rows", table)],
+            )
+            for table, parts in (files or {}).items()
+        },
     )
 
 
-def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, example_time: str | None) -> None:
+def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, bad: Mapping[str, Example]) -> None:
     """Stops the run if what was written must not be used.
 
     Args:
         config: of the run.
         tally: of all steps.
         report: `build_report(tally)`.
-        example_time: a time value that was out of range, for the message.
+        bad: an unusable row for each reason, for the message.
 
     Raises:
-        DataError: damaged files, too many bad rows, or a split that is empty or has one label class.
+        DataError: damaged files, rows that nothing accounts for, too many bad rows, ids of the log that the catalogue
+            or the user table lacks, or a split that is empty or has one label class.
         LeakageError: the audit found violations and `data.fail_on_leakage` is set.
     """
     unreadable = tally.under("unreadable")
@@ -87,9 +105,12 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ex
     interactions = config.data.interactions
     if not report.rows_read:
         raise DataError(f"data.interactions: no rows in {interactions.path}; expected at least one")
-    check_bad_fraction(
-        report.quarantined, report.rows_read, config.data.max_bad_fraction, interactions.time_unit, example_time
-    )
+    if report.rows_read != report.rows_accounted_for:
+        raise DataError(
+            f"{report.rows_read:,} rows were read, but {report.rows_accounted_for:,} were kept, quarantined, left out "
+            "as duplicates or merged; rows were lost or counted twice: please report this with the log file"
+        )
+    check_bad_fraction(report.quarantined, report.rows_read, config.data, bad)
     faults = [fault for split in SPLITS if (fault := _split_fault(split, report))]
     if faults:
         raise DataError("\n".join([*faults, "Choose other dates or fractions in 'split', or give more of the log"]))
@@ -99,6 +120,34 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ex
         checked = report.audit.requests_checked
         raise LeakageError(
             f"the leakage audit of {checked:,} requests found violations; nothing was published\n" + "\n".join(lines)
+        )
+    _check_matches(config, tally, report)
+
+
+def _check_matches(config: IngestionConfig, tally: Tally, report: IngestionReport) -> None:
+    data, items = config.data, report.items
+    if items.impressions_not_in_catalogue > data.max_unknown_items * report.rows_kept:
+        raise DataError(
+            f"{items.impressions_not_in_catalogue:,} of {report.rows_kept:,} impressions are of items that the "
+            f"catalogue lacks ({items.not_in_catalogue:,} of {items.distinct:,} items), more than "
+            f"data.max_unknown_items = {data.max_unknown_items:g} allows: "
+            + describe_mismatch(
+                tally.texts.get(("item_not_in_catalogue",), []),
+                "the log",
+                tally.texts.get(("item_in_catalogue",), []),
+                "the catalogue",
+            )
+        )
+    if data.users is not None and report.users_without_profile > data.max_unmatched_profiles * report.users:
+        raise DataError(
+            f"{report.users_without_profile:,} of {report.users:,} users of the log have no profile, more than "
+            f"data.max_unmatched_profiles = {data.max_unmatched_profiles:g} allows: "
+            + describe_mismatch(
+                tally.texts.get(("user_without_profile",), []),
+                "the log",
+                tally.texts.get(("user_with_profile",), []),
+                "the user table",
+            )
         )
 
 

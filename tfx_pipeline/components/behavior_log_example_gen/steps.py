@@ -20,10 +20,10 @@ from tfx_pipeline.data.examples.history import histories
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows, form_requests, split_by_user
 from tfx_pipeline.data.examples.splits import Cuts, QuantileCuts, histogram
 from tfx_pipeline.data.logs import values
-from tfx_pipeline.data.logs.cleaning import clean
+from tfx_pipeline.data.logs.cleaning import clean, refusing_column
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.quarantine import BadRow, FirstBadRows
-from tfx_pipeline.data.logs.reader import Piece, pieces, read_piece
+from tfx_pipeline.data.logs.reader import Piece, RawBatch, pieces, read_piece
 from tfx_pipeline.data.logs.tally import MergeTallies, Tally, TallyingDoFn
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.writing import write_text
@@ -67,24 +67,19 @@ class ReadLog(TallyingDoFn):
 class ReadProfiles(TallyingDoFn):
     """Piece of the user table -> (user, profile)."""
 
-    def __init__(self, id_column: str, kinds: dict[str, str]) -> None:
-        self._id_column = id_column
-        self._kinds = kinds
+    def __init__(self, config: IngestionConfig) -> None:
+        assert config.data.users is not None, "there is a user table"
+        self._id_column = config.data.users.id_column
+        self._config = config
 
     def process(self, piece: Piece) -> Iterator[tuple[str, _Profile]]:  # noqa: D102
-        names = tuple(dict.fromkeys((self._id_column, *self._kinds)))
         try:
-            for batch in read_piece(piece, names):
+            for batch in read_piece(piece, self._config.profile_columns):
+                self.tally.add("rows", "users", count=len(batch.rows) + len(batch.malformed))
                 self.tally.add("profiles", "malformed", count=len(batch.malformed))
-                columns = []
-                for name, kind in self._kinds.items():
-                    if kind == "categorical":
-                        columns.append(values.text(batch.columns[name]).cast(pa.large_binary()).to_pylist())
-                    else:
-                        numbers, unusable = values.numbers(batch.columns[name])
-                        self.tally.add("not_a_number", name, count=unusable)
-                        columns.append(numbers.tolist())
-                users = values.text(batch.columns[self._id_column]).to_pylist()
+                columns = [self._column(piece, batch, name, kind) for name, kind in self._config.profile.items()]
+                with refusing_column(piece.file, self._id_column, batch):
+                    users = values.text(batch.columns[self._id_column]).to_pylist()
                 for row, user, *profile in zip(batch.rows.tolist(), users, *columns, strict=True):
                     if user is None:
                         self.tally.add("profiles", "null_user")
@@ -92,6 +87,16 @@ class ReadProfiles(TallyingDoFn):
                         yield user, (piece.file.ordinal, row, tuple(profile))
         except DataError as error:
             self.tally.add("unreadable", str(error))
+
+    def _column(self, piece: Piece, batch: RawBatch, name: str, kind: str) -> list[Any]:
+        column = self._config.column(name)
+        with refusing_column(piece.file, column, batch):
+            if kind == "categorical":
+                texts: list[Any] = values.text(batch.columns[column]).cast(pa.large_binary()).to_pylist()
+                return texts
+            numbers, unusable = values.numbers(batch.columns[column])
+            self.tally.add("not_a_number", name, count=unusable)
+            return list(numbers.tolist())
 
 
 class ReadItemIds(TallyingDoFn):
@@ -103,7 +108,9 @@ class ReadItemIds(TallyingDoFn):
     def process(self, piece: Piece) -> Iterator[tuple[bytes, int]]:  # noqa: D102
         try:
             for batch in read_piece(piece, [self._id_column]):
-                ids = values.text(batch.columns[self._id_column]).cast(pa.large_binary())
+                self.tally.add("rows", "items", count=len(batch.rows) + len(batch.malformed))
+                with refusing_column(piece.file, self._id_column, batch):
+                    ids = values.text(batch.columns[self._id_column]).cast(pa.large_binary())
                 yield from ((item, 0) for item in ids.drop_null().to_pylist())
         except DataError as error:
             self.tally.add("unreadable", str(error))
@@ -133,11 +140,14 @@ class BuildExamples(TallyingDoFn):
         user, grouped = element[0].encode(), element[1]
         profile = self._profile(grouped[self.PROFILES])
         chunks = list(grouped[self.ROWS])
+        if profile is not None:
+            self.tally.show("user_with_profile", text=element[0])
         if not chunks:
             return
         self.tally.add("users")
         if profile is None and self._config.data.users is not None:
             self.tally.add("users_without_profile")
+            self.tally.show("user_without_profile", text=element[0])
         rows = UserRows.from_chunks(chunks, self._config.context)
         formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), self._config.history.events)
         known = histories(
@@ -215,10 +225,12 @@ class CountItems(TallyingDoFn):
     """(item, {"seen": [impressions], "catalogue": [0, ...]}) -> nothing but the tally of known and unknown items."""
 
     def process(self, element: tuple[bytes, dict[str, Iterable[int]]]) -> None:  # noqa: D102
-        impressions = sum(element[1]["seen"])
+        item, counts = element[0].decode(), element[1]
+        impressions, known = sum(counts["seen"]), bool(list(counts["catalogue"]))
+        self.tally.show("item_in_catalogue" if known else "item_not_in_catalogue", text=item)
         if impressions:
             self.tally.add("items", "distinct")
-            if not list(element[1]["catalogue"]):
+            if not known:
                 self.tally.add("items", "not_in_catalogue")
                 self.tally.add("items", "impressions_not_in_catalogue", count=impressions)
 
@@ -267,9 +279,7 @@ class LogsToExamples(beam.PTransform):
         log = read("Log", data.interactions, ReadLog(config), ReadLog.BAD_ROWS, ReadLog.TIMES)
         grouped = {BuildExamples.ROWS: log["Log"]}
         if data.users is not None:
-            grouped[BuildExamples.PROFILES] = read(
-                "Profiles", data.users, ReadProfiles(data.users.id_column, dict(config.profile))
-            )["Profiles"]
+            grouped[BuildExamples.PROFILES] = read("Profiles", data.users, ReadProfiles(config))["Profiles"]
         else:
             grouped[BuildExamples.PROFILES] = pipeline | "NoProfiles" >> beam.Create([])
         if config.split.fractions is not None:

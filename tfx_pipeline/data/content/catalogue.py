@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tfx_pipeline.config.schema import ItemTable
 from tfx_pipeline.data.content.ids import check_ids
 from tfx_pipeline.data.logs import values
+from tfx_pipeline.data.logs.checks import check_columns
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.reader import peek, pieces, read_piece
 from tfx_pipeline.errors import DataError
@@ -61,12 +62,9 @@ def check_catalogue(table: ItemTable) -> None:
     """
     try:
         for file in list_files(table):
-            present, filled = peek(file)
-            missing = [column for column in _columns(table) if column not in present]
-            # A JSON object says only what it holds: a file of empty lines has no columns, and no rows to miss them.
-            if missing and (filled or file.format != "jsonl"):
-                there = ", ".join(present) or "none"
-                raise DataError(f"{file.path}: no column '{missing[0]}'; columns there: {there}")
+            peeked = peek(file)
+            if peeked.columns or peeked.filled:
+                check_columns(file, peeked, dict.fromkeys(_columns(table), values.usable_as_id), [table.id_column])
     except DataError as error:
         raise DataError(f"{_KEY}: {error}") from None
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TypeAlias
 
 import pyarrow as pa
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import PipelineConfig, Table
 from tfx_pipeline.data.logs import values
-from tfx_pipeline.data.logs.files import list_files
-from tfx_pipeline.data.logs.reader import peek
+from tfx_pipeline.data.logs.files import LogFile, list_files
+from tfx_pipeline.data.logs.reader import Peeked, peek
 from tfx_pipeline.errors import DataError
+
+Fits: TypeAlias = Callable[[pa.DataType], bool]
 
 
 def check_sources(config: PipelineConfig | IngestionConfig) -> None:
@@ -25,27 +28,34 @@ def check_sources(config: PipelineConfig | IngestionConfig) -> None:
         config = IngestionConfig.of(config)
     data = config.data
     numeric = {name for name, kind in (config.profile | config.context).items() if kind == "numeric"}
-    fits = {name: values.usable_as_number if name in numeric else values.usable_as_id for name in config.context}
+
+    def fits_of(features: Iterable[str]) -> dict[str, Fits]:
+        kinds = {name: values.usable_as_number if name in numeric else values.usable_as_id for name in features}
+        return {config.column(name): fit for name, fit in kinds.items()}
+
     names = data.interactions.columns
     required = [names.user, names.item, names.time, names.label, *([names.request] if names.request else [])]
-    _check_table("data.interactions", data.interactions, fits | dict.fromkeys(required, values.usable_as_id))
-    _check_table("data.items", data.items, {data.items.id_column: values.usable_as_id})
+    fits = fits_of(config.context) | dict.fromkeys(required, values.usable_as_id)
+    _check_table("data.interactions", data.interactions, fits, required)
+    ids = [data.items.id_column]
+    _check_table("data.items", data.items, dict.fromkeys(ids, values.usable_as_id), ids)
     if data.users is not None:
-        fits = {name: values.usable_as_number if name in numeric else values.usable_as_id for name in config.profile}
-        _check_table("data.users", data.users, fits | {data.users.id_column: values.usable_as_id})
+        ids = [data.users.id_column]
+        fits = fits_of(config.profile) | dict.fromkeys(ids, values.usable_as_id)
+        _check_table("data.users", data.users, fits, ids)
 
 
-def _check_table(key: str, table: Table, fits: Mapping[str, Callable[[pa.DataType], bool]]) -> None:
+def _check_table(key: str, table: Table, fits: Mapping[str, Fits], required: Collection[str]) -> None:
     any_row = False
     try:
         files = list_files(table)
         for file in files:
-            columns, filled = peek(file)
-            any_row |= filled
-            if not columns and not filled:
+            peeked = peek(file)
+            any_row |= peeked.filled
+            if not peeked.columns and not peeked.filled:
                 # An empty part of a log, such as an hour without traffic.
                 continue
-            _check_columns(file.path, columns, fits, table.separator if file.format == "csv" else None)
+            check_columns(file, peeked, fits, required)
     except DataError as error:
         raise DataError(f"{key}: {error}") from None
     if not any_row:
@@ -53,23 +63,50 @@ def _check_table(key: str, table: Table, fits: Mapping[str, Callable[[pa.DataTyp
         raise DataError(f"{key}: no rows in {where}; expected at least one")
 
 
-def _check_columns(
-    path: str,
-    columns: Mapping[str, pa.DataType],
-    fits: Mapping[str, Callable[[pa.DataType], bool]],
-    separator: str | None,
-) -> None:
-    missing = [name for name in fits if name not in columns]
+def check_columns(file: LogFile, peeked: Peeked, fits: Mapping[str, Fits], required: Collection[str]) -> None:
+    """Whether a file has the columns that are read of it.
+
+    Args:
+        file: for the message.
+        peeked: what it has.
+        fits: by column that is read, whether a type is possible.
+        required: those of them that a JSONL file must have a key of. Writers leave out what is null, so the others may
+            be absent from a whole file. Of other formats all columns must be there.
+
+    Raises:
+        DataError: a column is missing, is there twice, or has an impossible type.
+    """
+    columns = peeked.columns
+    missing = [name for name in (required if file.format == "jsonl" else fits) if name not in columns]
     if missing:
-        there = ", ".join(repr(name) for name in columns) or "none"
-        hint = ""
-        if separator is not None and len(columns) == 1:
-            hint = f"; only one column was found with separator {separator!r}: is 'separator' right?"
-        wanted = ", ".join(repr(name) for name in missing)
-        raise DataError(f"{path}: no column {wanted}; columns there: {there}{hint}")
+        raise DataError(f"{file.path}: {_missing(missing, file, columns)}")
+    twice = sorted(peeked.twice & set(fits))
+    if twice:
+        raise DataError(f"{file.path}: several columns are named {_named(twice)}; rename or remove all but one of them")
     for name, fit in fits.items():
         # A column of nulls has no type of its own: its rows are quarantined, or its values missing.
-        if not pa.types.is_null(columns[name]) and not fit(columns[name]):
+        if name in columns and not pa.types.is_null(columns[name]) and not fit(columns[name]):
             raise DataError(
-                f"{path}: column '{name}' has type {columns[name]}; expected single values, text or numbers"
+                f"{file.path}: column '{name}' has type {columns[name]}; expected single values, text or numbers"
             )
+
+
+def _missing(missing: list[str], file: LogFile, columns: Mapping[str, pa.DataType]) -> str:
+    hint = ""
+    if file.format == "csv" and len(columns) == 1:
+        hint = f"; only one column was found with separator {file.separator!r}: is 'separator' right?"
+    elif any(f'"{name}"' in columns for name in missing):
+        hint = "; names are in quotes there: set quoting: rfc4180"
+    elif file.format == "csv" and any(_is_number(name) for name in columns):
+        hint = "; the first line seems to be a row: the file needs a header with the columns' names"
+    elif strange := [name for name in columns if name.strip() in missing]:
+        hint = f"; there is {_named(strange)}, spaces included"
+    return f"no column {_named(missing)}; columns there: {_named(columns) or 'none'}{hint}"
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdecimal()

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from serving.messages import first_line
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.quarantine import MAX_WRITTEN, BadRow
 from tfx_pipeline.data.logs.reader import RawBatch
+from tfx_pipeline.errors import DataError
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -53,15 +57,25 @@ def microseconds(time: dt.datetime) -> int:
 
 
 def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
-    """Separates a batch into usable rows and quarantine. Row order is kept."""
+    """Separates a batch into usable rows and quarantine. Row order is kept.
+
+    Raises:
+        DataError: the values of a column cannot be read at all; the message has file, column and first row.
+    """
     names = config.data.interactions.columns
-    user = values.text(batch.columns[names.user])
-    item = values.text(batch.columns[names.item])
-    time_us, time_valid = values.times(batch.columns[names.time], config.data.interactions.time_unit)
-    label, label_valid = values.labels(batch.columns[names.label])
+
+    def read(column: str, convert: Callable[[pa.Array], Any]) -> Any:
+        with refusing_column(file, column, batch):
+            return convert(batch.columns[column])
+
+    user, item = read(names.user, values.text), read(names.item, values.text)
+    time_us, time_valid = read(names.time, lambda array: values.times(array, config.data.interactions.time_unit))
+    label, label_valid = read(names.label, values.labels)
+    ids = [names.user, names.item, *([names.request] if names.request else [])]
 
     earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
     faults = {
+        "not_utf8": np.logical_or.reduce([read(name, values.not_utf8) for name in ids]),
         "null_user": user.is_null().to_numpy(zero_copy_only=False),
         "null_item": item.is_null().to_numpy(zero_copy_only=False),
         "bad_time": ~time_valid,
@@ -76,25 +90,25 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     bad = [BadRow(file.ordinal, row, file.path, "malformed", {"text": line}) for row, line in batch.malformed]
     reasons = list(faults)
     for index in np.flatnonzero(~good)[:MAX_WRITTEN].tolist():
-        row_values = {name: _plain(column[index].as_py()) for name, column in batch.columns.items()}
+        row_values = {name: _shown(column, index) for name, column in batch.columns.items()}
         bad.append(BadRow(file.ordinal, int(batch.rows[index]), file.path, reasons[reason[index]], row_values))
 
     mask = pa.array(good)
     context: dict[str, pa.Array | np.ndarray] = {}
     no_number = {}
     for name, kind in config.context.items():
-        column = batch.columns[name].filter(mask)
+        column = config.column(name)
         if kind == "categorical":
-            context[name] = values.text(column).cast(pa.large_binary())
+            context[name] = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
         else:
-            context[name], no_number[name] = values.numbers(column)
+            context[name], no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
     rows = CleanBatch(
         row=batch.rows[good],
         user=user.filter(mask).cast(pa.large_binary()),
         item=item.filter(mask).cast(pa.large_binary()),
         time_us=time_us[good],
         label=label[good],
-        request=values.text(batch.columns[names.request].filter(mask)).cast(pa.large_binary())
+        request=read(names.request, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
         if names.request
         else None,
         context=context,
@@ -102,5 +116,24 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     return Cleaned(rows, counts, bad, no_number)
 
 
-def _plain(value: Any) -> Any:
+@contextlib.contextmanager
+def refusing_column(file: LogFile, column: str, batch: RawBatch) -> Iterator[None]:
+    """The boundary to the libraries that convert values: what they raise is a `DataError` that says where."""
+    try:
+        yield
+    # Arrow, NumPy and pandas raise many types over values that nobody thought of.
+    except Exception as error:
+        first = int(batch.rows[0]) if len(batch.rows) else 1
+        raise DataError(
+            f"{file.path}: column '{column}' of type {batch.columns[column].type} cannot be read, from row {first:,} "
+            f"on: {first_line(error)}; write it as text or numbers"
+        ) from None
+
+
+def _shown(column: pa.Array, index: int) -> Any:
+    try:
+        value = column[index].as_py()
+    # A text that is not UTF-8, a time that Python's cannot hold: the quarantine has them as text.
+    except (ValueError, OverflowError):
+        value = values.text(column[index : index + 1])[0].as_py()
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

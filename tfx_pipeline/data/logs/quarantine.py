@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import json
 from collections.abc import Iterable, Mapping
@@ -9,11 +10,13 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
+from tfx_pipeline.config.schema import Data, InteractionColumns
 from tfx_pipeline.errors import DataError
 
 # In the order in which a row's faults are looked for: a row is counted under the first.
 REASONS = (
     "malformed",
+    "not_utf8",
     "null_user",
     "null_item",
     "bad_time",
@@ -23,6 +26,7 @@ REASONS = (
 )
 # All bad rows are counted; this many, the first by file and row, are written with their values.
 MAX_WRITTEN = 100_000
+_SHOWN = 120
 
 
 class BadRow(NamedTuple):
@@ -66,33 +70,86 @@ class FirstBadRows(beam.CombineFn):
         return heapq.nsmallest(self._limit, rows, key=lambda bad: (bad.ordinal, bad.row))
 
 
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """A bad row to show: where it is, and what it has."""
+
+    file: str
+    row: int
+    value: str
+
+
+def examples(lines: Iterable[str], columns: InteractionColumns) -> dict[str, Example]:
+    """The first row of each reason, of the lines of `quarantine.jsonl`; its value is that of the column at fault."""
+    at_fault = {"null_user": columns.user, "null_item": columns.item, "bad_label": columns.label}
+    at_fault |= dict.fromkeys(("bad_time", "negative_time", "time_out_of_range"), columns.time)
+    found: dict[str, Example] = {}
+    for line in lines:
+        row = json.loads(line)
+        reason, given = row["reason"], row["values"]
+        if reason not in found:
+            value = given[at_fault[reason]] if reason in at_fault else given.get("text", given)
+            found[reason] = Example(row["file"], row["row"], _shortened(value))
+            if len(found) == len(REASONS):
+                break
+    return found
+
+
 def check_bad_fraction(
-    quarantined: Mapping[str, int], rows_read: int, max_fraction: float, time_unit: str, example_time: str | None
+    quarantined: Mapping[str, int], rows_read: int, data: Data, found: Mapping[str, Example]
 ) -> None:
     """Stops a run whose log is mostly unusable, or more so than the configuration tolerates.
 
     Args:
         quarantined: number of bad rows by reason.
         rows_read: all rows, good and bad.
-        max_fraction: `data.max_bad_fraction`.
-        time_unit: `data.interactions.time_unit`, for the hint.
-        example_time: a time value of a row that was out of range, if there is one.
+        data: of the configuration.
+        found: a row for each reason.
 
     Raises:
-        DataError: the share of bad rows is above `max_fraction`.
+        DataError: the share of bad rows is above `data.max_bad_fraction`; with a line for each reason.
     """
     bad = sum(quarantined.values())
-    if not rows_read or bad / rows_read <= max_fraction:
+    if not rows_read or bad / rows_read <= data.max_bad_fraction:
         return
-    by_reason = ", ".join(f"{reason} {quarantined[reason]:,}" for reason in REASONS if quarantined.get(reason))
-    message = (
+    lines = [
         f"{bad:,} of {rows_read:,} rows of the log cannot be used ({bad / rows_read:.2%}), more than "
-        f"data.max_bad_fraction = {max_fraction:g} allows: {by_reason}"
-    )
-    if quarantined.get("time_out_of_range"):
-        example = f" (for example {example_time})" if example_time is not None else ""
-        message += (
-            f"\nTimes outside data.earliest_time..latest_time{example} are often a wrong unit: "
-            f"data.interactions.time_unit is '{time_unit}'; s, ms, us and ns differ by 1000 each"
-        )
-    raise DataError(message)
+        f"data.max_bad_fraction = {data.max_bad_fraction:g} allows:"
+    ]
+    for reason in REASONS:
+        if quarantined.get(reason):
+            example = found.get(reason)
+            seen = f", such as {example.value} in row {example.row} of {example.file}" if example else ""
+            lines.append(f"{reason} {quarantined[reason]:,}{seen}; {_wanted(reason, data)}")
+    raise DataError("\n".join(lines))
+
+
+def _wanted(reason: str, data: Data) -> str:
+    """What would be accepted, or what to look at."""
+    unit = data.interactions.time_unit
+    return {
+        "malformed": "expected a record with the columns of the header, or a JSON object of single values",
+        "not_utf8": "expected UTF-8; another encoding is given by data.interactions.encoding",
+        "null_user": "expected an id",
+        "null_item": "expected an id",
+        "bad_time": f"data.interactions.time_unit is '{unit}', which takes {_TIMES[unit]}",
+        "negative_time": "expected a time after 1970",
+        "time_out_of_range": f"outside data.earliest_time..latest_time; often a wrong unit: "
+        f"data.interactions.time_unit is '{unit}', and s, ms, us and ns differ by 1000 each",
+        "bad_label": "expected 0, 1, true or false; 0.0 and 1.00 will do",
+    }[reason]
+
+
+_NUMBER = "a number, for example 1700000000{}; text such as 2023-11-14T22:13:20Z takes time_unit: iso8601"
+_TIMES = {
+    "s": _NUMBER.format(""),
+    "ms": _NUMBER.format("000"),
+    "us": _NUMBER.format("000000"),
+    "ns": _NUMBER.format("000000000"),
+    "iso8601": "2023-11-14T22:13:20Z, with a space for T, with an offset such as +01:00, or with UTC behind it",
+}
+
+
+def _shortened(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,31 +1,35 @@
 """Reads tables batch by batch as Arrow columns; every row knows its file and its number there.
 
-Parquet splits by row group, CSV and JSONL are read as one piece a file. Memory is bounded by a batch. CSV columns are
-read as text, so a value that cannot be parsed is a bad row and not the end of the run.
+Parquet splits by row group, CSV and JSONL are read as one piece a file. Memory is bounded by a batch.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
+from serving.messages import first_line
+from tfx_pipeline.data.logs.csv_records import BLOCK_BYTES, peek_csv, read_csv
+from tfx_pipeline.data.logs.encodings import foreign_encoding
 from tfx_pipeline.data.logs.files import LogFile, compression_of
 from tfx_pipeline.errors import DataError
 
 BATCH_ROWS = 65_536
-_CSV_BLOCK_BYTES = 4 << 20
 _PEEKED_LINES = 1000
+_PEEKED_BYTES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,44 +54,76 @@ class RawBatch:
     malformed: list[tuple[int, str]]
 
 
-def peek(file: LogFile) -> tuple[dict[str, pa.DataType], bool]:
-    """Column names with types, and whether there is a row, without reading the rows.
+@dataclasses.dataclass(frozen=True)
+class Peeked:
+    """What a file's header or footer says.
 
-    JSONL: the keys of the first 1,000 lines.
+    Attributes:
+        columns: names and types. JSONL: the keys of the first 1,000 lines.
+        filled: whether there is a row.
+        twice: names that several columns have.
+    """
+
+    columns: dict[str, pa.DataType]
+    filled: bool
+    twice: frozenset[str] = frozenset()
+
+
+def peek(file: LogFile) -> Peeked:
+    """Looks at a file without reading its rows.
 
     Raises:
         DataError: the file cannot be opened or is not what its format says.
     """
-    try:
+    with _refusing(file, lambda: f"not a readable {file.format} file"):
         if file.format == "parquet":
             with _open(file) as stream:
                 parquet = pa.parquet.ParquetFile(stream)
                 schema = parquet.schema_arrow
-                return dict(zip(schema.names, schema.types, strict=True)), parquet.metadata.num_rows > 0
-        if file.format == "csv":
-            with _open(file) as stream:
-                # Rows of the wrong width are for the quarantine; here they only show that there are rows.
-                wrong_width: list[int] = []
-
-                def skip(row: object) -> str:
-                    wrong_width.append(1)
-                    return "skip"
-
-                reader = _open_csv(stream, file.separator, None, skip)
-                names = reader.schema.names
-                twice = sorted({name for name in names if names.count(name) > 1})
-                if twice:
-                    raise DataError(f"{file.path}: columns named twice in the header: {', '.join(twice)}")
-                filled = bool(wrong_width) or any(batch.num_rows for batch in reader)
-                return dict.fromkeys(names, pa.string()), filled
+                columns = dict(zip(schema.names, schema.types, strict=True))
+                return Peeked(columns, parquet.metadata.num_rows > 0, _twice(schema.names))
+        _check_encoding(file)
         with _open(file) as stream:
-            return _peek_json(stream)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        if _is_empty_csv(error):
-            return {}, False
-        raise DataError(f"{file.path}: not a readable {file.format} file: {error}") from None
-    except (OSError, EOFError, BeamIOError) as error:
-        raise DataError(f"{file.path}: cannot be read: {error}") from None
+            if file.format == "jsonl":
+                return _peek_json(stream)
+            try:
+                names, filled = peek_csv(stream, file)
+            except pa.ArrowInvalid as error:
+                if _is_empty_csv(error):
+                    return Peeked({}, False)
+                raise
+            return Peeked(dict.fromkeys(names, pa.string()), filled, _twice(names))
+
+
+def _check_encoding(file: LogFile) -> None:
+    if not _is_utf8(file.encoding):
+        return
+    with _open(file) as stream:
+        looks_like = foreign_encoding(stream.read(_PEEKED_BYTES))
+    if looks_like is not None:
+        raise DataError(f"{file.path}: is not UTF-8 and looks like {looks_like}; set encoding: {looks_like}")
+
+
+def _is_utf8(encoding: str) -> bool:
+    return codecs.lookup(encoding).name == "utf-8"
+
+
+def _twice(names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name for name, count in Counter(names).items() if count > 1)
+
+
+@contextlib.contextmanager
+def _refusing(file: LogFile, what: Callable[[], str]) -> Iterator[None]:
+    """The boundary to the libraries that read files: whatever they raise is a `DataError` that names the file."""
+    try:
+        yield
+    except DataError:
+        raise
+    # Arrow and the codecs raise KeyError, OverflowError, RuntimeError and more over files that are damaged.
+    except Exception as error:
+        missing = isinstance(error, BeamIOError) or (isinstance(error, OSError) and error.errno is not None)
+        fault = "cannot be read" if missing else what()
+        raise DataError(f"{file.path}: {fault}: {first_line(error)}") from None
 
 
 def pieces(file: LogFile) -> Iterator[Piece]:
@@ -110,25 +146,32 @@ def read_piece(piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
         DataError: the content is damaged; what was yielded before is sound.
     """
     read = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl}[piece.file.format]
-    try:
-        with _open(piece.file) as stream:
-            yield from read(stream, piece, columns)
-    except (pa.ArrowException, OSError, EOFError, BeamIOError) as error:
-        if _is_empty_csv(error):
-            return
-        raise DataError(f"{piece.file.path}: damaged {piece.file.format} file: {error}") from None
+    last_row = piece.first_row - 1
+    boundary = _refusing(piece.file, lambda: f"damaged {piece.file.format} file after row {last_row:,}")
+    with boundary, _open(piece.file) as stream:
+        try:
+            for batch in read(stream, piece, columns):
+                yield batch
+                last_row = max([last_row, *batch.rows[-1:].tolist(), *(row for row, _ in batch.malformed[-1:])])
+        except pa.ArrowInvalid as error:
+            if not _is_empty_csv(error):
+                raise
 
 
 @contextlib.contextmanager
 def _open(file: LogFile) -> Iterator[BinaryIO]:
     with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
         codec = compression_of(file.path)
-        if codec is None:
+        foreign = file.format != "parquet" and not _is_utf8(file.encoding)
+        if codec is None and not foreign:
             yield stream
-        else:
-            # Beam's own decompression gives a file that Arrow takes for closed.
-            with io.BufferedReader(pa.CompressedInputStream(stream, codec), _CSV_BLOCK_BYTES) as decompressed:
-                yield decompressed
+            return
+        # Beam's own decompression gives a file that Arrow takes for closed.
+        arrow = pa.PythonFile(stream, mode="r") if codec is None else pa.CompressedInputStream(stream, codec)
+        if foreign:
+            arrow = pa.transcoding_input_stream(arrow, file.encoding, "utf-8")
+        with io.BufferedReader(arrow, BLOCK_BYTES) as text:
+            yield text
 
 
 def _read_parquet(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
@@ -144,56 +187,9 @@ def _is_empty_csv(error: Exception) -> bool:
     return isinstance(error, pa.ArrowInvalid) and "Empty CSV" in str(error)
 
 
-def _open_csv(stream: BinaryIO, separator: str, columns: Sequence[str] | None, on_wrong_width: Any) -> Any:
-    return pa.csv.open_csv(
-        stream,
-        pa.csv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=on_wrong_width),
-        # Bytes, not text: ids in another encoding are decoded later instead of ending the run.
-        pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(columns or (), pa.binary()),
-            include_columns=list(columns or ()),
-            strings_can_be_null=True,
-            null_values=[""],
-            check_utf8=False,
-        ),
-    )
-
-
 def _read_csv(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
-    skipped: list[tuple[int, str]] = []
-
-    def on_wrong_width(row: Any) -> str:
-        # Arrow counts the header as row 1.
-        text = f"{row.actual_columns} fields instead of {row.expected_columns}: {row.text}"
-        skipped.append((row.number - 1, text))
-        return "skip"
-
-    reported = 0
-    next_row = piece.first_row
-    for batch in _open_csv(stream, piece.file.separator, columns, on_wrong_width):
-        # The parser is ahead of the batches, so every skipped row before the end of this batch is known.
-        missing = np.array([number for number, _ in skipped], dtype=np.int64)
-        numbers = _without(missing, next_row, batch.num_rows)
-        if batch.num_rows:
-            next_row = int(numbers[-1]) + 1
-        yield RawBatch(
-            {name: batch.column(name) for name in columns},
-            numbers,
-            skipped[reported:],
-        )
-        reported = len(skipped)
-    if skipped[reported:]:
-        yield RawBatch(
-            {name: pa.array([], pa.binary()) for name in columns}, np.array([], np.int64), skipped[reported:]
-        )
-
-
-def _without(missing: np.ndarray, start: int, count: int) -> np.ndarray:
-    """The first `count` integers from `start` on that are not in `missing`."""
-    relevant = missing[missing >= start]
-    candidates = np.arange(start, start + count + len(relevant), dtype=np.int64)
-    return candidates[~np.isin(candidates, relevant)][:count]
+    for batch in read_csv(stream, piece.file, columns, lambda: _open(piece.file)):
+        yield RawBatch(*batch)
 
 
 def _read_jsonl(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
@@ -204,10 +200,11 @@ def _read_jsonl(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Itera
         if not line.strip():
             continue
         try:
-            record = json.loads(line, parse_constant=_refuse_constant)
-            texts = [_json_text(record.get(name)) for name in columns]
-        except (ValueError, AttributeError, RecursionError):
-            malformed.append((number, line.decode("utf-8", "backslashreplace").rstrip("\r\n")))
+            record = json.loads(line)
+            texts = [_json_text(name, record.get(name)) for name in columns]
+        except (ValueError, AttributeError, RecursionError) as error:
+            shown = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
+            malformed.append((number, f"{first_line(error)}: {shown}"))
         else:
             rows.append(number)
             for column, text in zip(values, texts, strict=True):
@@ -233,11 +230,7 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
         first = False
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _json_text(value: Any) -> str | None:
+def _json_text(name: str, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         # A lone surrogate (JSON "\ud800") is no text that can be stored.
         return value if value is None or value.isascii() else value.encode("utf-8", "backslashreplace").decode()
@@ -246,11 +239,12 @@ def _json_text(value: Any) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    raise ValueError(f"a {type(value).__name__} is not a single value")
+        # NaN, which Python and Spark write for a missing number, is no JSON and yet what they mean.
+        return None if math.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
+    raise ValueError(f"'{name}' is a {type(value).__name__} and not a single value")
 
 
-def _peek_json(stream: BinaryIO) -> tuple[dict[str, pa.DataType], bool]:
+def _peek_json(stream: BinaryIO) -> Peeked:
     names: dict[str, pa.DataType] = {}
     filled = False
     for number, line in enumerate(_lines(stream)):
@@ -263,4 +257,4 @@ def _peek_json(stream: BinaryIO) -> tuple[dict[str, pa.DataType], bool]:
             names.update(dict.fromkeys(json.loads(line), pa.string()))
         except (ValueError, TypeError, RecursionError):
             continue
-    return names, filled
+    return Peeked(names, filled)

@@ -15,36 +15,76 @@ from tfx_pipeline.config.schema import TimeUnit
 _TO_MICROSECONDS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _INT64_MAX = 2**63 - 1
 _INTEGER = re.compile(r"[+-]?\d+")
+_ZONE_APART = r"(?i)(\s*UTC|\s*GMT|\s+Z|\s+[+-]\d{2}:?(\d{2})?)\s*$"
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def usable_as_id(kind: pa.DataType) -> bool:
     """Whether `text` can turn a column of this type into ids: any type of single values."""
-    return not (pa.types.is_nested(kind) or pa.types.is_null(kind))
+    if pa.types.is_null(kind):
+        return False
+    try:
+        text(pa.nulls(0, kind))
+    except pa.ArrowException:
+        return False
+    return not pa.types.is_nested(kind)
 
 
 def text(array: pa.Array) -> pa.Array:
     """Ids and categorical values as `large_string`; null and "" become null.
 
-    Integers and integral floats are written as integers ("12"), NaN is null, bytes are read as UTF-8 (bytes that are
-    not UTF-8 are escaped as `\\xff`, so that different bytes stay different ids).
+    Integers and integral floats are written as integers ("12"), NaN is null, UUIDs are written in their usual form.
+    Bytes are read as UTF-8; those that are not UTF-8 are escaped as `\\xff`, so that different bytes stay different
+    ids, in a column of text too.
     """
+    array = _plain(array)
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return text(array.cast(kind.value_type))
+    if isinstance(kind, pa.UuidType):
+        shown = [None if value is None else str(value) for value in array.to_pylist()]
+        return pa.array(shown, pa.large_string())
     if pa.types.is_floating(kind):
         values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
         shown = [None if np.isnan(v) else str(int(v)) if v.is_integer() else repr(v) for v in values.tolist()]
         return pa.array(shown, pa.large_string())
-    if _is_bytes(kind):
+    if _is_textual(kind):
+        result = array.cast(pa.large_binary())
         try:
-            result = array.cast(pa.large_binary()).cast(pa.large_string())
+            result = result.cast(pa.large_string())
         except pa.ArrowInvalid:
-            decoded = [None if v is None else v.decode("utf-8", "backslashreplace") for v in array.to_pylist()]
+            decoded = [None if v is None else v.decode("utf-8", "backslashreplace") for v in result.to_pylist()]
             result = pa.array(decoded, pa.large_string())
     else:
         result = array.cast(pa.large_string())
     return pc.if_else(pc.equal(result, ""), pa.scalar(None, pa.large_string()), result)
+
+
+def not_utf8(array: pa.Array) -> np.ndarray:
+    """bool [n]: whether a text has bytes that are not UTF-8, which `text` escapes."""
+    array = _plain(array)
+    if _is_textual(array.type):
+        encoded = array.cast(pa.large_binary())
+        try:
+            encoded.cast(pa.large_string())
+        except pa.ArrowInvalid:
+            return np.array([value is not None and not _is_utf8(value) for value in encoded.to_pylist()])
+    return np.zeros(len(array), bool)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """The array as its values are: no dictionary, no extension type but UUID, which has a form of its own as text."""
+    if pa.types.is_dictionary(array.type):
+        return _plain(array.cast(array.type.value_type))
+    if isinstance(array, pa.ExtensionArray) and not isinstance(array.type, pa.UuidType):
+        return _plain(array.storage)
+    return array
 
 
 def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:
@@ -57,9 +97,8 @@ def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         int64 [n], saturated where the value does not fit, and bool [n]: False where it is absent or cannot be parsed.
     """
+    array = _plain(array)
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        return times(array.cast(kind.value_type), unit)
     if pa.types.is_timestamp(kind):
         return _scale(array.cast(pa.int64()), kind.unit)
     if pa.types.is_date(kind):
@@ -69,7 +108,7 @@ def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:
     if pa.types.is_integer(kind):
         return _scale(array, unit)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _scale_float(array.cast(pa.float64()).to_numpy(zero_copy_only=False), unit)
+        return _scale_float(_floats(array), unit)
     texts = text(array)
     # Arrow's cast would take hexadecimal numbers, which no log means.
     if pc.any(pc.match_substring(texts, "x", ignore_case=True)).as_py():
@@ -81,24 +120,24 @@ def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def labels(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """int8 [n] of 0 and 1, and bool [n]: False where the value is none of 0, 1, true, false (any case)."""
+    """int8 [n] of 0 and 1, and bool [n]: False where the value is none of 0, 1, 1.00 and so on, true, false."""
     array = pc.utf8_lower(pc.utf8_trim_whitespace(text(array)))
-    positive = pc.is_in(array, value_set=pa.array(["1", "true", "1.0"], pa.large_string()))
-    negative = pc.is_in(array, value_set=pa.array(["0", "false", "0.0"], pa.large_string()))
+    array = pc.replace_substring_regex(array, r"^([01])\.0*$", r"\1")
+    positive = pc.is_in(array, value_set=pa.array(["1", "true"], pa.large_string()))
+    negative = pc.is_in(array, value_set=pa.array(["0", "false"], pa.large_string()))
     positive, negative = (flag.to_numpy(zero_copy_only=False) for flag in (positive, negative))
     return positive.astype(np.int8), positive | negative
 
 
 def numbers(array: pa.Array) -> tuple[np.ndarray, int]:
     """float32 [n], NaN where missing, and how many values were there but are no finite number."""
-    if pa.types.is_dictionary(array.type):
-        return numbers(array.cast(array.type.value_type))
+    array = _plain(array)
     if _is_textual(array.type):
         texts = text(array)
         values = pd.to_numeric(texts.to_pandas(), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         given = len(texts) - texts.null_count
     else:
-        values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = _floats(array)
         # A float column says "missing" by NaN as well as by null.
         given = int((~np.isnan(values)).sum())
     with np.errstate(over="ignore"):
@@ -111,6 +150,8 @@ def usable_as_number(kind: pa.DataType) -> bool:
     """Whether `numbers` can read a column of this type."""
     if pa.types.is_dictionary(kind):
         return usable_as_number(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return usable_as_number(kind.storage_type) and not isinstance(kind, pa.UuidType)
     plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     return plain or pa.types.is_boolean(kind) or _is_textual(kind)
 
@@ -121,6 +162,11 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 def _is_textual(kind: pa.DataType) -> bool:
     return _is_bytes(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _floats(array: pa.Array) -> np.ndarray:
+    # Not safe: integers above 2**53 are rounded.
+    return np.asarray(array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
 
 def _scale(array: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
@@ -137,12 +183,17 @@ def _scale(array: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
 def _scale_float(values: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray]:
     multiplier, divisor = _TO_MICROSECONDS[unit]
     valid = np.isfinite(values)
-    scaled = np.rint(np.where(valid, values, 0.0) * multiplier / divisor)
+    with np.errstate(over="ignore"):
+        scaled = np.rint(np.where(valid, values, 0.0) * multiplier / divisor)
     # 2**62 is exact in float64 and far outside every accepted time.
     return np.clip(scaled, -(2.0**62), 2.0**62).astype(np.int64), valid
 
 
 def _iso8601(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    # As BigQuery and Postgres write it: "2023-11-14 22:43:06 UTC", "2023-11-14 22:43:06 +0100", "...+01".
+    if pc.any(pc.match_substring_regex(texts, _ZONE_APART)).as_py():
+        texts = pc.replace_substring_regex(texts, r"(?i)\s*(UTC|GMT|Z)\s*$", "Z")
+        texts = pc.replace_substring_regex(texts, r"\s+([+-]\d{2}:?(\d{2})?)\s*$", r"\1")
     parsed = pd.to_datetime(texts.to_pandas(), format="ISO8601", utc=True, errors="coerce")
     valid = parsed.notna().to_numpy()
     nanoseconds = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]").astype(np.int64)
@@ -158,7 +209,7 @@ def _parse_each(texts: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:
         value = (value or "").strip()
         if _INTEGER.fullmatch(value):
             microseconds = int(value) * multiplier // divisor if len(value) < 40 else _INT64_MAX
-        elif _DECIMAL.fullmatch(value) and np.isfinite(float(value)):
+        elif _DECIMAL.fullmatch(value) and np.isfinite(float(value) * multiplier / divisor):
             microseconds = round(float(value) * multiplier / divisor)
         else:
             continue

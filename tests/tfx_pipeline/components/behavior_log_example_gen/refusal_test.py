@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -29,7 +30,7 @@ def _log(**changes: Any) -> list[dict[str, Any]]:
 
 def test_a_wrong_time_unit_is_explained(make_config: Callable, run: Callable, tmp_path: Path) -> None:
     config = make_config(_log(), interactions={"time_unit": "ms"})
-    with pytest.raises(DataError, match=r"200 of 200 rows.*time_out_of_range 200") as error:
+    with pytest.raises(DataError, match=r"200 of 200 rows.*\ntime_out_of_range 200") as error:
         run(config)
     message = str(error.value)
     assert f"for example {T0}" in message and "data.interactions.time_unit is 'ms'" in message
@@ -44,7 +45,7 @@ def test_too_many_bad_rows_stop_the_run(make_config: Callable, run: Callable) ->
     rows = _log()
     for row in rows[:3]:
         row["label"] = 5
-    with pytest.raises(DataError, match=r"3 of 200 rows .*\(1\.50%\).*max_bad_fraction = 0\.01.*bad_label 3"):
+    with pytest.raises(DataError, match=r"3 of 200 rows .*\(1\.50%\).*max_bad_fraction = 0\.01.*\nbad_label 3"):
         run(make_config(rows))
     assert run(make_config(rows, data={"max_bad_fraction": 0.015})).report["quarantined"]["bad_label"] == 3
 
@@ -152,3 +153,45 @@ def test_a_leak_can_be_reported_without_stopping(
     monkeypatch.setattr(steps, "histories", _sees_the_future)
     result = run(make_config(_log(), split={"dates": DATES}, data={"fail_on_leakage": False}))
     assert result.report["audit"]["violations"]["history_not_before_request"] > 0
+
+
+@pytest.mark.parametrize(
+    ("write", "differ"),
+    [
+        (lambda item: f"{item[1:]}.0", "a trailing .0"),
+        (lambda item: item[1:].zfill(3), "leading zeros"),
+        (lambda item: f" {item[1:]} ", "spaces around them"),
+    ],
+)
+def test_a_log_whose_items_the_catalogue_lacks_is_refused(
+    make_config: Callable, run: Callable, write: Callable, differ: str
+) -> None:
+    config = make_config([{**row, "item_id": write(row["item_id"])} for row in _log()])
+    pd.DataFrame({"item_id": range(20)}).to_csv(config.data.items.path, index=False)
+    with pytest.raises(DataError, match=rf"200 of 200 impressions .* max_unknown_items = 0\.5 .*differ by {differ}"):
+        run(config)
+
+
+def test_users_without_profiles_are_refused_by_share(make_config: Callable, run: Callable) -> None:
+    users = [{"user_id": user, "age": 3} for user in ("U0", "U1")]
+    config = make_config(_log(), users=users, profile={"age": "numeric"})
+    message = (
+        r'2 of 2 users .*the log has "u0" and "u1", the user table has "U0" and "U1"; they differ by upper and lower'
+    )
+    with pytest.raises(DataError, match=message):
+        run(config)
+    users[0]["user_id"] = "u0"
+    report = run(make_config(_log(), users=users, profile={"age": "numeric"})).report
+    assert report["users_without_profile"] == 1
+    assert report["tables"]["users"]["rows"] == 2 and report["tables"]["interactions"]["rows"] == 200
+
+
+def test_a_feature_may_have_another_name_than_its_column(make_config: Callable, run: Callable) -> None:
+    rows = [{**row, "time of day ": n % 3} for n, row in enumerate(_log())]
+    users = [{"user_id": user, "new_user_class_level ": "a"} for user in ("u0", "u1")]
+    columns = {"moment": "time of day ", "level": "new_user_class_level "}
+    config = make_config(
+        rows, users=users, columns=columns, profile={"level": "categorical"}, context={"moment": "numeric"}
+    )
+    example = run(config).examples["train"][0]
+    assert example["level"] == [b"a"] and example["moment"][0] in (0.0, 1.0, 2.0)

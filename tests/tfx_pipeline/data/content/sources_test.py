@@ -54,7 +54,7 @@ def test_csv_ids_stay_text(tmp_path):
 @pytest.mark.parametrize("check", [check_catalogue, read_catalogue])
 def test_missing_column_says_what_is_there(tmp_path, check):
     file = write_catalogue(tmp_path, "csv")
-    with pytest.raises(DataError, match=r"data\.items.*no column 'sku'.*item_id, title, price"):
+    with pytest.raises(DataError, match=r"data\.items.*no column 'sku'.*'item_id', 'title', 'price'"):
         check(ItemTable(path=file, id_column="sku"))
 
 

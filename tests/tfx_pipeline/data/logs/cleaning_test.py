@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.config.schema import Data, InteractionColumns
 from tfx_pipeline.data.logs.cleaning import Cleaned, clean
 from tfx_pipeline.data.logs.files import LogFile
-from tfx_pipeline.data.logs.quarantine import REASONS, BadRow, FirstBadRows, check_bad_fraction
+from tfx_pipeline.data.logs.quarantine import REASONS, BadRow, FirstBadRows, check_bad_fraction, examples
 from tfx_pipeline.data.logs.reader import RawBatch
 from tfx_pipeline.errors import DataError
 
@@ -113,11 +114,45 @@ def test_quarantine_keeps_the_first_rows_of_all_workers() -> None:
     assert combine.extract_output(combine.merge_accumulators(accumulators)) == rows[:5]
 
 
+def _data(time_unit: str = "s", **changes) -> Data:
+    return Data(interactions={"path": "log.csv", "time_unit": time_unit}, items={"path": "items.csv"}, **changes)
+
+
 def test_bad_fraction_stops_only_above_the_limit() -> None:
-    check_bad_fraction({"bad_time": 1}, 100, 0.01, "s", None)
-    check_bad_fraction({}, 0, 0.01, "s", None)
-    with pytest.raises(DataError, match=r"2 of 100 rows .*\(2\.00%\).*max_bad_fraction = 0\.01.*bad_time 2") as error:
-        check_bad_fraction({"bad_time": 2}, 100, 0.01, "s", None)
-    assert "time_unit" not in str(error.value)
-    with pytest.raises(DataError, match=r"for example 1600000000000.*\n?.*data\.interactions\.time_unit is 's'"):
-        check_bad_fraction({"time_out_of_range": 90}, 100, 0.01, "s", "1600000000000")
+    check_bad_fraction({"bad_time": 1}, 100, _data(), {})
+    check_bad_fraction({}, 0, _data(), {})
+    with pytest.raises(DataError, match=r"2 of 100 rows .*\(2\.00%\).*max_bad_fraction = 0\.01.*\nbad_time 2"):
+        check_bad_fraction({"bad_time": 2}, 100, _data(), {})
+
+
+@pytest.mark.parametrize(
+    ("reason", "values", "unit", "expected"),
+    [
+        ("time_out_of_range", {"ts": 1600000000000}, "s", r"such as 1600000000000 in row 7 of f; .*time_unit is 's'"),
+        (
+            "bad_time",
+            {"ts": "2023-11-14 22:43"},
+            "s",
+            r'such as "2023-11-14 22:43" in .*takes time_unit: iso8601',
+        ),
+        ("bad_time", {"ts": "14.11.2023"}, "iso8601", r'such as "14\.11\.2023" .*offset such as \+01:00'),
+        ("bad_label", {"clicked": 0.5}, "s", r"such as 0\.5 in row 7 .*0, 1, true or false"),
+        ("malformed", {"text": "2 fields instead of 3: a,b"}, "s", r'such as "2 fields instead of 3: a,b" in row 7'),
+        ("null_user", {"user": None}, "s", r"such as null in row 7 .*expected an id"),
+        ("not_utf8", {"user": "caf\\xe9"}, "s", r"data\.interactions\.encoding"),
+    ],
+)
+def test_a_refusal_shows_a_row_and_what_is_accepted(reason, values, unit, expected) -> None:
+    lines = [BadRow(0, 7, "f", reason, values).to_json(), BadRow(0, 8, "f", reason, {}).to_json()]
+    columns = InteractionColumns(user="user", item="item", time="ts", label="clicked")
+    with pytest.raises(DataError, match=expected):
+        check_bad_fraction({reason: 90}, 100, _data(unit), examples(lines, columns))
+
+
+def test_ids_that_are_not_utf8_are_quarantined() -> None:
+    columns = {name: pa.array([value.encode()] * 3, pa.binary()) for name, value in GOOD.items()}
+    foreign = pa.array([b"u", "café".encode("latin-1"), b"u"], pa.binary())
+    columns |= {"user_id": foreign, "device": foreign.take(pa.array([0, 0, 1]))}
+    cleaned = clean(RawBatch(columns, np.arange(3), []), FILE, CONFIG)
+    assert cleaned.bad_counts["not_utf8"] == 1
+    assert cleaned.good.context["device"].to_pylist()[1] == b"caf\\xe9"

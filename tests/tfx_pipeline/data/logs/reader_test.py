@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.data.logs import reader, values
+from tfx_pipeline.data.logs import csv_records, reader, values
 from tfx_pipeline.data.logs.files import LogFile, format_of
-from tfx_pipeline.data.logs.reader import peek, pieces, read_piece
+from tfx_pipeline.data.logs.reader import Peeked, peek, pieces, read_piece
 from tfx_pipeline.errors import DataError
 
 
@@ -35,7 +35,7 @@ def _read(path: Path, *columns: str, separator: str = ",") -> tuple[list[tuple],
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "BATCH_ROWS", 2)
-    monkeypatch.setattr(reader, "_CSV_BLOCK_BYTES", 16)
+    monkeypatch.setattr(csv_records, "BLOCK_BYTES", 16)
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -84,11 +84,13 @@ def test_jsonl_any_value_type_and_malformed_lines(tmp_path: Path) -> None:
     assert rows == [
         (1, "12", "12"),
         (4, None, "true"),
+        (7, None, None),
         (8, "é", "1.5"),
         (10, "9007199254740993", "last"),
     ]
-    assert [number for number, _ in malformed] == [3, 5, 6, 7, 9]
-    assert malformed[0][1] == '{"a": "x"'
+    assert [number for number, _ in malformed] == [3, 5, 6, 9]
+    assert malformed[0][1] == """Expecting ',' delimiter: line 2 column 1 (char 10): {"a": "x\""""
+    assert malformed[1][1] == '\'a\' is a list and not a single value: {"a": [1], "b": 2}'
 
 
 def _two_members(data: bytes) -> bytes:
@@ -106,13 +108,13 @@ def test_compressed_text(
     path = tmp_path / f"log.{kind}.{ending}"
     path.write_bytes(bytes(compress(text)))
     assert _read(path, "a")[0] == [(1, "x"), (2, "y")]
-    assert list(peek(_file(path))[0]) == ["a"]
+    assert list(peek(_file(path)).columns) == ["a"]
 
 
 def test_peek_reads_names_and_whether_there_are_rows(tmp_path: Path) -> None:
     empty = tmp_path / "empty.parquet"
     pq.write_table(pa.table({"a": pa.array([], pa.int32())}), empty)
-    assert peek(_file(empty)) == ({"a": pa.int32()}, False)
+    assert peek(_file(empty)) == Peeked({"a": pa.int32()}, False)
     for name, text, expected in (
         ("a.csv", "x,y\n1,2\n", (["x", "y"], True)),
         ("b.csv", "x,y\n", (["x", "y"], False)),
@@ -122,8 +124,8 @@ def test_peek_reads_names_and_whether_there_are_rows(tmp_path: Path) -> None:
         ("f.jsonl", "\n\n", ([], False)),
     ):
         (tmp_path / name).write_text(text)
-        columns, filled = peek(_file(tmp_path / name))
-        assert (list(columns), filled) == expected, name
+        peeked = peek(_file(tmp_path / name))
+        assert (list(peeked.columns), peeked.filled) == expected, name
 
 
 def test_peek_refuses_what_is_not_its_format(tmp_path: Path) -> None:
@@ -131,10 +133,18 @@ def test_peek_refuses_what_is_not_its_format(tmp_path: Path) -> None:
     bad.write_bytes(b"this is no parquet file")
     with pytest.raises(DataError, match=r"bad\.parquet: not a readable parquet file"):
         peek(_file(bad))
-    twice = tmp_path / "twice.csv"
-    twice.write_text("a,b,a\n1,2,3\n")
-    with pytest.raises(DataError, match="columns named twice in the header: a"):
-        peek(_file(twice))
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_peek_tells_names_that_several_columns_have(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"twice.{kind}"
+    if kind == "csv":
+        path.write_text("a,b,a,,\n1,2,3,,\n")
+    else:
+        pq.write_table(pa.Table.from_arrays([pa.array([1])] * 5, names=["a", "b", "a", "", ""]), path)
+    assert peek(_file(path)).twice == {"a", ""}
+    # Nobody reads them.
+    assert _read(path, "b")[0] == [(1, "2" if kind == "csv" else "1")]
 
 
 def test_an_empty_csv_has_no_rows(tmp_path: Path) -> None:
@@ -151,6 +161,6 @@ def test_damaged_pages_are_a_data_error(tmp_path: Path) -> None:
     damaged = bytearray(path.read_bytes())
     damaged[2000:6000] = np.full(4000, 0xFF, np.uint8).tobytes()
     path.write_bytes(damaged)
-    assert peek(_file(path))[1], "the footer is sound"
+    assert peek(_file(path)).filled, "the footer is sound"
     with pytest.raises(DataError, match=r"log\.parquet: damaged parquet file"):
         _read(path, "a")
