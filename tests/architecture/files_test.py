@@ -22,7 +22,6 @@ ALLOWED = {
         "tempfile",
     ): "the log of a command that has no output folder",
     ("console.py", "open to write"): "a log grows line by line while a command works",
-    ("data/logs/files.py", "another vocabulary"): BEAM,
     ("data/logs/reader.py", "another vocabulary"): BEAM,
     ("studies/bench/serving.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_load.py", "tempfile"): SCRATCH,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import pytest
 
 from serving import contract
 from tfx_pipeline.cli import main
+from tfx_pipeline.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +97,41 @@ def test_vocabulary_knows_nothing_of_later_splits(finished_run):
     train = candidates("train")
     assert vocabulary == train
     assert (candidates("eval") | candidates("test")) - train, "the logs should have items launched late"
+
+
+@contextlib.contextmanager
+def _changed(file: Path, content: bytes | None):
+    before = file.read_bytes() if file.exists() else None
+    file.write_bytes(content) if content is not None else file.unlink()
+    try:
+        yield
+    finally:
+        file.write_bytes(before) if before is not None else file.unlink()
+
+
+def test_what_has_changed_since_it_was_written_is_not_used(finished_run):
+    artifacts = finished_run.summary["artifacts"]
+    [shard] = Path(artifacts["transformed_examples"], "Split-train").glob("*.gz")
+    stray = shard.with_name("data_tfrecord-00001-of-00002.gz")
+    half, refusal = shard.read_bytes()[:500], r"Transform: .*Split-train/\S+ has 500 bytes instead of"
+    with _changed(shard, half), pytest.raises(DataError, match=refusal):
+        _rerun(finished_run)
+    with _changed(stray, shard.read_bytes()), pytest.raises(DataError, match=rf"{stray.name} was added"):
+        _rerun(finished_run)
+    [variables] = Path(artifacts["model"]).rglob("variables.data-00000-of-00001")
+    content = bytearray(variables.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    with _changed(variables, bytes(content)), pytest.raises(DataError, match=r"RankingTrainer: .*has other contents"):
+        _rerun(finished_run)
+
+
+def test_a_clock_that_was_set_back_is_no_reason_to_stop(finished_run):
+    store = sqlite3.connect(finished_run.config_file.parent / "out/metadata.sqlite")
+    with contextlib.closing(store), store:
+        for table in ("Artifact", "Execution"):
+            for column in ("create_time_since_epoch", "last_update_time_since_epoch"):
+                store.execute(f"UPDATE {table} SET {column} = {column} + 7200000")
+    assert set(_states(_rerun(finished_run)).values()) <= {"cached", "ran"}
 
 
 def test_pushed_model_has_all_that_serving_needs(finished_run):

@@ -20,6 +20,14 @@ def add(commands: Commands) -> None:
         default="",
         help="comma-separated steps to run even if nothing changed, or 'all'",
     )
+    parser.add_argument(
+        "--verify", action="store_true", help="compare what earlier steps left by checksum, and not only by size"
+    )
+    parser.add_argument(
+        "--rebuild-metadata",
+        action="store_true",
+        help="set the store of earlier runs and their artifacts aside, and run every step anew",
+    )
     add_overrides(parser)
     parser.set_defaults(command=run, resumes=True)
 
@@ -30,5 +38,11 @@ def run(parsed: argparse.Namespace) -> int:
 
     config = configuration(parsed)
     uncached = [step.strip() for step in parsed.no_cache.split(",") if step.strip()]
-    summary = run_pipeline(config, uncached=uncached, summary_json=parsed.summary_json)
+    summary = run_pipeline(
+        config,
+        uncached=uncached,
+        verify=parsed.verify,
+        rebuild_metadata=parsed.rebuild_metadata,
+        summary_json=parsed.summary_json,
+    )
     return exit_status.OK if summary.pushed else exit_status.NOT_PUSHED

@@ -31,11 +31,13 @@ class TableCounts:
     Attributes:
         files, bytes: how many, as they lie there.
         rows: all of them, usable or not.
+        passed_over: files of the folder that are none of the table, by their endings.
     """
 
     files: int
     bytes: int
     rows: int
+    passed_over: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import store_ext
 from tfx.proto.orchestration import pipeline_pb2
 
 from tfx_pipeline.config.schema import Beam, PipelineConfig
@@ -25,6 +27,13 @@ from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
+from tfx_pipeline.runners.metadata_store import check_store
+from tfx_pipeline.runners.step_outputs import StepOutputs
+
+# To find a step's outputs, TFX leaves out executions that are older than the artifacts. After the machine's clock was
+# set back, what the cache gives is younger than the run that takes it. TFX allows artifacts from before this moment a
+# day; so do we all others.
+store_ext._TIME_SKEW_DATE = sys.maxsize
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,22 +65,28 @@ def check_inputs(config: PipelineConfig) -> None:
     check_content_sources(config)
 
 
-def run_pipeline(config: PipelineConfig, *, uncached: Collection[str] = (), until: str | None = None) -> list[Step]:
+def run_pipeline(
+    config: PipelineConfig, *, uncached: Collection[str] = (), until: str | None = None, verify: bool = False
+) -> list[Step]:
     """Runs the steps in order; a step whose inputs, parameters and code are unchanged is taken from the cache.
 
     Args:
         config: the validated configuration.
         uncached: ids of nodes that run in any case; `all` stands for every node.
         until: id of the last node to run; None: the last of the pipeline.
+        verify: whether outputs of before are compared by checksum, and not only by size; those that the Pusher reads
+            are in any case.
 
     Returns:
         One entry per step, in order.
 
     Raises:
-        PipelineError: a step refused its input, or failed; steps before it keep their outputs for the next run.
+        PipelineError: a step refused its input, or failed; steps before it keep their outputs for the next run. Or what
+            earlier steps left has changed since.
         ConfigError: `uncached` names a node that the pipeline lacks.
     """
     config.output.mkdir(parents=True, exist_ok=True)
+    check_store(config)
     config = config.model_copy(update={"beam": Beam(args=_beam_args(config.beam.args))})
     pipeline = create_pipeline(config, fingerprints(config), schema_file=_schema_by_content(config))
     ir = compiler.Compiler().compile(pipeline)
@@ -88,12 +103,18 @@ def run_pipeline(config: PipelineConfig, *, uncached: Collection[str] = (), unti
     deployment = runner_utils.extract_local_deployment_config(ir)
     connection = metadata.sqlite_metadata_connection_config(str(metadata_path(config)))
     steps: list[Step] = []
+    outputs = StepOutputs()
     for number, node in enumerate(nodes, start=1):
         asked = node.node_info.id in uncached or "all" in uncached
         if asked or (node.node_info.id == "Pusher" and _must_push_again(connection, config.name)):
             node.execution_options.caching_options.enable_cache = False
         with console().status(f"[{number}/{len(nodes)}] {node.node_info.id}"):
+            checksums = verify or node.node_info.id == "Pusher"
+            outputs.check(list(node.upstream_nodes), checksums=checksums)
             step = _run_node(ir, node, deployment, connection, config.name)
+            with metadata.Metadata(connection) as store:
+                made = RunHistory(store.store, config.name).outputs(step.execution_id)
+            outputs.add(step.node, made, fresh=step.state == "ran", checksums=verify)
         steps.append(step)
         console().print(f"[{number}/{len(nodes)}] {step.node}: {step.state} in {step.seconds:.1f} s ({step.reason})")
     return steps

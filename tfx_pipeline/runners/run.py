@@ -22,6 +22,8 @@ def run(
     config: PipelineConfig,
     *,
     uncached: Collection[str] = (),
+    verify: bool = False,
+    rebuild_metadata: bool = False,
     summary_json: Path | None = None,
     extend: Callable[[Summary], Summary] = lambda summary: summary,
 ) -> Summary:
@@ -30,6 +32,8 @@ def run(
     Args:
         config: the validated configuration.
         uncached: steps to run even if nothing changed; `all` for every step.
+        verify: whether outputs of before are compared by checksum too.
+        rebuild_metadata: whether store and artifacts of before are set aside first.
         summary_json: also write the summary there, by atomic rename.
         extend: adds to the summary before it is printed and written.
 
@@ -42,7 +46,7 @@ def run(
     started = time.monotonic()
     console().print(f"pipeline [bold]{config.name}[/], output {config.output}", highlight=False, soft_wrap=True)
     with hold_output(config.output, "run") as log_file:
-        summary = _run(config, uncached)
+        summary = _run(config, uncached, verify, rebuild_metadata)
     summary = extend(
         dataclasses.replace(
             summary,
@@ -59,12 +63,16 @@ def run(
     return summary
 
 
-def _run(config: PipelineConfig, uncached: Collection[str]) -> Summary:
+def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuild_metadata: bool) -> Summary:
     with console().status("loading libraries"):
         from tfx_pipeline.runners.local import check_inputs, run_pipeline
+        from tfx_pipeline.runners.metadata_store import set_aside
         from tfx_pipeline.runners.summary import build_summary
     check_inputs(config)
-    return build_summary(config, run_pipeline(config, uncached=uncached))
+    if rebuild_metadata:
+        for path in set_aside(config):
+            console().print(f"set aside: {path}", highlight=False, soft_wrap=True)
+    return build_summary(config, run_pipeline(config, uncached=uncached, verify=verify))
 
 
 def _peak_memory_mb() -> float:

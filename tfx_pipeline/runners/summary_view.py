@@ -53,6 +53,7 @@ def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSu
     lines = [
         *(
             f"data.{name}: {_of(table.files, 'file')}, {_of(table.rows, 'row')}, {table.bytes:,} bytes"
+            + (f"; {_of(table.passed_over, 'file')} of other endings passed over" if table.passed_over else "")
             for name, table in ingestion.tables.items()
         ),
         f"{ingestion.rows_read:,} rows read, {ingestion.rows_kept:,} kept; "

@@ -221,7 +221,7 @@ def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_
     ("file", "steps"),
     [
         ("dmf_keras/metrics/auc_by_group.py", {"train", "evaluate", "outcome", "tune"}),
-        ("serving/messages.py", {"gate", "outcome", "tune"}),
+        ("serving/messages.py", {"ingest", "content", "gate", "outcome", "tune"}),
         ("tfx_pipeline/components/ranking_trainer/executor.py", {"train"}),
         ("tfx_pipeline/components/ranking_tuner/executor.py", {"tune"}),
         ("tfx_pipeline/training/search/settings.py", {"tune"}),

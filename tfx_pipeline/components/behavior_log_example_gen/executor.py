@@ -17,7 +17,6 @@ from tfx_pipeline.components.behavior_log_example_gen.steps import LogsToExample
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS, Data, Table
 from tfx_pipeline.data.logs.checks import check_sources
-from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.quarantine import examples
 from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import PipelineError
@@ -105,7 +104,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         tally = Tally.from_json(read_text(tally_path))
         remove(tally_path)
-        report = build_report(tally, {name: list_files(table) for name, table in _tables(config.data)})
+        report = build_report(tally, dict(_tables(config.data)))
         write_text(join(report_dir, artifact_files.INGESTION_REPORT), to_text(report))
         columns = config.data.interactions.columns
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.config.schema import SPLITS, Table
 from tfx_pipeline.data.examples.audit import RULES
 from tfx_pipeline.data.ingestion_report import (
     AuditCounts,
@@ -18,21 +18,22 @@ from tfx_pipeline.data.ingestion_report import (
     SplitCounts,
     TableCounts,
 )
-from tfx_pipeline.data.logs.files import LogFile
+from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.id_forms import describe_mismatch
 from tfx_pipeline.data.logs.quarantine import REASONS, Example, check_bad_fraction
 from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import DataError, LeakageError
+from tfx_pipeline.files.listing import find_files
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def build_report(tally: Tally, files: Mapping[str, Sequence[LogFile]] | None = None) -> IngestionReport:
+def build_report(tally: Tally, tables: Mapping[str, Table] | None = None) -> IngestionReport:
     """The contents of `report.json`.
 
     Args:
         tally: of all steps of the run.
-        files: of the tables, by their names: interactions, items and users.
+        tables: interactions, items and users, to look at their files.
     """
     counts = tally.counts
     requests = sum(tally.under("requests").values())
@@ -75,13 +76,19 @@ def build_report(tally: Tally, files: Mapping[str, Sequence[LogFile]] | None = N
             oldest_history_age_s=_seconds(tally.largest.get(("history_age_us",))),
         ),
         tables={
-            table: TableCounts(
-                files=len(parts),
-                bytes=sum(file.size for file in parts),
-                rows=counts[("rows_read",)] if table == "interactions" else counts[("rows", table)],
-            )
-            for table, parts in (files or {}).items()
+            name: _table_counts(table, counts[("rows_read",)] if name == "interactions" else counts[("rows", name)])
+            for name, table in (tables or {}).items()
         },
+    )
+
+
+def _table_counts(table: Table, rows: int) -> TableCounts:
+    files = list_files(table)
+    return TableCounts(
+        files=len(files),
+        bytes=sum(file.size for file in files),
+        rows=rows,
+        passed_over=len(find_files(table.path)) - len(files),
     )
 
 

@@ -100,7 +100,7 @@ def _missing(missing: list[str], file: LogFile, columns: Mapping[str, pa.DataTyp
     elif file.format == "csv" and any(_is_number(name) for name in columns):
         hint = "; the first line seems to be a row: the file needs a header with the columns' names"
     elif strange := [name for name in columns if name.strip() in missing]:
-        hint = f"; there is {_named(strange)}, spaces included"
+        hint = f"; there is {_named(strange)}, spaces included: call it so, a feature's by `column`"
     return f"no column {_named(missing)}; columns there: {_named(columns) or 'none'}{hint}"
 
 

@@ -33,7 +33,7 @@ def test_a_wrong_time_unit_is_explained(make_config: Callable, run: Callable, tm
     with pytest.raises(DataError, match=r"200 of 200 rows.*\ntime_out_of_range 200") as error:
         run(config)
     message = str(error.value)
-    assert f"for example {T0}" in message and "data.interactions.time_unit is 'ms'" in message
+    assert f'such as "{T0}" in row 1 of ' in message and "data.interactions.time_unit is 'ms'" in message
     assert message.endswith(f"Report and quarantined rows: {tmp_path / 'failure'}")
     quarantine = (tmp_path / "failure/quarantine.jsonl").read_text().splitlines()
     assert len(quarantine) == 200
@@ -168,7 +168,9 @@ def test_a_log_whose_items_the_catalogue_lacks_is_refused(
 ) -> None:
     config = make_config([{**row, "item_id": write(row["item_id"])} for row in _log()])
     pd.DataFrame({"item_id": range(20)}).to_csv(config.data.items.path, index=False)
-    with pytest.raises(DataError, match=rf"200 of 200 impressions .* max_unknown_items = 0\.5 .*differ by {differ}"):
+    with pytest.raises(
+        DataError, match=rf"200 of 200 impressions .* data\.max_unknown_items = 0\.5 .*differ by {differ}"
+    ):
         run(config)
 
 
