@@ -36,6 +36,9 @@ from tfx_pipeline.cli import (
 from tfx_pipeline.errors import ConfigError, PipelineError
 from tfx_pipeline.files.output_folder import unexpected
 
+_INSTALL = "pip install 'dmf-ranking[tfx]'"
+_OWN = ("dmf_keras", "serving", "tfx_pipeline")
+
 # In the order of `dmf --help`.
 COMMANDS = (
     config,
@@ -67,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         kept = "finished steps are kept; the same command goes on from there" if parsed.resumes else ""
         return _refuse("interrupted", kept, exit_status.INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in _OWN:
+            raise
+        missing = f"dmf {parsed.command_name} needs a package that is not installed here: {error.name}"
+        return _refuse("stopped", f"{missing}; to install all that it needs: {_INSTALL}", exit_status.ERROR)
     except BrokenPipeError:
         return exit_status.OK
     # A folder that may not be written, a full disk: the system's own sentence names the path.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,45 @@ from tfx_pipeline.config.problems import describe
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.errors import ConfigError
 
+# Far above what a configuration is, and what takes a moment to read.
+_LONGEST_FILE = 1 << 20
+_MOST_NODES = 50_000
+
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, which plain YAML resolves silently to the later."""
+    """YAML that refuses what unfolds without end, and a key given twice, which plain YAML resolves to the later.
+
+    Every refusal is a `ConfigError` with its line.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        # Of nodes by identity, what they are once their aliases are unfolded.
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        is_alias = self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        assert node is not None, "an event begins a node"
+        line = node.start_mark.line + 1
+        if is_alias and id(node) not in self._sizes:
+            raise ConfigError(f"line {line}: an alias stands inside of what it stands for")
+        if id(node) not in self._sizes:
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            inner = [part for entry in parts for part in (entry if isinstance(entry, tuple) else [entry])]
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in inner)
+        if self._sizes[id(node)] > _MOST_NODES:
+            raise ConfigError(f"line {line}: aliases unfold to more than {_MOST_NODES:,} values; write it out")
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        # What PyYAML lets through of values that only look like dates or numbers: 2025-13-01, 0b, 1:99.
+        except (ValueError, TypeError, OverflowError, IndexError, KeyError, AttributeError) as error:
+            line = node.start_mark.line + 1
+            shown = f"'{node.value}'" if isinstance(node, yaml.ScalarNode) else "a value"
+            raise ConfigError(f"line {line}: {shown} cannot be read: {error}; put text into quotes") from None
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -45,12 +82,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> PipelineConf
         ConfigError: with one line per problem: key path, what was given, what is allowed.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read configuration '{path}': {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: {error}") from None
+    text = _read(path)
     try:
         values = _parse(text)
     except ConfigError as error:
@@ -68,6 +100,25 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> PipelineConf
         raise ConfigError("\n  ".join([f"{path} has {count}:", *problems])) from None
 
 
+def _read(path: Path) -> str:
+    try:
+        status = path.stat()
+        # A pipe would wait for ever, and a device never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"configuration '{path}' is not a file")
+        if status.st_size > _LONGEST_FILE:
+            raise ConfigError(
+                f"configuration '{path}' has {status.st_size:,} bytes; expected at most {_LONGEST_FILE:,}"
+            )
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read configuration '{path}': {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"cannot read configuration {str(path)!r}: {error}") from None
+
+
 def _parse(text: str) -> Any:
     """YAML as plain values.
 
@@ -79,9 +130,10 @@ def _parse(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ConfigError(f"{where}not valid YAML: {error.problem}") from None
-    # The last of them is what PyYAML lets through of a date such as 2025-13-01.
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"not valid YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise ConfigError("not valid YAML: it is nested too deeply") from None
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -395,6 +395,13 @@ class PipelineConfig(Section):
     tuning: Tuning = Tuning()
     beam: Beam = Beam()
 
+    @field_validator("output")
+    @classmethod
+    def _no_pattern(cls, output: Path) -> Path:
+        if found := sorted(set("*?[]") & set(str(output))):
+            raise ValueError(f"{output} holds {' '.join(found)}, a pattern to TFX; choose a folder without")
+        return output
+
     @field_validator("name")
     @classmethod
     def _usable_as_folder(cls, name: str) -> str:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base_dir", Path.cwd())
+    # With one slash: what pathlib leaves of the two of s3://bucket.
+    if scheme := _SCHEME.match(str(path)):
+        raise ValueError(f"{scheme[1]}:// is not supported yet; give a local path, to which the store may be mounted")
     try:
         return Path(base, path.expanduser()).resolve() if not path.is_absolute() else path
     except RuntimeError:
         raise ValueError("there is no user of that name, whose home folder the path could begin with") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"is no path: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _no_boolean(value: Any) -> Any:

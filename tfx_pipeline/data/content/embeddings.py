@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -13,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from serving.messages import first_line
 from tfx_pipeline.config.schema import Modality
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.files.listing import find_files
 
 _BLOCK_ROWS = 16_384
 ENDINGS = (".parquet", ".npz")
@@ -37,10 +41,11 @@ class EmbeddingFile(ABC):
 
     def ids(self) -> pa.Array:
         """large_string [rows], in the form that ids of the log have; nulls where the file has none."""
-        column = self._read_ids()
-        if not values.usable_as_id(column.type):
-            raise DataError(f"{self._key}: ids of {self.file} must be text or numbers, they are {column.type}")
-        return pa.concat_arrays([pa.array([], pa.large_string()), *map(values.text, column.chunks)])
+        with reading_embeddings(self._key, self.file):
+            column = self._read_ids()
+            if not values.usable_as_id(column.type):
+                raise DataError(f"{self._key}: ids of {self.file} must be text or numbers, they are {column.type}")
+            return pa.concat_arrays([pa.array([], pa.large_string()), *map(values.text, column.chunks)])
 
     def blocks(self, ids: pa.Array) -> Iterator[np.ndarray]:
         """Embeddings as finite float32 [block, width] in the file's order; a null embedding is a row of zeros.
@@ -51,8 +56,12 @@ class EmbeddingFile(ABC):
         Raises:
             DataError: a row of another width, NaN or an infinite value; the item is named.
         """
-        start = 0
-        for block in self._read_blocks(ids):
+        start, remaining = 0, self._read_blocks(ids)
+        while True:
+            with reading_embeddings(self._key, self.file, start):
+                block = next(remaining, None)
+            if block is None:
+                return
             # A float64 beyond float32's range becomes infinite here, and is refused as such.
             with np.errstate(over="ignore"):
                 block = np.ascontiguousarray(block, dtype=np.float32)
@@ -83,6 +92,8 @@ class ParquetEmbeddings(EmbeddingFile):
         for column in (self._id_column, self._column):
             if column not in schema.names:
                 raise DataError(f"{key}: {file} has no column '{column}'; it has: {', '.join(schema.names)}")
+            if schema.names.count(column) > 1:
+                raise DataError(f"{key}: {file} has several columns '{column}'; rename or remove all but one of them")
         kind = schema.field(self._column).type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) or not (
             pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
@@ -93,7 +104,9 @@ class ParquetEmbeddings(EmbeddingFile):
             self.width = next((width for batch in self._batches(opened, 64) if (width := _first_width(batch))), None)
 
     def _read_ids(self) -> pa.ChunkedArray:
-        return pq.read_table(self.file, columns=[self._id_column])[self._id_column]
+        # Not by read_table, which invents columns from the names of the folders above.
+        with pq.ParquetFile(self.file) as opened:
+            return opened.read([self._id_column])[self._id_column]
 
     def _read_blocks(self, ids: pa.Array) -> Iterator[np.ndarray]:
         start = 0
@@ -202,10 +215,8 @@ def open_embeddings(name: str, modality: Modality) -> list[EmbeddingFile]:
         kind = {".parquet": ParquetEmbeddings, ".npz": NpzEmbeddings}.get(file.suffix.lower())
         if kind is None:
             raise DataError(f"{key}: the format of {file} is unknown; embeddings are read from {' and '.join(ENDINGS)}")
-        try:
+        with reading_embeddings(key, file):
             files.append(kind(file, modality, key))
-        except (pa.ArrowException, zipfile.BadZipFile, OSError, ValueError) as error:
-            raise DataError(f"{key}: cannot read {file}: {error}") from None
     widths = {source.width: source.file for source in files if source.width is not None}
     if not widths:
         raise DataError(f"{key}: {modality.path} holds no embedding")
@@ -224,19 +235,29 @@ def open_embeddings(name: str, modality: Modality) -> list[EmbeddingFile]:
     return files
 
 
+@contextlib.contextmanager
+def reading_embeddings(key: str, file: Path, row: int | None = None) -> Iterator[None]:
+    """The boundary to the libraries that read embeddings: whatever they raise is a `DataError` that names the file."""
+    try:
+        yield
+    except DataError:
+        raise
+    # Of damaged files and foreign types Arrow, NumPy and zipfile raise KeyError, OverflowError, RuntimeError and more.
+    except Exception as error:
+        where = "" if row is None else f" after row {row:,}"
+        raise DataError(f"{key}: cannot read {file}{where}: {first_line(error)}") from None
+
+
 def _find_files(path: Path, key: str) -> list[Path]:
     """The file itself, what a glob matches, or everything of known endings below a directory; sorted, at least one."""
-    if path.is_file():
-        # First of all: a name may hold the characters of a glob.
-        return [path]
-    if path.is_dir():
-        found: Iterable[Path] = [file for file in path.rglob("*") if file.suffix.lower() in ENDINGS]
-    else:
-        found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    # Spark and Hadoop leave `_SUCCESS`, `_metadata` and hidden checksums beside the data.
-    files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
-    if files:
-        return files
-    parent = next(ancestor for ancestor in (path, *path.parents) if ancestor.is_dir())
-    there = ", ".join(sorted(entry.name for entry in parent.iterdir())[:10]) or "nothing"
-    raise DataError(f"{key}: no embedding file ({' or '.join(ENDINGS)}) at {path}; {parent} holds: {there}")
+    try:
+        found = find_files(path)
+    except DataError as error:
+        parent = next((ancestor for ancestor in (path, *path.parents) if os.path.isdir(ancestor)), path)
+        there = ", ".join(sorted(os.listdir(parent))[:10]) or "nothing"
+        raise DataError(f"{key}: {error}; {parent} holds: {there}") from None
+    files = [Path(file.path) for file in found if file.named or Path(file.path).suffix.lower() in ENDINGS]
+    if not files:
+        there = ", ".join(sorted(os.path.basename(file.path) for file in found)[:10])
+        raise DataError(f"{key}: no embedding file ({' or '.join(ENDINGS)}) at {path}; it holds: {there}")
+    return files
