@@ -6,7 +6,8 @@ import json
 
 from pydantic import Field
 
-from tfx_pipeline.config.schema import ColumnKind, Data, History, PipelineConfig, Split
+from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig, Split
+from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.values import Section
 
 

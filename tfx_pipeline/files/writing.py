@@ -96,6 +96,15 @@ def write_json(address: Address, values: Mapping[str, Any]) -> None:
     write_text(address, json.dumps(plain(values), indent=1, allow_nan=False) + "\n")
 
 
+def rename(address: Address, name: str) -> str:
+    """Gives a file or a folder another name in its folder, where there is none of that name yet.
+
+    Returns:
+        Its address now.
+    """
+    return str(local(address).rename(local(address).with_name(name)))
+
+
 def remove(address: Address) -> None:
     """Removes a file, or a folder with all that it holds; nothing there is fine.
 

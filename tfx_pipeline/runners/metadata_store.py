@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.errors import PipelineError
+from tfx_pipeline.files.writing import rename
 from tfx_pipeline.pipeline import metadata_path, pipeline_root
 
 _WAY_OUT = (
@@ -34,7 +35,7 @@ def check_store(config: PipelineConfig) -> None:
         raise PipelineError(f"{path} is damaged: {fault}. {_WAY_OUT}")
 
 
-def set_aside(config: PipelineConfig) -> list[Path]:
+def set_aside(config: PipelineConfig) -> list[str]:
     """Moves the store and all artifacts of before away, so that the next run begins anew; pushed models stay.
 
     Returns:
@@ -46,7 +47,7 @@ def set_aside(config: PipelineConfig) -> list[Path]:
     moved = []
     for path in (*sorted(beside), pipeline_root(config)):
         if os.path.lexists(path):
-            moved.append(path.rename(path.with_name(f"{path.name}.set-aside-{now}")))
+            moved.append(rename(path, f"{path.name}.set-aside-{now}"))
     return moved
 
 

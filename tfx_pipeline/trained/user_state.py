@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import UserTable
+from tfx_pipeline.config.tables import UserTable
 from tfx_pipeline.data.examples.requests import UserRows, form_requests, split_by_user
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_sources

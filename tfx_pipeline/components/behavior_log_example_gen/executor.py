@@ -15,7 +15,8 @@ from tfx.utils import proto_utils
 from tfx_pipeline.components.behavior_log_example_gen.report import build_report, check_run, to_text
 from tfx_pipeline.components.behavior_log_example_gen.steps import LogsToExamples
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import SPLITS, Data, Table
+from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.config.tables import Data, Table
 from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.data.logs.quarantine import examples
 from tfx_pipeline.data.logs.tally import Tally

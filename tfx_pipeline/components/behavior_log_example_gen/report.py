@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import SPLITS, Table
+from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.config.tables import Table
 from tfx_pipeline.data.examples.audit import RULES
 from tfx_pipeline.data.ingestion_report import (
     AuditCounts,

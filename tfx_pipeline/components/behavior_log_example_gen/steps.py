@@ -13,7 +13,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from tfx_pipeline.components.behavior_log_example_gen.writing import ShardKey, WriteShard, pack, shard_count, shard_of
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import Table
+from tfx_pipeline.config.tables import Table
 from tfx_pipeline.data.examples.audit import Audit, UserAuditor
 from tfx_pipeline.data.examples.encoding import encode
 from tfx_pipeline.data.examples.history import histories

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serving.contract import SHORTEST_PROJECTION
-from tfx_pipeline.config.schema import Content, ItemTable, Modality, PipelineConfig
+from tfx_pipeline.config.schema import Content, Modality, PipelineConfig
+from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.catalogue import check_catalogue, read_catalogue
 from tfx_pipeline.data.content.embeddings import EmbeddingFile, open_embeddings
 from tfx_pipeline.data.content.ids import check_ids

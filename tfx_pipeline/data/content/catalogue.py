@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.config.schema import ItemTable
+from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.ids import check_ids
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_columns

@@ -8,7 +8,8 @@ from typing import TypeAlias
 import pyarrow as pa
 
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import PipelineConfig, Table
+from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.tables import Table
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.files import LogFile, list_files
 from tfx_pipeline.data.logs.reader import Peeked, peek

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import get_args
 
-from tfx_pipeline.config.schema import Table, TableFormat
+from tfx_pipeline.config.tables import Table, TableFormat
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.listing import FoundFile, find_files
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 
-from tfx_pipeline.config.schema import Data, InteractionColumns
+from tfx_pipeline.config.tables import Data, InteractionColumns
 from tfx_pipeline.errors import DataError
 
 # In the order in which a row's faults are looked for: a row is counted under the first.

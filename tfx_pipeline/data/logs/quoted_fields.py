@@ -148,12 +148,13 @@ def _fault(match: re.Match[bytes], part: bytes, rules: CsvRules, breaks: int) ->
 
 
 def _looks_like_rows(field: bytes, rules: CsvRules, breaks: int) -> bool:
-    """Whether the field is what rows would be whose separators were swallowed, one row for each line break."""
+    """Whether whole rows lie in the field, or the parts of two that make a row together."""
     separators, separator = rules.columns - 1, rules.separator.encode()
-    if separators * breaks < _EVIDENCE or field.count(separator) != separators * breaks:
+    inner = [line for line in re.split(rb"[\r\n]+", field) if line][1:-1]
+    if any(line.count(separator) != separators for line in inner):
         return False
-    lines = [line for line in re.split(rb"[\r\n]+", field) if line]
-    return all(line.count(separator) == separators for line in lines[1:-1])
+    begun_and_ended = field.count(separator) == separators * breaks
+    return separators * (breaks if begun_and_ended else len(inner)) >= _EVIDENCE
 
 
 def _message(path: str, line: int, fault: str, field: bytes) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.config.schema import TimeUnit
+from tfx_pipeline.config.tables import TimeUnit
 
 # (multiplier, divisor) to microseconds.
 _TO_MICROSECONDS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import Data, InteractionColumns
+from tfx_pipeline.config.tables import Data, InteractionColumns
 from tfx_pipeline.data.logs.cleaning import Cleaned, clean
 from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.quarantine import REASONS, BadRow, FirstBadRows, check_bad_fraction, examples

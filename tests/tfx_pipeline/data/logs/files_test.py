@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.config.schema import Table
+from tfx_pipeline.config.tables import Table
 from tfx_pipeline.data.logs.files import fingerprint, format_of, list_files
 from tfx_pipeline.errors import DataError
 

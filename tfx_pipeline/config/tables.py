@@ -1,0 +1,104 @@
+"""The section `data`: where the three tables lie, how they are written, and what is tolerated in them."""
+
+from __future__ import annotations
+
+import codecs
+import datetime as dt
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tfx_pipeline.config.values import ConfigPath, Fraction, Section, UtcTime
+
+TableFormat = Literal["parquet", "csv", "jsonl"]
+Quoting = Literal["rfc4180", "none"]
+TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
+
+
+class Table(Section):
+    """Where rows lie: a file, a glob or a directory, in one of three formats."""
+
+    path: ConfigPath
+    format: TableFormat | None = Field(None, description="taken from the file's ending when absent")
+    separator: str = Field(",", min_length=1, max_length=1, description="of CSV columns")
+    quoting: Quoting | None = Field(
+        None,
+        description="of CSV: with 'rfc4180' a field that begins with \" ends at the next one, and may hold separators "
+        "and line breaks; with 'none' \" is a character like others; absent: 'none' for .tsv, 'rfc4180' for others",
+    )
+    escape: str | None = Field(
+        None, min_length=1, max_length=1, description="of CSV: makes the next character part of the value, such as \\"
+    )
+    encoding: str = Field("utf-8", description="of CSV and JSONL, by Python's name, such as latin-1 or utf-16")
+
+    @field_validator("separator", "escape", mode="before")
+    @classmethod
+    def _not_spelt_out(cls, value: Any) -> Any:
+        if isinstance(value, str) and len(value) == 2 and value[0] == "\\":
+            raise ValueError(f'{value!r} is two characters; YAML knows \\t and the like in double quotes: "{value}"')
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+            "".encode(name)
+        except (LookupError, ValueError):
+            raise ValueError(f"{name!r} is no encoding of text that Python knows, such as latin-1 or utf-16") from None
+        return name
+
+
+class InteractionColumns(Section):
+    """The names, in the log, of what the pipeline needs of it."""
+
+    user: str = "user_id"
+    item: str = "item_id"
+    time: str = "timestamp"
+    label: str = "label"
+    request: str | None = Field(None, description="request id; without it a request is (user, time)")
+
+
+class Interactions(Table):
+    """The behaviour log: one row per impression."""
+
+    columns: InteractionColumns = InteractionColumns()
+    time_unit: TimeUnit = "s"
+
+
+class ItemTable(Table):
+    """The catalogue: every item that may be ranked, trained on or not."""
+
+    id_column: str = "item_id"
+    title_column: str | None = None
+
+
+class UserTable(Table):
+    """User profiles; the columns read are those of `features.user`."""
+
+    id_column: str = "user_id"
+
+
+class Data(Section):
+    """The three tables and what is tolerated in them."""
+
+    interactions: Interactions
+    items: ItemTable
+    users: UserTable | None = None
+    schema_file: ConfigPath | None = Field(None, description="curated schema (text proto); inferred when absent")
+    max_bad_fraction: Fraction = Field(0.01, description="share of the log's rows that may be unusable")
+    max_unknown_items: Fraction = Field(
+        0.5, description="share of the impressions whose item may be absent from the catalogue"
+    )
+    max_unmatched_profiles: Fraction = Field(
+        0.9, description="share of the log's users that may be absent from the user table"
+    )
+    earliest_time: UtcTime = dt.datetime(1990, 1, 1, tzinfo=dt.UTC)
+    latest_time: UtcTime = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+    fail_on_leakage: bool = True
+
+    @model_validator(mode="after")
+    def _times_in_order(self) -> Data:
+        if self.earliest_time >= self.latest_time:
+            raise ValueError(f"earliest_time {self.earliest_time} must be before latest_time {self.latest_time}")
+        return self
