@@ -68,14 +68,14 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         with refusing_column(file, column, batch):
             return convert(batch.columns[column])
 
-    user, item = read(names.user, values.text), read(names.item, values.text)
+    ids = {name: read(name, values.text) for name in (names.user, names.item, names.request) if name is not None}
+    user, item = ids[names.user], ids[names.item]
     time_us, time_valid = read(names.time, lambda array: values.times(array, config.data.interactions.time_unit))
     label, label_valid = read(names.label, values.labels)
-    ids = [names.user, names.item, *([names.request] if names.request else [])]
 
     earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
     faults = {
-        "not_utf8": np.logical_or.reduce([read(name, values.not_utf8) for name in ids]),
+        "not_utf8": np.logical_or.reduce([values.not_utf8(batch.columns[name], texts) for name, texts in ids.items()]),
         "null_user": user.is_null().to_numpy(zero_copy_only=False),
         "null_item": item.is_null().to_numpy(zero_copy_only=False),
         "bad_time": ~time_valid,
@@ -108,9 +108,7 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         item=item.filter(mask).cast(pa.large_binary()),
         time_us=time_us[good],
         label=label[good],
-        request=read(names.request, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
-        if names.request
-        else None,
+        request=ids[names.request].filter(mask).cast(pa.large_binary()) if names.request else None,
         context=context,
     )
     return Cleaned(rows, counts, bad, no_number)

@@ -58,16 +58,14 @@ def text(array: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(result, ""), pa.scalar(None, pa.large_string()), result)
 
 
-def not_utf8(array: pa.Array) -> np.ndarray:
-    """bool [n]: whether a text has bytes that are not UTF-8, which `text` escapes."""
+def not_utf8(array: pa.Array, texts: pa.Array) -> np.ndarray:
+    """bool [n]: whether a value has bytes that are not UTF-8, which `text` escaped; `texts` is what it gave."""
     array = _plain(array)
-    if _is_textual(array.type):
-        encoded = array.cast(pa.large_binary())
-        try:
-            encoded.cast(pa.large_string())
-        except pa.ArrowInvalid:
-            return np.array([value is not None and not _is_utf8(value) for value in encoded.to_pylist()])
-    return np.zeros(len(array), bool)
+    # Escaping makes values longer.
+    if not _is_textual(array.type) or pc.sum(pc.binary_length(array)).equals(pc.sum(pc.binary_length(texts))):
+        return np.zeros(len(array), bool)
+    encoded = array.cast(pa.large_binary()).to_pylist()
+    return np.array([value is not None and not _is_utf8(value) for value in encoded])
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -121,10 +119,17 @@ def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:
 
 def labels(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     """int8 [n] of 0 and 1, and bool [n]: False where the value is none of 0, 1, 1.00 and so on, true, false."""
-    array = pc.utf8_lower(pc.utf8_trim_whitespace(text(array)))
-    array = pc.replace_substring_regex(array, r"^([01])\.0*$", r"\1")
-    positive = pc.is_in(array, value_set=pa.array(["1", "true"], pa.large_string()))
-    negative = pc.is_in(array, value_set=pa.array(["0", "false"], pa.large_string()))
+    texts = pc.utf8_lower(pc.utf8_trim_whitespace(text(array)))
+    found = _zero_or_one(texts)
+    if not found[1].all():
+        # 1., 1.000 and the like are rare, and each value would have to be looked at.
+        found = _zero_or_one(pc.replace_substring_regex(texts, r"^([01])\.0*$", r"\1"))
+    return found
+
+
+def _zero_or_one(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    positive = pc.is_in(texts, value_set=pa.array(["1", "true", "1.0"], pa.large_string()))
+    negative = pc.is_in(texts, value_set=pa.array(["0", "false", "0.0"], pa.large_string()))
     positive, negative = (flag.to_numpy(zero_copy_only=False) for flag in (positive, negative))
     return positive.astype(np.int8), positive | negative
 
