@@ -101,6 +101,15 @@ def test_retries_end_with_the_deadline(fake, kind):
         assert 1 <= fake.calls["rank"] < 1000
 
 
+def test_thousands_of_attempts_are_possible(fake):
+    # The doubled wait of the 1100th is beyond any float.
+    retry = RetryOptions(max_attempts=1100, initial_backoff=1e-6, max_backoff=1e-6)
+    with RankingClient(fake.target, MODEL, ClientOptions(deadline=600.0, retry=retry)) as client:
+        client.metadata()
+        fake.fail("UNAVAILABLE", times=1099)
+        assert len(client.rank(USER, items(3))) == 3
+
+
 def test_a_slow_server_costs_no_more_than_the_deadline(fake, client):
     fake.delay = 3.0
     with pytest.raises(DeadlineExceeded, match=r"'rank' of model 'conformance' from localhost:\d+ within 0.2 s"):
