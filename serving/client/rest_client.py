@@ -98,7 +98,8 @@ class RestTransport(BlockingTransport):
             details = rest_json.error_details(raw)
             if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 details = f"request too large: {details}"
-            raise CallFailed(rest_json.CODES.get(status, "INTERNAL"), f"HTTP {status}: {details}", target)
+            code = rest_json.CODES.get(status, "INTERNAL")
+            raise CallFailed(code, f"HTTP {status}: {details}", target, answered=True)
 
     def close(self) -> None:
         """Closes the idle connections; calls under way end first."""

@@ -24,13 +24,15 @@ class CallFailed(Exception):
         code: name of the gRPC status.
         details: the server's or the transport's words.
         target: the server that was asked.
+        answered: the status came over the wire; False where nobody was reached.
     """
 
-    def __init__(self, code: str, details: str, target: str):
+    def __init__(self, code: str, details: str, target: str, *, answered: bool = False):
         super().__init__(f"{code} from {target}: {details}")
         self.code = code
         self.details = details
         self.target = target
+        self.answered = answered
 
 
 @dataclasses.dataclass(frozen=True)

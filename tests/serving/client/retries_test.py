@@ -70,6 +70,24 @@ def test_attempts_are_bounded(fake, client):
 
 
 @pytest.mark.parametrize(
+    "details",
+    [
+        "The batch scheduling queue to which this task was submitted is full",
+        "the server is stopping",
+        "upstream is overloaded",
+        "",
+    ],
+)
+def test_a_server_that_answers_is_not_out_of_reach(fake, client, details):
+    fake.fail("UNAVAILABLE", times=None, details=details)
+    with pytest.raises(ServerUnavailable, match=r"localhost:\d+ answered that it is not available \(4 ") as error:
+        client.rank(USER, items(3))
+    assert details in str(error.value)
+    assert "reach" not in str(error.value)
+    assert "running" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("code", "expected"),
     [
         ("RESOURCE_EXHAUSTED", ResourceExhausted),
