@@ -104,7 +104,8 @@ class _Incoming(io.RawIOBase):
     def __init__(self, sock: socket.socket, connection: DeadlineConnection):
         super().__init__()
         self._sock = sock
-        self._raw = sock.makefile("rb", buffering=0)
+        # Holds the socket open after the connection is closed, as it is before an answer that ends with it is read.
+        self._open = sock.makefile("rb", buffering=0)
         self._connection = connection
 
     def readable(self) -> bool:
@@ -112,8 +113,8 @@ class _Incoming(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int | None:
         self._sock.settimeout(self._connection.left())
-        return self._raw.readinto(buffer)
+        return self._sock.recv_into(buffer)
 
     def close(self) -> None:
-        self._raw.close()
+        self._open.close()
         super().close()

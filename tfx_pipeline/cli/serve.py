@@ -39,13 +39,13 @@ def add(commands: Commands) -> None:
         "--max-concurrent",
         type=count,
         metavar="N",
-        help="calls that may run and wait; more are refused; default: 256",
+        help="calls that may run and wait; more are refused; default: 256, of tensorflow-serving 1024",
     )
     parser.add_argument(
         "--max-message-bytes",
         type=count,
         metavar="BYTES",
-        help="largest request; default: 2 GB",
+        help="largest request; default: 2 GB; tensorflow-serving has no other",
     )
     parser.add_argument(
         "--poll-seconds",
