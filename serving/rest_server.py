@@ -21,11 +21,8 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 # Statuses as TensorFlow Serving answers them; every other is 500.
 _HTTP_STATUS = {
@@ -381,7 +378,7 @@ class _Incoming(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         left = self._ends - time.monotonic()
         if left <= 0:
             raise TimeoutError("the client is too slow")

@@ -7,10 +7,7 @@ import io
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from typing import Any
 
 # Seconds. The system counts the milliseconds of a wait in 32 bits.
 _LONGEST_WAIT = 1e6
@@ -111,7 +108,7 @@ class _Incoming(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
+    def readinto(self, buffer: Any) -> int | None:
         self._sock.settimeout(self._connection.left())
         return self._sock.recv_into(buffer)
 
