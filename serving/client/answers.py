@@ -29,15 +29,16 @@ def scores_of(response: predict_pb2.PredictResponse, count: int) -> NDArray[np.f
     proto = response.outputs[contract.SCORE]
     try:
         shape = shape_of(proto)
-        scores: NDArray[Any] = held_values(proto, count)
+        scores: NDArray[Any] = held_values(proto, shape, count)
     except ValueError as error:
         raise InvalidAnswer(f"the scores cannot be read: {error}") from error
     if scores.dtype.kind != "f" or len(shape) != 2 or shape[0] != 1 or shape[1] < count:
         raise InvalidAnswer(f"expected float scores of shape [1, {count}] or wider, got {scores.dtype} {list(shape)}")
     if len(scores) < count:
         raise InvalidAnswer(f"the answer holds {len(scores)} scores, expected one for each of {count} candidates")
-    bad = np.flatnonzero(~((scores >= 0) & (scores <= 1)))
-    if bad.size:
+    probable = (scores >= 0) & (scores <= 1)
+    if not probable.all():
+        bad = np.flatnonzero(~probable)
         what = "outside [0, 1]" if np.isfinite(scores).all() else "not finite"
         raise InvalidAnswer(
             f"{bad.size} of {count} scores are {what}, the first is that of candidate {bad[0]}: {scores[bad[0]]}"

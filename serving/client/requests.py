@@ -34,8 +34,11 @@ _WITH_CONTENT = {
     contract.CANDIDATE: contract.CANDIDATE_WITH_CONTENT,
 }
 _LARGEST_VERSION = 2**63 - 1
-# Dtypes of profile and context inputs that can be sent.
-_NUMBERS = ("float16", "float32", "float64", "int32", "int64")
+# Numbers that profile and context inputs can hold, by the dtypes that can be sent.
+_RANGES: dict[str, tuple[float, float]] = {
+    **{name: (float(np.finfo(name).min), float(np.finfo(name).max)) for name in ("float16", "float32", "float64")},
+    **{name: (int(np.iinfo(name).min), int(np.iinfo(name).max)) for name in ("int32", "int64")},
+}
 # Wider content is no encoder's: a size as damaged metadata has it must not be allocated.
 _WIDEST = 2**16
 
@@ -281,10 +284,10 @@ def _feature_tensor(name: str, value: Any, spec: TensorContract) -> tensor_pb2.T
         raise BadRequest.of(
             name, f"feature '{name}' must be a number or None, got {type(value).__name__} {shown(value)}"
         )
-    if spec.dtype not in _NUMBERS:
+    if spec.dtype not in _RANGES:
         raise SignatureNotFound(
-            f"feature '{name}' is {spec.dtype} in the model; expected string or one of {list(_NUMBERS)}, as in a model "
-            "that this project exported"
+            f"feature '{name}' is {spec.dtype} in the model; expected string or one of {sorted(_RANGES)}, as in a "
+            "model that this project exported"
         )
     number = _as_number(value, spec.dtype)
     if number is None:
@@ -292,18 +295,17 @@ def _feature_tensor(name: str, value: Any, spec: TensorContract) -> tensor_pb2.T
             "a finite number in its range, or None" if spec.dtype.startswith("float") else "an integer in its range"
         )
         raise BadRequest.of(name, f"feature '{name}' ({spec.dtype}) cannot be {shown(value)}; expected {expected}")
-    return number_tensor(number, spec.dtype)
+    return number_tensor([number], spec.dtype)
 
 
-def _as_number(value: Any, dtype: str) -> NDArray[Any] | None:
-    """The number as [1] of the dtype; None where it would become another, or infinite."""
+def _as_number(value: Any, dtype: str) -> float | None:
+    """The number that the dtype holds; None where it would become another, or infinite."""
+    low, high = _RANGES[dtype]
     try:
         if dtype.startswith("float"):
-            with np.errstate(over="ignore"):
-                number = np.array([math.nan if value is None else float(value)], dtype)
-            return None if np.isinf(number[0]) else number
-        if value is None or math.floor(value) != value:
-            return None
-        return np.array([math.floor(value)], dtype)
-    except (OverflowError, ValueError):  # beyond any float, beyond the integers of the dtype, NaN as an integer
+            number = math.nan if value is None else float(value)
+            return None if number < low or number > high else number
+        whole = math.nan if value is None else math.floor(value)
+        return whole if whole == value and low <= whole <= high else None
+    except (OverflowError, ValueError):  # beyond any float; NaN as an integer
         return None

@@ -78,7 +78,7 @@ def to_array(proto: tensor_pb2.TensorProto) -> NDArray[np.generic]:
     """
     shape = shape_of(proto)
     elements = math.prod(shape)
-    held = held_values(proto, elements)
+    held = held_values(proto, shape, elements)
     if len(held) < elements:
         if elements > MAX_FILLED:
             raise ValueError(f"a tensor of shape {shape} cannot be read: the message holds {len(held)} values")
@@ -102,16 +102,19 @@ def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     return shape
 
 
-def held_values(proto: tensor_pb2.TensorProto, most: int) -> NDArray[np.generic]:
+def held_values(proto: tensor_pb2.TensorProto, shape: Sequence[int], most: int) -> NDArray[np.generic]:
     """The first `most` of the values that the message itself holds, row by row, [at most `most`].
 
     Memory is taken for these alone, whatever size the message claims; strings are an object array of bytes.
 
+    Args:
+        proto: the tensor.
+        shape: of the tensor, see `shape_of`.
+        most: values at most.
+
     Raises:
-        ValueError: when the message is no such tensor: an unknown dtype, a shape that is none, bytes or values that do
-            not fit the shape.
+        ValueError: when the message is no such tensor: an unknown dtype, bytes or values that do not fit the shape.
     """
-    shape = shape_of(proto)
     elements = math.prod(shape)
     name = dtype_name(proto.dtype)
     if name != "string" and name not in _VALUE_FIELDS:

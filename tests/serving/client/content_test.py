@@ -131,7 +131,9 @@ def test_a_feature_of_a_dtype_that_cannot_be_sent_is_named(dtype):
 
 
 @pytest.mark.parametrize(
-    "value", [2**63, -(2**63) - 1, 10**5000, 1e300, 34.5, float("nan"), float("inf"), None], ids=shown
+    "value",
+    [2**63, np.float64(2**63), -(2**63) - 1, 10**5000, 1e300, 34.5, float("nan"), float("inf"), None],
+    ids=shown,
 )
 def test_an_integer_that_the_dtype_does_not_hold_is_named(value):
     metadata = metadata_of(age=TensorContract("int64", (None,)))
