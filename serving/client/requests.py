@@ -52,7 +52,7 @@ class Selector:
 
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
-            raise BadRequest.of("version", f"give version={self.version} or label={self.label!r}, not both")
+            raise BadRequest.of("version", f"give version={shown(self.version)} or label={shown(self.label)}, not both")
         if self.version is not None and type(self.version) is not int:
             raise BadRequest.of(
                 "version", f"version must be an int, got {type(self.version).__name__} {shown(self.version)}"

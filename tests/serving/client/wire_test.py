@@ -29,7 +29,7 @@ from serving.client import (
     TlsOptions,
 )
 from serving.client.answers import scores_of, version_of
-from serving.client.grpc_channel import PREDICT
+from serving.client.grpc_channel import PREDICT, call_failed
 from serving.client.model_info import Signature, parse_metadata, parse_status
 from serving.client.requests import Selector, predict_request
 from serving.client.rest_json import decode, encode
@@ -161,6 +161,30 @@ def test_a_grpc_answer_that_is_none_is_typed():
             assert error.value.code == "UNIMPLEMENTED"
     finally:
         server.stop(None)
+
+
+class Ended:
+    """A gRPC error as a call raises it."""
+
+    def __init__(self, code, details):
+        self.code, self.details = (lambda: grpc.StatusCode[code]), (lambda: details)
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "answered"),
+    [
+        ("UNAVAILABLE", "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: refused", False),
+        ("UNAVAILABLE", "DNS resolution failed for nowhere:8500: C-ares status is not ARES_SUCCESS", False),
+        ("UNAVAILABLE", "recvmsg:Connection reset by peer", False),
+        ("UNAVAILABLE", "Socket closed", False),
+        ("UNAVAILABLE", "Cannot invoke RPC on closed channel!", False),
+        ("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full", True),
+        ("CANCELLED", "CANCELLED", True),
+    ],
+)
+def test_grpcs_words_tell_who_was_not_reached(code, details, answered):
+    failure = call_failed(Ended(code, details), "localhost:1")
+    assert (failure.code, failure.answered) == ("UNAVAILABLE", answered)
 
 
 def test_a_servers_own_limit_is_named():
