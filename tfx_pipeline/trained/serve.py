@@ -27,7 +27,7 @@ class ServeOptions:
 
     base_dir: Path
     name: str | None = None
-    host: str = "127.0.0.1"
+    host: str | None = None
     port: int = 8500
     rest_port: int | None = None
     engine: str = LOCAL
@@ -72,7 +72,7 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
         server = LocalServer(
             options.base_dir,
             options.name,
-            host=options.host,
+            host=options.host or "127.0.0.1",
             port=options.port,
             rest_port=options.rest_port,
             policy=policy,
@@ -103,6 +103,11 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
 
 
 def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> None:
+    if options.host is not None:
+        raise LocalServerError(
+            f"--host {options.host} cannot be kept: TensorFlow Serving listens at every address of this machine. Leave "
+            "it out, or take --engine local"
+        )
     if options.max_message_bytes is not None:
         raise LocalServerError(
             f"--max-message-bytes {options.max_message_bytes} cannot be kept: TensorFlow Serving takes requests of up "
