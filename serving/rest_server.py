@@ -10,6 +10,7 @@ import dataclasses
 import gzip
 import http
 import http.server
+import io
 import json
 import logging
 import re
@@ -17,6 +18,7 @@ import socket
 import socketserver
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -44,9 +46,14 @@ _PATHS = {
     "POST": re.compile(_MODEL + ":(?P<method>classify|regress|predict)", re.IGNORECASE),
 }
 _LARGEST_VERSION = 2**63 - 1
+_MOST_DIGITS = 19
 _CHUNK = 1 << 16
-# A connection that says nothing for so long is closed.
-_IDLE_SECONDS = 60.0
+# A connection whose next request has not begun, and told all of its headers, in so long is closed.
+_HEAD_SECONDS = 60.0
+# A body that is not whole in so long is given up, and an answer that is not taken.
+_BODY_SECONDS = 60.0
+# Largest body after decompression: a few kilobytes can be made to inflate to gigabytes.
+_MOST_INFLATED = 64 * 1024 * 1024
 _LOOK_SECONDS = 0.02
 _LOG = logging.getLogger(__name__)
 
@@ -100,8 +107,10 @@ class RestServer:
         port: 0 takes a free one.
         answer: called in the thread of a connection.
         tls: HTTPS in place of HTTP.
-        max_concurrent: calls that may run; one more is answered with RESOURCE_EXHAUSTED. None for no bound.
-        max_body_bytes: largest body, before and after decompression. None for no bound.
+        max_concurrent: calls that may run; one more is answered with RESOURCE_EXHAUSTED. None for no bound. A call runs
+            from when its body is whole, so that clients who send nothing keep nobody out.
+        max_body_bytes: largest body, before and after decompression. None for no bound. One that is compressed may have
+            64 MB in any case.
 
     Raises:
         OSError: the port cannot be bound.
@@ -160,6 +169,7 @@ class _Server(http.server.ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
         self._changed = threading.Condition()
         self._calls = 0
+        self._answers = 0
         self._draining = False
 
     def server_bind(self) -> None:
@@ -181,12 +191,23 @@ class _Server(http.server.ThreadingHTTPServer):
         finally:
             with self._changed:
                 self._calls -= 1
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """A call from its whole body to its last byte: a server that stops waits for it."""
+        with self._changed:
+            self._answers += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._answers -= 1
                 self._changed.notify_all()
 
     def drain(self, grace: float) -> None:
         with self._changed:
             self._draining = True
-            self._changed.wait_for(lambda: self._calls == 0, grace)
+            self._changed.wait_for(lambda: self._answers == 0, grace)
 
     def cut(self) -> None:
         for connection in list(self._connections):
@@ -211,8 +232,17 @@ class _Server(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    timeout = _IDLE_SECONDS
     server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self._incoming = _Incoming(self.connection)
+        self.rfile.close()
+        self.rfile = io.BufferedReader(self._incoming)
+
+    def handle_one_request(self) -> None:
+        self._incoming.allow(_HEAD_SECONDS)
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         self._handle()
@@ -224,13 +254,27 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Nothing is written for a call."""
 
     def _handle(self) -> None:
+        self._incoming.allow(_BODY_SECONDS)
         try:
             self._unread = self._announced()
-            with self.server.admitted():
-                self._send(200, self._answered(self._body()))
-                return
-        except RestFailure as error:
-            failure = error
+            body = self._body()
+        except RestFailure as failure:
+            self._refuse(failure)
+            return
+        except TimeoutError:
+            self._unread, self.close_connection = 0, True
+            self._refuse(RestFailure("DEADLINE_EXCEEDED", f"the body was not whole in {_BODY_SECONDS:g} seconds", 408))
+            return
+        with self.server.answering():
+            try:
+                with self.server.admitted():
+                    answer = self._answered(body)
+            except RestFailure as failure:
+                self._refuse(failure)
+            else:
+                self._send(200, answer)
+
+    def _refuse(self, failure: RestFailure) -> None:
         for _ in self._chunks():
             pass  # else the rest of the body would be taken for the next request
         self._send(failure.http_status, {"error": failure.details})
@@ -252,9 +296,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         match = _PATHS[self.command].fullmatch(path)
         if match is None:
             raise RestFailure("INVALID_ARGUMENT", f"Malformed request: {self.command} {path}")
-        version = None if match["version"] is None else int(match["version"])
-        if version is not None and version > _LARGEST_VERSION:
-            raise RestFailure("INVALID_ARGUMENT", f"Failed to convert version: {version} to numeric.")
+        # As text first: Python makes no number of some thousand digits.
+        digits = (match["version"] or "").lstrip("0")
+        if len(digits) > _MOST_DIGITS or int(digits or 0) > _LARGEST_VERSION:
+            raise RestFailure("INVALID_ARGUMENT", f"Failed to convert version: {digits:.40} to numeric.")
+        version = None if match["version"] is None else int(digits or 0)
         method = (match["method"] or "status").lower()
         if method in ("classify", "regress"):
             raise RestFailure("UNIMPLEMENTED", f"{method} is not served here; the models take tensors: predict")
@@ -265,7 +311,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _announced(self) -> int:
         """Bytes of the body."""
         text = self.headers["Content-Length"] or "0"
-        if "Transfer-Encoding" in self.headers or not text.isdecimal():
+        if "Transfer-Encoding" in self.headers or not (text.isdecimal() and len(text) <= _MOST_DIGITS):
             # Nobody knows where this request ends and the next one begins.
             self._unread, self.close_connection = 0, True
             raise RestFailure("INVALID_ARGUMENT", "a request says how long its body is: Content-Length, in bytes")
@@ -273,7 +319,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _chunks(self) -> Iterator[bytes]:
         while self._unread:
-            chunk = self.rfile.read(min(self._unread, _CHUNK))
+            chunk = self.rfile.read1(min(self._unread, _CHUNK))
             if not chunk:
                 raise ConnectionAbortedError("the client has gone before the body was whole")
             self._unread -= len(chunk)
@@ -287,17 +333,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.headers["Content-Encoding"] != "gzip":
             return body
         expand = zlib.decompressobj(wbits=31)
+        most = _MOST_INFLATED if limit is None else min(limit, _MOST_INFLATED)
         try:
-            plain = expand.decompress(body, 0 if limit is None else limit + 1)
+            plain = expand.decompress(body, most + 1)
         except zlib.error as error:
             raise RestFailure("INVALID_ARGUMENT", f"the body is not gzip: {error}") from error
-        if limit is not None and len(plain) > limit:
-            raise _too_large(len(plain), limit)
+        if len(plain) > most:
+            raise _too_large(len(plain), most)
         if not expand.eof:
             raise RestFailure("INVALID_ARGUMENT", "the body is not gzip: it ends too early")
         return plain
 
     def _send(self, status: int, answer: Any) -> None:
+        self.connection.settimeout(_BODY_SECONDS)
         raw = json.dumps(answer).encode()
         self.send_response(status)
         if self.headers["Accept-Encoding"] == "gzip":
@@ -309,6 +357,33 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(raw)
+
+
+class _Incoming(io.RawIOBase):
+    """The bytes of a connection within a time: a client that sends one at a time is not for ever within it.
+
+    Args:
+        connection: of the client.
+    """
+
+    def __init__(self, connection: socket.socket):
+        super().__init__()
+        self._connection = connection
+        self._ends = 0.0
+
+    def allow(self, seconds: float) -> None:
+        """From now on reading may take so long."""
+        self._ends = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the client is too slow")
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
 
 
 def _too_large(size: int, limit: int) -> RestFailure:

@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from serving import contract
 from serving.client.errors import InvalidAnswer
-from serving.client.tensors import to_array
-from serving.protos import predict_pb2
+from serving.client.requests import Selector
+from serving.client.tensors import held_values, shape_of
+from serving.protos import predict_pb2, tensor_pb2
 
 
 def scores_of(response: predict_pb2.PredictResponse, count: int) -> NDArray[np.float32]:
     """The scores of `count` candidates, float32 [count].
 
-    An answer may be wider: a server that batches pads a request to the longest of its batch. The padding is cut off.
+    An answer may be wider: a server that batches pads a request to the longest of its batch. The padding is cut off,
+    and no memory is taken for it.
 
     Raises:
-        InvalidAnswer: without scores, with fewer than `count`, or with one that is not finite.
+        InvalidAnswer: without scores, with fewer than `count`, or with one that is no probability.
     """
     if contract.SCORE not in response.outputs:
         raise InvalidAnswer(f"the answer has no '{contract.SCORE}', it has {sorted(response.outputs)}")
+    proto = response.outputs[contract.SCORE]
     try:
-        array = to_array(response.outputs[contract.SCORE])
+        shape = shape_of(proto)
+        scores: NDArray[Any] = held_values(proto, shape, count)
     except ValueError as error:
         raise InvalidAnswer(f"the scores cannot be read: {error}") from error
-    if array.dtype.kind != "f" or array.ndim != 2 or array.shape[0] != 1 or array.shape[1] < count:
+    if scores.dtype.kind != "f" or len(shape) != 2 or shape[0] != 1 or shape[1] < count:
+        raise InvalidAnswer(f"expected float scores of shape [1, {count}] or wider, got {scores.dtype} {list(shape)}")
+    if len(scores) < count:
+        raise InvalidAnswer(f"the answer holds {len(scores)} scores, expected one for each of {count} candidates")
+    probable = (scores >= 0) & (scores <= 1)
+    if not probable.all():
+        bad = np.flatnonzero(~probable)
+        what = "outside [0, 1]" if np.isfinite(scores).all() else "not finite"
         raise InvalidAnswer(
-            f"expected float scores of shape [1, {count}] or wider, got {array.dtype} {list(array.shape)}"
+            f"{bad.size} of {count} scores are {what}, the first is that of candidate {bad[0]}: {scores[bad[0]]}"
         )
-    scores = array[0, :count].astype(np.float32)
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if bad.size:
-        raise InvalidAnswer(f"{bad.size} of {count} scores are not finite, the first is that of candidate {bad[0]}")
-    return scores
+    return scores.astype(np.float32)
+
+
+def state_of(response: predict_pb2.PredictResponse, names: Collection[str]) -> dict[str, tensor_pb2.TensorProto]:
+    """The tensors of a user's state, as they came.
+
+    Raises:
+        InvalidAnswer: when one of `names` is not there.
+    """
+    missing = sorted(name for name in names if name not in response.outputs)
+    if missing:
+        raise InvalidAnswer(f"the answer lacks {missing} of the user's state, it has {sorted(response.outputs)}")
+    return {name: response.outputs[name] for name in names}
+
+
+def check_origin(spec: predict_pb2.ModelSpec, model: str, asked: Selector) -> None:
+    """Compares what answered with what was asked; a label and the newest version may be any number.
+
+    Raises:
+        InvalidAnswer: it is another model or version, or does not say which.
+    """
+    if spec.name != model:
+        raise InvalidAnswer(f"the answer is of model '{spec.name}', asked was model '{model}'; is a proxy in between?")
+    if asked.version is not None and spec.version.value != asked.version:
+        answered = f"version {spec.version.value}" if spec.HasField("version") else "no version"
+        raise InvalidAnswer(
+            f"the answer names {answered} of model '{model}', asked was version {asked.version}; its scores would be "
+            "another model's"
+        )
 
 
 def version_of(response: predict_pb2.PredictResponse) -> int:

@@ -8,6 +8,7 @@ import random
 import time
 from typing import Any
 
+from serving.client.answers import check_origin
 from serving.client.errors import ClientClosed, MessageTooLarge, RankingError
 from serving.client.failures import too_large, typed_error
 from serving.client.metrics import CallRecord
@@ -22,6 +23,8 @@ _METHODS = {
     predict_pb2.GetModelMetadataRequest: "GetModelMetadata",
     model_status_pb2.GetModelStatusRequest: "GetModelStatus",
 }
+# Of a wait; more would be beyond what a float holds.
+_MOST_DOUBLINGS = 60
 _log = logging.getLogger("serving.client")
 
 
@@ -69,6 +72,7 @@ class Calls:
 
         Raises:
             RankingError: typed by the status of the last attempt.
+            InvalidAnswer: the answer is none, or another model's or version's than asked.
         """
         payload = self._transport.encode(request)
         limit = self._options.max_message_bytes
@@ -110,7 +114,8 @@ class Calls:
 
     def _wait(self, rounds: int) -> float:
         retry = self._options.retry
-        return self._random.uniform(0, min(retry.max_backoff, retry.initial_backoff * 2 ** (rounds - 1)))
+        doubled = retry.initial_backoff * 2.0 ** min(rounds - 1, _MOST_DOUBLINGS)
+        return self._random.uniform(0, min(retry.max_backoff, doubled))
 
     async def _attempt(
         self,
@@ -130,8 +135,10 @@ class Calls:
             raw = await self._transport.send(target, payload, deadline.remaining())
             received = len(raw)
             response = self._transport.decode(request, raw, signature)
-            if hasattr(response, "model_spec") and response.model_spec.HasField("version"):
-                version = response.model_spec.version.value
+            if hasattr(response, "model_spec"):
+                check_origin(response.model_spec, self._model, asked)
+                if response.model_spec.HasField("version"):
+                    version = response.model_spec.version.value
             return response
         except CallFailed as failure:
             code = failure.code

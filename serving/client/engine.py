@@ -42,6 +42,7 @@ from serving.client.model_info import (
 from serving.client.options import ClientOptions, check_deadline
 from serving.client.ranking import Ranking
 from serving.client.requests import Content, Selector
+from serving.client.text import check_text, shown
 from serving.client.transport import Step, Transport
 from serving.client.user import UserLike, as_user
 from serving.client.user_state import UserState
@@ -74,7 +75,8 @@ class Engine:
 
     def __init__(self, transport: Transport, model: str, options: ClientOptions, newest_for: float = float("inf")):
         if not isinstance(model, str) or not model:
-            raise BadRequest.of("model", f"model must be the name that the model is served under, got {model!r}")
+            raise BadRequest.of("model", f"model must be the name that the model is served under, got {shown(model)}")
+        check_text("model", model)
         self._transport = transport
         self._calls = Calls(transport, model, options)
         self._model = model
@@ -140,10 +142,10 @@ class Engine:
             needed = requests.signature_of(metadata, contract.CANDIDATE, contract.CANDIDATE_ITEM_ID)
             inputs = requests.user_tensors(who, metadata, contract.USER_TOWER, self._options)
             asked = self._asked(selector, metadata)
-            names = signature.outputs.keys() & needed.inputs.keys()
+            names = sorted(signature.outputs.keys() & needed.inputs.keys())
             response = await self._predict(contract.USER_TOWER, signature, asked, inputs, names, deadline)
             version = self._answered(response, selector, metadata)
-            return UserState(self._model, version, dict(response.outputs), who, selector.label)
+            return UserState(self._model, version, answers.state_of(response, names), who, selector.label)
 
         return await self._explained(self._with_metadata(selector, deadline, attempt))
 

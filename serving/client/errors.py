@@ -59,7 +59,7 @@ class DeadlineExceeded(RankingError):
 
 
 class ServerUnavailable(RankingError):
-    """No server could be reached, after the retries that the deadline allowed."""
+    """No server could be reached, or each said that it is not available, after the retries within the deadline."""
 
 
 class ResourceExhausted(RankingError):

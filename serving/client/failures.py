@@ -75,8 +75,14 @@ def _kind_and_message(
             "reach. Raise `deadline`, or ask for fewer candidates"
         )
     if code == "UNAVAILABLE":
+        tried = f"({attempts} attempt{'s' * (attempts != 1)} within {deadline:g} s)"
+        if failure.answered:
+            return ServerUnavailable, (
+                f"{target} answered that it is not available {tried}: {details}. It has too many requests, or is "
+                "starting or stopping: ask it less at once, add servers, or try later"
+            )
         return ServerUnavailable, (
-            f"cannot reach {target} ({attempts} attempt{'s' * (attempts != 1)} within {deadline:g} s): {details}. "
+            f"cannot reach {target} {tried}: {details}. "
             "Is the server running, and is this its port? (TensorFlow Serving: 8500 gRPC, 8501 REST)"
         )
     if code == "RESOURCE_EXHAUSTED":
@@ -106,6 +112,6 @@ def _exhausted(details: str, target: str, limit: int) -> tuple[type[RankingError
         return MessageTooLarge, too_large(size, limit, f"the answer of {target}")
     return MessageTooLarge, (
         f"a message of {size:,} bytes is larger than the limit of {largest:,} at {target}; lower "
-        "ClientOptions(max_candidates_per_call=...), or raise the server's "
-        "--grpc_channel_arguments=grpc.max_receive_message_length=..."
+        "ClientOptions(max_candidates_per_call=...), or raise grpc.max_receive_message_length of the server, or of the "
+        "proxy before it (TensorFlow Serving itself takes 2 GB)"
     )

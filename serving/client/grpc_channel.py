@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import grpc
@@ -26,6 +27,14 @@ _COMPRESSION = {
     "gzip": grpc.Compression.Gzip,
     "deflate": grpc.Compression.Deflate,
 }
+
+# gRPC's own words where it reached nobody, or lost the connection; it has no other sign of that.
+_NOT_REACHED = re.compile(
+    r"failed to connect|dns resolution|name resolution|address list|socket (is )?closed|endpoint clos|broken pipe|"
+    r"connection (attempt|refused|reset|timed|closed|dropped)|recvmsg|sendmsg|goaway|ping timeout|keepalive|rst_stream|"
+    r"transport closed|http1|handshake|closed channel|channel (was |is )?closed|network is unreachable",
+    re.IGNORECASE,
+)
 
 
 class GrpcMessages:
@@ -87,4 +96,5 @@ def call_failed(error: Any, target: str) -> CallFailed:
     """A gRPC error as the engine knows it."""
     code, details = error.code().name, error.details() or ""
     # Here calls are cancelled by closing the client alone: else the server did it, as some do when they stop.
-    return CallFailed("UNAVAILABLE" if code == "CANCELLED" else code, details, target)
+    code = "UNAVAILABLE" if code == "CANCELLED" else code
+    return CallFailed(code, details, target, answered=_NOT_REACHED.search(details) is None)

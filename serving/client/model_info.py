@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
 from serving import contract
 from serving.client.errors import InvalidAnswer
 from serving.client.tensors import dtype_name
@@ -94,7 +96,7 @@ def parse_metadata(response: predict_pb2.GetModelMetadataResponse) -> ModelMetad
     """Signatures of an answer.
 
     Raises:
-        InvalidAnswer: when it has none, or names no version.
+        InvalidAnswer: when it has none, they are damaged, or it names no version.
     """
     packed = response.metadata.get(SIGNATURE_DEF)
     # The server's type is tensorflow.serving.SignatureDefMap; `Any.Unpack` would want this project's name.
@@ -105,7 +107,10 @@ def parse_metadata(response: predict_pb2.GetModelMetadataResponse) -> ModelMetad
         )
     if not response.model_spec.HasField("version"):
         raise InvalidAnswer("the server's metadata names no version")
-    signatures = predict_pb2.SignatureDefMap.FromString(packed.value).signature_def
+    try:
+        signatures = predict_pb2.SignatureDefMap.FromString(packed.value).signature_def
+    except DecodeError as error:
+        raise InvalidAnswer(f"the signatures in the server's metadata cannot be parsed: {error}") from error
     return ModelMetadata(
         response.model_spec.name,
         response.model_spec.version.value,

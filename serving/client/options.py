@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from serving.client.errors import BadRequest
 from serving.client.metrics import CallRecord
+from serving.client.text import shown
 
 PemSource = bytes | str | Path
 CallMetadata = Mapping[str, str] | Callable[[], Mapping[str, str]]
+# Thirty years; with more the clocks of gRPC and of the system overflow.
+MAX_DEADLINE = 1e9
+# What gRPC and HTTP can carry: others end the call on its way, each in its own manner.
+_METADATA_NAME = re.compile(r"[0-9a-z_.-]+")
+_METADATA_VALUE = re.compile(r"[ -~]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,19 +152,55 @@ class ClientOptions:
             raise ValueError(f"max_history must be at least 1, or None to send all, got {self.max_history}")
         if self.compression not in (None, "gzip", "deflate"):
             raise ValueError(f"compression must be 'gzip', 'deflate' or None, got {self.compression!r}")
+        if not callable(self.metadata):
+            _checked_metadata(self.metadata or {})
 
     def call_metadata(self) -> dict[str, str]:
-        """The metadata of one call, with names in lower case as HTTP/2 wants them."""
-        given = self.metadata() if callable(self.metadata) else self.metadata
-        return {name.lower(): value for name, value in (given or {}).items()}
+        """The metadata of one call, with names in lower case as HTTP/2 wants them.
+
+        Raises:
+            BadRequest: the callable fails, or gives what cannot be sent.
+        """
+        if not callable(self.metadata):
+            return _checked_metadata(self.metadata or {})
+        try:
+            return _checked_metadata(self.metadata())
+        except Exception as error:
+            raise BadRequest.of(
+                "metadata", f"ClientOptions.metadata failed: {type(error).__name__}: {error}"
+            ) from error
 
 
 def check_deadline(seconds: Any) -> float:
     """The deadline in seconds, when it is one.
 
     Raises:
-        ValueError: when it is not a positive, finite number of seconds: a call must not wait for ever.
+        ValueError: when it is not a positive number of seconds up to `MAX_DEADLINE`: a call must not wait for ever.
     """
-    if not isinstance(seconds, numbers.Real) or not 0 < float(seconds) < float("inf"):
-        raise ValueError(f"deadline must be a positive, finite number of seconds, got {seconds!r}")
-    return float(seconds)
+    try:
+        number = float(seconds) if isinstance(seconds, numbers.Real) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not 0 < number <= MAX_DEADLINE:
+        raise ValueError(
+            f"deadline must be a positive, finite number of seconds, got {shown(seconds)}; {MAX_DEADLINE:g} at most"
+        )
+    return number
+
+
+def _checked_metadata(given: Mapping[str, str]) -> dict[str, str]:
+    """Entries with names in lower case.
+
+    Raises:
+        ValueError: gRPC or HTTP cannot carry an entry; its value may be a secret, and is not shown.
+    """
+    metadata = {}
+    for name, value in given.items():
+        if not isinstance(name, str) or not _METADATA_NAME.fullmatch(name.lower()):
+            raise ValueError(f"metadata: a name must be letters, digits and any of '_.-', got {shown(name)}")
+        if not isinstance(value, str) or not _METADATA_VALUE.fullmatch(value):
+            raise ValueError(
+                f"metadata['{name}'] must be a string of printable ASCII, got a {type(value).__name__} that is none"
+            )
+        metadata[name.lower()] = value
+    return metadata

@@ -21,6 +21,7 @@ from serving.client.errors import BadRequest, SignatureNotFound
 from serving.client.model_info import ModelMetadata, Signature
 from serving.client.options import ClientOptions
 from serving.client.tensors import number_tensor, string_tensor
+from serving.client.text import check_text, is_text, shown
 from serving.client.user import User, item_list
 from serving.contract import TensorContract
 from serving.protos import predict_pb2, tensor_pb2
@@ -32,6 +33,14 @@ _WITH_CONTENT = {
     contract.RANK: contract.RANK_WITH_CONTENT,
     contract.CANDIDATE: contract.CANDIDATE_WITH_CONTENT,
 }
+_LARGEST_VERSION = 2**63 - 1
+# Numbers that profile and context inputs can hold, by the dtypes that can be sent.
+_RANGES: dict[str, tuple[float, float]] = {
+    **{name: (float(np.finfo(name).min), float(np.finfo(name).max)) for name in ("float16", "float32", "float64")},
+    **{name: (int(np.iinfo(name).min), int(np.iinfo(name).max)) for name in ("int32", "int64")},
+}
+# Wider content is no encoder's: a size as damaged metadata has it must not be allocated.
+_WIDEST = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +52,17 @@ class Selector:
 
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
-            raise BadRequest.of("version", f"give version={self.version} or label={self.label!r}, not both")
+            raise BadRequest.of("version", f"give version={shown(self.version)} or label={shown(self.label)}, not both")
         if self.version is not None and type(self.version) is not int:
             raise BadRequest.of(
-                "version", f"version must be an int, got {type(self.version).__name__} {self.version!r}"
+                "version", f"version must be an int, got {type(self.version).__name__} {shown(self.version)}"
             )
+        if self.version is not None and not 0 <= self.version <= _LARGEST_VERSION:
+            raise BadRequest.of("version", f"version must be from 0 to {_LARGEST_VERSION}, got {shown(self.version)}")
         if self.label is not None and not (isinstance(self.label, str) and self.label):
-            raise BadRequest.of("label", f"label must be a non-empty string, got {self.label!r}")
+            raise BadRequest.of("label", f"label must be a non-empty string, got {shown(self.label)}")
+        if self.label is not None:
+            check_text("label", self.label)
 
     def __str__(self) -> str:
         if self.version is not None:
@@ -125,8 +138,10 @@ def candidate_content(content: Content | None, count: int) -> dict[str, NDArray[
     for modality, values in (content or {}).items():
         field = f"content[{modality!r}]"
         try:
-            array = np.asarray(values, np.float32)
-        except (TypeError, ValueError) as error:
+            # Beyond float32 is infinite, and refused below.
+            with np.errstate(over="ignore"):
+                array = np.asarray(values, np.float32)
+        except (TypeError, ValueError, OverflowError) as error:
             raise BadRequest.of(field, f"{field} must be an array of numbers: {error}") from error
         if array.ndim != 2 or len(array) != count:
             raise BadRequest.of(
@@ -136,8 +151,8 @@ def candidate_content(content: Content | None, count: int) -> dict[str, NDArray[
         if bad.size:
             raise BadRequest.of(
                 field,
-                f"{field} has NaN or infinite values, first in row {bad[0]}; a row of zeros means that the candidate "
-                "keeps the content of the catalogue",
+                f"{field} has NaN or infinite values (as float32), first in row {bad[0]}; a row of zeros means that "
+                "the candidate keeps the content of the catalogue",
             )
         arrays[modality] = array
     return arrays
@@ -157,9 +172,10 @@ def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, optio
     if not isinstance(user.user_id, str):
         raise BadRequest.of(
             contract.USER_ID,
-            f"user_id must be a string, got {type(user.user_id).__name__} {user.user_id!r}; "
+            f"user_id must be a string, got {type(user.user_id).__name__} {shown(user.user_id)}; "
             "an empty string stands for a user without an id",
         )
+    check_text(contract.USER_ID, user.user_id)
     history = _item_ids(contract.HISTORY_ITEM_ID, user.history, allow_empty=True)
     if options.max_history is not None:
         history = history[-options.max_history :]
@@ -180,14 +196,20 @@ def candidate_tensors(
 
     Raises:
         BadRequest: naming a modality whose vectors have another width than the model's.
+        SignatureNotFound: when the model is none of this project's.
     """
     tensors = {contract.CANDIDATE_ITEM_ID: string_tensor(items, (1, len(items)))}
     for name, spec in signature.inputs.items():
         if not name.startswith(contract.CONTENT_PREFIX):
             continue
-        modality, width = name.removeprefix(contract.CONTENT_PREFIX), spec.shape[-1]
-        vectors = content.get(modality, np.zeros((len(items), width or 0), np.float32))
-        if width is not None and vectors.shape[1] != width:
+        modality, width = name.removeprefix(contract.CONTENT_PREFIX), spec.shape[-1] if len(spec.shape) == 3 else None
+        if not width or width > _WIDEST:
+            raise SignatureNotFound(
+                f"the model takes '{name}' in the shape {list(spec.shape)}, expected [null, null, width]; it is not a "
+                "model that this project exported"
+            )
+        vectors = content[modality] if modality in content else np.zeros((len(items), width), np.float32)
+        if vectors.shape[1] != width:
             field = f"content[{modality!r}]"
             raise BadRequest.of(
                 field, f"{field} must be {width} wide, as the model's encoder gives it, got {vectors.shape[1]}"
@@ -221,13 +243,14 @@ def _is_known_input(name: str) -> bool:
 def _item_ids(field: str, items: Any, *, allow_empty: bool) -> list[str]:
     ids = item_list(field, items)
     # One by one only where there is something to say: a thousand ids are a part of every call's time.
-    if set(map(type, ids)) <= {str} and (allow_empty or "" not in ids):
+    if set(map(type, ids)) <= {str} and (allow_empty or "" not in ids) and is_text("".join(ids)):
         return ids
     for position, item in enumerate(ids):
         if not isinstance(item, str):
             raise BadRequest.of(
-                field, f"{field}[{position}] must be a string, as item ids are, got {type(item).__name__} {item!r:.60}"
+                field, f"{field}[{position}] must be a string, as item ids are, got {type(item).__name__} {shown(item)}"
             )
+        check_text(field, item, f"{field}[{position}]")
         if not item and not allow_empty:
             raise BadRequest.of(field, f"{field}[{position}] is an empty string, which is padding and has no score")
     return ids
@@ -242,7 +265,7 @@ def _check_feature_names(features: Mapping[str, Any], specs: Mapping[str, Tensor
     for name in unknown:
         known = [*(missing or specs), contract.HISTORY_ITEM_ID, contract.USER_ID]
         close = difflib.get_close_matches(name, known, n=1)
-        problems.append(f"unknown feature '{name}'" + (f" (did you mean '{close[0]}'?)" if close else ""))
+        problems.append(f"unknown feature {name!r}" + (f" (did you mean '{close[0]}'?)" if close else ""))
     problems += [f"feature '{name}' ({specs[name].dtype}) is missing" for name in missing]
     takes = ", ".join(f"{name} ({spec.dtype})" for name, spec in specs.items()) or "no features"
     advice = "; give None for a value you do not have, or set ClientOptions(fill_missing=True)" if missing else ""
@@ -253,15 +276,36 @@ def _feature_tensor(name: str, value: Any, spec: TensorContract) -> tensor_pb2.T
     if spec.dtype == "string":
         if not isinstance(value, str | None):
             raise BadRequest.of(
-                name, f"feature '{name}' must be a string or None, got {type(value).__name__} {value!r:.60}"
+                name, f"feature '{name}' must be a string or None, got {type(value).__name__} {shown(value)}"
             )
-        return string_tensor([value or ""], (1,))
+        return string_tensor([check_text(name, value or "", f"feature '{name}'")], (1,))
     # Booleans are numbers to Python, and never what a numeric feature means.
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real | None):
         raise BadRequest.of(
-            name, f"feature '{name}' must be a number or None, got {type(value).__name__} {value!r:.60}"
+            name, f"feature '{name}' must be a number or None, got {type(value).__name__} {shown(value)}"
         )
-    number = math.nan if value is None else float(value)
-    if math.isinf(number) or (math.isnan(number) and not spec.dtype.startswith("float")):
-        raise BadRequest.of(name, f"feature '{name}' ({spec.dtype}) cannot be {value!r}")
+    if spec.dtype not in _RANGES:
+        raise SignatureNotFound(
+            f"feature '{name}' is {spec.dtype} in the model; expected string or one of {sorted(_RANGES)}, as in a "
+            "model that this project exported"
+        )
+    number = _as_number(value, spec.dtype)
+    if number is None:
+        expected = (
+            "a finite number in its range, or None" if spec.dtype.startswith("float") else "an integer in its range"
+        )
+        raise BadRequest.of(name, f"feature '{name}' ({spec.dtype}) cannot be {shown(value)}; expected {expected}")
     return number_tensor([number], spec.dtype)
+
+
+def _as_number(value: Any, dtype: str) -> float | None:
+    """The number that the dtype holds; None where it would become another, or infinite."""
+    low, high = _RANGES[dtype]
+    try:
+        if dtype.startswith("float"):
+            number = math.nan if value is None else float(value)
+            return None if number < low or number > high else number
+        whole = math.nan if value is None else math.floor(value)
+        return whole if whole == value and low <= whole <= high else None
+    except (OverflowError, ValueError):  # beyond any float; NaN as an integer
+        return None

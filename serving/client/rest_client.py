@@ -6,6 +6,7 @@ import collections
 import gzip
 import http.client
 import os
+import re
 import ssl
 import tempfile
 import time
@@ -18,11 +19,14 @@ from serving.client import rest_json
 from serving.client.base import BlockingClient
 from serving.client.engine import Engine
 from serving.client.errors import BadRequest
+from serving.client.http_connection import DeadlineConnection
 from serving.client.model_info import Signature
 from serving.client.options import ClientOptions, TlsOptions
 from serving.client.transport import BlockingTransport, CallFailed, Payload, check_targets
 
 _CHUNK = 1 << 16
+# What http.client puts on the wire as it is.
+_URL_PART = re.compile(r"[!-~]*")
 
 
 class RestTransport(BlockingTransport):
@@ -44,7 +48,7 @@ class RestTransport(BlockingTransport):
         self._urls = {target: _url(target, options.tls is not None) for target in self.targets}
         encrypted = any(url.scheme == "https" for url in self._urls.values())
         self._ssl = ssl_context(options.tls or TlsOptions()) if encrypted else None
-        self._idle: dict[str, collections.deque[http.client.HTTPConnection]] = {
+        self._idle: dict[str, collections.deque[DeadlineConnection]] = {
             target: collections.deque() for target in self.targets
         }
 
@@ -71,7 +75,8 @@ class RestTransport(BlockingTransport):
             except IndexError:
                 connection, reused = self._connection(target), False
             try:
-                status, raw = self._exchange(connection, target, payload, ends)
+                connection.ends = ends
+                status, raw = self._exchange(connection, target, payload)
             except TimeoutError as error:
                 connection.close()
                 raise CallFailed("DEADLINE_EXCEEDED", str(error), target) from error
@@ -93,7 +98,8 @@ class RestTransport(BlockingTransport):
             details = rest_json.error_details(raw)
             if status == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 details = f"request too large: {details}"
-            raise CallFailed(rest_json.CODES.get(status, "INTERNAL"), f"HTTP {status}: {details}", target)
+            code = rest_json.CODES.get(status, "INTERNAL")
+            raise CallFailed(code, f"HTTP {status}: {details}", target, answered=True)
 
     def close(self) -> None:
         """Closes the idle connections; calls under way end first."""
@@ -102,18 +108,13 @@ class RestTransport(BlockingTransport):
             while idle:
                 idle.pop().close()
 
-    def _connection(self, target: str) -> http.client.HTTPConnection:
+    def _connection(self, target: str) -> DeadlineConnection:
         url = self._urls[target]
         assert url.hostname is not None
-        if url.scheme == "http":
-            return http.client.HTTPConnection(url.hostname, url.port)
-        assert self._ssl is not None
-        tls = self._options.tls
-        return _HttpsConnection(url.hostname, url.port, self._ssl, tls.server_name if tls else None)
+        server_name = self._options.tls.server_name if self._options.tls else None
+        return DeadlineConnection(url.hostname, url.port, self._ssl if url.scheme == "https" else None, server_name)
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, target: str, payload: Payload, ends: float
-    ) -> tuple[int, bytes]:
+    def _exchange(self, connection: DeadlineConnection, target: str, payload: Payload) -> tuple[int, bytes]:
         headers = {"Accept": "application/json", **self._options.call_metadata()}
         body: bytes | None = payload.body or None
         if body is not None:
@@ -123,20 +124,14 @@ class RestTransport(BlockingTransport):
             if body is not None:
                 headers["Content-Encoding"] = "gzip"
                 body = gzip.compress(body, compresslevel=1)
-        connection.timeout = _left(ends)
         if connection.sock is None:
             connection.connect()
-        connection.sock.settimeout(_left(ends))
         path = self._urls[target].path.rstrip("/") + payload.path
         connection.request("GET" if body is None else "POST", path, body, headers)
-        connection.sock.settimeout(_left(ends))
         response = connection.getresponse()
-        raw = self._read(connection, response, ends, target)
-        return response.status, raw
+        return response.status, self._read(response, target)
 
-    def _read(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse, ends: float, target: str
-    ) -> bytes:
+    def _read(self, response: http.client.HTTPResponse, target: str) -> bytes:
         limit = self._options.max_message_bytes
         expand = zlib.decompressobj(wbits=31) if response.getheader("Content-Encoding") == "gzip" else None
         chunks: list[bytes] = []
@@ -148,8 +143,6 @@ class RestTransport(BlockingTransport):
             size += len(chunk)
             if size > limit:
                 raise _TooLarge(target, size, limit)
-            if connection.sock is not None:
-                connection.sock.settimeout(_left(ends))
         if response.length:
             raise http.client.IncompleteRead(b"".join(chunks), response.length)
         response.close()  # read1 does not notice the end; unless closed, the connection takes no other request
@@ -214,33 +207,22 @@ def ssl_context(tls: TlsOptions) -> ssl.SSLContext:
     return context
 
 
-class _HttpsConnection(http.client.HTTPSConnection):
-    """HTTPS that may expect another name in the certificate than the host's."""
-
-    def __init__(self, host: str, port: int | None, context: ssl.SSLContext, server_name: str | None):
-        super().__init__(host, port, context=context)
-        self._tls = context
-        self._server_name = server_name or host
-
-    def connect(self) -> None:
-        http.client.HTTPConnection.connect(self)
-        self.sock = self._tls.wrap_socket(self.sock, server_hostname=self._server_name)
-
-
 class _TooLarge(CallFailed):
     def __init__(self, target: str, size: int, limit: int):
         super().__init__("RESOURCE_EXHAUSTED", f"Received message larger than max ({size} vs. {limit})", target)
 
 
 def _url(target: str, tls: bool) -> SplitResult:
-    url = urlsplit(target if "://" in target else f"{'https' if tls else 'http'}://{target}")
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise BadRequest.of("target", f"target must be 'host:port' or an http(s) URL, got '{target}'")
+    try:
+        url = urlsplit(target if "://" in target else f"{'https' if tls else 'http'}://{target}")
+        # Both are errors where they are none: a port, and a name that no name server could be asked for.
+        _, host = url.port, (url.hostname or "").encode("idna").decode()
+    except ValueError as error:
+        raise _no_target(target) from error
+    if not (host and url.scheme in ("http", "https") and _URL_PART.fullmatch(host) and _URL_PART.fullmatch(url.path)):
+        raise _no_target(target)
     return url
 
 
-def _left(ends: float) -> float:
-    left = ends - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the deadline passed")
-    return left
+def _no_target(target: str) -> BadRequest:
+    return BadRequest.of("target", f"target must be 'host:port' or an http(s) URL, got {target!r}")

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import numpy as np
 from google.protobuf import json_format
+from google.protobuf.json_format import ParseError
 
-from serving.client.errors import InvalidAnswer
+from serving.client.errors import BadRequest, InvalidAnswer
 from serving.client.model_info import SIGNATURE_DEF, Signature
 from serving.client.tensors import number_tensor, string_tensor, to_array
 from serving.client.transport import Payload
@@ -34,9 +35,18 @@ CODES = {
     504: "DEADLINE_EXCEEDED",
 }
 
+# Kinds of numpy's dtypes that JSON's values may have, by that of the dtype they are read as.
+_JSON_KINDS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
+# Characters of a server's words that a message shows.
+_LONGEST_DETAILS = 1000
+
 
 def encode(request: Any) -> Payload:
-    """The path and JSON body of a request; status and metadata are GETs without a body."""
+    """The path and JSON body of a request; status and metadata are GETs without a body.
+
+    Raises:
+        BadRequest: naming a tensor of a user's state that JSON cannot carry.
+    """
     path = _model_path(request.model_spec)
     if isinstance(request, model_status_pb2.GetModelStatusRequest):
         return Payload(path, b"")
@@ -45,7 +55,7 @@ def encode(request: Any) -> Payload:
     body = {
         "signature_name": request.model_spec.signature_name,
         # The columnar format: inputs of one request may differ in their first two dimensions.
-        "inputs": {name: _json_values(tensor) for name, tensor in sorted(request.inputs.items())},
+        "inputs": {name: _json_values(name, tensor) for name, tensor in sorted(request.inputs.items())},
     }
     return Payload(f"{path}:predict", json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
 
@@ -58,6 +68,7 @@ def decode(request: Any, raw: bytes, signature: Signature | None) -> Any:
     Raises:
         InvalidAnswer: when the body is no such JSON.
     """
+    # Whatever a server can send is tried here; a body that is nested too deep is a RecursionError.
     try:
         answer = json.loads(raw)
         if isinstance(request, model_status_pb2.GetModelStatusRequest):
@@ -66,15 +77,15 @@ def decode(request: Any, raw: bytes, signature: Signature | None) -> Any:
             return _metadata(answer)
         assert signature is not None
         return _prediction(request, answer, signature)
-    except (ValueError, TypeError, KeyError, OverflowError, json_format.ParseError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, ParseError) as error:
         raise InvalidAnswer(f"the answer is not what TensorFlow Serving's REST API sends: {error}") from error
 
 
 def error_details(raw: bytes) -> str:
     """The server's words in the body of an error."""
     try:
-        return str(json.loads(raw)["error"])
-    except (ValueError, TypeError, KeyError):
+        return str(json.loads(raw)["error"])[:_LONGEST_DETAILS]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return raw[:200].decode(errors="replace").strip()
 
 
@@ -87,8 +98,11 @@ def _model_path(spec: predict_pb2.ModelSpec) -> str:
     return path
 
 
-def _json_values(tensor: tensor_pb2.TensorProto) -> Any:
-    array = to_array(tensor)
+def _json_values(name: str, tensor: tensor_pb2.TensorProto) -> Any:
+    try:
+        array = to_array(tensor)
+    except ValueError as error:
+        raise BadRequest.of(name, f"input '{name}' cannot be sent as JSON: {error}; use gRPC") from error
     if array.dtype != object:
         return array.tolist()
     strings = np.empty(array.size, object)
@@ -130,6 +144,11 @@ def _prediction(
 
 def _tensor(values: Any, dtype: str) -> tensor_pb2.TensorProto:
     if dtype != "string":
-        return number_tensor(values, dtype)
+        given = np.asarray(values)
+        # numpy would read numbers in strings, and null as NaN.
+        if given.size and given.dtype.kind not in _JSON_KINDS[np.dtype(dtype).kind]:
+            raise ValueError(f"expected {dtype} values, got {given.dtype}")
+        with np.errstate(over="ignore"):
+            return number_tensor(given, dtype)
     array = np.array(values, object)
     return string_tensor([str(value) for value in array.ravel()], array.shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,10 +39,10 @@ _VALUE_FIELDS = {
     "bool": "bool_val",
     "float16": "half_val",
 }
-# No answer of a ranking model comes near; a shape that claims more is garbage and must not be allocated.
-MAX_ELEMENTS = 2**28
-
-T = TypeVar("T")
+# A tensor may have more elements than its message has values: the last one fills it up. Beyond this many elements
+# that is garbage, and a few bytes must not cost gigabytes.
+MAX_FILLED = 2**22
+_MAX_DIMENSIONS = 32
 
 
 def dtype_name(number: int) -> str:
@@ -71,40 +70,74 @@ def number_tensor(values: ArrayLike, dtype: str) -> tensor_pb2.TensorProto:
 def to_array(proto: tensor_pb2.TensorProto) -> NDArray[np.generic]:
     """The tensor as an array; strings as an object array of bytes.
 
+    TensorFlow leaves out trailing values that equal the last one given; of none given, all are the default.
+
     Raises:
         ValueError: when the message is no such tensor: an unknown dtype, a negative or absurd size, bytes or values
             that do not fit the shape.
     """
-    shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
+    shape = shape_of(proto)
+    elements = math.prod(shape)
+    held = held_values(proto, shape, elements)
+    if len(held) < elements:
+        if elements > MAX_FILLED:
+            raise ValueError(f"a tensor of shape {shape} cannot be read: the message holds {len(held)} values")
+        last = held[-1] if held.size else (b"" if held.dtype == object else 0)
+        filled: NDArray[np.generic] = np.full(elements, last, held.dtype)
+        filled[: len(held)] = held
+        held = filled
+    return held.reshape(shape)
+
+
+def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
+    """The shape that the message claims; nothing says that it holds as many values.
+
+    Raises:
+        ValueError: it is not known, has a negative size, or more dimensions than any array.
+    """
+    dims = proto.tensor_shape.dim
+    shape = tuple(int(dim.size) for dim in dims[: _MAX_DIMENSIONS + 1])
+    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0 or len(dims) > _MAX_DIMENSIONS:
+        raise ValueError(f"a tensor of shape {shape} cannot be read")
+    return shape
+
+
+def held_values(proto: tensor_pb2.TensorProto, shape: Sequence[int], most: int) -> NDArray[np.generic]:
+    """The first `most` of the values that the message itself holds, row by row, [at most `most`].
+
+    Memory is taken for these alone, whatever size the message claims; strings are an object array of bytes.
+
+    Args:
+        proto: the tensor.
+        shape: of the tensor, see `shape_of`.
+        most: values at most.
+
+    Raises:
+        ValueError: when the message is no such tensor: an unknown dtype, bytes or values that do not fit the shape.
+    """
     elements = math.prod(shape)
     name = dtype_name(proto.dtype)
-    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0 or elements > MAX_ELEMENTS:
-        raise ValueError(f"a tensor of shape {shape} cannot be read")
-    if name == "string":
-        array = np.empty(elements, object)
-        array[:] = _filled(list(proto.string_val), elements, b"")
-        return array.reshape(shape)
-    if name not in _VALUE_FIELDS:
+    if name != "string" and name not in _VALUE_FIELDS:
         raise ValueError(f"tensors of {name} cannot be read; expected string or one of {sorted(_VALUE_FIELDS)}")
-    dtype = np.dtype(name)
-    if proto.tensor_content:
+    dtype = np.dtype(object if name == "string" else name)
+    if proto.tensor_content and name != "string":
         if len(proto.tensor_content) != elements * dtype.itemsize:
             raise ValueError(f"{len(proto.tensor_content)} bytes do not make a {name} tensor of shape {shape}")
-        little = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<"))
-        return little.astype(dtype).reshape(shape)
-    values = getattr(proto, _VALUE_FIELDS[name])
-    # A float16 travels as an integer holding its bits.
-    raw = np.array(values, np.int32).astype(np.uint16).view(np.float16) if name == "float16" else values
-    if len(raw) == elements:
-        return np.array(raw, dtype).reshape(shape)
-    return np.array(_filled(list(raw), elements, 0), dtype).reshape(shape)
-
-
-def _filled(values: list[T], elements: int, default: T) -> list[T]:
-    """TensorFlow leaves out trailing values that equal the last one given; of none given, all are the default."""
+        little = np.frombuffer(proto.tensor_content, dtype.newbyteorder("<"), count=min(most, elements))
+        return little.astype(dtype)
+    values = proto.string_val if name == "string" else getattr(proto, _VALUE_FIELDS[name])
     if len(values) > elements:
         raise ValueError(f"{len(values)} values do not fit into {elements} elements")
-    return values + [values[-1] if values else default] * (elements - len(values))
+    if len(values) > most:
+        values = values[:most]
+    if name == "string":
+        strings = np.empty(len(values), object)
+        strings[:] = list(values)
+        return strings
+    if name == "float16":
+        # It travels as an integer that holds its bits.
+        return np.array(values, np.int32).astype(np.uint16).view(np.float16)
+    return np.array(values, dtype)
 
 
 def _shape(shape: Sequence[int]) -> tensor_pb2.TensorShapeProto:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from serving.client.errors import BadRequest, ClientClosed
 from serving.client.model_info import Signature
+from serving.client.text import check_text, shown
 
 T = TypeVar("T")
 Step = Callable[[], Coroutine[Any, Any, T]]
@@ -23,13 +24,15 @@ class CallFailed(Exception):
         code: name of the gRPC status.
         details: the server's or the transport's words.
         target: the server that was asked.
+        answered: the status came over the wire; False where nobody was reached.
     """
 
-    def __init__(self, code: str, details: str, target: str):
+    def __init__(self, code: str, details: str, target: str, *, answered: bool = False):
         super().__init__(f"{code} from {target}: {details}")
         self.code = code
         self.details = details
         self.target = target
+        self.answered = answered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,9 +141,11 @@ def check_targets(targets: str | Sequence[str]) -> tuple[str, ...]:
     """One target or several as a tuple without repetitions.
 
     Raises:
-        BadRequest: when there is none, or one is no string.
+        BadRequest: when there is none, or one is no text.
     """
     listed = (targets,) if isinstance(targets, str) else tuple(targets)
     if not listed or not all(isinstance(target, str) and target for target in listed):
-        raise BadRequest.of("target", f"target must be 'host:port' or a list of such, got {targets!r}")
+        raise BadRequest.of("target", f"target must be 'host:port' or a list of such, got {shown(targets)}")
+    for target in listed:
+        check_text("target", target)
     return tuple(dict.fromkeys(listed))

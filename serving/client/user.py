@@ -8,6 +8,7 @@ from typing import Any
 
 from serving import contract
 from serving.client.errors import BadRequest
+from serving.client.text import shown
 
 Feature = str | float | None
 
@@ -82,7 +83,7 @@ def item_list(field: str, items: Any) -> list[Any]:
         BadRequest: naming `field`, when it is something else; a single string is the usual slip.
     """
     if isinstance(items, (str, bytes, Mapping)) or not hasattr(items, "__iter__"):
-        raise BadRequest.of(field, f"{field} must be a list of item ids, got {type(items).__name__} {items!r:.60}")
+        raise BadRequest.of(field, f"{field} must be a list of item ids, got {type(items).__name__} {shown(items)}")
     # An array's own tolist makes Python strings of numpy's.
     elements = items.tolist() if hasattr(items, "tolist") else list(items)
     return elements if isinstance(elements, list) else [elements]

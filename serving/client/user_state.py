@@ -64,6 +64,8 @@ class UserState:
         Raises:
             InvalidState: when the bytes are none, are cut short or changed, or of a later format.
         """
+        if not isinstance(data, bytes | bytearray):
+            raise InvalidState(f"a {type(data).__name__} is no user state; expected what UserState.to_bytes returned")
         if len(data) < _HEADER.size or data[: len(MAGIC)] != MAGIC:
             raise InvalidState(f"these {len(data)} bytes are no user state; expected what UserState.to_bytes returned")
         _, version, length, checksum = _HEADER.unpack_from(data)

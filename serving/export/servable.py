@@ -70,7 +70,13 @@ class Servable:
             np.asarray(inputs[name], object if spec.inputs[name].dtype == tf.string.as_datatype_enum else None)
             for name in sorted(spec.inputs)
         ]
-        return dict(zip(sorted(spec.outputs), self._step(signature)(*arrays), strict=True))
+        try:
+            values = self._step(signature)(*arrays)
+        except UnicodeDecodeError as error:
+            # TensorFlow quotes the input that it refuses, and cannot tell so where that is no text.
+            words = bytes(error.object).decode(errors="replace")
+            raise tf.errors.InvalidArgumentError(None, None, words) from error
+        return dict(zip(sorted(spec.outputs), values, strict=True))
 
     def _step(self, signature: str) -> Callable[..., list[np.ndarray]]:
         """The session's function of one signature, inputs and outputs in the order of their names.

@@ -8,7 +8,6 @@ are `{"b64": ...}`. Inputs come by columns ("inputs", answered with "outputs") o
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -147,7 +146,7 @@ def _bytes(name: str, value: Any) -> bytes:
     if _is_base64(value):
         try:
             return base64.b64decode(value[_BASE64], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, and that of characters beyond ASCII
             raise _invalid(f"input '{name}': Unable to base64 decode {_shown(value)}: {error}") from error
     if not isinstance(value, str):
         raise _type_error(name, value, tf.string)

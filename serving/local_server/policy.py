@@ -7,6 +7,16 @@ from collections.abc import Iterable
 
 from serving.local_server.errors import LocalServerError
 
+# Versions are int64 in every message.
+LARGEST_VERSION = 2**63 - 1
+
+
+def is_version(digits: str) -> bool:
+    """Whether a number in decimal digits, of any length, can be a version's."""
+    # The length first: Python makes no number of some thousand digits.
+    significant = digits.lstrip("0")
+    return len(significant) <= len(str(LARGEST_VERSION)) and int(significant or 0) <= LARGEST_VERSION
+
 
 @dataclasses.dataclass(frozen=True)
 class VersionPolicy:
@@ -32,10 +42,10 @@ class VersionPolicy:
         if text == "latest":
             return cls()
         kind, _, count = text.partition(":")
-        if kind == "latest" and count.isdecimal() and int(count) > 0:
+        if kind == "latest" and count.isdecimal() and is_version(count) and int(count) > 0:
             return cls(latest=int(count))
         numbers = [part.strip() for part in text.split(",")]
-        if all(number.isdecimal() for number in numbers):
+        if all(number.isdecimal() and is_version(number) for number in numbers):
             return cls(latest=None, specific=frozenset(map(int, numbers)))
         raise LocalServerError(f"versions must be 'latest', 'latest:N', 'all' or numbers as in '3,5'; got {text!r}")
 

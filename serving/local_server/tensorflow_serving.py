@@ -31,6 +31,10 @@ VARIABLE = "TENSORFLOW_MODEL_SERVER"
 _POLICY = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
 # Any number in the configuration of threads that run batches; the models use all cores by themselves.
 _BATCH_THREADS = 2
+# That of docs/DEPLOYMENT.md.
+DEFAULT_MAX_CONCURRENT = 1024
+_LOAD_RETRIES = 3
+_LOAD_RETRY_MICROS = 1_000_000
 
 
 def find_model_server() -> Path:
@@ -60,8 +64,7 @@ class ModelServerOptions:
         policy: which versions are served.
         labels: names for version numbers.
         batching: None runs every call by itself.
-        max_concurrent: gRPC threads, one call each.
-        max_message_bytes: largest request; None for TensorFlow Serving's own 2 GB.
+        max_concurrent: gRPC calls that may run; not a bound to the call, since gRPC's own threads count as well.
         poll_seconds: how often the base path is looked at; whole seconds, rounded up.
     """
 
@@ -69,8 +72,7 @@ class ModelServerOptions:
     policy: VersionPolicy = dataclasses.field(default_factory=VersionPolicy)
     labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
     batching: BatchingOptions | None = None
-    max_concurrent: int | None = None
-    max_message_bytes: int | None = None
+    max_concurrent: int = DEFAULT_MAX_CONCURRENT
     poll_seconds: float = 1.0
 
 
@@ -90,11 +92,12 @@ def model_server_arguments(
         f"--file_system_poll_wait_seconds={max(1, math.ceil(options.poll_seconds))}",
         # At the start no version is available yet, and every label would be refused.
         "--allow_version_labels_for_unavailable_models=true",
+        # gRPC's threads that wait for calls come out of the same number, and calls above it are refused.
+        f"--grpc_max_threads={options.max_concurrent + _spare_threads()}",
+        # Of its own it tries for minutes, at the start without an answer at any port; then it ends.
+        f"--max_num_load_retries={_LOAD_RETRIES}",
+        f"--load_retry_interval_micros={_LOAD_RETRY_MICROS}",
     ]
-    if options.max_concurrent is not None:
-        arguments.append(f"--grpc_max_threads={options.max_concurrent}")
-    if options.max_message_bytes is not None:
-        arguments.append(f"--grpc_channel_arguments=grpc.max_receive_message_length={options.max_message_bytes}")
     if options.batching is not None:
         batching = folder / "batching_parameters.txt"
         batching.write_text(
@@ -223,6 +226,11 @@ class TensorFlowServing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _spare_threads() -> int:
+    """Threads beside those of the calls: as many as the server takes in all when it is not told."""
+    return 4 * (os.cpu_count() or 1)
 
 
 def _free_port() -> int:

@@ -22,7 +22,7 @@ import grpc
 from serving.local_server.batching import BatchingOptions
 from serving.local_server.errors import StatusError
 from serving.local_server.loading import load_version
-from serving.local_server.policy import VersionPolicy
+from serving.local_server.policy import LARGEST_VERSION, VersionPolicy
 from serving.local_server.versions import LoadedVersion, ModelVersions, State
 
 Fingerprint = tuple[tuple[str, int, int], ...]
@@ -170,10 +170,13 @@ class VersionWatch:
 def version_folders(base_dir: Path) -> dict[int, Path]:
     """Sub-folders named by a number; of several names of one number (`7`, `007`) the last in order.
 
+    A number beyond int64 is no version, as in TensorFlow Serving: no message could carry it.
+
     Raises:
         OSError: the base path cannot be read.
     """
-    return {int(path.name): path for path in sorted(base_dir.iterdir()) if path.name.isdecimal() and path.is_dir()}
+    named = {int(path.name): path for path in sorted(base_dir.iterdir()) if path.name.isdecimal() and path.is_dir()}
+    return {number: path for number, path in named.items() if number <= LARGEST_VERSION}
 
 
 def fingerprint(folder: Path) -> Fingerprint:

@@ -44,14 +44,26 @@ def _answered(call: RestCall, answer: Callable[[Any, Mapping[str, str]], Any]) -
         return json_format.MessageToDict(status, preserving_proto_field_name=True)
     if call.method == "metadata":
         return _metadata_json(answer(metadata_request(spec), call.headers))
-    asked = json.loads(call.body)
-    spec.signature_name = asked["signature_name"]
-    request = predict_pb2.PredictRequest(model_spec=spec)
-    for name, values in asked["inputs"].items():
-        request.inputs[name].CopyFrom(_tensor(name, values))
-    outputs = answer(request, call.headers).outputs
+    outputs = answer(_predict_request(spec, call.body), call.headers).outputs
     arrays = {name: _plain(to_array(tensor)) for name, tensor in outputs.items()}
     return {"outputs": arrays if len(arrays) > 1 else next(iter(arrays.values()))}
+
+
+def _predict_request(spec: predict_pb2.ModelSpec, body: bytes) -> predict_pb2.PredictRequest:
+    """The request in a body.
+
+    Raises:
+        FakeStatus: INVALID_ARGUMENT, when it is none.
+    """
+    try:
+        asked = json.loads(body)
+        spec.signature_name = asked["signature_name"]
+        request = predict_pb2.PredictRequest(model_spec=spec)
+        for name, values in asked["inputs"].items():
+            request.inputs[name].CopyFrom(_tensor(name, values))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise FakeStatus("INVALID_ARGUMENT", f"JSON Parse error: {type(error).__name__}: {error}") from error
+    return request
 
 
 def _metadata_json(metadata: predict_pb2.GetModelMetadataResponse) -> Any:

@@ -6,7 +6,7 @@ The file of a command has two functions: `add(commands)` declares it, `run(parse
 from __future__ import annotations
 
 import argparse
-import datetime as dt
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -82,8 +82,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse("stopped", error, exit_status.ERROR)
     # Of a command that only reads, and so has no log: those that hold an output folder say so themselves.
     except Exception as error:
-        log = Path(tempfile.gettempdir(), f"dmf-{parsed.command_name}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}.log")
-        return _refuse("stopped", unexpected(error, log), exit_status.ERROR)
+        return _refuse("stopped", _logged(error, parsed.command_name), exit_status.ERROR)
+
+
+def _logged(error: Exception, command: str) -> object:
+    """The sentence for an error that nobody foresaw, whose traceback is in a new file of the temporary folder.
+
+    Others write to that folder too: a file whose name can be foreseen could be theirs, or a link to another.
+    """
+    try:
+        descriptor, path = tempfile.mkstemp(prefix=f"dmf-{command}-", suffix=".log")
+    except OSError as no_log:
+        return f"unexpected {type(error).__name__}: {error}\nno log: {no_log}"
+    os.close(descriptor)
+    return unexpected(error, Path(path))
 
 
 def _refuse(kind: str, error: object, status: int) -> int:

@@ -65,6 +65,7 @@ def port(text: str) -> int:
 def label(text: str) -> tuple[str, int]:
     """NAME=VERSION."""
     name, _, version = text.partition("=")
-    if not name or not version.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be NAME=VERSION as in stable=3, got {text!r}")
+    # Versions are int64; the length is looked at first, since Python makes no number of some thousand digits.
+    if not name or not version.isdecimal() or len(version) > 19 or int(version) >= 2**63:
+        raise argparse.ArgumentTypeError(f"must be NAME=VERSION as in stable=3, got {text!r:.60}")
     return name, int(version)

@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("base_dir", type=Path, metavar="MODEL_BASE_DIR", help="the folder of numbered versions")
     parser.add_argument("--name", help="of the model; default: that of its warm-up requests, or the folder's")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1")
+    parser.add_argument("--host", help="address to listen at; default: 127.0.0.1; tensorflow-serving takes every one")
     parser.add_argument("--port", type=port, default=8500, help="of gRPC; 0 takes a free one; default: 8500")
     parser.add_argument("--rest-port", type=port, metavar="PORT", help="of REST; 0 takes a free one; default: no REST")
     parser.add_argument(
@@ -39,13 +39,13 @@ def add(commands: Commands) -> None:
         "--max-concurrent",
         type=count,
         metavar="N",
-        help="calls that may run and wait; more are refused; default: 256",
+        help="calls that may run and wait; more are refused; default: 256, of tensorflow-serving 1024",
     )
     parser.add_argument(
         "--max-message-bytes",
         type=count,
         metavar="BYTES",
-        help="largest request; default: 2 GB",
+        help="largest request; default: 2 GB; tensorflow-serving has no other",
     )
     parser.add_argument(
         "--poll-seconds",

@@ -27,7 +27,7 @@ class ServeOptions:
 
     base_dir: Path
     name: str | None = None
-    host: str = "127.0.0.1"
+    host: str | None = None
     port: int = 8500
     rest_port: int | None = None
     engine: str = LOCAL
@@ -72,7 +72,7 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
         server = LocalServer(
             options.base_dir,
             options.name,
-            host=options.host,
+            host=options.host or "127.0.0.1",
             port=options.port,
             rest_port=options.rest_port,
             policy=policy,
@@ -103,10 +103,24 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
 
 
 def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> None:
+    if options.host is not None:
+        raise LocalServerError(
+            f"--host {options.host} cannot be kept: TensorFlow Serving listens at every address of this machine. Leave "
+            "it out, or take --engine local"
+        )
+    if options.max_message_bytes is not None:
+        raise LocalServerError(
+            f"--max-message-bytes {options.max_message_bytes} cannot be kept: TensorFlow Serving takes requests of up "
+            "to 2 GB, whatever it is told. Leave it out, or take --engine local"
+        )
     with quiet_libraries(Path("/dev/null")), console().status("loading TensorFlow"):
         from serving.local_server.batching import BatchingOptions
         from serving.local_server.server import default_name
-        from serving.local_server.tensorflow_serving import ModelServerOptions, TensorFlowServing
+        from serving.local_server.tensorflow_serving import (
+            DEFAULT_MAX_CONCURRENT,
+            ModelServerOptions,
+            TensorFlowServing,
+        )
 
         name = options.name or default_name(options.base_dir)
         server = TensorFlowServing(
@@ -116,8 +130,7 @@ def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, s
                 policy=policy,
                 labels=options.labels,
                 batching=BatchingOptions() if options.batch else None,
-                max_concurrent=options.max_concurrent,
-                max_message_bytes=options.max_message_bytes,
+                max_concurrent=options.max_concurrent or DEFAULT_MAX_CONCURRENT,
                 poll_seconds=options.poll_seconds,
             ),
             port=options.port,
@@ -129,7 +142,10 @@ def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, s
         while not stopped.wait(_LOOK_SECONDS):
             status = server.poll()
             if status is not None:
-                raise LocalServerError(f"TensorFlow Serving has ended with status {status}; what it wrote says why")
+                raise LocalServerError(
+                    f"TensorFlow Serving has ended with status {status}; what it wrote says why (at the start it also "
+                    "ends where no version can be loaded)"
+                )
 
 
 def _banner(name: str, base_dir: Path, target: str, rest_target: str | None) -> None:

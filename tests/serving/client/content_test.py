@@ -8,8 +8,9 @@ import pytest
 from serving.client import BadRequest, ClientOptions, InvalidAnswer, RankingClient, SignatureNotFound
 from serving.client.model_info import ModelMetadata, Signature
 from serving.client.options import ClientOptions as Options
-from serving.client.requests import Selector, user_tensors
+from serving.client.requests import Selector, candidate_tensors, user_tensors
 from serving.client.tensors import to_array
+from serving.client.text import shown
 from serving.client.user import User
 from serving.contract import TensorContract
 from serving.testing import FakeRankingServer
@@ -71,12 +72,15 @@ def test_content_is_split_with_its_candidates(fake, kind, client):
         ({"text": np.ones((2, 4))}, r"content\['text'\] must have shape \[3, width\].*got \[2, 4\]"),
         ({"text": np.ones(4)}, r"must have shape \[3, width\].*got \[4\]"),
         ({"text": [[1.0, 2, 3, 4], [1, 2, 3, np.nan], [1, 2, 3, 4]]}, r"content\['text'\] has NaN.*first in row 1"),
+        ({"text": [[1e300] * 4] * 3}, r"content\['text'\] has NaN or infinite values \(as float32\), first in row 0"),
+        ({"text": [[10**400] * 4] * 3}, r"content\['text'\] must be an array of numbers: int too large"),
         ({"text": [["a"] * 4] * 3}, r"content\['text'\] must be an array of numbers"),
         ({"audio": np.ones((3, 4))}, r"takes no content 'audio' with a request; it takes \['image', 'text'\]"),
         (np.ones((3, 4)), "content must map modalities to arrays, got ndarray"),
     ],
-    ids=["width", "rows", "rank", "nan", "strings", "unknown", "no mapping"],
+    ids=["width", "rows", "rank", "nan", "beyond float32", "beyond floats", "strings", "unknown", "no mapping"],
 )
+@pytest.mark.filterwarnings("error:overflow")
 def test_wrong_content_is_named_before_any_call(fake, client, content, message):
     state = client.encode_user(USER)
     fake.calls.clear()
@@ -112,6 +116,61 @@ def test_a_model_without_the_signatures_is_named():
         SignatureNotFound, match=r"version 3 of model 'other' has no signature 'rank', it has \['serving_"
     ):
         user_tensors(User("u", []), metadata, "rank", Options())
+
+
+def metadata_of(**inputs):
+    rank = {"history_item_id": TensorContract("string", (None, None)), **inputs}
+    return ModelMetadata("other", 3, {"rank": Signature(rank, {})})
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "bfloat16", "int8", "bool", "dtype number 99"])
+def test_a_feature_of_a_dtype_that_cannot_be_sent_is_named(dtype):
+    metadata = metadata_of(age=TensorContract(dtype, (None,)))
+    with pytest.raises(SignatureNotFound, match=f"feature 'age' is {dtype} in the model; expected string or one of"):
+        user_tensors(User("", [], {"age": 3}), metadata, "rank", Options())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**63, np.float64(2**63), -(2**63) - 1, 10**5000, 1e300, 34.5, float("nan"), float("inf"), None],
+    ids=shown,
+)
+def test_an_integer_that_the_dtype_does_not_hold_is_named(value):
+    metadata = metadata_of(age=TensorContract("int64", (None,)))
+    with pytest.raises(
+        BadRequest, match=r"feature 'age' \(int64\) cannot be .*; expected an integer in its range"
+    ) as error:
+        user_tensors(User("", [], {"age": value}), metadata, "rank", Options())
+    assert error.value.field == "age"
+
+
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 2**53 + 1, 34.0, np.int32(7)])
+def test_an_integer_is_sent_as_it_is(value):
+    metadata = metadata_of(age=TensorContract("int64", (None,)))
+    tensors = user_tensors(User("", [], {"age": value}), metadata, "rank", Options())
+    assert to_array(tensors["age"]).tolist() == [value]
+
+
+def test_the_range_is_that_of_the_dtype():
+    for dtype, largest in (
+        ("float16", 65504.0),
+        ("float32", 3.4028234663852886e38),
+        ("float64", 1.7976931348623157e308),
+    ):
+        metadata = metadata_of(age=TensorContract(dtype, (None,)))
+        tensors = user_tensors(User("", [], {"age": largest}), metadata, "rank", Options())
+        assert to_array(tensors["age"]).tolist() == [largest]
+        with pytest.raises(BadRequest, match="cannot be"):
+            user_tensors(User("", [], {"age": int(largest) * 2}), metadata, "rank", Options())
+
+
+@pytest.mark.parametrize("shape", [(), (None,), (None, None, None), (None, None, 0), (None, None, 2**62)])
+def test_content_of_a_shape_that_is_none_is_named(shape):
+    signature = Signature({"candidate_content/text": TensorContract("float32", shape)}, {})
+    with pytest.raises(
+        SignatureNotFound, match=r"'candidate_content/text' in the shape .*expected \[null, null, width\]"
+    ):
+        candidate_tensors(["i1"], {}, signature)
 
 
 def test_every_history_begins_with_padding(fake):

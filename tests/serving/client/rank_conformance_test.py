@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from serving.client import BadRequest, ClientOptions, ModelNotFound, User, UserState, VersionNotFound
+from serving.client.text import shown
 from tests.serving.client.servers import MODEL, PATIENT, USER, connect, items
 
+# Half an emoji, as JavaScript's substring leaves it.
+HALF = "\ud83d"
 SMALL_PAGES = ClientOptions(deadline=30.0, max_candidates_per_call=7)
 
 
@@ -130,9 +133,16 @@ def test_what_the_caller_omits_is_missing_when_it_says_so(server, kind):
         ({"user_id": 17}, "user_id", "user_id must be a string, got int 17"),
         ({"history_item_id": "i1"}, "history_item_id", "must be a list of item ids, got str 'i1'"),
         ({"history_item_id": ["i1", 2]}, "history_item_id", r"history_item_id\[1\] must be a string"),
+        ({"age": 1e300}, "age", r"feature 'age' \(float32\) cannot be 1e\+300; expected a finite number in its range"),
+        ({"age": 10**400}, "age", r"feature 'age' \(float32\) cannot be 1000"),
+        ({"age": 10**5000}, "age", r"feature 'age' \(float32\) cannot be too long to show"),
+        ({"user_id": f"u{HALF}"}, "user_id", r"user_id is no text: 'u\\ud83d' has half of a surrogate pair"),
+        ({"gender": f"{HALF}f"}, "gender", r"feature 'gender' is no text: '\\ud83df' has half"),
+        ({"history_item_id": ["i1", HALF]}, "history_item_id", r"history_item_id\[1\] is no text: '\\ud83d' has half"),
     ],
-    ids=str,
+    ids=shown,
 )
+@pytest.mark.filterwarnings("error:overflow")
 def test_a_wrong_field_is_named(client, change, field, message):
     for call in (lambda user: client.rank(user, items(3)), client.encode_user):
         with pytest.raises(BadRequest, match=message) as error:
@@ -155,13 +165,35 @@ def test_a_missing_field_is_named(client, field):
         (["i1", ""], r"candidates\[1\] is an empty string"),
         (["i1", None], r"candidates\[1\] must be a string"),
         (np.array([1, 2]), r"candidates\[0\] must be a string, as item ids are, got int 1"),
+        ([1, 10**5000], r"candidates\[0\] must be a string, as item ids are, got int 1"),
+        (["i1", f"i{HALF}", "i2"], r"candidates\[1\] is no text: 'i\\ud83d' has half of a surrogate pair"),
+        (["\ud83d", "\ude00"], r"candidates\[0\] is no text"),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_wrong_candidates_are_named(client, candidates, message):
     with pytest.raises(BadRequest, match=message) as error:
         client.rank(USER, candidates)
     assert error.value.field == "candidates"
+
+
+@pytest.mark.parametrize(
+    ("choice", "field", "message"),
+    [
+        ({"version": 2**63}, "version", "version must be from 0 to 9223372036854775807, got 9223372036854775808"),
+        ({"version": -1}, "version", "got -1"),
+        ({"version": 10**5000}, "version", "got too long to show"),
+        ({"label": HALF}, "label", "label is no text"),
+        ({"deadline": 10**400}, "deadline", "deadline must be a positive, finite number"),
+        ({"deadline": 1e300}, "deadline", "deadline must be .*at most"),
+    ],
+    ids=shown,
+)
+def test_a_wrong_choice_is_named(client, choice, field, message):
+    for call in (lambda: client.rank(USER, items(2), **choice), lambda: client.encode_user(USER, **choice)):
+        with pytest.raises(BadRequest, match=message) as error:
+            call()
+        assert error.value.field == field
 
 
 def test_content_for_a_model_that_takes_none_is_refused(client):

@@ -70,6 +70,24 @@ def test_attempts_are_bounded(fake, client):
 
 
 @pytest.mark.parametrize(
+    "details",
+    [
+        "The batch scheduling queue to which this task was submitted is full",
+        "the server is stopping",
+        "upstream is overloaded",
+        "",
+    ],
+)
+def test_a_server_that_answers_is_not_out_of_reach(fake, client, details):
+    fake.fail("UNAVAILABLE", times=None, details=details)
+    with pytest.raises(ServerUnavailable, match=r"localhost:\d+ answered that it is not available \(4 ") as error:
+        client.rank(USER, items(3))
+    assert details in str(error.value)
+    assert "reach" not in str(error.value)
+    assert "running" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("code", "expected"),
     [
         ("RESOURCE_EXHAUSTED", ResourceExhausted),
@@ -99,6 +117,15 @@ def test_retries_end_with_the_deadline(fake, kind):
         with pytest.raises(ServerUnavailable, match=r"within 0.3 s"):
             client.rank(USER, items(3), deadline=0.3)
         assert 1 <= fake.calls["rank"] < 1000
+
+
+def test_thousands_of_attempts_are_possible(fake):
+    # The doubled wait of the 1100th is beyond any float.
+    retry = RetryOptions(max_attempts=1100, initial_backoff=1e-6, max_backoff=1e-6)
+    with RankingClient(fake.target, MODEL, ClientOptions(deadline=600.0, retry=retry)) as client:
+        client.metadata()
+        fake.fail("UNAVAILABLE", times=1099)
+        assert len(client.rank(USER, items(3))) == 3
 
 
 def test_a_slow_server_costs_no_more_than_the_deadline(fake, client):

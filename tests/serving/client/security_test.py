@@ -180,6 +180,11 @@ def test_keepalive_and_channel_options_are_taken():
         (lambda: RetryOptions(max_attempts=0), "at least 1, got 0"),
         (lambda: RetryOptions(initial_backoff=2.0), "got initial_backoff=2.0, max_backoff=1.0"),
         (lambda: KeepAliveOptions(interval=0), "must be positive, got 0 and 20"),
+        (lambda: ClientOptions(deadline=10**400), "positive, finite"),
+        (lambda: ClientOptions(metadata={"a": "\ud83d"}), r"metadata\['a'\] must be a string of printable ASCII"),
+        (lambda: ClientOptions(metadata={"a": "b\r\nc: d"}), r"metadata\['a'\] must be"),
+        (lambda: ClientOptions(metadata={"a": 3}), r"metadata\['a'\] must be .*got a int"),
+        (lambda: ClientOptions(metadata={"a b": "c"}), "metadata: a name must be letters, .* got 'a b'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(make, message):
@@ -191,6 +196,48 @@ def test_options_that_make_no_sense_are_refused(make, message):
 def test_a_target_is_needed(kind, target):
     with pytest.raises(BadRequest, match="target must be 'host:port' or a list of such"):
         CLIENTS[kind](target, MODEL)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (lambda: {"authorization": "tok\nen"}, "ClientOptions.metadata failed: ValueError: .*printable ASCII"),
+        (lambda: 1 / 0, "ClientOptions.metadata failed: ZeroDivisionError"),
+        (lambda: None, "ClientOptions.metadata failed: AttributeError"),
+    ],
+)
+def test_credentials_that_cannot_be_had_or_sent_are_named(kind, metadata, message):
+    with CLIENTS[kind]("localhost:1", MODEL, ClientOptions(metadata=metadata)) as client:
+        with pytest.raises(BadRequest, match=message) as error:
+            client.rank(USER, items(3))
+        assert error.value.field == "metadata"
+        assert "tok" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "localhost:port",
+        "localhost:99999",
+        "local host:1",
+        "http://h/a b",
+        "http://h/ä",
+        "a..b:1",
+        f"{'a' * 70}:1",
+        "[::1:1",
+    ],
+)
+def test_a_rest_target_that_is_none_is_named(target):
+    with pytest.raises(BadRequest, match=r"target must be 'host:port' or an http\(s\) URL, got") as error:
+        RestRankingClient(target, MODEL)
+    assert error.value.field == "target"
+
+
+def test_half_a_character_in_an_argument_is_named(kind):
+    with pytest.raises(BadRequest, match="target is no text"):
+        CLIENTS[kind]("\ud83d:1", MODEL)
+    with pytest.raises(BadRequest, match="model is no text"):
+        CLIENTS[kind]("localhost:1", "\ud83d")
 
 
 def test_other_arguments_are_checked(kind):

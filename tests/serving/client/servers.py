@@ -148,6 +148,7 @@ class TensorFlowServing(DirectoryServer):
     """The real `tensorflow_model_server`: all versions of the base path, batching as docs/SERVING.md has it."""
 
     def __init__(self, models: Path, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "log"
         self._config, self._batching = folder / "models.config", folder / "batching.txt"
         self._config.write_text(
@@ -169,6 +170,8 @@ class TensorFlowServing(DirectoryServer):
             f"--batching_parameters_file={self._batching}",
             "--enable_batching=true",
             "--file_system_poll_wait_seconds=1",
+            # The tests ask with many threads at once; the server's own choice is 4 per core.
+            "--grpc_max_threads=1024",
         ]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)

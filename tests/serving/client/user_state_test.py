@@ -60,6 +60,12 @@ def test_other_bytes_are_refused(data):
         UserState.from_bytes(data)
 
 
+@pytest.mark.parametrize("data", [None, "DMFU", 3, memoryview(b"x" * 100)], ids=lambda data: type(data).__name__)
+def test_what_is_no_bytes_is_refused(data):
+    with pytest.raises(InvalidState, match=f"a {type(data).__name__} is no user state"):
+        UserState.from_bytes(data)
+
+
 def test_a_later_format_is_named():
     data = bytearray(STATE.to_bytes())
     data[4:6] = (2).to_bytes(2, "little")

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import threading
+import tracemalloc
 from concurrent import futures
 
 import grpc
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from serving.client import (
+    BadRequest,
     ClientOptions,
     DeadlineExceeded,
     InvalidAnswer,
@@ -27,7 +29,7 @@ from serving.client import (
     TlsOptions,
 )
 from serving.client.answers import scores_of, version_of
-from serving.client.grpc_channel import PREDICT
+from serving.client.grpc_channel import PREDICT, call_failed
 from serving.client.model_info import Signature, parse_metadata, parse_status
 from serving.client.requests import Selector, predict_request
 from serving.client.rest_json import decode, encode
@@ -39,6 +41,7 @@ from serving.protos.tensor_pb2 import TensorProto
 from serving.testing import FakeRankingServer
 from tests.serving.client.servers import FEATURES, MODEL, USER, items
 
+TWO = {"dim": [{"size": 1}, {"size": 2}]}
 ONCE = ClientOptions(deadline=30.0, retry=RetryOptions(max_attempts=1))
 
 
@@ -76,14 +79,18 @@ def http(status: str, body: bytes, *headers: str) -> bytes:
         (http("200 OK", b"[1, 2]"), InvalidAnswer, "REST API sends"),
         (http("200 OK", b'{"model_version_status": 3}'), InvalidAnswer, "REST API sends"),
         (http("200 OK", b"\xff\xfe"), InvalidAnswer, "REST API sends"),
+        (http("200 OK", b"[" * 100_000), InvalidAnswer, "REST API sends.*recursion"),
+        (http("200 OK", b'{"model_version_status": [{"version": 1e999}]}'), InvalidAnswer, "REST API sends"),
+        (http("200 OK", b'{"model_version_status": [{"version": "' + b"9" * 5000 + b'"}]}'), InvalidAnswer, "REST API"),
+        (http("400 Bad", b'{"error":' * 100_000), BadRequest, "HTTP 400"),
         (http("502 Bad Gateway", b"<html>nginx</html>"), ServerUnavailable, "HTTP 502: <html>nginx</html>"),
-        (http("503 Busy", b""), ServerUnavailable, "HTTP 503"),
+        (http("503 Busy", b""), ServerUnavailable, "answered that it is not available.*HTTP 503"),
         (http("404 Not Found", b'{"error": "who?"}'), ModelNotFound, "HTTP 404: who?"),
         (http("418 Teapot", b"short and stout"), ServerError, "INTERNAL.*HTTP 418: short and stout"),
         (http("413 Large", b"<html>"), MessageTooLarge, "refused the request for its size"),
         (http("200 OK", b"x" * 100)[:-50], ServerUnavailable, "IncompleteRead"),
         (b"PRI * HTTP/2.0\r\n\r\n", ServerUnavailable, "BadStatusLine.*8501 REST"),
-        (b"", ServerUnavailable, "RemoteDisconnected"),
+        (b"", ServerUnavailable, "cannot reach.*RemoteDisconnected"),
         (http("200 OK", b"not gzip", "Content-Encoding: gzip"), ServerUnavailable, "incorrect header check"),
     ],
     ids=lambda value: "" if isinstance(value, bytes | type) else value[:30],
@@ -156,6 +163,30 @@ def test_a_grpc_answer_that_is_none_is_typed():
         server.stop(None)
 
 
+class Ended:
+    """A gRPC error as a call raises it."""
+
+    def __init__(self, code, details):
+        self.code, self.details = (lambda: grpc.StatusCode[code]), (lambda: details)
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "answered"),
+    [
+        ("UNAVAILABLE", "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: refused", False),
+        ("UNAVAILABLE", "DNS resolution failed for nowhere:8500: C-ares status is not ARES_SUCCESS", False),
+        ("UNAVAILABLE", "recvmsg:Connection reset by peer", False),
+        ("UNAVAILABLE", "Socket closed", False),
+        ("UNAVAILABLE", "Cannot invoke RPC on closed channel!", False),
+        ("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full", True),
+        ("CANCELLED", "CANCELLED", True),
+    ],
+)
+def test_grpcs_words_tell_who_was_not_reached(code, details, answered):
+    failure = call_failed(Ended(code, details), "localhost:1")
+    assert (failure.code, failure.answered) == ("UNAVAILABLE", answered)
+
+
 def test_a_servers_own_limit_is_named():
     with FakeRankingServer(MODEL, features=FEATURES, max_message_bytes=10_000) as server:
         options = ClientOptions(deadline=30.0, max_candidates_per_call=100_000)
@@ -178,12 +209,50 @@ def test_a_servers_own_limit_is_named():
         ({"score": number_tensor([[1, 2]], "int64")}, r"expected float scores.*got int64"),
         ({"score": string_tensor(["a", "b"], (1, 2))}, "expected float scores.*got object"),
         ({"score": number_tensor([[0.5, np.inf]], "float32")}, "1 of 2 scores are not finite"),
+        ({"score": number_tensor([[0.5, 1.5]], "float32")}, r"1 of 2 scores are outside \[0, 1\], .*candidate 1: 1\.5"),
+        ({"score": number_tensor([[-1e300, 0.5]], "float64")}, r"1 of 2 scores are outside \[0, 1\]"),
+        ({"score": TensorProto(dtype="DT_FLOAT", tensor_shape=TWO)}, "holds 0 scores, expected one for each of 2"),
+        ({"score": TensorProto(dtype="DT_HALF", tensor_shape=TWO, half_val=[0])}, "holds 1 scores"),
+        ({"score": TensorProto(dtype="DT_INVALID", tensor_shape=TWO)}, "tensors of dtype number 0 cannot be read"),
+        ({"score": TensorProto(dtype="DT_FLOAT", tensor_shape={"dim": [{"size": 1}] * 40})}, "cannot be read"),
         ({"score": TensorProto(dtype="DT_BFLOAT16")}, "the scores cannot be read: tensors of bfloat16"),
     ],
 )
 def test_scores_that_do_not_fit_are_refused(outputs, message):
     with pytest.raises(InvalidAnswer, match=message):
         scores_of(PredictResponse(outputs=outputs), 2)
+
+
+def traced_peak(call) -> int:
+    """The most bytes that Python and numpy held during a call, beside those before it."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("values", [{}, {"float_val": [0.5]}, {"float_val": [0.5, 0.25, 0.75]}])
+def test_a_size_that_an_answer_claims_costs_no_memory(values):
+    shape = {"dim": [{"size": 1}, {"size": 2**28}]}
+    response = PredictResponse(outputs={"score": TensorProto(dtype="DT_FLOAT", tensor_shape=shape, **values)})
+    assert len(response.SerializeToString()) < 64
+
+    def read():
+        with contextlib.suppress(InvalidAnswer):
+            assert scores_of(response, 3).tolist() == [0.5, 0.25, 0.75]
+
+    assert traced_peak(read) < 1_000_000
+
+
+def test_padding_of_an_answer_costs_no_memory():
+    scores = np.full((1, 4_000_000), 0.5, np.float32)
+    response = PredictResponse(outputs={"score": number_tensor(scores, "float32")})
+    held = len(response.outputs["score"].tensor_content)
+    # Protobuf gives its bytes as a copy; beside that there are three scores.
+    assert traced_peak(lambda: scores_of(response, 3)) < 2.5 * held
+    np.testing.assert_array_equal(scores_of(response, 3), np.float32([0.5] * 3), strict=True)
 
 
 def test_answers_without_a_version_or_signatures_are_refused():
@@ -194,6 +263,10 @@ def test_answers_without_a_version_or_signatures_are_refused():
     other = GetModelMetadataResponse(metadata={"signature_def": {"type_url": "type.googleapis.com/x.Y"}})
     with pytest.raises(InvalidAnswer, match="metadata has no signatures"):
         parse_metadata(other)
+    packed = {"type_url": "type.googleapis.com/tensorflow.serving.SignatureDefMap", "value": b"\xff\xff"}
+    damaged = GetModelMetadataResponse(model_spec={"version": {"value": 1}}, metadata={"signature_def": packed})
+    with pytest.raises(InvalidAnswer, match="signatures in the server's metadata cannot be parsed"):
+        parse_metadata(damaged)
 
 
 def test_a_status_of_a_later_server_is_shown_as_a_number():
@@ -242,7 +315,19 @@ def test_rest_answers_get_the_signatures_dtypes():
     assert response.model_spec.version.value == 3
     np.testing.assert_array_equal(to_array(response.outputs["keys"]), np.array([[0.5, 1]], np.float16), strict=True)
     np.testing.assert_array_equal(to_array(response.outputs["mask"]), [[True, False]], strict=True)
-    for wrong in ({"keys": [[0.5]]}, {"keys": [[1], [1, 2]], "mask": [[True]]}, {"keys": "x", "mask": [[True]]}, 3):
+    good = {"keys": [[0.5]], "mask": [[True]]}
+    for wrong in (
+        {"keys": [[0.5]]},
+        {"keys": [[1], [1, 2]], "mask": [[True]]},
+        {"keys": "x", "mask": [[True]]},
+        # What numpy would make a number of.
+        good | {"keys": [["0.5"]]},
+        good | {"keys": [[None]]},
+        good | {"keys": [[True]]},
+        good | {"mask": [[1]]},
+        good | {"keys": [[10**400]]},
+        3,
+    ):
         with pytest.raises(InvalidAnswer):
             decode(request, json.dumps({"outputs": wrong}).encode(), Signature({}, outputs))
 

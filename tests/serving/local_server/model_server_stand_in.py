@@ -12,9 +12,10 @@ import argparse, re, signal, sys, threading
 sys.path.insert(0, {str(ROOT)!r})
 from serving.testing import FakeRankingServer
 parser = argparse.ArgumentParser()
-for flag in ("port", "rest_api_port", "file_system_poll_wait_seconds", "grpc_max_threads"):
+for flag in ("port", "rest_api_port", "file_system_poll_wait_seconds", "grpc_max_threads",
+             "max_num_load_retries", "load_retry_interval_micros"):
     parser.add_argument("--" + flag, type=int)
-for flag in ("model_config_file", "batching_parameters_file", "enable_batching", "grpc_channel_arguments",
+for flag in ("model_config_file", "batching_parameters_file", "enable_batching",
              "allow_version_labels_for_unavailable_models"):
     parser.add_argument("--" + flag)
 flags = parser.parse_args()

@@ -25,7 +25,24 @@ def test_policy(text, chosen):
     assert VersionPolicy.parse(text).select([]) == set()
 
 
-@pytest.mark.parametrize("text", ["", "newest", "latest:0", "latest:", "latest:-1", "3,", "3;4", "3.5", "all:2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "newest",
+        "latest:0",
+        "latest:",
+        "latest:-1",
+        "3,",
+        "3;4",
+        "3.5",
+        "all:2",
+        str(2**63),
+        "9" * 5000,
+        f"latest:{'9' * 5000}",
+    ],
+    ids=lambda text: f"{text:.20}",
+)
 def test_unknown_policies_are_refused(text):
     with pytest.raises(LocalServerError, match="'latest:N', 'all' or numbers"):
         VersionPolicy.parse(text)

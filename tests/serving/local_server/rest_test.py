@@ -7,6 +7,7 @@ import gzip
 import http.client
 import json
 import socket
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -139,11 +140,15 @@ def changed(**inputs):
         ("/v1/models/small/versions/7:predict", RANK, 404, "Servable not found for request: Specific(small, 7)"),
         ("/v1/models/small/versions/7", None, 404, "Could not find version 7 of model small"),
         (f"/v1/models/small/versions/{2**63}:predict", RANK, 400, "Failed to convert version"),
+        (f"/v1/models/small/versions/{'9' * 5000}:predict", RANK, 400, "Failed to convert version: 9999"),
+        (f"/v1/models/small/versions/{'9' * 5000}", None, 400, "Failed to convert version: 9999"),
+        (f"/v1/models/small/versions/{'0' * 5000}7", None, 404, "Could not find version 7 of model small"),
         ("/v1/models/small/labels/canary:predict", RANK, 400, "Unrecognized servable version label: canary"),
         ("/v1/models/other", None, 404, "Could not find any versions of model other"),
         ("/v1/models/small:predict", {**RANK, "signature_name": "recall"}, 400, 'signature name: "recall" not found'),
         ("/v1/models/small:predict", {"inputs": INPUTS}, 400, 'signature name: "serving_default" not found'),
     ],
+    ids=lambda value: f"{value!s:.60}",
 )
 def test_what_is_not_there(rest, path, body, status, words):
     found, answer = rest.ask(path, body)
@@ -175,6 +180,9 @@ def test_what_is_not_there(rest, path, body, status, words):
         (changed(age=[10**400]), "input 'age': Cannot convert JSON value to float32"),
         (changed(gender=[3]), "input 'gender': JSON Value: 3"),
         (changed(gender=[{"b64": "!"}]), "input 'gender': Unable to base64 decode"),
+        (changed(gender=[{"b64": "\u00fc\u00fc\u00fc\u00fc"}]), "input 'gender': Unable to base64 decode"),
+        (changed(gender=[{"b64": "Zg"}]), "input 'gender': Unable to base64 decode"),
+        (changed(gender=[{"b64": "\ud83d"}]), "input 'gender': Unable to base64 decode"),
         (changed(gender=[{"b64": 3}]), "input 'gender': JSON Value"),
         (changed(candidate_item_id=["i1"]), "input 'candidate_item_id' must have shape [?, ?], got [1]"),
         (changed(candidate_item_id="i1"), "input 'candidate_item_id' must have shape [?, ?], got []"),
@@ -184,7 +192,7 @@ def test_what_is_not_there(rest, path, body, status, words):
         # Rows that do not fit each other: the graph itself notices.
         (changed(user_id=["u1", "u2", "u3"], age=[1, 2]), ""),
     ],
-    ids=str,
+    ids=lambda value: f"{value!s:.60}",
 )
 def test_a_bad_request_is_400_with_words_and_the_server_stays_up(rest, body, words):
     status, answer = rest.predict(body)
@@ -219,6 +227,18 @@ def test_a_body_beyond_the_bound_is_413_packed_or_not(rest):
         status, answer = rest.predict(body, **headers)
         assert status == 413
         assert "larger than the limit of 1000000" in answer["error"]
+
+
+def test_a_few_packed_bytes_may_not_inflate_to_gigabytes(models):
+    # A server that takes bodies of any size, as `dmf serve` does.
+    bomb = zlib.compressobj(9, wbits=31)
+    packed = b"".join(bomb.compress(b" " * 10_000_000) for _ in range(30)) + bomb.flush()
+    assert len(packed) < 1_000_000
+    with LocalServer(models, "small", rest_port=0) as server:
+        rest = Rest(server.rest_target)
+        status, answer = rest.predict(packed, **{"Content-Encoding": "gzip"})
+        assert (status, "larger than the limit of 67108864" in answer["error"]) == (413, True)
+        assert rest.predict(RANK)[0] == 200
 
 
 def test_a_body_without_a_length_is_refused_and_the_connection_closed(server):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -18,6 +20,9 @@ from serving.local_server.tensorflow_serving import (
 )
 from tests.serving.local_server.asking import Asker
 from tests.serving.local_server.model_server_stand_in import write_stand_in
+
+# Threads of gRPC itself, which must not be taken from those of the calls.
+SPARE = 4 * (os.cpu_count() or 1)
 
 
 @pytest.fixture
@@ -42,6 +47,9 @@ def test_plain_arguments(tmp_path):
         f"--model_config_file={tmp_path}/models.config",
         "--file_system_poll_wait_seconds=1",
         "--allow_version_labels_for_unavailable_models=true",
+        f"--grpc_max_threads={1024 + SPARE}",
+        "--max_num_load_retries=3",
+        "--load_retry_interval_micros=1000000",
     ]
     config = parsed(tmp_path)
     assert (config.name, config.base_path, config.model_platform) == ("shop", f"{tmp_path}/base", "tensorflow")
@@ -56,7 +64,6 @@ def test_every_option_has_its_flag(tmp_path):
         labels={"stable": 3, "canary": 5},
         batching=BatchingOptions(max_batch_size=16, timeout_seconds=0.002),
         max_concurrent=64,
-        max_message_bytes=1000,
         poll_seconds=2.5,
     )
     arguments = model_server_arguments(tmp_path, 9000, 9001, options, tmp_path)
@@ -64,8 +71,9 @@ def test_every_option_has_its_flag(tmp_path):
     assert set(arguments[3:]) == {
         "--file_system_poll_wait_seconds=3",
         "--allow_version_labels_for_unavailable_models=true",
-        "--grpc_max_threads=64",
-        "--grpc_channel_arguments=grpc.max_receive_message_length=1000",
+        f"--grpc_max_threads={64 + SPARE}",
+        "--max_num_load_retries=3",
+        "--load_retry_interval_micros=1000000",
         "--enable_batching=true",
         f"--batching_parameters_file={tmp_path}/batching_parameters.txt",
     }

@@ -31,6 +31,15 @@ def assert_scores(asker, answers, expected, **spec):
     np.testing.assert_allclose(outputs["score"], expected[version], atol=1e-6)
 
 
+def test_a_folder_with_a_number_that_no_message_can_carry_is_none(folder, expected):
+    folder.add(1)
+    folder.add(2**63, 2)
+    with serving(folder) as server, Asker(server.target) as asker:
+        assert_scores(asker, 1, expected)
+        assert asker.states() == {1: "AVAILABLE"}
+    assert not [event for event in server.events if event.problem]
+
+
 def test_a_newer_version_takes_over_and_the_old_one_ends(folder, expected):
     folder.add(1)
     with serving(folder) as server, Asker(server.target) as asker:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
+
 import grpc
 import numpy as np
 import pytest
@@ -111,6 +115,27 @@ def test_bad_tensors_are_refused_as_tensorflow_serving_does(fake, change, detail
     code, words = ask(fake, predict_request(MODEL, "rank", Selector(), given, ["score"]))
     assert code == "INVALID_ARGUMENT"
     assert details in words
+
+
+# No text at all in base64, characters beyond ASCII, bytes that are no text.
+NO_BASE64 = (b"!", b"\xc3\xbc", b"/w==")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[" * 100_000, b"[1]", b'{"inputs": {}}', b'{"signature_name": "rank", "inputs": [1]}']
+    + [
+        b'{"signature_name": "rank", "inputs": {"gender": [{"b64": "%b"}]}}' % text
+        for text in (b"!", b"\xc3\xbc", b"/w==")
+    ],
+    ids=lambda body: f"{body!r:.40}",
+)
+def test_a_body_that_is_no_request_is_a_bad_request(fake, body, caplog):
+    with pytest.raises(urllib.error.HTTPError, match="400") as error:
+        urllib.request.urlopen(f"http://{fake.rest_target}/v1/models/{MODEL}:predict", body, timeout=60)
+    assert json.loads(error.value.read())["error"]
+    # No traceback: the mistake is the client's.
+    assert not caplog.records
 
 
 def test_unknown_signatures_and_outputs_are_refused(fake):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +125,32 @@ def test_what_nobody_foresaw_is_a_sentence_and_a_traceback_in_a_log(refuse, monk
     (log,) = tmp_path.glob("dmf-rank-*.log")
     assert printed == f"stopped: unexpected RuntimeError: the library says [no]\nlog: {log}\n"
     assert "Traceback" in log.read_text()
+
+
+def test_the_log_is_a_new_file_of_a_name_that_nobody_foresees(refuse, monkeypatch, tmp_path):
+    def fails(*args, **kwargs):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("tfx_pipeline.trained.serve.serve", fails)
+    for _ in range(3):
+        refuse(1, "serve", tmp_path, "--name", "../shop")
+    logs = sorted(tmp_path.iterdir())
+    # One each, also within a second; the model's name is no part of theirs.
+    assert len({re.fullmatch(r"dmf-serve-([a-z0-9_]{8})\.log", log.name)[1] for log in logs}) == 3
+    assert {stat.S_IMODE(log.stat().st_mode) for log in logs} == {0o600}
+    assert all(log.read_text().count("RuntimeError: no") == 1 for log in logs)
+
+
+def test_a_temporary_folder_that_cannot_be_written_to_is_a_sentence(refuse, monkeypatch, tmp_path):
+    def fails(*args, **kwargs):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr("tfx_pipeline.trained.version.Version.find", fails)
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+        printed = refuse(1, "rank", "--model", "m", "--user", "u", "--top", 3)
+    assert printed.startswith("stopped: unexpected RuntimeError: no\nno log: [Errno 2] No such file or directory: ")
 
 
 def test_rank_wants_candidates_or_top_but_not_both(capsys):

@@ -177,9 +177,28 @@ def test_tensorflow_serving_that_is_not_there(models, capfd, monkeypatch, tmp_pa
     assert "docs/SERVING.md" in printed
 
 
+def test_options_that_tensorflow_serving_does_not_keep_are_refused(models, capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("TENSORFLOW_MODEL_SERVER", str(write_stand_in(tmp_path / "bin")))
+    printed = refused(capfd, models, "--engine", "tensorflow-serving", "--max-message-bytes", 1000)
+    assert "--max-message-bytes 1000 cannot be kept: TensorFlow Serving takes requests of up to 2 GB" in printed
+    printed = refused(capfd, models, "--engine", "tensorflow-serving", "--host", "127.0.0.1")
+    assert "--host 127.0.0.1 cannot be kept: TensorFlow Serving listens at every address" in printed
+
+
+def test_versions_that_are_none_are_a_sentence(models, capfd):
+    for versions in ("9" * 5000, str(2**63), f"latest:{'9' * 5000}"):
+        assert "versions must be 'latest'" in refused(capfd, models, "--versions", versions)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--port", "-1"), ("--port", "65536"), ("--rest-port", "x"), ("--label", "stable"), ("--label", "stable=new")],
+    [
+        ("--port", "-1"),
+        ("--port", "65536"),
+        ("--rest-port", "x"),
+        *(("--label", text) for text in ("stable", "stable=new", f"stable={2**63}", f"stable={'9' * 5000}")),
+    ],
+    ids=lambda text: f"{text:.30}",
 )
 def test_options_that_make_no_sense(models, capsys, option, value):
     with pytest.raises(SystemExit) as stopped:
