@@ -14,7 +14,7 @@ from dmf_keras.layers import Dice, LocalActivationUnit, SimilarityBuckets
 from tests.dmf_keras.gradients import gradients
 from tests.dmf_keras.layers.attention_inputs import KINDS, call, inputs, make, to_numpy
 
-FILLERS = (np.nan, np.inf, -np.inf, 1e38)
+FILLERS = (np.nan, np.inf, 1e38)
 fillers = pytest.mark.parametrize("filler", FILLERS)
 
 
@@ -47,10 +47,9 @@ def _assert_same(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
 
 
 @fillers
-@pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("kind", KINDS)
-def test_attention(kind, heads, filler):
-    arrays, layer = inputs(kind), make(kind, heads)
+def test_attention(kind, filler):
+    arrays, layer = inputs(kind), make(kind, heads=2)
     mask = arrays["history_mask"]
     expected = to_numpy(call(layer, arrays))
     filled = _filled(arrays["history"], mask, filler)

@@ -23,7 +23,7 @@ def _request(filler: float) -> dict[str, np.ndarray]:
     return x
 
 
-@pytest.mark.parametrize("filler", [np.nan, np.inf, 1e38])
+@pytest.mark.parametrize("filler", [np.nan, 1e38])
 @pytest.mark.parametrize("name", model_names())
 def test_scores_and_a_step_of_training(name, filler):
     y = np.random.default_rng(1).integers(0, 2, (3, 4)).astype(np.float32)
