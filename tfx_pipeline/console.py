@@ -1,4 +1,8 @@
-"""The user's console, kept apart from the noise of the libraries.
+"""The user's console: what it prints is text, and it is kept apart from the noise of the libraries.
+
+Ids, titles, paths and names come from outside. rich would read `[b]` in them as markup and `:smile:` as a picture, and
+would send ESC to the terminal. The consoles of this module read nothing into a string, and show control characters
+escaped. Style is given beside the text, by `styled`.
 
 TensorFlow, MLMD and Beam write to file descriptors 1 and 2 from C++ as well as from Python. While `quiet_libraries`
 is active both descriptors lead into a log file, and `console()` goes on writing to the terminal.
@@ -9,14 +13,85 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
+import rich.console
+import rich.status
+from rich.console import RenderableType
+from rich.protocol import is_renderable
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn, Task
 
 _PLAIN_WIDTH = 140
+# C0, DEL and C1, breaks of lines and paragraphs, characters that turn the direction of others, halves of pairs.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""The text in one line that does nothing to a terminal: control characters as Python escapes, such as `\x1b`."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """One line of text of which parts have a style; `("ready", "green bold")` is such a part."""
+    pairs = ((part, "") if isinstance(part, str) else part for part in parts)
+    return Text.assemble(*((visible(text), style) for text, style in pairs))
+
+
+def lines(*texts: str | Text) -> Text:
+    """Several lines as one text, such as the cell of a table; a line break within one of them is shown escaped."""
+    return Text("\n").join(styled(text) if isinstance(text, str) else text for text in texts)
+
+
+class Console(rich.console.Console):
+    """A console that takes every string for one line of text: no markup, no emoji codes, no control characters."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints tables and texts; what is neither is printed as the string that it is."""
+        super().print(*(one if is_renderable(one) else str(one) for one in objects), **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """What a string becomes, wherever it stands: in a sentence, in the cell or in the title of a table."""
+        return super().render_str(visible(text), **{**options, "markup": False, "emoji": False})
+
+    def status(self, status: RenderableType, **options: Any) -> rich.status.Status:
+        """A line that says what is going on, for the time of a block."""
+        return _Status(status, console=self, **options)
+
+
+class _Status(rich.status.Status):
+    """rich itself takes the string of a status for markup, whatever the console says."""
+
+    def __init__(self, status: RenderableType, **options: Any):
+        super().__init__(_as_text(status), **options)
+
+    def update(self, status: RenderableType | None = None, **options: Any) -> None:
+        """Says something else."""
+        super().update(status if status is None else _as_text(status), **options)
+
+
+def _as_text(value: RenderableType) -> RenderableType:
+    return styled(value) if isinstance(value, str) else value
+
+
+def task_column(text_format: str) -> ProgressColumn:
+    """A column of a progress line, where rich's own one takes texts for markup: a format, filled in with a `task`."""
+    # Not above: its import takes four times as long as all that `dmf --help` needs of rich.
+    from rich.progress import ProgressColumn
+    from rich.table import Column
+
+    class TaskText(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return styled(text_format.format(task=task))
+
+    return TaskText(table_column=Column(no_wrap=True))
+
 
 _active: list[Console] = []
 

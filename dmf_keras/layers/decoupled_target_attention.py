@@ -25,8 +25,8 @@ class DecoupledTargetAttention(TargetAttention):
     several modalities are summed. Content enters by this relation alone, so `W_k e_hj` and `W_v e_hj` do not see the
     candidate: `encode_history` computes them once per user and `attend` uses them for every candidate.
 
-    Padded history has a weight of exactly 0; an empty history gives exact zeros. Inputs of any float dtype are cast to
-    the compute dtype, which the output has; the softmax is in float32 under every dtype policy.
+    Padded history may be anything and has a weight of exactly 0; an empty history gives exact zeros. Inputs of any
+    float dtype are cast to the compute dtype, which the output has; the softmax is in float32 under every dtype policy.
 
     Args:
         dim: int, width of the output, all heads together.
@@ -106,7 +106,7 @@ class DecoupledTargetAttention(TargetAttention):
 
         Args:
             candidates: float [B, N, D'].
-            keys, values: of `encode_history`.
+            keys, values: of `encode_history`; finite, on padding too.
             buckets: per modality int [B, N, L], ids in [0, S].
             history_mask: bool [B, L], false for padding.
             return_weights: bool.
@@ -133,7 +133,7 @@ class DecoupledTargetAttention(TargetAttention):
         training: bool = False,
     ) -> Any:
         """`attend` after `encode_history`: candidates [B, N, D'], history [B, L, D] to interest [B, N, dim]."""
-        keys, values = self.encode_history(history)
+        keys, values = self.encode_history(history, history_mask)
         return self.attend(candidates, keys, values, buckets, history_mask, return_weights, training)
 
     def get_config(self) -> dict[str, Any]:

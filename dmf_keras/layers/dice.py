@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from dmf_keras.checks import check_axis, check_fraction, check_kind
-from dmf_keras.ops.masked import masked_mean
+from dmf_keras.ops.masked import masked_mean, without_padding
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -77,6 +77,9 @@ class Dice(keras.layers.Layer):
         if mask is not None:
             self._check_mask(inputs, mask)
         if training and self.trainable:
+            if mask is not None:
+                # Its gradients are sums over all positions.
+                exact = without_padding(exact, mask)
             mean, variance = self._batch_statistics(exact, mask)
         gate = ops.sigmoid((exact - mean) * ops.rsqrt(variance + self.epsilon))
         alpha = ops.cast(self.alpha, "float32")

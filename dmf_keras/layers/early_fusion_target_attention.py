@@ -12,6 +12,7 @@ from keras import ops
 from dmf_keras.checks import check_count
 from dmf_keras.layers.history_attention import HistoryAttention, check_buckets, check_modalities
 from dmf_keras.ops.masked import masked_softmax
+from dmf_keras.ops.shapes import rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -29,8 +30,8 @@ class EarlyFusionTargetAttention(HistoryAttention):
     makes use of with tables of its own. There is no user part to keep between requests: every key and value depends on
     the candidate.
 
-    Padded history has a weight of exactly 0; an empty history gives exact zeros. Inputs of any float dtype are cast to
-    the compute dtype, which the output has; the softmax is in float32 under every dtype policy.
+    Padded history may be anything and has a weight of exactly 0; an empty history gives exact zeros. Inputs of any
+    float dtype are cast to the compute dtype, which the output has; the softmax is in float32 under every dtype policy.
 
     Args:
         dim: int, width of the output, all heads together.
@@ -116,7 +117,7 @@ class EarlyFusionTargetAttention(HistoryAttention):
         Raises:
             ValueError: wrong rank, dtype, size or number of modalities.
         """
-        self.check_history(history)
+        history = self.real_history(history, history_mask)
         self.check_candidates(candidates, history_mask, history.shape[1])
         check_buckets(buckets, self.modalities, candidates, history.shape[1])
         batch, items = ops.shape(candidates)[:2]
@@ -125,8 +126,8 @@ class EarlyFusionTargetAttention(HistoryAttention):
 
         # Rows of a matrix, so that each projection is one matrix product over all pairs.
         pairs = ops.reshape(self._pairs(history, buckets), (-1, self.key.kernel.shape[0]))
-        keys = ops.reshape(self.key(pairs), (-1, length, self.dim))
-        values = ops.reshape(self.value(pairs), (-1, length, self.dim))
+        keys = ops.reshape(self.key(pairs), (rows(batch, items), length, self.dim))
+        values = ops.reshape(self.value(pairs), (rows(batch, items), length, self.dim))
 
         # A head sees its own columns. The query is spread over [dim, H] with zeros elsewhere, and of the mixed values
         # each head keeps its columns: the large tensors, keys and values, are never transposed.
@@ -136,7 +137,7 @@ class EarlyFusionTargetAttention(HistoryAttention):
         weights = masked_softmax(ops.transpose(logits, (0, 1, 3, 2)), ops.expand_dims(history_mask, (1, 2)))
         drop = self.drop(training)
         kept = weights if drop is None else drop(weights)
-        mixed = ops.matmul(ops.reshape(ops.cast(kept, dtype), (-1, self.heads, length)), values)
+        mixed = ops.matmul(ops.reshape(ops.cast(kept, dtype), (rows(batch, items), self.heads, length)), values)
         interest = ops.reshape(ops.sum(mixed * ops.transpose(columns), axis=1), (batch, items, self.dim))
         return (interest, ops.transpose(weights, (0, 2, 1, 3))) if return_weights else interest
 

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from dmf_keras.checks import check_axis, check_count, check_fraction, check_kind, check_rank
+from dmf_keras.ops.masked import without_padding
 from dmf_keras.types import Tensor
 
 
@@ -77,12 +78,20 @@ class HistoryAttention(keras.layers.Layer):
         """What drops attention weights; None where nothing is to be dropped."""
         return partial(self.weight_dropout, training=True) if training and self.dropout else None
 
-    def check_history(self, history: Tensor) -> None:
-        """Raises ValueError unless `history` is float [B, L, D] with the D of `build`."""
+    def real_history(self, history: Tensor, history_mask: Tensor | None) -> Tensor:
+        """`history` with zeros for the padding of a mask.
+
+        Raises:
+            ValueError: `history` is not float [B, L, D] with the D of `build`, or the mask not bool [B, L].
+        """
         self._check_built()
         check_rank("history", history, "batch history width")
         check_kind("history", history, "float")
         check_axis("history", history, 2, self.history_width, "the layer was built for")
+        if history_mask is None:
+            return history
+        self._check_mask(history_mask, history.shape[0], "the batch of `history`", history.shape[1])
+        return without_padding(history, history_mask)
 
     def check_candidates(self, candidates: Tensor, history_mask: Tensor, length: int | None) -> None:
         """Raises ValueError unless `candidates` is float [B, N, D'] and `history_mask` bool [B, L]; L is `length`."""
@@ -90,9 +99,12 @@ class HistoryAttention(keras.layers.Layer):
         check_rank("candidates", candidates, "batch candidates width")
         check_kind("candidates", candidates, "float")
         check_axis("candidates", candidates, 2, self.candidates_width, "the layer was built for")
+        self._check_mask(history_mask, candidates.shape[0], "the batch of `candidates`", length)
+
+    def _check_mask(self, history_mask: Tensor, batch: int | None, of: str, length: int | None) -> None:
         check_rank("history_mask", history_mask, "batch history")
         check_kind("history_mask", history_mask, "bool")
-        check_axis("history_mask", history_mask, 0, candidates.shape[0], "the batch of `candidates`")
+        check_axis("history_mask", history_mask, 0, batch, of)
         check_axis("history_mask", history_mask, 1, length, "the length of the history")
 
     def _check_built(self) -> None:

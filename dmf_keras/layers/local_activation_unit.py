@@ -10,6 +10,7 @@ from keras import ops
 
 from dmf_keras.checks import check_axis, check_counts, check_kind, check_rank
 from dmf_keras.layers.dice import Dice
+from dmf_keras.ops.masked import without_padding
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -20,8 +21,9 @@ class LocalActivationUnit(keras.layers.Layer):
 
         w_nj = MLP([q_n, k_j, q_n - k_j, q_n * k_j]),    o_n = sum_j w_nj k_j
 
-    The weights are not normalised: no softmax, so that their sum says how strong the interest is. An empty history
-    gives zeros. The first layer is linear in the concatenation and is computed in parts, exactly:
+    The weights are not normalised: no softmax, so that their sum says how strong the interest is. Padded history may be
+    anything and has a weight of exactly 0; an empty history gives zeros. The first layer is linear in the concatenation
+    and is computed in parts, exactly:
 
         W [q, k, q - k, q * k] + b = (W_q + W_d) q_n + ((W_k - W_d) k_j + b) + W_p (q_n * k_j)
 
@@ -99,13 +101,34 @@ class LocalActivationUnit(keras.layers.Layer):
         kernel = ops.cast(self.kernel, self.compute_dtype)
         return [kernel[part * self.width : (part + 1) * self.width] for part in range(4)]
 
-    def encode_history(self, history: Tensor) -> Tensor:
-        """The user part of the first layer [B, L, H1], bias included, of `history` float [B, L, D]."""
-        check_rank("history", history, "batch history width")
-        check_axis("history", history, 2, self.width, "the layer was built")
+    def encode_history(self, history: Tensor, history_mask: Tensor | None = None) -> Tensor:
+        """The user part.
+
+        Args:
+            history: float [B, L, D].
+            history_mask: bool [B, L], false for padding, which may then be anything; absent: padding is finite.
+
+        Returns:
+            Its part of the first layer [B, L, H1], bias included.
+
+        Raises:
+            ValueError: wrong rank, width or dtype, or a mask of another shape.
+        """
+        history = self._real_history(history, history_mask)
         _, key, difference, _ = self._kernels()
         projected = ops.matmul(ops.cast(history, self.compute_dtype), key - difference)
         return projected + ops.cast(self.bias, self.compute_dtype)
+
+    def _real_history(self, history: Tensor, history_mask: Tensor | None) -> Tensor:
+        """`history` with zeros for the padding of a mask."""
+        check_rank("history", history, "batch history width")
+        check_axis("history", history, 2, self.width, "the layer was built")
+        if history_mask is None:
+            return history
+        check_rank("history_mask", history_mask, "batch history")
+        check_kind("history_mask", history_mask, "bool")
+        check_axis("history_mask", history_mask, 1, history.shape[1], "the length of the history")
+        return without_padding(history, history_mask)
 
     def attend(
         self,
@@ -121,7 +144,7 @@ class LocalActivationUnit(keras.layers.Layer):
 
         Args:
             candidates: float [B, N, D].
-            history: float [B, L, D].
+            history: float [B, L, D]; finite, on padding too.
             history_part: of `encode_history`.
             history_mask: bool [B, L], false for padding.
             candidates_mask: bool [B, N], false for padding, which must not move the statistics of Dice in training;
@@ -138,9 +161,12 @@ class LocalActivationUnit(keras.layers.Layer):
         """
         self._check(candidates, history, history_part, history_mask, candidates_mask)
         query, _, difference, product = self._kernels()
-        candidates, history = ops.cast(candidates, self.compute_dtype), ops.cast(history, self.compute_dtype)
+        dtype = self.compute_dtype
+        history, candidates = ops.cast(history, dtype), ops.cast(candidates, dtype)
+        if candidates_mask is not None:
+            candidates = without_padding(candidates, candidates_mask)
         per_candidate = ops.expand_dims(ops.matmul(candidates, query + difference), 2)
-        per_user = ops.expand_dims(ops.cast(history_part, self.compute_dtype), 1)
+        per_user = ops.expand_dims(ops.cast(history_part, dtype), 1)
         pairs = ops.expand_dims(candidates, 2) * ops.expand_dims(history, 1)
         hidden = per_candidate + per_user + ops.matmul(pairs, product)
 
@@ -187,6 +213,7 @@ class LocalActivationUnit(keras.layers.Layer):
         training: bool = False,
     ) -> Any:
         """`attend` after `encode_history`; `candidates` float [B, N, D], `history` float [B, L, D]."""
+        history = self._real_history(history, history_mask)
         part = self.encode_history(history)
         return self.attend(candidates, history, part, history_mask, candidates_mask, return_weights, training)
 

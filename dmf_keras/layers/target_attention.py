@@ -25,8 +25,8 @@ class TargetAttention(HistoryAttention):
     per head, A = dim / heads wide; heads are side by side in the output. Keys and values do not see the candidate:
     `encode_history` computes them once per user and `attend` uses them for every candidate.
 
-    Padded history has a weight of exactly 0; an empty history gives exact zeros. Inputs of any float dtype are cast to
-    the compute dtype, which the output has; the softmax is in float32 under every dtype policy.
+    Padded history may be anything and has a weight of exactly 0; an empty history gives exact zeros. Inputs of any
+    float dtype are cast to the compute dtype, which the output has; the softmax is in float32 under every dtype policy.
 
     Args:
         dim: int, width of the output, all heads together.
@@ -81,13 +81,20 @@ class TargetAttention(HistoryAttention):
         """Creates the weights."""
         self.build_projections(candidates_shape, history_shape)
 
-    def encode_history(self, history: Tensor) -> tuple[Tensor, Tensor]:
-        """The user part: keys and values, both [B, L, H, A] in the compute dtype, of `history` float [B, L, D].
+    def encode_history(self, history: Tensor, history_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The user part.
+
+        Args:
+            history: float [B, L, D].
+            history_mask: bool [B, L], false for padding, which may then be anything; absent: padding is finite.
+
+        Returns:
+            Keys and values, both [B, L, H, A] in the compute dtype.
 
         Raises:
-            ValueError: wrong rank, dtype or width, or a layer that is not built.
+            ValueError: wrong rank, dtype or size, or a layer that is not built.
         """
-        self.check_history(history)
+        history = self.real_history(history, history_mask)
         return self.split_heads(self.key(history)), self.split_heads(self.value(history))
 
     def attend(
@@ -103,7 +110,7 @@ class TargetAttention(HistoryAttention):
 
         Args:
             candidates: float [B, N, D'].
-            keys, values: of `encode_history`.
+            keys, values: of `encode_history`; finite, on padding too.
             history_mask: bool [B, L], false for padding.
             return_weights: bool.
             training: bool, whether weights are dropped.
@@ -164,5 +171,5 @@ class TargetAttention(HistoryAttention):
         training: bool = False,
     ) -> Any:
         """`attend` after `encode_history`: candidates [B, N, D'], history [B, L, D] to interest [B, N, dim]."""
-        keys, values = self.encode_history(history)
+        keys, values = self.encode_history(history, history_mask)
         return self.attend(candidates, keys, values, history_mask, return_weights, training)

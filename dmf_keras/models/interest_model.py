@@ -13,6 +13,7 @@ from dmf_keras.models import explanation
 from dmf_keras.models.configs import InterestConfig
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX, RankingSchema
 from dmf_keras.models.ranking_model import RankingModel
+from dmf_keras.ops.shapes import rows
 from dmf_keras.types import Tensor
 
 # Parts of a logit that the user's features belong to; columns of the schema are a part of their own.
@@ -185,7 +186,7 @@ class InterestModel(RankingModel):
             """[B, ...] as [2^P * B, ...]: neutral in the coalitions that lack the part."""
             chosen = ops.reshape(inside[part], (-1, *[1] * len(there.shape)))
             spread = ops.where(chosen, ops.expand_dims(there, 0), ops.expand_dims(neutral, 0))
-            return ops.reshape(spread, (-1, *ops.shape(there)[1:]))
+            return ops.reshape(spread, (rows(count, batch), *ops.shape(there)[1:]))
 
         user = {name: in_coalitions(part_of[name], each, ops.zeros_like(each)) for name, each in features.items()}
         pair = {name: in_coalitions(name, each, empty[name]) for name, each in interest.items()}
@@ -194,7 +195,7 @@ class InterestModel(RankingModel):
             in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates)),
             self.join_interest(pair),
         )
-        logits = ops.reshape(logits, (count, -1, items))
+        logits = ops.reshape(logits, (count, rows(batch), items))
         weights = ops.cast(explanation.contribution_weights(len(parts)), "float32")
         contributions = ops.einsum("pk,kbn->pbn", weights, logits)
         told = {explanation.LOGIT: logits[-1], explanation.BASE_LOGIT: logits[0]}

@@ -116,7 +116,8 @@ class RankingModel(keras.Model):
             return vectors, present
         check_rank(candidate_content(modality), given, "batch candidates width")
         given = ops.normalize(ops.cast(given, "float32"))
-        carried = ops.any(given != 0, axis=-1)
+        # Not what padding carries, which may be NaN.
+        carried = ops.logical_and(ops.any(given != 0, axis=-1), ops.not_equal(inputs[CANDIDATE_INDEX], 0))
         return ops.where(ops.expand_dims(carried, -1), given, vectors), ops.logical_or(carried, present)
 
     def compile(
@@ -197,9 +198,9 @@ class RankingModel(keras.Model):
 def _by_candidate(x: Mapping[str, Tensor], y: Tensor, y_pred: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
     """Labels, logits and weights as [B * N, 1]: one sample per candidate, padding with weight 0."""
     check_rank("labels", y, "batch candidates")
-    real = ops.cast(ops.not_equal(x[CANDIDATE_INDEX], 0), "float32")
-    if weight is not None:
-        # A reshape and not a plain product: weights [B] must fail and not be broadcast over candidates.
-        real = real * ops.reshape(ops.cast(weight, "float32"), ops.shape(real))
-    flat = [ops.reshape(tensor, (-1, 1)) for tensor in (y, y_pred, real)]
+    real = ops.not_equal(x[CANDIDATE_INDEX], 0)
+    # A reshape and not a broadcast: weights [B] must fail and not be spread over candidates.
+    weight = ops.ones(()) if weight is None else ops.reshape(ops.cast(weight, "float32"), ops.shape(real))
+    # Padding may be NaN, which a weight of 0 does not take away.
+    flat = [ops.reshape(ops.where(real, tensor, 0), (-1, 1)) for tensor in (y, y_pred, weight)]
     return tuple(flat)

@@ -10,6 +10,7 @@ from keras import ops
 
 from dmf_keras.ops.bucketing import flat_index, gather_by_index, sum_by_index
 from dmf_keras.ops.masked import masked_logit, softmax
+from dmf_keras.ops.shapes import rows
 from dmf_keras.types import Tensor
 
 
@@ -34,7 +35,7 @@ def decoupled_attention(
 
     Args:
         query: float [B, N, H, A].
-        keys, values: float [B, L, H, A].
+        keys, values: float [B, L, H, A], finite on padding too.
         buckets: per modality int32 [B, N, L], ids in [0, S].
         key_tables, value_tables: per modality float [S + 1, H, A].
         history_mask: bool [B, L], false for padding.
@@ -85,32 +86,33 @@ def _masked_products(query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
     return ops.matmul(query, ops.swapaxes(keys, 1, 2))
 
 
-def _matmul_per_head(rows: Tensor, table: Tensor, transpose: bool = False) -> Tensor:
+def _matmul_per_head(tensor: Tensor, table: Tensor, transpose: bool = False) -> Tensor:
     """[B * H, N, X] by what `table` [S, H, A] has for each row's head, [S, A] or its transpose: [B * H, N, Y]."""
-    _, heads, _ = table.shape
+    heads = table.shape[1]
+    batch, items, width = ops.shape(tensor)
     if heads == 1:  # one product for the whole batch
-        flat = ops.reshape(rows, (-1, rows.shape[-1]))
+        flat = ops.reshape(tensor, (-1, width))
         product = ops.matmul(flat, ops.transpose(table[:, 0]) if transpose else table[:, 0])
-        return ops.reshape(product, (-1, ops.shape(rows)[1], product.shape[-1]))
+        return ops.reshape(product, (rows(batch), items, product.shape[-1]))
     matrices = ops.transpose(table, (1, 2, 0) if transpose else (1, 0, 2))
-    rows = ops.reshape(rows, (-1, heads, ops.shape(rows)[1], rows.shape[-1]))
-    return ops.reshape(ops.matmul(rows, matrices), (-1, ops.shape(rows)[2], matrices.shape[-1]))
+    tensor = ops.reshape(tensor, (rows(batch, over=heads), heads, items, width))
+    return ops.reshape(ops.matmul(tensor, matrices), (rows(batch), items, matrices.shape[-1]))
 
 
 def _heads_to_batch(tensor: Tensor) -> Tensor:
     """[B, I, H, A] to [B * H, I, A]: three dimensions are what batched products are fast in; one head moves nothing."""
-    _, items, heads, width = ops.shape(tensor)
+    batch, items, heads, width = ops.shape(tensor)
     if heads > 1:
         tensor = ops.transpose(tensor, (0, 2, 1, 3))
-    return ops.reshape(tensor, (-1, items, width))
+    return ops.reshape(tensor, (rows(batch, heads), items, width))
 
 
 def _heads_from_batch(tensor: Tensor, heads: int) -> Tensor:
     """Inverse of `_heads_to_batch`."""
-    _, items, width = ops.shape(tensor)
+    batch, items, width = ops.shape(tensor)
     if heads == 1:
         return ops.expand_dims(tensor, 2)
-    return ops.transpose(ops.reshape(tensor, (-1, heads, items, width)), (0, 2, 1, 3))
+    return ops.transpose(ops.reshape(tensor, (rows(batch, over=heads), heads, items, width)), (0, 2, 1, 3))
 
 
 def _repeat_heads(tensor: Tensor, heads: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The rule for empty histories: a softmax over nothing is all zeros, in value and in gradient."""
+"""The rules for padding and empty histories: what is masked may be anything, and a softmax over nothing is zeros."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ def masked_logit(dtype: str) -> float:
     Finite in `dtype`, so that an all-masked row has no inf - inf.
     """
     return -3e4 if dtype == "float16" else -1e30
+
+
+def without_padding(tensor: Tensor, mask: Tensor) -> Tensor:
+    """`tensor` [..., D] with zeros where `mask` bool [...] is false.
+
+    Done before anything is multiplied: 0 times NaN or infinity is NaN, in value and in gradient.
+    """
+    return ops.where(ops.expand_dims(mask, -1), tensor, 0.0)
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ def gradients(function: Callable[..., Any], inputs: dict[str, Any], jit_compile:
     Args:
         function: of float arrays, in lists and dicts as they are in `inputs`; what is not trained belongs in its body.
         inputs: float arrays by argument name.
-        jit_compile: whether XLA compiles the function and its gradients as one; on JAX it always does.
+        jit_compile: whether XLA compiles the function and its gradients as one; always on JAX, never on PyTorch.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -31,9 +31,17 @@ def gradients(function: Callable[..., Any], inputs: dict[str, Any], jit_compile:
             )
 
         compiled = tf.function(run, jit_compile=jit_compile)
-    else:
+    elif keras.backend.backend() == "jax":
         import jax
 
         compiled = jax.jit(jax.grad(lambda inputs: function(**inputs)))
+    else:
+        import torch
+
+        def compiled(inputs: dict[str, Any]) -> Any:
+            leaves = [tensor.requires_grad_() for tensor in tree.flatten(inputs)]
+            found = torch.autograd.grad(function(**inputs), leaves, allow_unused=True, materialize_grads=True)
+            return tree.pack_sequence_as(inputs, list(found))
+
     results = compiled(tree.map_structure(keras.ops.convert_to_tensor, inputs))
     return tree.map_structure(lambda tensor: np.asarray(keras.ops.convert_to_numpy(tensor)), results)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 try:
-    from rich.console import Console
+    from tfx_pipeline.console import Console, lines, styled
 except ModuleNotFoundError:
     sys.exit("dmf runs the pipeline, whose packages are not installed here: pip install 'dmf-ranking[tfx]'")
 
@@ -100,8 +100,8 @@ def _logged(error: Exception, command: str) -> object:
 
 def _refuse(kind: str, error: object, status: int) -> int:
     err, sentence = Console(stderr=True), str(error)
-    err.print(f"[red bold]{kind}:[/] " if sentence else f"[red bold]{kind}[/]", end="")
-    err.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    err.print(styled((f"{kind}:", "red bold"), " ") if sentence else styled((kind, "red bold")), end="")
+    err.print(lines(*sentence.split("\n")), highlight=False, soft_wrap=True)
     return status
 
 

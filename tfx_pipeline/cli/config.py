@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.options import Commands, add_group, add_overrides, configuration
+from tfx_pipeline.console import Console, styled
 
 
 def add(commands: Commands) -> None:
@@ -23,5 +22,6 @@ def add(commands: Commands) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Validates a configuration; returns the exit status."""
     config = configuration(parsed)
-    Console().print(f"{parsed.config}: [green]ok[/], pipeline '{config.name}', output {config.output}", soft_wrap=True)
+    rest = f", pipeline '{config.name}', output {config.output}"
+    Console().print(f"{parsed.config}: ", styled(("ok", "green")), rest, sep="", soft_wrap=True)
     return exit_status.OK

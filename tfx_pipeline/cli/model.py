@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.options import VERSION, Commands, add_group, add_json
 from tfx_pipeline.cli.output import print_json
+from tfx_pipeline.console import Console
 
 
 def add(commands: Commands) -> None:

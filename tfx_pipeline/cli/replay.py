@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import positive
 from tfx_pipeline.cli.options import Commands, add_json, add_model, add_run
 from tfx_pipeline.cli.output import print_json
+from tfx_pipeline.console import Console
 
 
 def add(commands: Commands) -> None:

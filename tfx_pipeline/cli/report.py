@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.options import Commands
+from tfx_pipeline.console import Console
 
 
 def add(commands: Commands) -> None:

@@ -79,6 +79,6 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         serve(options)
     except KeyboardInterrupt:
-        console().print("stopped at once", markup=False, highlight=False, soft_wrap=True)
+        console().print("stopped at once", highlight=False, soft_wrap=True)
         return exit_status.INTERRUPTED
     return exit_status.OK

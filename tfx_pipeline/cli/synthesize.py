@@ -101,7 +101,7 @@ def run(parsed: argparse.Namespace) -> int:
         sentences.append(f"{config} is kept as it was; remove it to have a new one written")
     sentences += [f"to train: dmf run --config {config}", f"to compare models: dmf compare --config {config}"]
     for sentence in sentences:
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        out.print(sentence, highlight=False, soft_wrap=True)
     return exit_status.OK
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.console import console
+from tfx_pipeline.console import console, styled
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.files.writing import write_json
 
@@ -44,7 +44,8 @@ def run(
         PipelineError: the inputs or a step refuse; the message says where the libraries' log lies.
     """
     started = time.monotonic()
-    console().print(f"pipeline [bold]{config.name}[/], output {config.output}", highlight=False, soft_wrap=True)
+    heading = styled("pipeline ", (config.name, "bold"), f", output {config.output}")
+    console().print(heading, highlight=False, soft_wrap=True)
     with hold_output(config.output, "run") as log_file:
         summary = _run(config, uncached, verify, rebuild_metadata)
     summary = extend(

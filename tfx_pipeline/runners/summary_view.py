@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from tfx_pipeline.config.metrics import SHOWN
-from tfx_pipeline.console import console
+from tfx_pipeline.console import Console, console, styled
 from tfx_pipeline.data.ingestion_report import IngestionReport, SplitCounts
 from tfx_pipeline.training.search.report import trials_table
 
@@ -24,7 +23,8 @@ def print_summary(summary: Summary) -> None:
     target = console()
     target.print()
     target.print(splits_table("logs", summary.ingestion.splits, first="from (UTC)", last="to (UTC)"))
-    target.print(_ingestion_notes(summary.ingestion, summary.content), highlight=False)
+    for note in _ingestion_notes(summary.ingestion, summary.content):
+        target.print(note, highlight=False)
     if summary.tuning is not None:
         target.print(trials_table(summary.tuning))
     target.print(_metrics_table(summary.metrics, summary.attainable))
@@ -46,11 +46,11 @@ def splits_table(title: str, splits: Mapping[str, SplitCounts], *, first: str, l
     return table
 
 
-def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSummary]) -> str:
+def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSummary]) -> list[str]:
     bad = ingestion.faults
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in bad.items())
     audit, items = ingestion.audit, ingestion.items
-    lines = [
+    notes = [
         *(
             f"data.{name}: {_of(table.files, 'file')}, {_of(table.rows, 'row')}, {table.bytes:,} bytes"
             + (f"; {_of(table.passed_over, 'file')} of other endings passed over" if table.passed_over else "")
@@ -70,8 +70,8 @@ def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSu
         line = f"content '{name}': {coverage.present:,} of {coverage.items:,} items, width {facts.width}"
         if coverage.zero_vectors:
             line += f"; zero vectors {coverage.zero_vectors:,}, such as that of '{coverage.zero_vector_items[0]}'"
-        lines.append(line)
-    return "\n".join(lines)
+        notes.append(line)
+    return notes
 
 
 def _profiles(ingestion: IngestionReport) -> str:
@@ -126,12 +126,12 @@ def _print_verdict(summary: Summary, target: Console) -> None:
         soft_wrap=True,
     )
     if summary.pushed:
-        target.print(f"[green bold]pushed[/] {summary.model_path}", highlight=False, soft_wrap=True)
+        target.print(styled(("pushed", "green bold"), f" {summary.model_path}"), highlight=False, soft_wrap=True)
     else:
-        target.print("[yellow bold]not pushed[/]")
+        target.print(styled(("not pushed", "yellow bold")))
         for failure in summary.failures:
-            target.print(f"  {failure}", markup=False, highlight=False)
-    target.print(f"to look at the run: dmf report {summary.output}", markup=False, highlight=False, soft_wrap=True)
+            target.print(f"  {failure}", highlight=False)
+    target.print(f"to look at the run: dmf report {summary.output}", highlight=False, soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

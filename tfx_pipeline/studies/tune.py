@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.console import console
+from tfx_pipeline.console import console, styled
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.training.search.values import params_as_they_are, training_as_it_is
@@ -49,7 +49,7 @@ def tune(
     labels = _labels(config, models)
     folder = config.output / "tune"
     names = ", ".join(map(str, labels))
-    console().print(f"tuning {names} of pipeline {config.name}, output {config.output}", markup=False, soft_wrap=True)
+    console().print(f"tuning {names} of pipeline {config.name}, output {config.output}", soft_wrap=True)
     with hold_output(config.output, "tune") as log_file:
         with console().status("loading libraries"):
             from tfx_pipeline.studies.preparation import prepare
@@ -77,7 +77,7 @@ def tune(
             write_best_config(config, label, report, own / "best.yaml")
             reports[str(label)] = report
     _print(config, reports, folder)
-    console().print(f"log {log_file}", markup=False, highlight=False, soft_wrap=True)
+    console().print(f"log {log_file}", highlight=False, soft_wrap=True)
     return reports
 
 
@@ -110,7 +110,7 @@ def _print(config: PipelineConfig, reports: dict[str, SearchReport], folder: Pat
         if not values:
             target.print("nothing that was tried is better than the configuration as it is")
         elif label == config.model.name:
-            target.print(f"[bold]best[/] {set_arguments(values)}", highlight=False, soft_wrap=True)
+            target.print(styled(("best", "bold"), f" {set_arguments(values)}"), highlight=False, soft_wrap=True)
         target.print(f"run it: dmf run --config {folder / label / 'best.yaml'}", highlight=False, soft_wrap=True)
     target.print()
     if len(reports) > 1:

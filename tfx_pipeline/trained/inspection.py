@@ -6,15 +6,14 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from serving import contract
 from serving.contract import ModelContract, TensorContract
 from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
 from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.console import Console
 from tfx_pipeline.data.ingestion_report import SplitCounts
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.runners.summary_view import splits_table
@@ -112,8 +111,7 @@ def _signature_table(signatures: Mapping[str, Mapping[str, Mapping[str, TensorCo
         for side, word in (("inputs", "in"), ("outputs", "out")):
             for tensor, spec in sides[side].items():
                 shape = ", ".join("?" if size is None else str(size) for size in spec.shape)
-                # Text, as brackets in a string would be markup.
-                table.add_row(label, word, tensor, spec.dtype, Text(f"[{shape}]"))
+                table.add_row(label, word, tensor, spec.dtype, f"[{shape}]")
                 label, word = "", ""
         table.add_section()
     return table

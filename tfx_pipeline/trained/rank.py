@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from serving import contract
+from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.trained.version import Version
 

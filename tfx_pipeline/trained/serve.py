@@ -12,7 +12,7 @@ from typing import Any
 
 from serving.local_server.errors import LocalServerError, check_base_dir
 from serving.local_server.policy import VersionPolicy
-from tfx_pipeline.console import console, quiet_libraries
+from tfx_pipeline.console import console, quiet_libraries, styled
 from tfx_pipeline.errors import ModelError
 
 LOCAL = "local"
@@ -149,13 +149,14 @@ def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, s
 
 
 def _banner(name: str, base_dir: Path, target: str, rest_target: str | None) -> None:
-    rest = "" if rest_target is None else f" and [bold]{rest_target}[/] (REST)"
-    text = f"[bold]{name}[/] from {base_dir} at [bold]{target}[/] (gRPC){rest}"
-    console().print(text, highlight=False, soft_wrap=True)
+    banner = styled((name, "bold"), f" from {base_dir} at ", (target, "bold"), " (gRPC)")
+    if rest_target is not None:
+        banner += styled(" and ", (rest_target, "bold"), " (REST)")
+    console().print(banner, highlight=False, soft_wrap=True)
 
 
 def _say(message: str) -> None:
-    console().print(message, markup=False, highlight=False, soft_wrap=True)
+    console().print(message, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

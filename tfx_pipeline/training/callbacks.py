@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-from tfx_pipeline.console import console
+from tfx_pipeline.console import console, task_column
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write_text, writing, writing_folder
 
@@ -162,7 +162,7 @@ class TrainingProgress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Starts a bar."""
         self._progress = Progress(
-            TextColumn("{task.description}epoch {task.fields[epoch]} loss {task.fields[loss]:.4f}", markup=False),
+            task_column("{task.description}epoch {task.fields[epoch]} loss {task.fields[loss]:.4f}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -191,7 +191,7 @@ class TrainingProgress(keras.callbacks.Callback):
             self._progress.stop()
             self._progress = None
         shown = "  ".join(f"{key} {float(value):.4f}" for key, value in (logs or {}).items())
-        console().print(f"{self._prefix}epoch {epoch + 1}/{self._epochs}: {shown}", markup=False, soft_wrap=True)
+        console().print(f"{self._prefix}epoch {epoch + 1}/{self._epochs}: {shown}", soft_wrap=True)
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Ends the bar of an epoch that was cut short."""

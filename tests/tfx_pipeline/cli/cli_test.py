@@ -233,3 +233,16 @@ def test_run_names_the_steps_where_no_cache_names_none(config_file, refuse):
     np.savez(folder / "text.npz", item_id=np.array(["i"]), embedding=np.ones((1, 2), np.float32))
     printed = refuse(2, "run", "--config", config_file, "--no-cache", "Trainer")
     assert "configuration: --no-cache names Trainer; the steps are: BehaviorLogExampleGen, ItemContentGen, " in printed
+
+
+def test_paths_and_names_are_printed_as_they_are(config_file, capsys):
+    folder = config_file.parent / "out [v1] [bold]"
+    assert main(["config", "check", str(config_file), "--set", f"output={str(folder)!r}"]) == 0
+    assert capsys.readouterr().out.endswith(f", output {folder}\n")
+
+
+def test_an_error_shows_control_characters_escaped(tmp_path, refuse):
+    printed = refuse(2, "config", "check", tmp_path / "\x1b[2J[red] :smile:.yaml")
+    assert printed == (
+        f"configuration: cannot read configuration '{tmp_path}/\\x1b[2J[red] :smile:.yaml': No such file or directory\n"
+    )

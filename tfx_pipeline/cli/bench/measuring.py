@@ -30,5 +30,5 @@ def print_report(machine: Machine, table: Table, sentences: Sequence[str] = ()) 
     out = console_on(sys.stdout)
     out.print(table)
     for sentence in sentences:
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        out.print(sentence, highlight=False, soft_wrap=True)
     out.print(machine.name, highlight=False)

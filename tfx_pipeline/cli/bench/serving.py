@@ -87,7 +87,7 @@ def run(parsed: argparse.Namespace) -> int:
         ConfigError: options that exclude each other.
         ModelError: no model, no server, no answers, or answers that must be equal and are not.
     """
-    from tfx_pipeline.console import console
+    from tfx_pipeline.console import console, styled
 
     if parsed.picture is not None and parsed.picture.suffix.lower() != ".png":
         # Before the minutes of measuring.
@@ -97,7 +97,7 @@ def run(parsed: argparse.Namespace) -> int:
             return _load(parsed)
         return _compare(parsed)
     except KeyboardInterrupt:
-        console().print("[red bold]interrupted:[/] there is nothing to report yet")
+        console().print(styled(("interrupted:", "red bold"), " there is nothing to report yet"))
         return exit_status.INTERRUPTED
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from serving import contract
 from serving.client import RankingClient, RankingError
@@ -31,7 +30,7 @@ from serving.load import (
     run_load,
 )
 from serving.load.generator import TOLERANCE
-from tfx_pipeline.console import console
+from tfx_pipeline.console import console, styled
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
 from tfx_pipeline.studies.bench.machine import Machine, machine
@@ -246,14 +245,15 @@ def _progress_line() -> Iterator[Callable[[Progress], None]]:
     with Live("warming up", console=console(), auto_refresh=False, transient=True) as line:
 
         def show(progress: Progress) -> None:
-            wrong = f", [red]{progress.wrong} with wrong scores[/]" if progress.wrong else ""
-            failed = f", [red]{progress.failed} failed[/]" if progress.failed else ""
+            bad = {"failed": progress.failed, "with wrong scores": progress.wrong}
+            found = [part for what, count in bad.items() if count for part in (", ", (f"{count} {what}", "red"))]
             p50 = "" if progress.p50_ms is None else f", p50 {progress.p50_ms:.1f} ms"
             version = "" if progress.version is None else f", version {progress.version}"
             line.update(
-                Text.from_markup(
-                    f"{progress.seconds:.0f} s: {progress.answered:,} answered{failed}{wrong}, "
-                    f"{progress.qps:.0f} per second{p50}{version}"
+                styled(
+                    f"{progress.seconds:.0f} s: {progress.answered:,} answered",
+                    *found,
+                    f", {progress.qps:.0f} per second{p50}{version}",
                 ),
                 refresh=True,
             )

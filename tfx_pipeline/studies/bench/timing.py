@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-from tfx_pipeline.console import console
+from tfx_pipeline.console import console, task_column
 
 MIN_ROUNDS = 5
 _WARM_UP_CALLS = 2
@@ -118,7 +118,7 @@ def interleaved_calls(
 def _progress_line() -> Progress:
     # Drawn between rounds alone: a thread that redraws would take its time from what is measured.
     return Progress(
-        TextColumn("{task.description}"),
+        task_column("{task.description}"),
         BarColumn(),
         TimeRemainingColumn(),
         console=console(),

@@ -10,7 +10,7 @@ import tensorflow as tf
 from rich.table import Table
 
 from dmf_keras.models.ranking_model import RankingModel
-from tfx_pipeline.console import console
+from tfx_pipeline.console import console, lines
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench import workload
 from tfx_pipeline.studies.bench.machine import Machine, machine
@@ -118,9 +118,9 @@ def training_table(report: TrainingReport) -> Table:
     )
     table.add_column("model")
     for header in (f"N = {POINTWISE}", f"N = {GROUPED}"):
-        table.add_column(f"{header}\nms per step", justify="right")
-        table.add_column("\ncandidates/s", justify="right")
-    table.add_column("grouped vs\npointwise", justify="right")
+        table.add_column(lines(header, "ms per step"), justify="right")
+        table.add_column(lines("", "candidates/s"), justify="right")
+    table.add_column(lines("grouped vs", "pointwise"), justify="right")
     entries = {(entry.model, entry.candidates_per_request): entry for entry in report.results}
     for name, ratio in report.grouped_vs_pointwise.items():
         cells = []

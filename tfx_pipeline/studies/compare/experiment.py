@@ -78,12 +78,12 @@ def _train_all(config: PipelineConfig, plan: Plan, data: TrialData, folder: Path
         place = training_folder(folder, trial, data)
         name = f"[{number}/{len(turns)}] {label}, seed {seed}"
         if is_finished(place):
-            console().print(f"{name}: finished before", markup=False, highlight=False)
+            console().print(f"{name}: finished before", highlight=False)
         else:
             started = time.monotonic()
             finish(trial, data, place, name)
             seconds = time.monotonic() - started
-            console().print(f"{name}: trained and scored in {seconds:.0f} s", markup=False, highlight=False)
+            console().print(f"{name}: trained and scored in {seconds:.0f} s", highlight=False)
         places[str(label)].append(place)
     return {label: [read_finished(place) for place in seeds] for label, seeds in places.items()}
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
 from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.compare.report import Difference, ModelEntry, Report, Statistic
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _STYLES = {"ahead": "green", "behind": "red", "undecided": ""}
 
@@ -19,7 +24,7 @@ def print_report(report: Report, out: Console) -> None:
         out.print(table)
         out.print()
     for sentence in mixed_sessions(report):
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        out.print(sentence, highlight=False, soft_wrap=True)
 
 
 def _metrics_table(report: Report) -> Table:
@@ -33,7 +38,7 @@ def _metrics_table(report: Report) -> Table:
     for metric in SHOWN:
         table.add_column(metric.replace("_", " "), justify="right")
     if attainable is not None:
-        table.add_column(f"share of the\nattainable {attainable.auc:.3f}", justify="right")
+        table.add_column(lines("share of the", f"attainable {attainable.auc:.3f}"), justify="right")
     for model in report.models:
         cells = [_spread(model.metrics[metric]) for metric in SHOWN]
         if model.attainable_share is not None:
@@ -63,14 +68,14 @@ def _slices_table(report: Report) -> Table:
     )
     table.add_column("model")
     for bucket, facts in buckets.items():
-        table.add_column(f"{bucket}\n{facts.candidates:,}", justify="right")
+        table.add_column(lines(bucket, f"{facts.candidates:,}"), justify="right")
     for model in report.models:
         found = model.slices[ITEM_FREQUENCY]
         differences = (model.slice_differences or {}).get(ITEM_FREQUENCY)
         cells = []
         for bucket in buckets:
-            below = f"\n{_difference(differences[bucket]['gauc'])}" if differences else ""
-            cells.append(_spread(found[bucket].metrics["gauc"]) + below)
+            below = [_difference(differences[bucket]["gauc"])] if differences else []
+            cells.append(lines(_spread(found[bucket].metrics["gauc"]), *below))
         table.add_row(_name(model, report), *cells)
     return table
 
@@ -80,16 +85,16 @@ def _cost_table(report: Report) -> Table:
     table = Table(title="cost", title_justify="left")
     table.add_column("model")
     columns = (
-        "trainable\nnumbers",
-        "without\nembeddings",
-        "learning rate,\nbatch size",
-        "training,\nexamples/s",
-        "epochs\n(best)",
-        "training,\nseconds",
-        f"rank {asked.candidates},\nhistory {asked.history}, ms",
+        ("trainable", "numbers"),
+        ("without", "embeddings"),
+        ("learning rate,", "batch size"),
+        ("training,", "examples/s"),
+        ("epochs", "(best)"),
+        ("training,", "seconds"),
+        (f"rank {asked.candidates},", f"history {asked.history}, ms"),
     )
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(lines(*column), justify="right")
     for model in report.models:
         numbers, training = model.parameters, model.training
         epochs = zip(training.epochs, training.best_epoch, strict=True)
@@ -106,8 +111,8 @@ def _cost_table(report: Report) -> Table:
     return table
 
 
-def _name(model: ModelEntry, report: Report) -> str:
-    return f"[bold]{model.label}[/]" if model.label == report.reference else model.label
+def _name(model: ModelEntry, report: Report) -> Text:
+    return styled((model.label, "bold" if model.label == report.reference else ""))
 
 
 def _spread(statistic: Statistic, digits: int = 4) -> str:
@@ -117,14 +122,11 @@ def _spread(statistic: Statistic, digits: int = 4) -> str:
     return f"{statistic.mean:.{digits}f}{spread}"
 
 
-def _difference(value: Difference) -> str:
+def _difference(value: Difference) -> Text:
     if value.mean is None:
-        return "-"
+        return styled("-")
     ends = "" if value.low is None or value.high is None else f" [{value.low:+.4f}, {value.high:+.4f}]"
-    style = _STYLES[value.verdict]
-    # The bracket would open a style of rich's.
-    text = f"{value.mean:+.4f}{ends}".replace("[", "\\[")
-    return f"[{style}]{text}[/]" if style else text
+    return styled((f"{value.mean:+.4f}{ends}", _STYLES[value.verdict]))
 
 
 def _whole(value: float | None) -> str:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from rich.console import Console
 
 from serving import contract
 from serving.client import ClientOptions, RankingClient, RankingError
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.console import console, quiet_libraries
+from tfx_pipeline.console import Console, console, quiet_libraries
 from tfx_pipeline.errors import ConfigError, ModelError
 from tfx_pipeline.runners.run import run
 from tfx_pipeline.studies.worlds.attainable import AttainableSplit, attainable

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
-from rich.text import Text
 
+from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.trained.explain.report import Explanation, HistoryItem, part_in_words
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _SHOWN = 20
 _BAR = 10
@@ -22,7 +25,7 @@ _OPTIONAL = ("when", "", "by head", "title", "ago")
 
 def print_explanation(found: Explanation, target: Console) -> None:
     """The explanation as tables."""
-    target.print(Text(found.summary))
+    target.print(found.summary, highlight=False)
     if found.parts:
         target.print(_parts_table(found))
     if found.history:
@@ -30,14 +33,14 @@ def print_explanation(found: Explanation, target: Console) -> None:
         if len(found.history) > _SHOWN:
             target.print(f"and {len(found.history) - _SHOWN:,} more: --json has all", highlight=False)
     for note in found.notes:
-        target.print(Text(f"note: {note}"), soft_wrap=True)
+        target.print(f"note: {note}", highlight=False, soft_wrap=True)
     target.print(f"model: {found.model}", soft_wrap=True, highlight=False)
 
 
 def _parts_table(found: Explanation) -> Table:
     title = f" ({found.title})" if found.title else ""
     table = Table(
-        title=Text(f"{found.candidate}{title} for {found.user}: logit {found.logit:+.3f} in parts"),
+        title=f"{found.candidate}{title} for {found.user}: logit {found.logit:+.3f} in parts",
         title_justify="left",
     )
     table.add_column("part")
@@ -63,7 +66,7 @@ def _history_table(found: Explanation, target: Console) -> Table:
         shown = {header: cells for header, cells in columns.items() if header not in _OPTIONAL[:count]}
         table = Table(title=f"history of {len(found.history)} items ({found.history_source})", title_justify="left")
         for header in shown:
-            table.add_column(header, justify="left" if header in _LEFT else "right", no_wrap=True)
+            table.add_column(lines(*header.split("\n")), justify="left" if header in _LEFT else "right", no_wrap=True)
         for row in zip(*shown.values(), strict=True):
             table.add_row(*row)
         if Measurement.get(target, unlimited, table).maximum <= target.width:
@@ -72,9 +75,9 @@ def _history_table(found: Explanation, target: Console) -> Table:
 
 
 def _columns(found: Explanation, entries: list[HistoryItem]) -> Iterator[tuple[str, list[str | Text]]]:
-    yield "item", [Text(entry.item) for entry in entries]
+    yield "item", [entry.item for entry in entries]
     if any(entry.title for entry in entries):
-        yield "title", [Text(_short(entry.title or "")) for entry in entries]
+        yield "title", [_short(entry.title or "") for entry in entries]
     if entries[0].time is not None:
         yield "when", [(entry.time or "")[:16].replace("T", " ") for entry in entries]
     yield "ago", [str(entry.position) for entry in entries]
@@ -98,7 +101,7 @@ def _columns(found: Explanation, entries: list[HistoryItem]) -> Iterator[tuple[s
 def _bar(value: float, longest: float) -> Text:
     """As long as the value, red below 0."""
     length = round(_BAR * abs(value) / longest) if longest else 0
-    return Text("█" * length, style="red" if value < 0 else "green")
+    return styled(("█" * length, "red" if value < 0 else "green"))
 
 
 def _short(title: str) -> str:

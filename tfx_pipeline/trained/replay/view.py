@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from tfx_pipeline.console import Console
 from tfx_pipeline.trained.replay.report import DifferentRequest, ReplayReport
 from tfx_pipeline.trained.version import Version
 
@@ -48,5 +47,5 @@ def _requests_table(requests: list[DifferentRequest]) -> Table:
         table.add_column(column, overflow="fold")
     for request in requests:
         difference = "" if request.difference is None else f"{request.difference:.3g}"
-        table.add_row(str(request.request), request.signature, request.stage, difference, Text(request.detail))
+        table.add_row(str(request.request), request.signature, request.stage, difference, request.detail)
     return table

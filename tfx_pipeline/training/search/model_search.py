@@ -47,7 +47,7 @@ def model_search(
     """
     space = tuning.space_of(label.model)
     if lacking := [key for key in tuning.space if key not in space]:
-        console().print(f"  {label} has no {', '.join(lacking)}: left out", markup=False, soft_wrap=True)
+        console().print(f"  {label} has no {', '.join(lacking)}: left out", soft_wrap=True)
 
     def run(number: int, values: SearchValues, best: SearchedTrial | None) -> Outcome:
         try:
@@ -64,7 +64,7 @@ def model_search(
         line = f"{label} [{trial.number}/{trials}] {_outcome_text(trial.outcome, tuning.objective)}"
         if best is not None:
             line += f" (best {best.outcome.metrics[tuning.objective]:.4f}, trial {best.number})"
-        console().print(f"{line}: {values_text(trial.values)}", markup=False, soft_wrap=True)
+        console().print(f"{line}: {values_text(trial.values)}", soft_wrap=True)
 
     return RankingSearch(label, tuning, space, run, directory, trials=trials, seconds=seconds, on_trial=on_trial)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import Evaluation, Training
+from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC

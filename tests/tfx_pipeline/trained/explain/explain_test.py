@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from serving import contract
 from serving.export.metadata import read_json, write_json
 from serving.export.servable import request_arrays
 from tfx_pipeline.cli import main
+from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.trained.explain.explanation import _history, explain, logits_of
 from tfx_pipeline.trained.explain.report import Explanation, HistoryItem, Similarity

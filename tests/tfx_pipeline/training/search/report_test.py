@@ -8,12 +8,12 @@ import shlex
 
 import pytest
 import yaml
-from rich.console import Console
 
 from dmf_keras.models.registry import model_config
 from tests.tfx_pipeline.training.search.searches import Trainings, make_search
 from tfx_pipeline.config import load_config
 from tfx_pipeline.config.label import Label
+from tfx_pipeline.console import Console
 from tfx_pipeline.studies.compare.contenders import make_plan
 from tfx_pipeline.training.search.outcome import Outcome
 from tfx_pipeline.training.search.report import (

@@ -1,4 +1,4 @@
-"""The layers and ops on Keras's JAX backend, by the tests that they have on TensorFlow."""
+"""The layers and ops on Keras's other backends, by the tests that they have on TensorFlow."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Not this folder: this file must not run itself.
-SUITE = ["layers", "ops"]
+# Not this folder: this file must not run itself. Of the tests of models, one that needs nothing of TensorFlow.
+SUITE = ["layers", "ops", "models/empty_test.py"]
+# What each of them is told besides its name.
+BACKENDS = {"jax": {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}, "torch": {}}
 
 # The process that ran the tests says itself on which backend: the environment is only what was asked for.
 _PROGRAM = """
@@ -36,11 +38,13 @@ sys.exit(status)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-def test_all_pass_on_jax():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_all_pass(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
     # What pytest and xdist tell their own child processes is not meant for this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
+    environment |= {"KERAS_BACKEND": backend, **BACKENDS[backend]}
     suite = [f"tests/dmf_keras/{part}" for part in SUITE]
     result = subprocess.run(
         # Property tests draw shapes, for each of which JAX compiles anew; what they show does not hang on a backend.
@@ -66,8 +70,8 @@ def test_all_pass_on_jax():
     )
     assert result.returncode == 0, f"{result.stdout[-6000:]}\n{result.stderr[-2000:]}"
     ran = json.loads(result.stdout.splitlines()[-1])
-    assert ran["backend"] == "jax"
-    assert ran["tensor"].startswith("jax")
+    assert ran["backend"] == backend
+    assert ran["tensor"].startswith(backend)
     # Skipped is what looks into a TensorFlow graph; were it much, the run would prove little.
     assert ran["passed"] > 250
     assert ran.get("skipped", 0) < ran["passed"] / 20
