@@ -329,7 +329,10 @@ class Evaluation(Section):
         100, ge=3, description="items with at least this many impressions are head; between is tail"
     )
     history_edges: list[Annotated[Integer, Field(ge=1)]] = Field([1, 10, 30], description="lower edges after 'empty'")
-    thresholds: dict[MetricName, Threshold] = {"auc": Threshold(min=0.5)}
+    thresholds: dict[MetricName, Threshold] = Field(
+        {"auc": Threshold(min=0.5), "normalized_entropy": Threshold(max=1.0)},
+        description="what a model must reach on test to be pushed; absent: better than chance and than a constant",
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Evaluation:
