@@ -40,6 +40,8 @@ _PACKAGES = (
 )
 for _package in _PACKAGES:
     import_module(f"{__name__}.{_package}")
+# Their names: what is registered under another was so by somebody's own module.
+BUILT_IN = frozenset(model_names())
 
 # Classes by the module that they are loaded from on first use, as models need Keras.
 _CLASSES = {

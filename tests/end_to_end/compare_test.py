@@ -110,8 +110,11 @@ def test_report_is_complete(compared, finished_run):
     assert report["data"]["test"]["candidates"] == test["impressions"]
     assert report["data"]["test"]["positives"] == test["positives"]
     assert (report["seeds"], report["reference"]) == ([42, 43], "dmf")
-    dmf, din, text = report["models"]
-    assert [sorted(model["modalities"]) for model in report["models"]] == [["image", "text"], [], ["text"]]
+    gaucs = [model["metrics"]["gauc"]["mean"] for model in report["models"]]
+    assert gaucs == sorted(gaucs, reverse=True)
+    by_label = {model["label"]: model for model in report["models"]}
+    dmf, din, text = (by_label[label] for label in ("dmf", "din", "dmf@text"))
+    assert [sorted(model["modalities"]) for model in (dmf, din, text)] == [["image", "text"], [], ["text"]]
     assert dmf["difference"] is None and dmf["slice_differences"] is None
     for model in (din, text):
         for name, value in model["difference"].items():
@@ -139,9 +142,10 @@ def test_finished_trainings_are_read_by_later_comparisons(compared, config, capf
     printed = capfd.readouterr().err
     assert printed.count("finished before") == 3
     assert "epoch" not in printed
-    din, same, dmf = report["models"]
+    by_label = {model["label"]: model for model in report["models"]}
+    din, same, dmf = (by_label[label] for label in ("din", "din@text", "dmf"))
     assert din["metrics"] == same["metrics"]
-    assert same["difference"]["auc"]["verdict"] == "undecided"
+    assert same["difference"]["auc"]["verdict"] == "one seed"
     before = {model["label"]: model for model in compared.report["models"]}
     assert dmf["metrics"]["auc"]["values"] == before["dmf"]["metrics"]["auc"]["values"][:1]
     assert dmf["metrics"]["auc"]["std"] is None

@@ -50,6 +50,16 @@ def test_summary_counts_what_the_logs_hold(finished_run):
     assert summary["peak_memory_mb"] > 100
 
 
+def test_warnings_are_sentences_and_the_share_of_content_is_that_of_impressions(finished_run):
+    summary = finished_run.summary
+    content = summary["metrics"]["test"]["content"]
+    with_content, total = content["with"]["example_count"], sum(part["example_count"] for part in content.values())
+    assert summary["content_share"] == pytest.approx(with_content / total)
+    # Of 150 users and two epochs.
+    assert any(warning.startswith("Slices of test with fewer than 50 clicks") for warning in summary["warnings"])
+    assert all(warning.endswith(".") for warning in summary["warnings"])
+
+
 def test_metrics_are_about_every_candidate_of_each_split(finished_run):
     metrics, splits = finished_run.summary["metrics"], finished_run.summary["ingestion"]["splits"]
     assert set(metrics) == {"eval", "test"}

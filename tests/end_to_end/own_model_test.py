@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from serving import contract
 from tfx_pipeline.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "examples" / "own_model" / "config.yaml"
+EXAMPLE = ROOT / "examples" / "own_model"
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -27,6 +29,8 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     folder = tmp_path_factory.mktemp("own_model")
     data = folder / "data"
+    example = folder / "example"
+    shutil.copytree(EXAMPLE, example, ignore=shutil.ignore_patterns("__pycache__"))
     write_demo_logs(data, users=150, items=120, requests=800, candidates=6)
     settings = {
         "output": folder / "out",
@@ -38,7 +42,7 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "serving.warmup_candidates": [1, 20],
         "evaluation.thresholds.auc.min": 0.5,
     }
-    command = [sys.executable, "-m", "tfx_pipeline.cli", "run", "--config", str(CONFIG)]
+    command = [sys.executable, "-m", "tfx_pipeline.cli", "run", "--config", str(example / "config.yaml")]
     command += ["--summary-json", str(folder / "summary.json")]
     command += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1800)
@@ -75,3 +79,32 @@ def test_a_process_without_the_module_ranks_with_it(summary, capsys):
         assert len(scores) == 5
         assert scores == sorted(scores, reverse=True)
     assert ranked["i000002,i000003"] != ranked[""]
+
+
+def _dmf(*arguments: str, cwd: Path) -> str:
+    """What a command prints, in a process of its own and from a folder that has nothing to do with the run."""
+    command = [sys.executable, "-m", "tfx_pipeline.cli", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=1800
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_it_is_replayed_and_explained_by_its_keras_model(summary, tmp_path):
+    model = summary["model_path"]
+    replayed = json.loads(_dmf("replay", "--model", model, "--json", cwd=tmp_path))
+    assert replayed["equal"]
+    explained = json.loads(
+        _dmf("explain", "--model", model, "--user", "u000001", "--candidate", "i000002", "--json", cwd=tmp_path)
+    )
+    assert [note for note in explained["notes"] if "cannot be loaded" in note] == []
+
+
+def test_its_page_has_the_scores_of_the_test_split(summary, tmp_path):
+    page = tmp_path / "page.html"
+    _dmf("report", summary["output"], "--out", str(page), cwd=tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "There is no model to score the test split with" not in text
+    assert "cannot be loaded" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import re
 import shutil
 from collections.abc import Iterator
@@ -51,6 +52,13 @@ def test_run_is_read_as_its_summary_has_it(run, finished_run):
     assert str(run.folder("Evaluator", "evaluation")) == summary["artifacts"]["evaluation"]
     assert run.section("model")["name"] == summary["model"]
     assert run.failed is None
+
+
+def test_the_page_warns_as_the_summary_does(page, finished_run):
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    assert finished_run.summary["warnings"]
+    for warning in finished_run.summary["warnings"]:
+        assert warning in text
 
 
 def test_moved_output_is_read_where_it_is_now(run, output, tmp_path):

@@ -6,13 +6,14 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dmf_keras.models import build_model, registry
 from tests.dmf_keras.models.batches import ITEMS, SCHEMA, requests
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config import PipelineConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "own_model"
@@ -108,10 +109,13 @@ def example(tmp_path) -> Path:
 
 def _steps(config_file: Path) -> dict[str, dict]:
     """Execution properties of every step of the pipeline, by the step's id."""
+    return _steps_of(load_config(config_file))
+
+
+def _steps_of(config: PipelineConfig) -> dict[str, dict]:
     from tfx_pipeline.pipeline import create_pipeline
     from tfx_pipeline.runners.cache_keys import fingerprints
 
-    config = load_config(config_file)
     return {part.id: part.exec_properties for part in create_pipeline(config, fingerprints(config)).components}
 
 
@@ -128,6 +132,23 @@ def test_changed_code_of_the_model_trains_again_and_runs_nothing_before_it_again
         out.write(text)
     after = _steps(example / "config.yaml")
     assert {step for step in before if before[step] != after[step]} == {"RankingTrainer"}
+
+
+def test_a_module_for_a_comparison_trains_no_built_in_model_again(example):
+    """Neither the pipeline's, nor one of a comparison or a search."""
+    from tfx_pipeline.config.schema import Training
+    from tfx_pipeline.studies.preparation import data_digest
+    from tfx_pipeline.training.trial import Trial
+
+    def keys(config) -> list[str]:
+        data = SimpleNamespace(digest=data_digest(config))
+        return [Trial(name, {}, 1, Training()).key(data) for name in ("dmf", "din")]
+
+    alone = load_config(example / "config.yaml", ["model={name: dmf}"])
+    before = _steps_of(alone), keys(alone)
+    beside = load_config(example / "config.yaml", ["model={name: dmf, module: two_tower}"])
+    assert beside.model.module == "two_tower"
+    assert (_steps_of(beside), keys(beside)) == before
 
 
 def test_where_the_package_lies_and_other_files_beside_it_do_not_count(example, tmp_path):

@@ -33,6 +33,7 @@ from tfx_pipeline.cli import (
     synthesize,
     tune,
 )
+from tfx_pipeline.cli.options import with_ids_taken_whole
 from tfx_pipeline.errors import ConfigError, PipelineError
 from tfx_pipeline.files.output_folder import unexpected
 
@@ -59,7 +60,7 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the console script; returns the exit status and prints errors of ours as sentences."""
-    parsed = _parser().parse_args(arguments)
+    parsed = _parser().parse_args(with_ids_taken_whole(sys.argv[1:] if arguments is None else arguments))
     try:
         status: int = parsed.command(parsed)
         return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,7 +14,25 @@ if TYPE_CHECKING:
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
+# Options whose values are ids, which may begin with a dash.
+_OF_IDS = ("--user", "--candidate", "--candidates", "--history")
+
 VERSION = "a version, or the folder of versions"
+
+
+def with_ids_taken_whole(arguments: Sequence[str]) -> list[str]:
+    """`--candidates -5,-6` as `--candidates=-5,-6`: argparse takes a value that begins with a dash for an option.
+
+    A word that is `-h` or begins with two dashes stays an option: such an id is written with `=`.
+    """
+    whole: list[str] = []
+    for word in arguments:
+        is_value = word.startswith("-") and not word.startswith("--") and word != "-h"
+        if is_value and whole and whole[-1] in _OF_IDS:
+            whole[-1] += f"={word}"
+        else:
+            whole.append(word)
+    return whole
 
 
 def add_group(commands: Commands, name: str, help: str) -> Commands:

@@ -28,7 +28,8 @@ class Comparison(Section):
     models: dict[str, Params] = Field(
         {},
         description="label (`dmf`, or `dmf@text` for that modality alone) to the hyper-parameters that differ from "
-        "`model.params`; empty: every registered model",
+        "`model.params`. The reference and others: these are compared; without one or the other: every registered "
+        "model, and the labels given here",
     )
     training: dict[str, OwnTraining] = Field(
         {},
@@ -39,8 +40,14 @@ class Comparison(Section):
     reference: str = Field("dmf", description="label of the model that the others are compared with")
 
     def labels(self) -> list[str]:
-        """What is compared, as written; every registered model when nothing is."""
-        return list(self.models) or model_names()
+        """What is compared, as written.
+
+        `models` without the reference, or with nothing beside it, is no choice of models to compare: it overrides.
+        """
+        given = list(self.models)
+        if self.reference in given and len(given) > 1:
+            return given
+        return list(dict.fromkeys([*model_names(), *given]))
 
     def params(self, label: Label, shared: Mapping[str, Any]) -> Params:
         """Hyper-parameters of a model.
@@ -94,10 +101,6 @@ class Comparison(Section):
                 except Exception as error:
                     raise ValueError(f"comparison.{section}: {error}") from None
         try:
-            reference = str(Label.parse(self.reference, modalities))
+            Label.parse(self.reference, modalities)
         except ValueError as error:
             raise ValueError(f"comparison.reference: {error}") from None
-        if self.models and reference not in self.models:
-            raise ValueError(
-                f"comparison.reference: '{reference}' is not among comparison.models: {', '.join(self.models)}"
-            )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from dmf_keras.models import BUILT_IN
 from tfx_pipeline.config.problems import describe
-from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.schema import Model, PipelineConfig
 from tfx_pipeline.errors import ConfigError
 
 # Far above what a configuration is, and what takes a moment to read.
@@ -98,6 +99,26 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> PipelineConf
         problems = [describe(problem) for problem in error.errors()]
         count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
         raise ConfigError("\n  ".join([f"{path} has {count}:", *problems])) from None
+
+
+def read_model_section(recorded: Mapping[str, Any]) -> Model:
+    """The section `model` as a finished run recorded it; a model of somebody's own is registered by it.
+
+    Args:
+        recorded: the section's values. Runs of before `module_folder` was recorded lack it: their module has to be
+            where Python finds it.
+
+    Raises:
+        ConfigError: the section is not one, or its module is gone; one line.
+    """
+    # An own module that stood in the configuration for a comparison need not be there.
+    needed = {"module": None, "module_folder": None} if recorded.get("name") in BUILT_IN else {}
+    try:
+        return Model.model_validate({**recorded, **needed})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        advice = "; put the folder that holds the module into PYTHONPATH" if problem["loc"] == ("module",) else ""
+        raise ConfigError(f"{describe({**problem, 'loc': ('model', *problem['loc'])})}{advice}") from None
 
 
 def _read(path: Path) -> str:

@@ -17,13 +17,13 @@ _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 def import_model_module(name: str, folder: Path | None) -> ModuleType:
-    """Imports `model.module`: an installed module, or one beside the configuration file.
+    """Imports `model.module`: an installed module, or one of a folder, which is the configuration file's if not given.
 
     The folder stays at the end of `sys.path`, as a registered class is imported only when the model is built.
 
     Args:
         name: dotted name of the module.
-        folder: of the configuration file; None: only what Python finds by itself.
+        folder: where it lies; None: only what Python finds by itself.
 
     Returns:
         The module.
@@ -47,6 +47,12 @@ def import_model_module(name: str, folder: Path | None) -> ModuleType:
             raise ValueError(_not_found(missing, folder)) from None
         first_line = (str(error).strip() or "no message").splitlines()[0]
         raise ValueError(f"fails when imported: {type(error).__name__}: {first_line}{_place(name, error)}") from None
+
+
+def lies_in(module: object, folder: Path) -> bool:
+    """Whether a module of that dotted name has its file or its package in the folder; False for what is no name."""
+    top = module.partition(".")[0] if isinstance(module, str) else ""
+    return bool(top) and ((folder / top).is_dir() or (folder / f"{top}.py").is_file())
 
 
 def find_model_class(place: str) -> None:
@@ -85,7 +91,7 @@ def _not_found(missing: str, folder: Path | None) -> str:
         places, where = getattr(sys.modules.get(package), "__path__", []), f"is not in the package '{package}'"
     else:
         places = [str(folder)] if folder else []
-        where = f"is neither installed nor beside the configuration, in {folder}" if folder else "is not installed"
+        where = f"is neither installed nor in {folder}" if folder else "is not installed"
     there = sorted(f"{package}.{module.name}".lstrip(".") for module in pkgutil.iter_modules(places))
     meant = did_you_mean(missing, there)
     said = f" ({meant})" if meant else ""

@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from dmf_keras.models import BUILT_IN
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.metrics import MetricName
-from tfx_pipeline.config.model_module import find_model_class, import_model_module
+from tfx_pipeline.config.model_module import find_model_class, import_model_module, lies_in
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Params, Section, UtcTime
@@ -182,18 +183,31 @@ class Model(Section):
     """A model of the registry and its hyper-parameters, which the model itself checks."""
 
     name: str = "dmf"
+    module_folder: ConfigPath | None = Field(
+        None, description="where `module` lies, if it is not installed; absent: beside the configuration"
+    )
     module: str | None = Field(
         None,
         description="of a model of your own: imported before the name is looked up, and registers it; installed or "
-        "beside the configuration",
+        "in `module_folder`",
     )
     params: Params = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_folder_of_its_module(cls, values: Any, info: ValidationInfo) -> Any:
+        # As a path is absolute once loaded: who reads the section of a finished run has no configuration file.
+        folder = (info.context or {}).get("base_dir")
+        if folder is None or not isinstance(values, dict) or values.get("module_folder") is not None:
+            return values
+        return {**values, "module_folder": folder} if lies_in(values.get("module"), folder) else values
 
     @field_validator("module")
     @classmethod
     def _importable(cls, module: str | None, info: ValidationInfo) -> str | None:
         if module is not None:
-            import_model_module(module, (info.context or {}).get("base_dir"))
+            # A module that does not lie beside the configuration was looked for there all the same.
+            import_model_module(module, info.data.get("module_folder") or (info.context or {}).get("base_dir"))
         return module
 
     @model_validator(mode="after")
@@ -217,13 +231,24 @@ class Model(Section):
             find_model_class(model_class(self.name))
         return self
 
+    def without_idle_module(self) -> Model:
+        """The section without a module that its model does not need: one of another model, for a comparison."""
+        if self.name not in BUILT_IN:
+            return self
+        return self.model_copy(update={"module": None, "module_folder": None})
+
 
 class Training(Section):
     """How the model is trained. A batch is a number of requests, not of candidates."""
 
     batch_size: Integer = Field(1024, ge=1)
     epochs: Integer = Field(5, ge=1)
-    patience: Integer = Field(1, ge=1, description="epochs without a better eval AUC before training stops")
+    patience: Integer = Field(
+        1,
+        ge=1,
+        description="epochs without a better eval AUC before training stops; they count once it is above 0.51: a model "
+        "may sit at 0.5 for a while before it learns",
+    )
     learning_rate: Number = Field(1e-3, gt=0)
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
@@ -255,7 +280,10 @@ class Evaluation(Section):
         100, ge=3, description="items with at least this many impressions are head; between is tail"
     )
     history_edges: list[Annotated[Integer, Field(ge=1)]] = Field([1, 10, 30], description="lower edges after 'empty'")
-    thresholds: dict[MetricName, Threshold] = {"auc": Threshold(min=0.5)}
+    thresholds: dict[MetricName, Threshold] = Field(
+        {"auc": Threshold(min=0.5), "normalized_entropy": Threshold(max=1.0)},
+        description="what a model must reach on test to be pushed; absent: better than chance and than a constant",
+    )
 
     @model_validator(mode="after")
     def _in_order(self) -> Evaluation:

@@ -77,6 +77,6 @@ def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuil
 
 
 def _peak_memory_mb() -> float:
-    """Of this process and the largest of its children, in MiB (Linux counts in KiB)."""
+    """The peak of this process plus that of its largest child, in MiB (Linux counts in KiB)."""
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024

@@ -20,7 +20,9 @@ from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.pipeline import metadata_path
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import Step
+from tfx_pipeline.runners.run_warnings import content_share, run_warnings
 from tfx_pipeline.training.search.report import SearchReport, read_report
+from tfx_pipeline.training.search.values import with_values
 from tfx_pipeline.training.trainer import TrainingResult
 
 
@@ -86,8 +88,10 @@ class Summary:
         serving_gate: whether the exported model passed, and the figures of `serving.servable_check`.
         model_path: the version that was pushed; None where none was.
         artifacts: where outputs lie, by name.
+        warnings: of `tfx_pipeline.runners.run_warnings`, sentences.
         seconds: that the run took.
-        peak_memory_mb: of the process and the largest of its children, in MiB.
+        peak_memory_mb: the peak of the process plus that of its largest child, in MiB. The two need not coincide: the
+            run took at most this at once, but for further children.
         log: file of the libraries' messages.
         attainable: what true probabilities score, by split; None of logs that are not synthetic.
     """
@@ -105,6 +109,7 @@ class Summary:
     serving_gate: Mapping[str, Any]
     model_path: str | None
     artifacts: Mapping[str, str]
+    warnings: Sequence[str]
     seconds: float = 0.0
     peak_memory_mb: int = 0
     log: str = ""
@@ -120,6 +125,11 @@ class Summary:
         """Why the model was not pushed, in sentences."""
         return [*self.validation.failures, *self.serving_gate["problems"]]
 
+    @property
+    def content_share(self) -> float | None:
+        """Share of the test split's impressions whose item has content; None where that was not evaluated."""
+        return content_share(self.metrics["test"])
+
     def to_json(self) -> dict[str, Any]:
         """As `--summary-json` writes it; `attainable` is there where it is known."""
         values = {
@@ -129,6 +139,7 @@ class Summary:
             "steps": [asdict(step) for step in self.steps],
             "ingestion": self.ingestion.to_json(),
             "content": {name: facts.to_json() for name, facts in self.content.items()},
+            "content_share": self.content_share,
             "tuning": None if self.tuning is None else self.tuning.to_json(),
             "training": self.training.to_json(),
             "metrics": {split: metrics.to_json() for split, metrics in self.metrics.items()},
@@ -137,6 +148,7 @@ class Summary:
             "pushed": self.pushed,
             "model_path": self.model_path,
             "artifacts": self.artifacts,
+            "warnings": self.warnings,
             "seconds": self.seconds,
             "peak_memory_mb": self.peak_memory_mb,
             "log": self.log,
@@ -169,6 +181,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
     tuning = read_report(only("RankingTuner", "tuner_results").uri) if "RankingTuner" in outputs else None
     evaluation_dir = only("Evaluator", "evaluation").uri
     metrics = read_metrics(evaluation_dir)
+    limit = config.training if tuning is None else with_values({}, config.training, tuning.best_trial.values)[1]
     gate = _read(only("ServingGate", "blessing").uri, artifact_files.GATE_REPORT)
     pushed = only("Pusher", "pushed_model")
     is_pushed = pushed.get_int_custom_property("pushed") == 1
@@ -212,6 +225,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
             "training": only("RankingTrainer", "model_run").uri,
             "evaluation": evaluation_dir,
         },
+        warnings=run_warnings(ingestion, training, limit.epochs, metrics),
     )
 
 

@@ -25,10 +25,14 @@ def print_summary(summary: Summary) -> None:
     target.print(splits_table("logs", summary.ingestion.splits, first="from (UTC)", last="to (UTC)"))
     for note in _ingestion_notes(summary.ingestion, summary.content):
         target.print(note, highlight=False)
+    if (share := summary.content_share) is not None:
+        target.print(f"content covers {share:.1%} of the impressions of test", highlight=False)
     if summary.tuning is not None:
         target.print(trials_table(summary.tuning))
     target.print(_metrics_table(summary.metrics, summary.attainable))
     target.print(_steps_table(summary.steps))
+    for warning in summary.warnings:
+        target.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
     _print_verdict(summary, target)
 
 
@@ -121,7 +125,7 @@ def _steps_table(steps: Sequence[StepSummary]) -> Table:
 
 def _print_verdict(summary: Summary, target: Console) -> None:
     target.print(
-        f"{summary.seconds:.0f} s, peak memory {summary.peak_memory_mb:,} MiB; log {summary.log}",
+        f"{summary.seconds:.0f} s, peak memory at most {summary.peak_memory_mb:,} MiB; log {summary.log}",
         highlight=False,
         soft_wrap=True,
     )

@@ -106,6 +106,8 @@ def _print(config: PipelineConfig, reports: dict[str, SearchReport], folder: Pat
     for label, report in reports.items():
         target.print()
         target.print(trials_table(report))
+        for doubt in report.doubts:
+            target.print(doubt, style="yellow", highlight=False, soft_wrap=True)
         values = report.best_trial.values
         if not values:
             target.print("nothing that was tried is better than the configuration as it is")

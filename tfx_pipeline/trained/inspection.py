@@ -19,6 +19,8 @@ from tfx_pipeline.errors import ModelError
 from tfx_pipeline.runners.summary_view import splits_table
 from tfx_pipeline.trained.version import Version
 
+_PENALISED = "loss with penalties"
+
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
@@ -150,16 +152,18 @@ def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | 
     best = f"epoch {training['best_epoch'] + 1} of {training['epochs']}"
     table = Table(title="metrics", title_justify="left")
     table.add_column("of", no_wrap=True)
-    for metric in SHOWN:
+    columns = (*SHOWN, _PENALISED)
+    for metric in columns:
         table.add_column(metric.replace("_", " "), justify="right")
     logged = training["metrics"]
+    # What is minimised is no log loss: penalties on weights are part of it.
     rows = {
-        f"train, {best}": {"auc": logged.get("auc"), "log_loss": logged.get("loss")},
-        f"eval, {best}": {"auc": logged.get("val_auc"), "log_loss": logged.get("val_loss")},
+        f"train, {best}": {"auc": logged.get("auc"), _PENALISED: logged.get("loss")},
+        f"eval, {best}": {"auc": logged.get("val_auc"), _PENALISED: logged.get("val_loss")},
     }
     for split, slices in (evaluation["metrics"] if evaluation is not None else {}).items():
         rows[f"{split}, by the Evaluator"] = slices["overall"]
     for name, values in rows.items():
-        shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in SHOWN)
+        shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in columns)
         table.add_row(name, *shown)
     return table

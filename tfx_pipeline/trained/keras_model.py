@@ -20,9 +20,10 @@ from serving.export.metadata import read_json
 from serving.export.servable import Arrays
 from serving.export.signatures import encode_user, explain_requests
 from serving.messages import first_line
-from tfx_pipeline.config.schema import Features, Model
+from tfx_pipeline.config.loading import read_model_section
+from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.content.table import read_content
-from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.errors import ModelError, PipelineError
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.training.model_schema import content_bases
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -61,7 +62,7 @@ class KerasModel:
         config = metadata["config"]
         try:
             # Reading the section registers a model of the user's own. Keras loads only classes that are imported.
-            section = Model.model_validate(config["model"])
+            section = read_model_section(config["model"])
             import_module(model_class(section.name).partition(":")[0])
             content = read_content(content_dir)
             self.transform = RequestTransform(
@@ -72,7 +73,7 @@ class KerasModel:
             )
             self.model: RankingModel = keras.models.load_model(model_run / artifact_files.KERAS_MODEL)
             self._content = ContentInputs(self.model, content_bases(content))
-        except (OSError, ValueError, KeyError, TypeError, ImportError, DataError, tf.errors.OpError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ImportError, PipelineError, tf.errors.OpError) as error:
             # Keras writes a model's whole configuration into one line.
             reason = first_line(error)[:_LONGEST_REASON]
             raise ModelError(f"the Keras model of {version} cannot be loaded: {reason}") from None

@@ -47,6 +47,7 @@ class Ranking:
         history: item ids that the model was given, oldest first.
         history_source: where the history comes from, in words.
         ranking: best first.
+        notes: what a reader must know of it, as sentences.
     """
 
     user: str
@@ -54,6 +55,7 @@ class Ranking:
     history: list[str]
     history_source: str
     ranking: list[RankedItem]
+    notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """What `dmf rank --json` prints."""
@@ -110,7 +112,14 @@ def rank(
         )
         for i in order
     ]
-    return Ranking(user, str(version.path), known.snapshot.history, known.history_source, ranked)
+    return Ranking(
+        user,
+        model=str(version.path),
+        history=known.snapshot.history,
+        history_source=known.history_source,
+        ranking=ranked,
+        notes=version.notes_on_user(user),
+    )
 
 
 def _score(version: Version, request: Mapping[str, Any]) -> np.ndarray:
@@ -138,4 +147,6 @@ def print_ranking(ranked: Ranking, target: Console) -> None:
         row = [str(position), entry.item, f"{entry.score:.4f}", *title]
         table.add_row(*row, f"{entry.train_impressions:,}", "yes" if entry.has_content else "no")
     target.print(table)
+    for note in ranked.notes:
+        target.print(note, highlight=False, soft_wrap=True)
     target.print(f"model: {ranked.model}", soft_wrap=True, highlight=False)

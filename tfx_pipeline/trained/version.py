@@ -115,6 +115,22 @@ class Version:
 
         return self._asset(ITEM_VOCABULARY)
 
+    def knows_user(self, user: str) -> bool | None:
+        """Whether the user has an embedding of their own; None where no user has.
+
+        Raises:
+            ModelError: the users are there and cannot be read.
+        """
+        from tfx_pipeline.transform.transformed_features import USER_VOCABULARY
+
+        return user in self._asset(USER_VOCABULARY) if self._asset_path(USER_VOCABULARY).exists() else None
+
+    def notes_on_user(self, user: str) -> list[str]:
+        """What a reader of the user's scores must know, as sentences."""
+        if self.knows_user(user) is not False:
+            return []
+        return [f"user '{user}' is unknown to the model: scored as any new user of this history, profile and context"]
+
     def item_facts(self, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Facts about items.
 

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from tfx_pipeline.console import console, task_column
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write_text, writing, writing_folder
+from tfx_pipeline.training.chance import MONITOR, has_left_chance
 
-MONITOR = "val_auc"
 _UNSTEADY_STEPS = 10
 # Metrics by name, as Keras hands them to callbacks.
 Logs = Mapping[str, Any] | None
@@ -32,7 +32,8 @@ class BestEpoch(keras.callbacks.Callback):
 
     Args:
         directory: where the state lies between processes.
-        patience: epochs without improvement before training stops.
+        patience: epochs without improvement before training stops. They count once eval AUC has left chance: IDs
+            learn nothing that eval shows in their first epochs, and a flat beginning is not the end.
     """
 
     def __init__(self, directory: Path, patience: int):
@@ -53,8 +54,8 @@ class BestEpoch(keras.callbacks.Callback):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the last epochs, as many as patience allows, brought nothing better."""
-        return bool(self.history) and len(self.history) - 1 - self.best >= self._patience
+        """Whether the last epochs, as many as patience allows, brought nothing better to a model that has learned."""
+        return has_left_chance(self.history) and len(self.history) - 1 - self.best >= self._patience
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Remembers the epoch, its weights if it is the best, and stops when patience is used up."""

@@ -36,12 +36,13 @@ class Settings:
     Attributes:
         code: digest of the code behind the step.
         evaluation: the borders of the slices; thresholds are the Evaluator's own.
+        model: a module that its model does not need is left out: another module must not train it again.
     """
 
     code: str
     features: Features
     evaluation: Evaluation = dataclasses.field(metadata=taken(without="thresholds"))
-    model: Model
+    model: Model = dataclasses.field(metadata=taken(lambda config: config.model.without_idle_module()))
     training: Training
 
     @classmethod

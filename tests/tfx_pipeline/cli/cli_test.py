@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfx_pipeline.cli import main
+from tfx_pipeline.cli.options import with_ids_taken_whole
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = """\
@@ -48,6 +49,22 @@ def refuse(capfd, monkeypatch):
         return printed.err
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("words", "whole"),
+    [
+        (["--candidates", "-5,-6", "--top", "3"], ["--candidates=-5,-6", "--top", "3"]),
+        (["--user", "-1", "--history", "-7"], ["--user=-1", "--history=-7"]),
+        (["--candidate", "-a b"], ["--candidate=-a b"]),
+        (["--user", "--top", "3"], ["--user", "--top", "3"]),
+        (["--user", "-h"], ["--user", "-h"]),
+        (["--top", "-5", "--user", "5"], ["--top", "-5", "--user", "5"]),
+        ([], []),
+    ],
+)
+def test_an_id_with_a_leading_dash_stays_with_its_option(words, whole):
+    assert with_ids_taken_whole(words) == whole
 
 
 def test_help_is_there_at_once():

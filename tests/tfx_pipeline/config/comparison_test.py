@@ -46,6 +46,22 @@ def test_without_the_section_every_model_is_compared(load):
     assert (comparison.labels(), comparison.seeds, comparison.reference) == (model_names(), 3, "dmf")
 
 
+@pytest.mark.parametrize(
+    ("section", "compared"),
+    [
+        ("{models: {din: {id_dim: 8}}}", model_names()),
+        ("{models: {dmf: {alpha: 0.3}}}", model_names()),
+        ("{models: {din: {}, simtier: {}}}", model_names()),
+        ("{models: {dmf@text: {}}}", [*model_names(), "dmf@text"]),
+        ("{models: {din: {}, dmf: {}}}", ["din", "dmf"]),
+        ("{models: {din: {}, dmf: {}}, reference: din}", ["din", "dmf"]),
+        ("{models: {din: {}, dmf: {}}, reference: simtier}", model_names()),
+    ],
+)
+def test_models_without_the_reference_or_beside_nothing_override_and_choose_nothing(load, section, compared):
+    assert load(more=f"{TWO}comparison: {section}\n").comparison.labels() == compared
+
+
 def test_shared_hyper_parameters_go_to_the_models_that_have_them(load):
     more = """
 model: {params: {id_dim: 48, buckets: 21}}
@@ -94,7 +110,6 @@ comparison:
         ("{training: {dmf: {batch_size: 0}}}", "comparison.training.dmf.batch_size: should be greater than or equal"),
         ("{seeds: 0}", "comparison.seeds: should be greater than or equal to 1 (given: 0)"),
         ("{reference: dnf}", "comparison.reference: no model 'dnf'"),
-        ("{models: {din: {}}}", "comparison.reference: 'dmf' is not among comparison.models: din"),
         ("{model: {}}", "comparison.model: unknown key; did you mean 'models'?; allowed: models, training, seeds,"),
     ],
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from dmf_keras.models import model_names, registry
+from dmf_keras.models import BUILT_IN, model_names, registry
 from tfx_pipeline.config import PipelineConfig, load_config
+from tfx_pipeline.config.loading import read_model_section
 from tfx_pipeline.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,6 +70,63 @@ def test_a_module_beside_the_configuration_registers_its_model(load, write, modu
     assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
 
 
+def _as_in_a_new_process() -> None:
+    """Forgets the module, its model and the folders that were searched."""
+    sys.path[:] = [place for place in sys.path if not place.startswith(tempfile.gettempdir())]
+    for name in [name for name in sys.modules if name.startswith("my_")]:
+        del sys.modules[name]
+    for name in set(registry._MODELS) - BUILT_IN:
+        del registry._MODELS[name]
+
+
+@pytest.mark.parametrize(
+    ("module", "file"), [("my_ranking", "my_ranking.py"), ("my_team.ranking", "my_team/ranking.py")]
+)
+def test_what_a_run_records_of_its_model_names_the_folder_of_the_module(load, write, module, file):
+    write("my_class.py", "")
+    folder = write(file, REGISTERS.format(class_module="my_class")).parents[file.count("/")]
+    model = load(more=OWN.replace("MODULE", module)).model
+    assert model.module_folder == folder
+    recorded = model.model_dump(mode="json")
+    _as_in_a_new_process()
+    assert read_model_section(recorded) == model
+    assert "popularity" in model_names()
+
+
+def test_a_module_elsewhere_is_found_by_the_folder_that_is_given(load, write):
+    write("elsewhere/my_ranking.py", REGISTERS.format(class_module="my_ranking"))
+    model = load("model.module_folder=elsewhere", more=OWN.replace("MODULE", "my_ranking")).model
+    assert (model.name, model.module_folder.name) == ("popularity", "elsewhere")
+
+
+@pytest.mark.parametrize("recorded", [{"module": "my_gone"}, {"module": "my_gone", "module_folder": "/nowhere"}])
+def test_of_a_run_with_a_built_in_model_a_module_beside_it_is_not_asked_for(recorded):
+    model = read_model_section({"name": "din", "params": {}, **recorded})
+    assert (model.name, model.module, model.module_folder) == ("din", None, None)
+
+
+def test_a_run_that_recorded_no_folder_finds_its_module_where_python_does(load, write, monkeypatch):
+    file = write("my_ranking.py", REGISTERS.format(class_module="my_ranking"))
+    recorded = load(more=OWN.replace("MODULE", "my_ranking")).model.model_dump(mode="json", exclude={"module_folder"})
+    _as_in_a_new_process()
+    with pytest.raises(ConfigError) as refused:
+        read_model_section(recorded)
+    assert str(refused.value) == (
+        "model.module: no module 'my_ranking': it is not installed; modules there: none (given: 'my_ranking'); put the "
+        "folder that holds the module into PYTHONPATH"
+    )
+    monkeypatch.syspath_prepend(str(file.parent))
+    assert read_model_section(recorded).name == "popularity"
+
+
+def test_an_installed_module_has_no_folder(load, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "my_installed.py").write_text(REGISTERS.format(class_module="my_installed"))
+    monkeypatch.syspath_prepend(str(site))
+    assert load(more=OWN.replace("MODULE", "my_installed")).model.module_folder is None
+
+
 @pytest.mark.parametrize("place", ["my_absent", "my_absent.model", "my_ranking.model"])
 def test_a_class_in_a_module_that_is_nowhere_is_refused(refusal, write, place):
     write("my_ranking.py", REGISTERS.format(class_module=place))
@@ -107,8 +166,8 @@ def test_a_module_that_is_nowhere_is_said_with_what_is_there(refusal, write, con
     write("my_team/models.py", "")
     folder = config_file.parent
     assert refusal("model.module=my_ranking") == [
-        "model.module: no module 'my_ranking' (did you mean 'my_rankings'?): it is neither installed nor beside the "
-        f"configuration, in {folder}; modules there: my_rankings, my_team (given: 'my_ranking')"
+        "model.module: no module 'my_ranking' (did you mean 'my_rankings'?): it is neither installed nor in "
+        f"{folder}; modules there: my_rankings, my_team (given: 'my_ranking')"
     ]
     assert refusal("model.module=my_team.model") == [
         "model.module: no module 'my_team.model' (did you mean 'my_team.models'?): it is not in the package 'my_team'; "

@@ -84,6 +84,23 @@ def test_tables_have_signatures_data_sizes_and_metrics(model, capsys, monkeypatc
         assert words in printed
 
 
+def test_the_loss_that_was_minimised_is_not_shown_as_log_loss(model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["model", "inspect", str(model)]) == 0
+    lines = capsys.readouterr().out.replace("┃", "│").splitlines()
+
+    def cells(words: str) -> list[str]:
+        (line,) = (line for line in lines if words in line)
+        return [cell.strip() for cell in line.split("│")]
+
+    header = cells("loss with penalties")
+    log_loss, penalised = header.index("log loss"), header.index("loss with penalties")
+    logged = read_json(model, contract.METADATA_FILE)["training"]["metrics"]
+    for words, key in (("train, epoch", "loss"), ("eval, epoch", "val_loss")):
+        assert (cells(words)[log_loss], cells(words)[penalised]) == ("", f"{logged[key]:.4f}")
+    assert (cells("by the Evaluator")[log_loss], cells("by the Evaluator")[penalised]) == ("0.6000", "")
+
+
 def test_json_is_what_lies_beside_the_model(model, capsys):
     assert main(["model", "inspect", str(model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from serving import contract
+from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError, ModelError
-from tfx_pipeline.trained.rank import rank
+from tfx_pipeline.trained.rank import print_ranking, rank
 from tfx_pipeline.trained.version import Version
 
 
@@ -45,6 +48,40 @@ def test_top_ranks_the_whole_catalogue(model):
     best = rank(Version(model), "u1", top=3, history=[]).ranking
     assert best == everything[:3]
     np.testing.assert_array_less([entry.score for entry in everything[3:]], best[-1].score + 1e-9)
+
+
+def no_scores(version, request):
+    """A scorer that spares the loading of the model."""
+    return np.zeros(len(request[contract.CANDIDATE_ITEM_ID]))
+
+
+def test_a_user_whom_the_model_does_not_know_is_said_and_ranked_all_the_same(model):
+    unknown, known = (
+        rank(Version(model), user, candidates=["i1", "i2"], history=["i3"], scorer=no_scores)
+        for user in ("NOSUCH", "u1")
+    )
+    assert known.notes == []
+    assert unknown.notes == [
+        "user 'NOSUCH' is unknown to the model: scored as any new user of this history, profile and context"
+    ]
+    assert [entry.item for entry in unknown.ranking] == ["i1", "i2"]
+    assert unknown.to_json()["notes"] == unknown.notes
+    out = Console(width=160, record=True, file=io.StringIO())
+    print_ranking(unknown, out)
+    assert unknown.notes[0] in out.export_text()
+
+
+def test_of_a_model_that_knows_no_user_by_id_nobody_is_unknown(model):
+    (model / "assets" / "users").unlink()
+    assert Version(model).notes_on_user("NOSUCH") == []
+
+
+def test_ids_that_begin_with_a_dash_are_ids(model, capsys):
+    arguments = ["--model", str(model), "--user", "-u", "--candidates", "-5,-6", "--history", "-1,-2", "--json"]
+    assert main(["rank", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["user"], found["history"]) == ("-u", ["-1", "-2"])
+    assert sorted(entry["item"] for entry in found["ranking"]) == ["-5", "-6"]
 
 
 @pytest.mark.parametrize("arguments", [{"top": 0}, {"top": -3}, {"candidates": []}, {"candidates": ["", ""]}])

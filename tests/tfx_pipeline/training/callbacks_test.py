@@ -82,6 +82,10 @@ def test_of_equal_epochs_the_earlier_is_the_best(model, tmp_path):
         (2, [0.5, 0.6, 0.5, 0.7, 0.6, 0.6], 6),
         (2, [0.9, 0.8, 0.7, 0.95], 3),
         (3, [0.5, 0.6, 0.7, 0.8], None),
+        # IDs alone, as MovieLens has them: flat at chance for epochs, then up.
+        (1, [0.4993, 0.5017, 0.5011, 0.5016, 0.56, 0.61, 0.60], 7),
+        (1, [0.51, 0.5, 0.49, 0.5], None),
+        (2, [0.48, 0.511, 0.505, 0.508], 4),
     ],
 )
 def test_training_stops_when_patience_is_used_up(model, tmp_path, patience, aucs, stops_after):
@@ -94,6 +98,19 @@ def test_training_stops_when_patience_is_used_up(model, tmp_path, patience, aucs
             stopped = number + 1
             break
     assert stopped == stops_after
+
+
+def test_a_training_that_sat_at_chance_goes_on_after_a_kill(model, tmp_path):
+    first = Training(model, tmp_path, patience=1)
+    first.epoch(0, 0.502)
+    first.epoch(1, 0.501)
+    second = Training(model, tmp_path, patience=1)
+    assert not second.best.exhausted
+    second.epoch(2, 0.6)
+    assert not model.stop_training
+    second.epoch(3, 0.59)
+    assert model.stop_training
+    assert second.end() == 2
 
 
 def test_another_process_goes_on_with_history_best_weights_and_patience(model, tmp_path):

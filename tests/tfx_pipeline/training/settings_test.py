@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from tfx.types import standard_artifacts, standard_component_specs
 from tfx.utils import json_utils
 
+from dmf_keras.models import registry
 from tfx_pipeline.config import load_config
 from tfx_pipeline.config.schema import Threshold
 from tfx_pipeline.training.input_uris import CONTENT, REPORT, REQUESTS, uri_of, with_uris
@@ -42,6 +44,23 @@ def test_thresholds_are_not_part_of_them(config, kind):
     evaluation = config.evaluation.model_copy(update={"thresholds": {"gauc": Threshold(min=0.9)}})
     other = config.model_copy(update={"evaluation": evaluation})
     assert kind.of(other, "digest").to_custom_config() == kind.of(config, "digest").to_custom_config()
+
+
+@BOTH
+def test_a_module_of_another_model_trains_nothing_again(config, kind):
+    with_module = config.model.model_copy(update={"module": "two_tower", "module_folder": ROOT / "examples/own_model"})
+    other = config.model_copy(update={"model": with_module})
+    assert kind.of(other, "digest").to_custom_config() == kind.of(config, "digest").to_custom_config()
+
+
+@BOTH
+def test_a_model_of_ones_own_is_trained_with_its_module(kind, monkeypatch):
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    config = load_config(ROOT / "examples" / "own_model" / "config.yaml")
+    model = kind.from_custom_config(kind.of(config, "digest").to_custom_config()).model
+    assert (model.module, model.module_folder) == ("two_tower", ROOT / "examples" / "own_model")
+    del sys.modules["two_tower"]
 
 
 @BOTH

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
-from tfx_pipeline.config.tables import Table
+from tfx_pipeline.config.tables import Interactions, Table
 from tfx_pipeline.data.examples.audit import RULES
 from tfx_pipeline.data.ingestion_report import (
     AuditCounts,
@@ -104,7 +104,7 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
 
     Raises:
         DataError: damaged files, rows that nothing accounts for, too many bad rows, ids of the log that the catalogue
-            or the user table lacks, or a split that is empty or has one label class.
+            or the user table lacks, or a log or split that is empty or has one label class.
         LeakageError: the audit found violations and `data.fail_on_leakage` is set.
     """
     unreadable = tally.under("unreadable")
@@ -119,6 +119,7 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
             "as duplicates or merged; rows were lost or counted twice: please report this with the log file"
         )
     check_bad_fraction(report.quarantined, report.rows_read, config.data, bad)
+    _check_labels(interactions, report)
     faults = [fault for split in SPLITS if (fault := _split_fault(split, report))]
     if faults:
         raise DataError("\n".join([*faults, "Choose other dates or fractions in 'split', or give more of the log"]))
@@ -171,6 +172,25 @@ def _iso_or_none(time_us: int | None) -> str | None:
 def to_text(report: IngestionReport) -> str:
     """The report as it is written."""
     return json.dumps(report.to_json(), indent=2) + "\n"
+
+
+def _check_labels(interactions: Interactions, report: IngestionReport) -> None:
+    """Refuses a log of one label class, which no other split would mend."""
+    impressions = sum(counts.impressions for counts in report.splits.values())
+    positives = sum(counts.positives for counts in report.splits.values())
+    label, log = interactions.columns.label, interactions.path
+    if impressions and positives == impressions:
+        raise DataError(
+            f"data.interactions: the log has positives only: all {impressions:,} impressions of {log} have label 1 in "
+            f"'{label}'. There is nothing to learn a click rate from: log what was shown and not clicked too, with "
+            "label 0 (for a log of ratings or plays, choose the label so that some rows are 0)"
+        )
+    if impressions and not positives:
+        raise DataError(
+            f"data.interactions: the log has no positives: all {impressions:,} impressions of {log} have label 0 in "
+            f"'{label}'. There is nothing to learn clicks from; is '{label}' (data.interactions.columns.label) the "
+            "column that says what was clicked?"
+        )
 
 
 def _split_fault(split: str, report: IngestionReport) -> str | None:

@@ -13,8 +13,7 @@ from keras import ops
 from dmf_keras.layers import DecoupledTargetAttention
 from dmf_keras.models import explanation
 from dmf_keras.models.dmf.model import DMF
-from dmf_keras.models.inputs import CANDIDATE_INDEX
-from dmf_keras.models.interest_model import HISTORY_MASK
+from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.similarity_model import SimilarityModel
 from dmf_keras.models.target_attention.model import VALUES
@@ -113,7 +112,8 @@ def probe_model(
         told = {name: ops.convert_to_numpy(value) for name, value in model.explain(state, inputs).items()}
         parsed = tf.io.parse_example(batch, spec)
         real = ops.convert_to_numpy(inputs[CANDIDATE_INDEX]) != 0
-        valid = real[:, :, None] & ops.convert_to_numpy(state[HISTORY_MASK])[:, None, :]
+        # Of the inputs: what a model of somebody's own keeps in its state is its own affair.
+        valid = real[:, :, None] & (ops.convert_to_numpy(inputs[HISTORY_INDEX]) != 0)[:, None, :]
         values = query = None
         if isinstance(attention, DecoupledTargetAttention):
             values = ops.convert_to_numpy(state[VALUES])

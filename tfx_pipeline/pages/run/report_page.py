@@ -13,6 +13,7 @@ from tfx_pipeline.evaluation.results import Validation, read_metrics, read_valid
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.page import Page, Prose, Section, write
 from tfx_pipeline.pages.kit.wording import since_epoch
+from tfx_pipeline.pages.run.baselines_section import baselines_section
 from tfx_pipeline.pages.run.content_section import content_section, without_content
 from tfx_pipeline.pages.run.data_sections import anomalies_section, arrival_section, splits_section
 from tfx_pipeline.pages.run.finished_run import FinishedRun, read_run
@@ -21,7 +22,9 @@ from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.probe import probe_model
 from tfx_pipeline.pages.run.scores import Scores, score_test_split
+from tfx_pipeline.runners.run_warnings import run_warnings
 from tfx_pipeline.trained.keras_model import KerasModel
+from tfx_pipeline.training.trainer import TrainingResult
 from tfx_pipeline.transform.dataset import split_files
 
 FILE = "report.html"
@@ -54,17 +57,24 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
         metrics = read_metrics(evaluation) if evaluation is not None else {}
         validation = read_validation(evaluation) if evaluation is not None else None
     scores, content = _ask_model(run)
+    found = run_warnings(
+        run.record(IngestionReport, "BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT),
+        run.record(TrainingResult, "RankingTrainer", "model_run", artifact_files.TRAINING_RESULT),
+        run.section("training").get("epochs"),
+        metrics,
+    )
     name = run.section("model").get("name", "no model")
     return Page(
         title=f"Run of pipeline {run.pipeline}",
         subtitle=f"Model {name}, run {run.run_id}, begun {since_epoch(run.steps[0].started)}, in {run.output}",
-        verdicts=verdicts(run, validation),
+        verdicts=[*verdicts(run, validation), *(Prose(warning, "warning") for warning in found)],
         figures=headline(metrics, scores),
         sections=[
             arrival_section(run),
             splits_section(run),
             training_section(run),
             metrics_section(metrics, scores),
+            baselines_section(run, scores),
             calibration_section(scores),
             content,
             anomalies_section(run),

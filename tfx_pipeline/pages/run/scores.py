@@ -68,7 +68,7 @@ def score_test_split(
     Raises:
         DataError: the split has no candidates.
     """
-    taken = list(files)[: max(1, math.ceil(most * len(files) / max(split_requests, 1)))]
+    taken = sampled_files(files, split_requests, most)
     table = score_rows(model, transform, taken, facts)
     users = len(np.unique(table.users))
     part = (
@@ -85,6 +85,17 @@ def score_test_split(
             "candidates; they say how far a metric might lie off with other users, not with another training."
         ),
     )
+
+
+def sampled_files(files: Sequence[str], split_requests: int, most: int) -> list[str]:
+    """So many files of a split as hold about `most` of its requests, to the next whole file, and at least one.
+
+    Args:
+        files: of the split; which requests a file holds is random.
+        split_requests: requests in the split.
+        most: requests.
+    """
+    return list(files)[: max(1, math.ceil(most * len(files) / max(split_requests, 1)))]
 
 
 def bootstrap_intervals(

@@ -14,6 +14,7 @@ from tfx_pipeline.pages.kit.palette import line, points
 from tfx_pipeline.pages.kit.wording import count, decimal
 from tfx_pipeline.studies.compare.report import ModelEntry, Report
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
+from tfx_pipeline.training.chance import LEFT_CHANCE
 
 # What a model costs, of its entry in the report; None where it was not measured.
 Cost = Callable[[ModelEntry], float | None]
@@ -126,7 +127,8 @@ def training_section(report: Report) -> Section:
     shared = {name: value for name, value in settings.items() if name not in _OWN}
     caption = (
         f"Eval AUC by epoch, a line per seed. All had the same budget: at most {settings['epochs']} epochs, stopped "
-        f"after {settings['patience']} without a better eval AUC, the best epoch kept. The test split plays no part."
+        f"after {settings['patience']} without a better eval AUC, once above {LEFT_CHANCE:g}; the best epoch kept. The "
+        "test split plays no part."
     )
     size = (WIDE_SIZE[0], max(WIDE_SIZE[1], 0.24 * len(report.models) + 1))
     return Section(

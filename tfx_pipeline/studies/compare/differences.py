@@ -84,13 +84,17 @@ class Group:
 
 
 def verdict(by_seed: np.ndarray, ends: tuple[float, float] | None, *, lower_is_better: bool) -> Verdict:
-    """`ahead` or `behind` when the interval leaves zero out and every seed says the same; else `undecided`.
+    """`ahead` or `behind` when the interval leaves zero out and all of several seeds say the same; else `undecided`.
+
+    A difference of one training each is `one seed`: the interval is about users and knows nothing of other trainings.
 
     Args:
         by_seed: observed differences to the reference [seeds].
         ends: the interval of their mean; None: there is none.
         lower_is_better: of the metric.
     """
+    if len(by_seed) == 1:
+        return "one seed"
     if ends is None or ends[0] <= 0 <= ends[1]:
         return "undecided"
     sign = 1 if ends[0] > 0 else -1

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tfx_pipeline.config.label import Label
-from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN
 from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import metrics, slices
@@ -52,7 +52,7 @@ def model_entries(
         best: what true probabilities reach on the test split; None of logs that are not synthetic.
 
     Returns:
-        One entry per contender.
+        One entry per contender, the best first by what models are compared by before all.
 
     Raises:
         DataError: trainings that were not scored on the same rows.
@@ -102,7 +102,7 @@ def model_entries(
                 attainable_share=None if best is None else _attainable_share(scored, best),
             )
         )
-    return entries
+    return sorted(entries, key=_worth, reverse=True)
 
 
 def bootstrap_facts() -> Bootstrap:
@@ -118,6 +118,14 @@ def statistic(values: Sequence[float | None]) -> Statistic:
         std=statistics.stdev(found) if len(found) > 1 else None,
         values=plain(values),
     )
+
+
+def _worth(entry: ModelEntry) -> float:
+    """The mean of the first of `COMPARED`, larger for the better; of a model without an answer the least."""
+    mean = entry.metrics[COMPARED[0]].mean
+    if mean is None:
+        return -math.inf
+    return -mean if METRICS[COMPARED[0]].lower_is_better else mean
 
 
 def _check_same_rows(tables: Mapping[str, Sequence[CandidateTable]], first: CandidateTable) -> None:

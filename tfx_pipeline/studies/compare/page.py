@@ -13,10 +13,11 @@ from tfx_pipeline.pages.kit.figures import INK, PANEL_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
 from tfx_pipeline.pages.kit.palette import points
 from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent
+from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.cost_sections import cost_section, training_section
 from tfx_pipeline.studies.compare.report import Difference, Report, Slice, Statistic
 
-_TONES = {"ahead": 2, "behind": 1, "undecided": 0}
+_TONES = {"ahead": 2, "behind": 1, "undecided": 0, "one seed": 0}
 _COLUMNS = {
     "item_frequency": "impressions of the candidate in train",
     "history_length": "items in the history",
@@ -42,10 +43,15 @@ def compare_page(report: Report) -> Page:
     """The page of a comparison."""
     models, data = report.models, report.data
     seeds = ", ".join(map(str, report.seeds))
+    trained = (
+        f"one training each, with seed {seeds}"
+        if report.trained_once
+        else f"{len(report.seeds)} trainings each (seeds {seeds})"
+    )
     best = max(models, key=lambda model: model.metrics["gauc"].mean or 0)
     figures = [
         Figure("highest mean test GAUC", decimal(best.metrics["gauc"].mean), best.label),
-        Figure("models", str(len(models)), f"{len(report.seeds)} trainings each (seeds {seeds})"),
+        Figure("models", str(len(models)), trained),
         Figure("train requests", count(data.train_requests), f"until {moment(data.eval_from)} UTC"),
         Figure("test candidates", count(data.test.candidates), f"of {count(data.test.users)} users"),
         Figure("test clicks", count(data.test.positives), f"from {moment(data.test_from)} UTC"),
@@ -53,7 +59,10 @@ def compare_page(report: Report) -> Page:
     return Page(
         title=f"Models compared on {report.pipeline}",
         subtitle=f"Reference {report.reference}; written {moment(report.created)} UTC, in {report.output}",
-        verdicts=[Prose(_verdict(report))],
+        verdicts=[
+            Prose(_verdict(report)),
+            *(Prose(sentence, "warning") for sentence in trainings_at_chance(report)),
+        ],
         figures=figures,
         sections=[
             _models_section(report),
@@ -67,13 +76,18 @@ def compare_page(report: Report) -> Page:
 
 def _verdict(report: Report) -> str:
     """Who is ahead of the reference in GAUC, who behind, in a sentence."""
+    if not report.others:
+        return f"{report.reference} was trained alone: there is nothing to compare it with."
+    if report.trained_once:
+        return (
+            f"In test GAUC nothing is decided against {report.reference}: each model was trained once, and another "
+            "seed may turn a difference round."
+        )
     by_verdict: dict[str, list[str]] = {verdict: [] for verdict in _TONES}
     for model, differences in report.others:
         by_verdict[differences["gauc"].verdict].append(model.label)
     words = {"ahead": "ahead of it", "behind": "behind it", "undecided": "not told apart from it"}
-    parts = [f"{words[verdict]}: {listed(labels)}" for verdict, labels in by_verdict.items() if labels]
-    if not parts:
-        return f"{report.reference} was trained alone: there is nothing to compare it with."
+    parts = [f"{said}: {listed(labels)}" for verdict, said in words.items() if (labels := by_verdict[verdict])]
     confidence = report.bootstrap.confidence
     return (
         f"In test GAUC, against {report.reference}, by {percent(confidence, 0)} intervals and if all seeds agree, "
@@ -94,9 +108,7 @@ def _models_section(report: Report) -> Section:
         rows.append((model.label, content, *cells))
     if with_share:
         headers.append("attained AUC gain (%)")
-    table = Table(
-        "Test split: mean ± standard deviation over seeds", ("model", "content", *headers), rows, len(headers)
-    )
+    table = Table(f"Test split: {report.over_seeds}", ("model", "content", *headers), rows, len(headers))
     blocks: list[Block] = [table]
     if report.attainable is not None:
         blocks.append(
@@ -130,7 +142,7 @@ def _differences_section(report: Report) -> Section:
         f"Difference of each model to {report.reference} on the test split (model minus reference), with "
         f"{percent(bootstrap.confidence, 0)} intervals; small marks below are the seeds. AUC and GAUC are better to "
         "the right, log loss to the left. Triangles are ahead, squares behind: the interval leaves out 0 and all seeds "
-        "agree. Circles are undecided.",
+        "agree. Circles are undecided, and so is every difference of one seed.",
     )
     rows = []
     for model, differences in report.others:
@@ -239,7 +251,7 @@ def _slice_table(report: Report, column: str, what: str, sizes: Mapping[str, Sli
                 *(spread(found[bucket].metrics["gauc"]) if bucket in found else "–" for bucket in sizes),
             )
         )
-    caption = f"Test GAUC (0.5 to 1) by {what}: mean ± standard deviation over seeds"
+    caption = f"Test GAUC (0.5 to 1) by {what}: {report.over_seeds}"
     return Table(caption, ("model", *sizes), rows, len(sizes))
 
 

@@ -13,7 +13,8 @@ from tfx_pipeline.studies.compare.training_facts import Parameters, Timed
 
 FORMAT = 1
 
-Verdict = Literal["ahead", "behind", "undecided"]
+# "one seed": of a single training nothing is known of how the next would differ, whatever its interval over users.
+Verdict = Literal["ahead", "behind", "undecided", "one seed"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Difference:
         low, high: ends of its interval over users.
         by_seed: each seed's model minus the reference of the same seed.
         std: sample standard deviation over seeds; None of one seed.
-        verdict: `ahead` or `behind` when the interval leaves zero out and every seed says the same.
+        verdict: `ahead` or `behind` when the interval leaves zero out and all of several seeds say the same; `one seed`
+            where there is but one.
     """
 
     mean: float | None
@@ -231,7 +233,7 @@ class Report(JsonRecord):
         data: what was trained and judged on.
         training: section of the configuration; a model's own batch size and learning rate stand in its entry.
         bootstrap: how intervals were made.
-        models: in the order asked for.
+        models: the best first, by mean GAUC.
         rank: what was asked when ranking was timed.
         attainable: what true probabilities reach; None of logs that are not synthetic.
         machine: that timed ranking.
@@ -255,3 +257,15 @@ class Report(JsonRecord):
     def others(self) -> list[tuple[ModelEntry, Mapping[str, Difference]]]:
         """All models but the reference, with their differences to it."""
         return [(model, model.difference) for model in self.models if model.difference is not None]
+
+    @property
+    def over_seeds(self) -> str:
+        """What a metric of a model is, in words."""
+        if len(self.seeds) == 1:
+            return f"of one training, with seed {self.seeds[0]}"
+        return f"mean ± standard deviation over {len(self.seeds)} seeds"
+
+    @property
+    def trained_once(self) -> bool:
+        """Whether every model was trained with one seed, so that nothing is decided."""
+        return len(self.seeds) == 1

@@ -9,29 +9,39 @@ from rich.table import Table
 from tfx_pipeline.config.metrics import SHOWN
 from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
+from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.report import Difference, ModelEntry, Report, Statistic
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_STYLES = {"ahead": "green", "behind": "red", "undecided": ""}
+_STYLES = {"ahead": "green", "behind": "red", "undecided": "", "one seed": ""}
 
 
 def print_report(report: Report, out: Console) -> None:
     """Prints the report of `tfx_pipeline.studies.compare.comparison.compare`."""
-    for table in (_metrics_table(report), _differences_table(report), _slices_table(report), _cost_table(report)):
+    differences = [_differences_table(report)] if report.others else []
+    for table in (_metrics_table(report), *differences, _slices_table(report), _cost_table(report)):
         out.print(table)
         out.print()
-    for sentence in mixed_sessions(report):
+    for sentence in (*trainings_at_chance(report), *_on_one_seed(report), *mixed_sessions(report)):
         out.print(sentence, highlight=False, soft_wrap=True)
+
+
+def _on_one_seed(report: Report) -> list[str]:
+    if not report.trained_once or not report.others:
+        return []
+    return [
+        "Every model was trained with one seed, so that nothing is decided: another seed may turn a difference round. "
+        "Train with --seeds 3 or more."
+    ]
 
 
 def _metrics_table(report: Report) -> Table:
     test, attainable = report.data.test, report.attainable
     table = Table(
-        title=f"test split, {test.candidates:,} candidates of {test.users:,} users:"
-        f" mean ± standard deviation over {len(report.seeds)} seeds",
+        title=f"test split, {test.candidates:,} candidates of {test.users:,} users: {report.over_seeds}",
         title_justify="left",
     )
     table.add_column("model")
@@ -63,7 +73,8 @@ def _differences_table(report: Report) -> Table:
 def _slices_table(report: Report) -> Table:
     buckets = report.models[0].slices[ITEM_FREQUENCY]
     table = Table(
-        title="GAUC by impressions of the candidate in train; below, the difference to the reference",
+        title="GAUC by impressions of the candidate in train"
+        + ("; below, the difference to the reference" if report.others else ""),
         title_justify="left",
     )
     table.add_column("model")

@@ -24,6 +24,7 @@ from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json, write_text
+from tfx_pipeline.training.chance import LEFT_CHANCE
 from tfx_pipeline.training.search.values import params_as_they_are, split_values, training_as_it_is, with_values
 
 if TYPE_CHECKING:
@@ -88,6 +89,18 @@ class SearchReport(JsonRecord):
     def best_trial(self) -> TrialReport:
         """The trial with the best value of the objective."""
         return self.trials[self.best]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What the search's figures do not say by themselves, in sentences: that no trial learned anything."""
+        reached = max((auc for trial in self.trials if (auc := trial.metrics.get("auc")) is not None), default=None)
+        if reached is None or reached > LEFT_CHANCE:
+            return []
+        return [
+            f"{self.model} never left chance: the highest eval AUC of all trials is {reached:.4f}, and {LEFT_CHANCE:g} "
+            "is the least that says something. Which values are best is not known; try more training.epochs or a "
+            "higher training.learning_rate."
+        ]
 
 
 def search_report(search: RankingSearch) -> SearchReport:

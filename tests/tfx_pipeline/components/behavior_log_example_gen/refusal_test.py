@@ -70,6 +70,22 @@ def test_a_split_of_one_label_class_is_named(make_config: Callable, run: Callabl
         run(make_config(rows, split={"dates": DATES}))
 
 
+@pytest.mark.parametrize("split", [{"dates": DATES}, {"fractions": {}}])
+def test_a_log_of_one_label_class_is_said_to_be_so_and_no_split_is_blamed(
+    make_config: Callable, run: Callable, split: dict
+) -> None:
+    with pytest.raises(
+        DataError, match=r"the log has positives only: all 200 impressions of .*log\.jsonl have"
+    ) as error:
+        run(make_config(_log(label=1), split=split))
+    assert "log what was shown and not clicked too, with label 0" in str(error.value)
+    assert "Choose other dates" not in str(error.value)
+    with pytest.raises(
+        DataError, match=r"the log has no positives: .*is 'label' \(data\.interactions\.columns\.label\)"
+    ):
+        run(make_config(_log(label=0), split=split))
+
+
 def test_missing_columns_stop_before_any_work(make_config: Callable, run: Callable, tmp_path: Path) -> None:
     config = make_config(_log(), interactions={"columns": {"time": "when"}})
     with pytest.raises(DataError, match=r"log\.jsonl: no column 'when'"):

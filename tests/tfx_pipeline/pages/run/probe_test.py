@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -148,3 +150,12 @@ def test_other_models_tell_what_they_have(keras_model, files, name, modalities, 
     for modality in found.modalities.values():
         assert (modality.attention is not None) == has_attention
         assert (modality.value_norm is not None) == has_norm
+
+
+def test_an_own_model_that_tells_nothing_and_keeps_another_state_has_no_probe(keras_model, files):
+    model = SimpleNamespace(
+        content=keras_model.model.content,
+        encode_user=lambda inputs: {"user": inputs[HISTORY_INDEX]},
+        explain=lambda state, inputs: {},
+    )
+    assert probe.probe_model(model, keras_model.transform, files, REQUESTS) is None

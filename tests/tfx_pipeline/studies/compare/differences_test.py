@@ -54,6 +54,14 @@ def test_a_better_model_is_ahead_in_every_metric_and_equal_ones_are_undecided(gr
         assert value.verdict == "undecided"
 
 
+def test_of_one_seed_nothing_is_decided(tables):
+    alone = Group.of([seeds[:1] for seeds in tables], np.ones(len(tables[0][0].labels), bool))
+    found = alone.differences(2, 0)["gauc"]
+    assert found.low > 0
+    assert found.verdict == "one seed"
+    assert verdict(np.array([0.1, 0.2]), (0.05, 0.25), lower_is_better=False) == "ahead"
+
+
 def test_beyond_overall_is_the_difference_of_differences(groups):
     overall, rare = groups
     found = rare.beyond(overall, 2, 0)["auc"]

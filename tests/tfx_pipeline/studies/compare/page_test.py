@@ -61,6 +61,27 @@ def test_one_seed_has_no_spread(report):
     assert spread(Statistic(mean=None, std=None, values=[None])) == "–"
 
 
+def test_one_seed_decides_nothing_on_the_page(report):
+    report["seeds"] = report["seeds"][:1]
+    for model in report["models"]:
+        model["history"] = model["history"][:1]
+        for difference in (model["difference"] or {}).values():
+            difference["verdict"] = "one seed"
+    page = compare_page(Report.from_json(report))
+    assert page.verdicts[0].text.startswith(f"In test GAUC nothing is decided against {report['reference']}")
+    assert page.figures[1].note == f"one training each, with seed {report['seeds'][0]}"
+    assert next(iter(tables(page))) == f"Test split: of one training, with seed {report['seeds'][0]}"
+    assert render(page)
+
+
+def test_a_model_that_never_left_chance_is_a_warning_on_top(page, report):
+    assert [verdict.tone for verdict in page.verdicts] == ["plain"]
+    report["models"][1]["history"][0] = [{"val_auc": 0.5}]
+    _, warning = compare_page(Report.from_json(report)).verdicts
+    assert warning.tone == "warning"
+    assert f"{report['models'][1]['label']} never left chance" in warning.text
+
+
 def absent(value):
     """Every number that may be null is."""
     if isinstance(value, dict):

@@ -17,6 +17,7 @@ from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC
 from tfx_pipeline.studies.bench.machine import Machine
 from tfx_pipeline.studies.bench.timing import Timing
+from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.contenders import Contender, Plan
 from tfx_pipeline.studies.compare.entries import bootstrap_facts, model_entries, statistic
 from tfx_pipeline.studies.compare.finished import FinishedTraining
@@ -168,6 +169,59 @@ def test_the_report_is_json_and_is_printed(report):
     assert "0.002, 1,024" in text
     # A day apart is one session.
     assert "Training" not in text
+
+
+def printed(report: Report) -> str:
+    out = Console(width=160, record=True, file=io.StringIO())
+    print_report(report, out)
+    return out.export_text()
+
+
+def test_models_stand_best_first_whatever_was_asked_for_first(trainings):
+    asked = Plan(tuple(reversed(PLAN.contenders)), PLAN.seeds, "dmf@text")
+    found = model_entries(asked, trainings, Evaluation(), TIMES)
+    assert [entry.label for entry in found] == ["dmf", "dmf@text"]
+    assert [entry.difference is None for entry in found] == [False, True]
+
+
+@pytest.fixture(scope="module")
+def of_one_seed(report, trainings) -> Report:
+    plan = Plan(PLAN.contenders, (42,), "dmf")
+    found = model_entries(plan, {label: seeds[:1] for label, seeds in trainings.items()}, Evaluation(), TIMES)
+    return replace(report, seeds=[42], models=found, attainable=None)
+
+
+def test_one_seed_decides_nothing_and_is_called_so(of_one_seed, report):
+    assert {value.verdict for value in of_one_seed.models[1].difference.values()} == {"one seed"}
+    text = printed(of_one_seed)
+    assert "of one training, with seed 42" in text
+    assert "1 seeds" not in text
+    assert "trained with one seed, so that nothing is decided" in text
+    assert (
+        Report.from_json(json.loads(json.dumps(of_one_seed.to_json()))).models[1].difference["gauc"].verdict
+        == "one seed"
+    )
+    assert "one seed" not in printed(report)
+    assert "over 2 seeds" in printed(report)
+
+
+def test_a_model_alone_has_no_table_of_differences(report):
+    alone = printed(replace(report, models=report.models[:1]))
+    assert "difference to" not in alone
+    assert "GAUC by impressions of the candidate in train" in alone
+    assert "the difference to the reference" in printed(report)
+
+
+def test_a_model_that_never_left_chance_is_named_with_its_seeds(report):
+    assert trainings_at_chance(report) == []
+    flat = [{"val_auc": 0.4993}, {"val_auc": 0.5017}]
+    first, second = report.models
+    changed = replace(report, models=[first, replace(second, history=[flat, second.history[1]])])
+    (sentence,) = trainings_at_chance(changed)
+    assert sentence.startswith("dmf@text never left chance with seed 42: its eval AUC stayed at or below 0.51.")
+    assert sentence in printed(changed)
+    (sentence,) = trainings_at_chance(replace(report, models=[replace(first, history=[flat, flat]), second]))
+    assert sentence.startswith("dmf never left chance with seeds 42, 43:")
 
 
 def test_entries_of_the_file_stand_in_the_order_that_is_documented(report):

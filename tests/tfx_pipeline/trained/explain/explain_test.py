@@ -151,6 +151,7 @@ def test_an_unknown_candidate_and_an_empty_history_are_explained(signed):
     other = explain(Version(signed), "nobody", "never seen", history=[])
     assert other.history == []
     assert other.notes == [
+        "user 'nobody' is unknown to the model: scored as any new user of this history, profile and context",
         "never seen is not in the catalogue: it is scored by the embedding that unknown items share, without content",
         "the history is empty: there are no items to weigh, and what is made of it says nothing",
     ]

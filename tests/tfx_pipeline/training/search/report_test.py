@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shlex
+import sys
 
 import pytest
 import yaml
 
+from dmf_keras.models import registry
 from dmf_keras.models.registry import model_config
 from tests.tfx_pipeline.training.search.searches import Trainings, make_search
 from tfx_pipeline.config import load_config
@@ -93,6 +96,34 @@ def test_entries_of_the_file_stand_in_their_order(report):
     assert list(report.to_json()) == entries
     trial = ["number", "values", "metrics", "epochs", "best_epoch", "seconds", "failure"]
     assert list(report.to_json()["trials"][0]) == trial
+
+
+@pytest.mark.parametrize(
+    ("aucs", "doubted"), [((0.4993, 0.5017), True), ((0.5017, 0.52), False), ((None, None), False)]
+)
+def test_a_search_that_never_left_chance_says_so(aucs, doubted):
+    report = _report_with({})
+    trials = [dataclasses.replace(trial, metrics={"auc": auc}) for trial, auc in zip(report.trials, aucs, strict=True)]
+    doubts = dataclasses.replace(report, trials=trials).doubts
+    assert [
+        doubt.startswith("dmf never left chance: the highest eval AUC of all trials is 0.5017") for doubt in doubts
+    ] == ([True] * doubted)
+
+
+def test_best_configuration_finds_the_module_of_an_own_model_from_its_own_folder(config_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (config_file.parent / "my_tuned.py").write_text(
+        "from dmf_keras.models import MeanPoolingConfig, register_model\n"
+        "register_model('tuned', MeanPoolingConfig, 'my_tuned:Tuned')\n"
+    )
+    config = load_config(config_file, ["model={name: tuned, module: my_tuned}"])
+    write_best_config(config, Label("tuned", ()), _report_with({}, "tuned"), tmp_path / "tune" / "best.yaml")
+    sys.path.remove(str(config_file.parent))
+    del sys.modules["my_tuned"]
+    best = load_config(tmp_path / "tune" / "best.yaml")
+    assert (best.model.name, best.model.module_folder) == ("tuned", config_file.parent)
+    del sys.modules["my_tuned"]
 
 
 def test_table_has_the_best_trials_and_the_configuration_as_it_is(report):
