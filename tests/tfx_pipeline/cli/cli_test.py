@@ -253,9 +253,17 @@ def test_run_names_the_steps_where_no_cache_names_none(config_file, refuse):
 
 
 def test_paths_and_names_are_printed_as_they_are(config_file, capsys):
-    folder = config_file.parent / "out [v1] [bold]"
+    folder = config_file.parent / "out :smile: {bold}"
     assert main(["config", "check", str(config_file), "--set", f"output={str(folder)!r}"]) == 0
     assert capsys.readouterr().out.endswith(f", output {folder}\n")
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_line_to_type(config_file, monkeypatch, refuse):
+    monkeypatch.setitem(sys.modules, "tfx_pipeline.runners.run", None)
+    monkeypatch.setattr("tfx_pipeline.cli._OWN", ("dmf_keras",))
+    printed = refuse(1, "run", "--config", config_file)
+    assert "dmf run needs a package that is not installed here: tfx_pipeline.runners.run; " in printed
+    assert printed.endswith("pip install 'dmf-ranking[tfx]'\n")
 
 
 def test_an_error_shows_control_characters_escaped(tmp_path, refuse):
