@@ -52,6 +52,7 @@ demo runs; [`examples/`](../examples) holds others. To check a file without runn
 
 ```
 .venv/bin/dmf config check pipeline_config.yaml
+.venv/bin/dmf config check pipeline_config.yaml --data
 .venv/bin/dmf config check pipeline_config.yaml --set training.epochs=2 --set 'features.user={}'
 ```
 
