@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -133,22 +132,6 @@ def test_what_has_changed_since_it_was_written_is_not_used(finished_run):
     content[len(content) // 2] ^= 0xFF
     with _changed(variables, bytes(content)), pytest.raises(DataError, match=r"RankingTrainer: .*has other contents"):
         _rerun(finished_run)
-
-
-def test_a_clock_that_was_set_back_is_no_reason_to_stop(finished_run):
-    """What the cache gives is from later than the run that takes it."""
-    from tfx_pipeline.config import load_config
-    from tfx_pipeline.runners.local import run_pipeline
-
-    file = finished_run.config_file.parent / "out/metadata.sqlite"
-    with _changed(file, file.read_bytes()):
-        store = sqlite3.connect(file)
-        with contextlib.closing(store), store:
-            for table in ("Artifact", "Execution"):
-                for column in ("create_time_since_epoch", "last_update_time_since_epoch"):
-                    store.execute(f"UPDATE {table} SET {column} = {column} + 7200000")
-        steps = run_pipeline(load_config(finished_run.config_file), until="StatisticsGen")
-        assert [step.node for step in steps if step.state == "cached"] == ["BehaviorLogExampleGen", "ItemContentGen"]
 
 
 def test_pushed_model_has_all_that_serving_needs(finished_run):

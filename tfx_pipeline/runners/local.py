@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,7 +13,6 @@ from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
-from tfx.orchestration.portable.mlmd import store_ext
 from tfx.proto.orchestration import pipeline_pb2
 
 from tfx_pipeline.config.schema import Beam, PipelineConfig
@@ -29,11 +27,6 @@ from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
 from tfx_pipeline.runners.metadata_store import check_store
 from tfx_pipeline.runners.step_outputs import StepOutputs
-
-# To find a step's outputs, TFX leaves out executions that are older than the artifacts. After the machine's clock was
-# set back, what the cache gives is younger than the run that takes it. TFX allows artifacts from before this moment a
-# day; so do we all others.
-store_ext._TIME_SKEW_DATE = sys.maxsize
 
 
 @dataclasses.dataclass(frozen=True)
