@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tfx_pipeline.cli import main
+from tfx_pipeline.files.manifest import manifest_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SPACE = "{params.id_dim: {choice: [4, 6, 8, 10]}, training.learning_rate: {log: [0.001, 0.01]}}"
@@ -38,13 +39,16 @@ def _tune(config_file: Path, *arguments: str) -> None:
 @contextlib.contextmanager
 def _without_test_split(summary):
     """A search that opened a file of the test split would fail: there is none while it lasts."""
-    split = Path(summary["artifacts"]["examples"], "Split-test")
-    hidden = split.with_name("hidden")
-    split.rename(hidden)
+    examples = summary["artifacts"]["examples"]
+    # The manifest would miss it.
+    away = [Path(examples, "Split-test"), Path(manifest_of(examples))]
+    for path in away:
+        path.rename(path.with_name(f"hidden-{path.name}"))
     try:
         yield
     finally:
-        hidden.rename(split)
+        for path in away:
+            path.with_name(f"hidden-{path.name}").rename(path)
 
 
 def _outcomes(folder: Path) -> dict[Path, int]:
@@ -68,7 +72,7 @@ def test_tune_searches_on_cached_examples_and_goes_on_after_a_kill(finished_run,
 
     output = finished_run.config_file.parent / "out"
     folder = output / "tune"
-    examples = list((output / "artifacts/BehaviorLogExampleGen/examples").iterdir())
+    examples = sorted((output / "artifacts/BehaviorLogExampleGen/examples").iterdir())
     with _without_test_split(finished_run.summary):
         _kill_in_first_trial(finished_run.config_file, tmp_path / "console.txt")
         before = _outcomes(folder)
@@ -81,7 +85,7 @@ def test_tune_searches_on_cached_examples_and_goes_on_after_a_kill(finished_run,
     assert "mean_pooling [0/1] gauc" in printed
     assert printed.count("recalled") == len(before)
     assert "target_attention: 2 trials by gauc of eval" in printed
-    assert list((output / "artifacts/BehaviorLogExampleGen/examples").iterdir()) == examples
+    assert sorted((output / "artifacts/BehaviorLogExampleGen/examples").iterdir()) == examples
 
     report = json.loads((folder / "mean_pooling/tune.json").read_text())
     best = report["trials"][report["best"]]

@@ -30,7 +30,7 @@ EXTRAS = {
     "tools": ("tfx", "dev"),
 }
 # Imported and not declared: a backend of Keras is the user's choice.
-CHOSEN = {"dmf_keras": {"tensorflow"}}
+CHOSEN = {"dmf_keras": {"tensorflow"}, "tests": {"torch"}}
 # Of one family with tfx, each release of which names the versions that fit it.
 TFX_FAMILY = {
     "ml_metadata",
