@@ -33,15 +33,19 @@ class Servable:
 
     Args:
         directory: of the SavedModel (one version).
+        optimised: whether graphs are optimised before they run, as in TensorFlow Serving. It takes seconds, which a few
+            calls do not win back.
 
     Attributes:
         signature_defs: every signature as its proto, TensorFlow's own included.
         signatures: those that can be asked, by name.
     """
 
-    def __init__(self, directory: str | Path):
+    def __init__(self, directory: str | Path, *, optimised: bool = True):
         self._graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=self._graph)
+        config = config_pb2.ConfigProto()
+        config.graph_options.rewrite_options.disable_meta_optimizer = not optimised
+        self._session = tf.compat.v1.Session(graph=self._graph, config=config)
         try:
             with self._graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(directory))

@@ -145,7 +145,7 @@ def write_warmup_requests(
     model_contract = contract.ModelContract.read(model_dir)
     rng = np.random.default_rng(0)
     warmup = []
-    with Servable(model_dir) as servable:
+    with Servable(model_dir, optimised=False) as servable:
         for number, size in enumerate(sizes):
             request = dict(requests[number % len(requests)])
             chosen = rng.choice(len(catalogue), size=size, replace=size > len(catalogue))
