@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+from tfx_pipeline.files.addresses import scheme
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base_dir", Path.cwd())
-    # With one slash: what pathlib leaves of the two of s3://bucket.
-    if scheme := _SCHEME.match(str(path)):
-        raise ValueError(f"{scheme[1]}:// is not supported yet; give a local path, to which the store may be mounted")
+    if store := scheme(path):
+        raise ValueError(f"{store}:// is not supported yet; give a local path, to which the store may be mounted")
     try:
         return Path(base, path.expanduser()).resolve() if not path.is_absolute() else path
     except RuntimeError:

@@ -17,7 +17,7 @@ from tfx_pipeline.errors import DataError
 Address: TypeAlias = str | os.PathLike[str]
 
 # With one slash as well: what pathlib leaves of two. Two letters at least, as in no drive's name.
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def join(base: Address, *names: str) -> str:
@@ -31,6 +31,12 @@ def parent(address: Address) -> str:
     return os.path.dirname(text.rstrip("/")) or ("/" if text.startswith("/") else ".")
 
 
+def scheme(address: Address) -> str | None:
+    """What an address of an object store begins with, such as `gs`; None of a local path."""
+    found = _SCHEME.match(os.fspath(address))
+    return found[1] if found else None
+
+
 def local(address: Address) -> Path:
     """A local path with what lies at the address, for libraries that read nothing else: memory maps, HDF5, Keras.
 
@@ -38,6 +44,6 @@ def local(address: Address) -> Path:
         DataError: the address is one of an object store.
     """
     text = os.fspath(address)
-    if _SCHEME.match(text):
+    if scheme(text):
         raise DataError(f"{text} is on an object store; this version reads and writes local folders: mount the store")
     return Path(text)

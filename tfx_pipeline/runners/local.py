@@ -102,8 +102,7 @@ def run_pipeline(
         if asked or (node.node_info.id == "Pusher" and _must_push_again(connection, config.name)):
             node.execution_options.caching_options.enable_cache = False
         with console().status(f"[{number}/{len(nodes)}] {node.node_info.id}"):
-            checksums = verify or node.node_info.id == "Pusher"
-            outputs.check(list(node.upstream_nodes), checksums=checksums)
+            outputs.check(list(node.upstream_nodes), checksums=node.node_info.id == "Pusher")
             step = _run_node(ir, node, deployment, connection, config.name)
             with metadata.Metadata(connection) as store:
                 made = RunHistory(store.store, config.name).outputs(step.execution_id)

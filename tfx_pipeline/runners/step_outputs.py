@@ -36,7 +36,8 @@ class StepOutputs:
         for folder in self._folders[node]:
             if fresh and not has_manifest(folder):
                 write_manifest(folder)
-        self.check([node], checksums=checksums)
+            else:
+                _check(node, folder, checksums)
 
     def check(self, nodes: list[str], *, checksums: bool) -> None:
         """Compares what these steps left with its manifests.
@@ -46,8 +47,12 @@ class StepOutputs:
         """
         for node in nodes:
             for folder in self._folders.get(node, []):
-                if has_manifest(folder):
-                    try:
-                        check_manifest(folder, checksums=checksums)
-                    except DataError as error:
-                        raise DataError(f"{node}: {error}\nTo make it anew: dmf run --no-cache {node}") from None
+                _check(node, folder, checksums)
+
+
+def _check(node: str, folder: str, checksums: bool) -> None:
+    if has_manifest(folder):
+        try:
+            check_manifest(folder, checksums=checksums)
+        except DataError as error:
+            raise DataError(f"{node}: {error}\nTo make it anew: dmf run --no-cache {node}") from None

@@ -140,24 +140,18 @@ def _check_matches(config: IngestionConfig, tally: Tally, report: IngestionRepor
             f"{items.impressions_not_in_catalogue:,} of {report.rows_kept:,} impressions are of items that the "
             f"catalogue lacks ({items.not_in_catalogue:,} of {items.distinct:,} items), more than "
             f"data.max_unknown_items = {data.max_unknown_items:g} allows: "
-            + describe_mismatch(
-                tally.texts.get(("item_not_in_catalogue",), []),
-                "the log",
-                tally.texts.get(("item_in_catalogue",), []),
-                "the catalogue",
-            )
+            + _mismatch(tally, "item_not_in_catalogue", "item_in_catalogue", "the catalogue")
         )
     if data.users is not None and report.users_without_profile > data.max_unmatched_profiles * report.users:
         raise DataError(
             f"{report.users_without_profile:,} of {report.users:,} users of the log have no profile, more than "
             f"data.max_unmatched_profiles = {data.max_unmatched_profiles:g} allows: "
-            + describe_mismatch(
-                tally.texts.get(("user_without_profile",), []),
-                "the log",
-                tally.texts.get(("user_with_profile",), []),
-                "the user table",
-            )
+            + _mismatch(tally, "user_without_profile", "user_with_profile", "the user table")
         )
+
+
+def _mismatch(tally: Tally, lacking: str, present: str, table: str) -> str:
+    return describe_mismatch(tally.texts.get((lacking,), []), "the log", tally.texts.get((present,), []), table)
 
 
 def iso(time_us: int) -> str:

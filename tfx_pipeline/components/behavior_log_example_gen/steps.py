@@ -49,7 +49,7 @@ class ReadLog(TallyingDoFn):
         try:
             for batch in read_piece(piece, self._config.log_columns):
                 cleaned = clean(batch, piece.file, self._config)
-                self.tally.add("rows_read", count=len(batch.rows) + len(batch.malformed))
+                self.tally.add("rows_read", count=batch.size)
                 for reason, count in cleaned.bad_counts.items():
                     self.tally.add("quarantined", reason, count=count)
                 for column, count in cleaned.no_number.items():
@@ -75,7 +75,7 @@ class ReadProfiles(TallyingDoFn):
     def process(self, piece: Piece) -> Iterator[tuple[str, _Profile]]:  # noqa: D102
         try:
             for batch in read_piece(piece, self._config.profile_columns):
-                self.tally.add("rows", "users", count=len(batch.rows) + len(batch.malformed))
+                self.tally.add("rows", "users", count=batch.size)
                 self.tally.add("profiles", "malformed", count=len(batch.malformed))
                 columns = [self._column(piece, batch, name, kind) for name, kind in self._config.profile.items()]
                 with refusing_column(piece.file, self._id_column, batch):
@@ -108,7 +108,7 @@ class ReadItemIds(TallyingDoFn):
     def process(self, piece: Piece) -> Iterator[tuple[bytes, int]]:  # noqa: D102
         try:
             for batch in read_piece(piece, [self._id_column]):
-                self.tally.add("rows", "items", count=len(batch.rows) + len(batch.malformed))
+                self.tally.add("rows", "items", count=batch.size)
                 with refusing_column(piece.file, self._id_column, batch):
                     ids = values.text(batch.columns[self._id_column]).cast(pa.large_binary())
                 yield from ((item, 0) for item in ids.drop_null().to_pylist())

@@ -53,6 +53,11 @@ class RawBatch:
     rows: np.ndarray
     malformed: list[tuple[int, str]]
 
+    @property
+    def size(self) -> int:
+        """Rows that were read, split into columns or not."""
+        return len(self.rows) + len(self.malformed)
+
 
 @dataclasses.dataclass(frozen=True)
 class Peeked:
