@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -70,9 +69,13 @@ def test_a_module_beside_the_configuration_registers_its_model(load, write, modu
     assert PipelineConfig.model_validate_json(config.model_dump_json()) == config
 
 
+# Not by their places: the project itself may lie in the temporary folder.
+_SEARCHED = tuple(sys.path)
+
+
 def _as_in_a_new_process() -> None:
     """Forgets the module, its model and the folders that were searched."""
-    sys.path[:] = [place for place in sys.path if not place.startswith(tempfile.gettempdir())]
+    sys.path[:] = [place for place in sys.path if place in _SEARCHED]
     for name in [name for name in sys.modules if name.startswith("my_")]:
         del sys.modules[name]
     for name in set(registry._MODELS) - BUILT_IN:
