@@ -26,6 +26,7 @@ from tfx_pipeline.pipeline import create_pipeline, metadata_path
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
 from tfx_pipeline.runners.metadata_store import check_store
+from tfx_pipeline.runners.step_cache import order_by_id
 from tfx_pipeline.runners.step_outputs import StepOutputs
 
 
@@ -80,6 +81,7 @@ def run_pipeline(
     """
     config.output.mkdir(parents=True, exist_ok=True)
     check_store(config)
+    order_by_id()
     config = config.model_copy(update={"beam": Beam(args=_beam_args(config.beam.args))})
     pipeline = create_pipeline(config, fingerprints(config), schema_file=_schema_by_content(config))
     ir = compiler.Compiler().compile(pipeline)

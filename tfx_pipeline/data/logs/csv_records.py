@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
+from tfx_pipeline.data.logs.encodings import Utf8Stream, without_stand_ins
 from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.quoted_fields import CsvRules, count_lines
 from tfx_pipeline.errors import DataError
@@ -35,7 +36,7 @@ def peek_csv(stream: BinaryIO, file: LogFile) -> tuple[list[str], bool]:
         wrong_width.append(1)
         return "skip"
 
-    reader = _open(stream, file, None, skip)
+    reader = _open(Utf8Stream(stream), file, None, skip)
     return reader.schema.names, bool(wrong_width) or any(batch.num_rows for batch in reader)
 
 
@@ -48,13 +49,14 @@ def read_csv(
         pa.ArrowInvalid: the file is damaged.
         DataError: a quoted field swallowed rows, or the file has another number of records than were read.
     """
-    counted, skipped = _CountedLines(stream), list[tuple[int, str]]()
+    text, skipped = Utf8Stream(stream), list[tuple[int, str]]()
+    counted = _CountedLines(text)
     records = reported = 0
 
     def on_wrong_width(row: Any) -> str:
         # Arrow counts the header as row 1.
-        text = f"{row.actual_columns} fields instead of {row.expected_columns}: {row.text}"
-        skipped.append((row.number - 1, text))
+        shown = without_stand_ins(row.text.encode()).decode("utf-8", "backslashreplace")
+        skipped.append((row.number - 1, f"{row.actual_columns} fields instead of {row.expected_columns}: {shown}"))
         return "skip"
 
     next_row = 1
@@ -65,7 +67,10 @@ def read_csv(
             numbers = _without(missing, next_row, batch.num_rows)
             if batch.num_rows:
                 next_row = int(numbers[-1]) + 1
-            yield {name: batch.column(name) for name in columns}, numbers, skipped[reported:]
+            values = {name: batch.column(name) for name in columns}
+            if text.replaced:
+                values = {name: _as_in_the_file(column) for name, column in values.items()}
+            yield values, numbers, skipped[reported:]
             records += batch.num_rows
             reported = len(skipped)
     except pa.ArrowInvalid:
@@ -89,7 +94,7 @@ def _records(file: LogFile, reopen: Reopen) -> int:
     """Records of the file, the header among them, by its lines."""
     columns = 1
     with contextlib.suppress(pa.ArrowInvalid), reopen() as stream:
-        columns = len(_open(stream, file, None, lambda row: "skip").schema.names)
+        columns = len(_open(Utf8Stream(stream), file, None, lambda row: "skip").schema.names)
     with reopen() as stream:
         return count_lines(stream, file.path, CsvRules(file.separator, file.quoted, file.escape, columns)).records
 
@@ -121,7 +126,7 @@ class _CountedLines:
 
     closed = False
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Utf8Stream) -> None:
         self._stream = stream
         self._ends = 0
         self._last = b"\n"
@@ -142,6 +147,10 @@ class _CountedLines:
     def readable(self) -> bool:
         """Always."""
         return True
+
+
+def _as_in_the_file(column: pa.Array) -> pa.Array:
+    return pa.array([without_stand_ins(value) for value in column.to_pylist()], pa.binary())
 
 
 def _without(missing: np.ndarray, start: int, count: int) -> np.ndarray:

@@ -58,6 +58,17 @@ def test_csv_keeps_numbers_right_around_rows_of_the_wrong_width(tmp_path: Path) 
     assert malformed[1][1] == "3 fields instead of 2: 6,7,8"
 
 
+@pytest.mark.parametrize("wrong", [b"\xff\xfe,4,5", b"caf\xe9", "ключ,".encode() + b"\xd0,2", b"\xf0\x9f\x98,1,2"])
+def test_a_row_of_the_wrong_width_may_hold_bytes_that_are_not_utf8(wrong: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"a,b\n1,2\n" + wrong + b"\nna\xefve,\xf4\x8f\n" + "é,6\n".encode())
+    rows, malformed = _read(path, "a", "b")
+    assert rows == [(1, "1", "2"), (3, "na\\xefve", "\\xf4\\x8f"), (4, "é", "6")]
+    [(number, text)] = malformed
+    assert number == 2
+    assert text.endswith(f": {wrong.decode('utf-8', 'backslashreplace')}")
+
+
 def test_csv_separator_byte_order_mark_and_text_types(tmp_path: Path) -> None:
     path = tmp_path / "log.tsv"
     path.write_bytes(b"\xef\xbb\xbfid\tflag\n007\ttrue\n1e3\tno\n")
