@@ -43,6 +43,7 @@ GOLDEN_FILE = "assets.extra/golden_requests.json"
 LOGS_FILE = "assets.extra/logs.json"
 METADATA_FILE = "assets.extra/metadata.json"
 EVALUATION_FILE = "assets.extra/evaluation.json"
+MANIFEST_FILE = "assets.extra/manifest.json"
 
 
 @dataclasses.dataclass(frozen=True)

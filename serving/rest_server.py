@@ -54,6 +54,8 @@ _HEAD_SECONDS = 60.0
 _BODY_SECONDS = 60.0
 # Largest body after decompression: a few kilobytes can be made to inflate to gigabytes.
 _MOST_INFLATED = 64 * 1024 * 1024
+# With more connections than these, the one that has waited longest without a whole request is cut.
+_MOST_CONNECTIONS = 1000
 _LOOK_SECONDS = 0.02
 _LOG = logging.getLogger(__name__)
 
@@ -167,6 +169,8 @@ class _Server(http.server.ThreadingHTTPServer):
         self.max_body_bytes = max_body_bytes
         self._max_concurrent = max_concurrent
         self._connections: set[socket.socket] = set()
+        # Those of which no call is being answered, the one that has been so longest first.
+        self._waiting: dict[socket.socket, None] = {}
         self._changed = threading.Condition()
         self._calls = 0
         self._answers = 0
@@ -193,15 +197,17 @@ class _Server(http.server.ThreadingHTTPServer):
                 self._calls -= 1
 
     @contextlib.contextmanager
-    def answering(self) -> Iterator[None]:
+    def answering(self, connection: socket.socket) -> Iterator[None]:
         """A call from its whole body to its last byte: a server that stops waits for it."""
         with self._changed:
             self._answers += 1
+            self._waiting.pop(connection, None)
         try:
             yield
         finally:
             with self._changed:
                 self._answers -= 1
+                self._waiting[connection] = None
                 self._changed.notify_all()
 
     def drain(self, grace: float) -> None:
@@ -211,22 +217,32 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def cut(self) -> None:
         for connection in list(self._connections):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # it ended by itself
+            _cut(connection)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
-        self._connections.add(connection)
+        with self._changed:
+            if len(self._connections) >= _MOST_CONNECTIONS and (longest := next(iter(self._waiting), None)) is not None:
+                del self._waiting[longest]
+                _cut(longest)
+            self._connections.add(connection)
+            self._waiting[connection] = None
         return connection, address
 
     def shutdown_request(self, request: Any) -> None:
-        self._connections.discard(request)
+        with self._changed:
+            self._connections.discard(request)
+            self._waiting.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that was cut is no news."""
+
+
+def _cut(connection: socket.socket) -> None:
+    # One that has ended by itself cannot be shut down.
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -265,7 +281,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._unread, self.close_connection = 0, True
             self._refuse(RestFailure("DEADLINE_EXCEEDED", f"the body was not whole in {_BODY_SECONDS:g} seconds", 408))
             return
-        with self.server.answering():
+        with self.server.answering(self.connection):
             try:
                 with self.server.admitted():
                     answer = self._answered(body)

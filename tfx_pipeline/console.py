@@ -11,6 +11,7 @@ is active both descriptors lead into a log file, and `console()` goes on writing
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -112,19 +113,17 @@ def quiet_libraries(log_file: Path) -> Iterator[None]:
     """Sends everything written to stdout and stderr by libraries to `log_file`, Python's logging included."""
     log_file.parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     saved_out, saved_err = os.dup(1), os.dup(2)
     with (
         open(log_file, "ab", buffering=0) as log,
         os.fdopen(os.dup(saved_err), "w", buffering=1, encoding="utf-8", errors="replace") as terminal,
-        open(log_file, "a", buffering=1, encoding="utf-8", errors="replace") as log_text,
     ):
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         root = logging.getLogger()
         handlers, level = root.handlers[:], root.level
-        handler = logging.StreamHandler(log_text)
+        handler = logging.StreamHandler(_LogText(log))
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root.handlers[:] = [handler]
         root.setLevel(logging.INFO)
@@ -133,10 +132,28 @@ def quiet_libraries(log_file: Path) -> Iterator[None]:
             yield
         finally:
             _active.pop()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush()
             root.handlers[:], root.level = handlers, level
             os.dup2(saved_out, 1)
             os.dup2(saved_err, 2)
             os.close(saved_out)
             os.close(saved_err)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A disk without room for the log must not hide what the run has to say of it.
+        with contextlib.suppress(OSError):
+            stream.flush()
+
+
+class _LogText(io.TextIOBase):
+    """The text of a log, of which is lost what finds no room."""
+
+    def __init__(self, log: io.FileIO):
+        self._log = log
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._log.write(text.encode("utf-8", "replace"))
+        return len(text)

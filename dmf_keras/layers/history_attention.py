@@ -142,7 +142,7 @@ def check_buckets(buckets: Any, modalities: list[str], candidates: Tensor, lengt
     if not isinstance(buckets, list | tuple):
         raise ValueError(
             f"`buckets` must be a list of one tensor per modality ({', '.join(modalities)}). "
-            f"Received: {type(buckets).__name__} of shape {getattr(buckets, 'shape', None)}"
+            f"Received: {type(buckets).__name__} of shape {tuple(getattr(buckets, 'shape', ()))}"
         )
     if len(buckets) != len(modalities):
         raise ValueError(

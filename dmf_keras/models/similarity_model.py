@@ -92,8 +92,9 @@ class SimilarityModel(InterestModel):
             for name, layer in self.similarity.items():
                 vectors, present = self.candidate_vectors(batch, name)
                 history, has_content = self.content[name](batch[HISTORY_CONTENT_ROW])
-                pairs = ops.expand_dims(present & (batch[CANDIDATE_INDEX] != 0), 2)
-                pairs = pairs & ops.expand_dims(has_content & (batch[HISTORY_INDEX] != 0), 1)
+                pairs = ops.expand_dims(ops.logical_and(present, ops.not_equal(batch[CANDIDATE_INDEX], 0)), 2)
+                known = ops.logical_and(has_content, ops.not_equal(batch[HISTORY_INDEX], 0))
+                pairs = ops.logical_and(pairs, ops.expand_dims(known, 1))
                 similarity = ops.convert_to_numpy(layer.similarities(vectors, history))
                 samples[name].append(similarity[ops.convert_to_numpy(pairs)])
             if all(sum(map(len, taken)) >= max_pairs for taken in samples.values()):

@@ -27,7 +27,7 @@ def write_json(model_dir: str | Path, file: str, values: dict[str, Any]) -> None
 
     Args:
         model_dir: the exported model.
-        file: `contract.METADATA_FILE` or `contract.EVALUATION_FILE`.
+        file: one of `contract`, such as `METADATA_FILE`.
         values: plain JSON values.
     """
     with written_whole(Path(model_dir, file)) as partial:

@@ -17,6 +17,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 
 from serving import contract
+from serving.manifest import check_version
 
 Arrays = dict[str, np.ndarray]
 
@@ -36,12 +37,16 @@ class Servable:
         optimised: whether graphs are optimised before they run, as in TensorFlow Serving. It takes seconds, which a few
             calls do not win back.
 
+    Raises:
+        ChangedFiles: a file of a pushed version is missing or has another size than it was pushed with.
+
     Attributes:
         signature_defs: every signature as its proto, TensorFlow's own included.
         signatures: those that can be asked, by name.
     """
 
     def __init__(self, directory: str | Path, *, optimised: bool = True):
+        check_version(Path(directory))
         self._graph = tf.Graph()
         config = config_pb2.ConfigProto()
         config.graph_options.rewrite_options.disable_meta_optimizer = not optimised

@@ -12,6 +12,7 @@ from serving import contract
 from serving.export.servable import Servable
 from serving.export.warmup import MAX_RECORDS, read_warmup
 from serving.local_server.errors import StatusError, status_of
+from serving.manifest import ChangedFiles
 from serving.messages import first_line
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -42,6 +43,8 @@ def _load(directory: Path) -> Servable:
         return Servable(directory)
     except tf.errors.OpError as error:
         raise status_of(error.error_code, f"{directory}: {first_line(error)}") from error
+    except ChangedFiles as error:
+        raise StatusError(grpc.StatusCode.DATA_LOSS, str(error)) from None
     # A file that ends too early, a graph of another kind, an op that is unknown here: the loader raises many types.
     except Exception as error:
         raise StatusError(grpc.StatusCode.DATA_LOSS, f"{graph}: {first_line(error)}") from error

@@ -53,6 +53,20 @@ def test_clients_that_send_nothing_keep_nobody_out(sent):
         assert ask(server) == (200, {"outputs": 2})
 
 
+def test_of_too_many_connections_those_go_that_have_said_nothing_for_longest(monkeypatch):
+    monkeypatch.setattr(rest_server, "_MOST_CONNECTIONS", 20)
+    with serving() as server, contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(connected(server, b"")) for _ in range(19)]
+        used = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        stack.enter_context(contextlib.closing(used))
+        for _ in range(5):
+            used.request("POST", PREDICT, b"{}")
+            assert json.loads(used.getresponse().read()) == {"outputs": 2}
+            stack.enter_context(connected(server, b"POST"))
+            assert ask(server) == (200, {"outputs": 2})
+        assert [connection.recv(1) for connection in silent[:5]] == [b""] * 5
+
+
 def test_a_client_that_takes_no_answer_keeps_nobody_out(monkeypatch):
     monkeypatch.setattr(rest_server, "_BODY_SECONDS", 3600.0)
 

@@ -16,6 +16,9 @@ def add(commands: Commands) -> None:
     group = add_group(commands, "model", "look at an exported model")
     inspect = group.add_parser("inspect", help="signatures, sizes, metrics, training data and versions of a model")
     inspect.add_argument("model", type=Path, metavar="DIR", help=VERSION)
+    inspect.add_argument(
+        "--verify", action="store_true", help="compare the files with those that were pushed, by checksum"
+    )
     add_json(inspect, instead_of="tables")
     inspect.set_defaults(command=run)
 
@@ -25,7 +28,10 @@ def run(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.trained.inspection import inspect_model, print_model
     from tfx_pipeline.trained.version import Version
 
-    found = inspect_model(Version.find(parsed.model))
+    version = Version.find(parsed.model)
+    if parsed.verify:
+        version.verify()
+    found = inspect_model(version)
     if parsed.json:
         print_json(found.to_json())
     else:

@@ -1,4 +1,4 @@
-"""What an earlier run left for a step whose inputs, parameters and code are unchanged: TFX's cache, by order of work."""
+"""TFX's cache: what an earlier run left for a step whose inputs, parameters and code are unchanged."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.contract import LOGS_FILE, ModelContract
+from serving.contract import LOGS_FILE, MANIFEST_FILE, ModelContract
+from serving.manifest import check_version
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.files import artifact_files
@@ -171,6 +172,20 @@ class Version:
         if history is not None:
             snapshot, source = UserSnapshot(list(history), snapshot.columns), "given"
         return Known(snapshot, titles, source)
+
+    def verify(self) -> None:
+        """Compares every file with what was pushed, by checksum.
+
+        Raises:
+            ModelError: a file is missing or has changed, or the version was pushed without a manifest.
+        """
+        if not (self.path / MANIFEST_FILE).exists():
+            raise ModelError(
+                f"{self.path} has no {MANIFEST_FILE} to be compared with, as versions have that are pushed now; "
+                f"push it again: dmf run --no-cache Pusher"
+            )
+        with self._as_a_sentence():
+            check_version(self.path, checksums=True)
 
     def load(self) -> Servable:
         """The exported model, loaded as a server loads it; the caller closes it.

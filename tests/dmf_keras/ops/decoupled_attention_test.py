@@ -68,7 +68,7 @@ def _loop(query, keys, values, buckets, key_tables, value_tables, history_mask):
 def _drop_half(shape, seed=3):
     """A drop function that is the same in every form: half of the weights, by position."""
     kept = np.random.default_rng(seed).integers(0, 2, shape).astype(np.float32) * 2
-    return lambda weights: weights * kept
+    return lambda weights: weights * ops.convert_to_tensor(kept)
 
 
 @pytest.mark.parametrize("heads", [1, 2])
@@ -95,7 +95,7 @@ def test_factored_equals_textbook_in_value_and_all_gradients(heads, jit_compile,
 
     def loss(form, **floats):
         interest, weights = form(**floats, **tree.map_structure(ops.convert_to_tensor, constant), drop=drop)
-        return ops.sum(interest * target) + ops.sum(weights**2)
+        return ops.sum(interest * ops.convert_to_tensor(target)) + ops.sum(weights**2)
 
     (one, one_weights, _), (other, other_weights, _) = (_run(form, arguments, drop) for form in FORMS)
     np.testing.assert_allclose(one, other, atol=1e-5)

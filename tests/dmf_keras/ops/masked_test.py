@@ -34,7 +34,10 @@ def test_equals_softmax_of_what_is_kept(seed, rows, length, scale):
 def test_empty_row_is_zero_in_value_and_gradient():
     logits, mask = np.array([[5.0, -3.0], [1.0, 2.0]], np.float32), np.array([[False, False], [True, True]])
     factors = np.array([[1.0, 7.0], [2.0, 3.0]], np.float32)
-    gradient = gradients(lambda logits: keras.ops.sum(masked_softmax(logits, mask) * factors), {"logits": logits})
+    gradient = gradients(
+        lambda logits: keras.ops.sum(masked_softmax(logits, mask) * keras.ops.convert_to_tensor(factors)),
+        {"logits": logits},
+    )
     assert np.isfinite(gradient["logits"]).all()
     assert (gradient["logits"][0] == 0).all()
     assert (gradient["logits"][1] != 0).all()

@@ -16,6 +16,7 @@ from tfx.utils import io_utils, proto_utils
 
 from serving import contract
 from serving.export.metadata import read_json
+from serving.manifest import ChangedFiles, check_version
 from tfx_pipeline.components.pusher import executor
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files import writing
@@ -39,7 +40,8 @@ def write_evaluation(folder: Path, auc: float) -> None:
 def tree(folder: Path) -> dict[str, str]:
     """The model's files with their content."""
     files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
-    files.pop(contract.EVALUATION_FILE, None)
+    for added in (contract.EVALUATION_FILE, contract.MANIFEST_FILE):
+        files.pop(added, None)
     return files
 
 
@@ -210,6 +212,10 @@ def test_the_metrics_go_with_the_pushed_copy_and_the_model_stays_as_it_was(push)
     metrics = {"metrics": {"test": {"overall": {"auc": 0.75}}}}
     for copy in (Version.find(push.base).path, Path(pushed.uri)):
         assert read_json(copy, contract.EVALUATION_FILE) == metrics
+        check_version(copy, checksums=True)
+        (copy / "saved_model.pb").write_text("cut")
+        with pytest.raises(ChangedFiles, match=r"saved_model\.pb has 3 bytes instead of 5"):
+            check_version(copy)
     assert not (push.source / contract.EVALUATION_FILE).exists()
     write_evaluation(push.folder / "evaluation", 0.5)
     push()

@@ -1,4 +1,4 @@
-"""The cache after a clock went back: real executions in a real store, whose times of creation are set to what it said."""
+"""The cache after a clock went back: real executions in a real store, with times of creation as that clock had them."""
 
 import sqlite3
 from pathlib import Path

@@ -13,6 +13,7 @@ from tfx.utils import io_utils, proto_utils
 
 from serving import contract
 from serving.export.metadata import write_json
+from serving.manifest import describe
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.results import read_metrics
 from tfx_pipeline.files.addresses import join
@@ -74,5 +75,6 @@ class Executor(tfx_pusher.Executor):
         with writing_folder(final) as incoming:
             io_utils.copy_dir(model_path, str(incoming))
             write_json(incoming, contract.EVALUATION_FILE, {"metrics": by_split})
+            write_json(incoming, contract.MANIFEST_FILE, describe(incoming))
         io_utils.copy_dir(final, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)
