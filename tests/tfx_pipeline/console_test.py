@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,33 @@ def test_a_ranking_shows_ids_and_titles_as_they_are():
     printed = written(out)
     for words in ("[/b]0", *titles[:3], r"\x1b[2Jgone", r"user [u]\n1, history", "(given [x])", "model: out [v1]/7\n"):
         assert words in printed
+
+
+_NOISY = """
+import contextlib, logging, os, sys
+from pathlib import Path
+from tfx_pipeline.console import console, quiet_libraries
+
+with quiet_libraries(Path(sys.argv[1])):
+    with contextlib.suppress(OSError):
+        print("noise of Python")
+    with contextlib.suppress(OSError):
+        os.write(1, b"noise of C")
+    logging.info("noise of logging")
+    console().print("progress")
+print("after")
+console().print("the end")
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("full", [False, True])
+def test_a_log_without_room_hides_nothing_that_is_said_to_the_user(full, tmp_path):
+    log = "/dev/full" if full else str(tmp_path / "logs/noise.log")
+    result = subprocess.run([sys.executable, "-c", _NOISY, log], capture_output=True, text=True, check=False)
+    assert result.stderr == "progress\nthe end\n"
+    assert result.stdout.endswith("after\n")
+    if not full:
+        assert result.stdout == "after\n"
+        noise = Path(log).read_text()
+        assert all(f"noise of {source}" in noise for source in ("Python", "C", "logging"))
