@@ -40,6 +40,9 @@ class ItemColumns(keras.layers.Layer):
     >>> tuple(layer(np.array([[1, 2, 0]])).shape)
     (1, 3, 9)
 
+    Raises:
+        ValueError: no columns, or sizes that are no positive integers.
+
     References:
         Item features beside the ID, as in DIN, arXiv:1706.06978 (goods, shop and category).
     """
@@ -55,6 +58,8 @@ class ItemColumns(keras.layers.Layer):
             for name, (size, width) in names.items()
         }
         self.numbers = tuple(numbers)
+        if not self.names and not self.numbers:
+            raise ValueError("there must be at least one column. Received: no `names` and no `numbers`")
         sizes, widths = ([each[part] for each in self.names.values()] for part in (0, 1))
         self._places, self._embedding_rows = sum(widths), sum(sizes)
         # First place of each column of names in the table, and at each place the column's first embedding row.
@@ -89,7 +94,8 @@ class ItemColumns(keras.layers.Layer):
 
         Args:
             columns: by name, for names int [at most `rows`, at most as many as are kept], each from 0 (none, which
-                stands behind all others) to below the column's embedding rows; for numbers float [as many].
+                stands behind all others) to below the column's embedding rows; for numbers float [as many]. Row 0
+                is empty, whatever it holds.
 
         Raises:
             ValueError: other columns than the layer's, wrong shapes, more rows than the tables have, indices out of
@@ -123,6 +129,7 @@ class ItemColumns(keras.layers.Layer):
                     f"{int((~np.isfinite(column)).sum())} of them not finite"
                 )
             numbers[: len(column), place] = column
+        names[0], numbers[0] = 0, 0
         if self.names:
             self.table.assign(names)
         if self.numbers:
