@@ -79,6 +79,7 @@ CHANGES = [
     ("features.user.age.buckets", 3, COLUMNS),
     ("features.context", "{}", {INGEST, *COLUMNS}),
     ("features.context.device.min_count", 3, COLUMNS),
+    ("features.item", "{category: {kind: categorical}}", {CONTENT, *TRAINING}),
     ("content.modalities.text.dim", 8, {CONTENT}),
     ("content.modalities.text.dtype", "int8", {CONTENT}),
     ("content.max_unknown_fraction", 0.5, {CONTENT}),

@@ -27,8 +27,8 @@ class Comparison(Section):
 
     models: dict[str, Params] = Field(
         {},
-        description="label (`dmf`, or `dmf@text` for that modality alone) to the hyper-parameters that differ from "
-        "`model.params`. The reference and others: these are compared; without one or the other: every registered "
+        description="label (`dmf`, `dmf@text` for that modality alone, `dmf~items` without columns of items) to the "
+        "hyper-parameters that differ from `model.params`. The reference and others: these are compared; without one or the other: every registered "
         "model, and the labels given here",
     )
     training: dict[str, OwnTraining] = Field(

@@ -36,14 +36,14 @@ class TestEveryModel:
         before = to_numpy(model(x))
         row = x["candidate_content_row"].max()
         other = tables()
-        other["brand"][row] = (other["brand"][row] + 1) % 4
+        # By much: of a head this small, units may be dead.
+        other["year"][row] += 100
         model.item_columns.set_rows(other)
         after = to_numpy(model(x))
         holds_it = x["candidate_content_row"] == row
         in_history = (x["history_content_row"] == row).any(axis=1) & MODELS[name].history_ids
         moved = ~np.isclose(before, after, atol=1e-7)
-        # Not all need to: of a head this small, units may be dead.
-        assert moved[holds_it].any()
+        assert moved[holds_it].all()
         assert not moved[~holds_it & ~in_history[:, None]].any()
 
     def test_an_item_outside_the_catalogue_is_scored(self, name):
