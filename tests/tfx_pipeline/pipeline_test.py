@@ -92,6 +92,7 @@ CHANGES = [
     ("training.epochs", 7, TRAINING),
     ("training.patience", 7, TRAINING),
     ("training.learning_rate", 0.5, TRAINING),
+    ("training.keep_negatives", 0.5, TRAINING),
     ("training.seed", 7, TRAINING),
     ("training.shuffle_buffer", 7, TRAINING),
     ("training.mixed_precision", "never", TRAINING),

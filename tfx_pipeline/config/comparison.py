@@ -28,8 +28,8 @@ class Comparison(Section):
     models: dict[str, Params] = Field(
         {},
         description="label (`dmf`, `dmf@text` for that modality alone, `dmf~items` without columns of items) to the "
-        "hyper-parameters that differ from `model.params`. The reference and others: these are compared; without one or the other: every registered "
-        "model, and the labels given here",
+        "hyper-parameters that differ from `model.params`. The reference and others: these are compared; without one "
+        "or the other: every registered model, and the labels given here",
     )
     training: dict[str, OwnTraining] = Field(
         {},

@@ -277,9 +277,24 @@ class Training(Section):
         "may sit at 0.5 for a while before it learns",
     )
     learning_rate: Number = Field(1e-3, gt=0)
+    keep_negatives: Number = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the train split's negatives that each epoch sees, drawn anew; the logits are corrected, "
+        "so that probabilities stay those of all",
+    )
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
     mixed_precision: Literal["auto", "never"] = Field("auto", description="auto: on GPUs only")
+
+    @model_serializer(mode="wrap")
+    def _as_before_keep_negatives(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Keys of trainings are made of it: with all negatives they stay what they were.
+        values: dict[str, Any] = handler(self)
+        if self.keep_negatives == 1:
+            values.pop("keep_negatives", None)
+        return values
 
 
 class Threshold(Section):

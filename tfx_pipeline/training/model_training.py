@@ -126,6 +126,7 @@ def train_model(
         requests=data.requests["train"],
         shuffle_buffer=min(training.shuffle_buffer, data.requests["train"]),
         seed=training.seed,
+        keep_negatives=training.keep_negatives,
     )
     eval_batches = request_batches(
         data.files["eval"], data.tft_output, data.transform, training.batch_size, requests=data.requests["eval"]
