@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -13,6 +12,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console, styled
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.files.writing import write_json
+from tfx_pipeline.runners.peak_memory import PeakMemory
 
 if TYPE_CHECKING:
     from tfx_pipeline.runners.summary import Summary
@@ -46,13 +46,13 @@ def run(
     started = time.monotonic()
     heading = styled("pipeline ", (config.name, "bold"), f", output {config.output}")
     console().print(heading, highlight=False, soft_wrap=True)
-    with hold_output(config.output, "run") as log_file:
+    with PeakMemory() as memory, hold_output(config.output, "run") as log_file:
         summary = _run(config, uncached, verify, rebuild_metadata)
     summary = extend(
         dataclasses.replace(
             summary,
             seconds=round(time.monotonic() - started, 1),
-            peak_memory_mb=round(_peak_memory_mb()),
+            peak_memory_mb=round(memory.mebibytes),
             log=str(log_file),
         )
     )
@@ -74,9 +74,3 @@ def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuil
         for path in set_aside(config):
             console().print(f"set aside: {path}", highlight=False, soft_wrap=True)
     return build_summary(config, run_pipeline(config, uncached=uncached, verify=verify))
-
-
-def _peak_memory_mb() -> float:
-    """The peak of this process plus that of its largest child, in MiB (Linux counts in KiB)."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
