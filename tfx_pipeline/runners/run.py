@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.console import console, styled
-from tfx_pipeline.files.output_folder import hold_output
+from tfx_pipeline.console import console, quiet_libraries, styled
+from tfx_pipeline.files.output_folder import hold_output, set_up_libraries
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.runners.peak_memory import PeakMemory
 
@@ -62,6 +63,30 @@ def run(
     if summary_json is not None:
         write_json(summary_json, summary.to_json())
     return summary
+
+
+def dry_run(
+    config: PipelineConfig, *, uncached: Collection[str] = (), verify: bool = False, rebuild_metadata: bool = False
+) -> None:
+    """Looks at the data as `dmf config check --data` does, and prints what `run` would do. Writes nothing.
+
+    Args:
+        config, uncached, verify, rebuild_metadata: as of `run`.
+
+    Raises:
+        PipelineError: what `run` would refuse before its first step.
+    """
+    from tfx_pipeline.data.preview_view import look_at_data
+    from tfx_pipeline.runners.forecast_view import print_forecast
+
+    look_at_data(config)
+    set_up_libraries()
+    # What libraries say has no place of its own, as nothing is written to the output folder.
+    with tempfile.TemporaryDirectory(prefix="dmf-dry-run-") as folder, quiet_libraries(Path(folder, "log")):
+        with console().status("loading libraries"):
+            from tfx_pipeline.runners.forecast import forecast
+        steps = forecast(config, Path(folder), uncached=uncached, verify=verify, rebuild_metadata=rebuild_metadata)
+    print_forecast(steps, config)
 
 
 def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuild_metadata: bool) -> Summary:
