@@ -6,13 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
+from ml_metadata.proto import metadata_store_pb2
+
 # Not from `tfx.v1`, which also imports Google's clients: four seconds of every run.
 from tfx.components import Evaluator, SchemaGen, StatisticsGen, Transform
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common import resolver
-from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
@@ -77,10 +78,18 @@ def create_pipeline(config: PipelineConfig, fingerprints: Fingerprints, *, schem
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(pipeline_root(config)),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(metadata_path(config))),
+        metadata_connection_config=_connection(metadata_path(config)),
         components=[step for step in (*data, *training, *release) if step is not None],
         enable_cache=True,
         beam_pipeline_args=list(config.beam.args),
+    )
+
+
+def _connection(store: Path) -> metadata_store_pb2.ConnectionConfig:
+    """To the store, which is made when it is opened; TFX's own function would make its folder at once."""
+    sqlite = metadata_store_pb2.SqliteMetadataSourceConfig
+    return metadata_store_pb2.ConnectionConfig(
+        sqlite=sqlite(filename_uri=str(store), connection_mode=sqlite.READWRITE_OPENCREATE)
     )
 
 

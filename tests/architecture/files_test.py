@@ -23,6 +23,7 @@ ALLOWED = {
     ): "the log of a command that has no output folder",
     ("console.py", "open to write"): "a log grows line by line while a command works",
     ("data/logs/reader.py", "another vocabulary"): BEAM,
+    ("runners/run.py", "tempfile"): "a dry run writes nothing to the output folder, not even its log",
     ("studies/bench/serving.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_load.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_models.py", "shutil"): SCRATCH,

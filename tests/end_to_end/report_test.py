@@ -155,6 +155,9 @@ def test_page_in_a_browser(page, browser):
     for wanted in ("Attention and pairs by similarity of text", "AUC without either branch", "Share of clicks"):
         assert any(wanted in name for name in names), wanted
 
+    browser.open(page, width=1440)
+    assert browser.covered_legends() == []
+    assert browser.half_empty() < 0.06
     browser.open(page, width=400)
     assert browser.overflow() <= 0
     assert all(one["smallest"] > 8 for one in browser.pictures())

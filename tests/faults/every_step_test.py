@@ -95,8 +95,10 @@ def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _metrics(config_file: Path) -> Any:
-    return json.loads(config_file.with_name("summary.json").read_text(encoding="utf-8"))["metrics"]
+def _metrics(config_file: Path) -> dict[str, float]:
+    summary = json.loads(config_file.with_name("summary.json").read_text(encoding="utf-8"))
+    overall: dict[str, float] = summary["metrics"]["test"]["overall"]
+    return overall
 
 
 @pytest.mark.slow
@@ -117,7 +119,8 @@ def test_a_run_ends_as_if_nothing_had_been(config_file: Path) -> None:
         assert status == -signal.SIGKILL, console
     status, console = dmf_run(config_file)
     assert status == 0, console
-    assert _metrics(config_file) == expected
+    # As near as two undisturbed runs are: Beam adds up batches in any order.
+    assert _metrics(config_file) == pytest.approx(expected, rel=1e-5)
     status, console = dmf_run(config_file)
     assert status == 0, console
     assert console.count("cached") >= len(STEPS) - 1

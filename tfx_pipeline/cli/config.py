@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import time
 from pathlib import Path
 
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.options import Commands, add_group, add_overrides, configuration
-from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.console import Console, console_on, styled
+from tfx_pipeline.console import Console, styled
 
 
 def add(commands: Commands) -> None:
@@ -33,27 +30,7 @@ def run(parsed: argparse.Namespace) -> int:
     rest = f", pipeline '{config.name}', output {config.output}"
     Console().print(f"{parsed.config}: ", styled(("ok", "green")), rest, sep="", soft_wrap=True)
     if parsed.data:
-        _look_at_data(config)
+        from tfx_pipeline.data.preview_view import look_at_data
+
+        look_at_data(config)
     return exit_status.OK
-
-
-def _look_at_data(config: PipelineConfig) -> None:
-    from rich.table import Table
-
-    from tfx_pipeline.data.preview import preview
-
-    started = time.monotonic()
-    seen, out = preview(config), console_on(sys.stdout)
-    table = Table(title="first rows of the log", title_justify="left")
-    for column in ("user", "item", "time (UTC)", "label"):
-        table.add_column(column)
-    for row in seen.first:
-        table.add_row(row.user, row.item, row.time, str(row.label))
-    out.print(table)
-    users = "" if seen.unknown_users is None else f"; {seen.unknown_users:.1%} of a user without a profile"
-    out.print(
-        f"data: ok in {time.monotonic() - started:.1f} s; {seen.files} files of the log, {seen.rows:,} rows looked at, "
-        f"{seen.usable:,} usable; {seen.unknown_items:.1%} of an item that the catalogue lacks{users}",
-        highlight=False,
-        soft_wrap=True,
-    )

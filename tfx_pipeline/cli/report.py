@@ -29,8 +29,8 @@ def run(parsed: argparse.Namespace) -> int:
 
     with quiet_libraries(Path("/dev/null")):
         with console().status("loading libraries"):
-            from tfx_pipeline.pages.run.latency_section import read_latency
             from tfx_pipeline.pages.run.report_page import write_report
+            from tfx_pipeline.pages.run.serving_section import read_latency
         latency = read_latency(parsed.latency) if parsed.latency is not None else None
         path = write_report(parsed.run, parsed.out, latency)
     size = path.stat().st_size / 1e6

@@ -28,16 +28,29 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="set the store of earlier runs and their artifacts aside, and run every step anew",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="look at the data as 'config check --data' does, say which steps would run, and write nothing; status 1 "
+        "when the data is refused",
+    )
     add_overrides(parser)
     parser.set_defaults(command=run, resumes=True)
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Runs the pipeline; returns the exit status."""
+    """Runs the pipeline, or says what that would do; returns the exit status."""
+    from tfx_pipeline.errors import ConfigError
+    from tfx_pipeline.runners.run import dry_run
     from tfx_pipeline.runners.run import run as run_pipeline
 
+    if parsed.dry_run and parsed.summary_json is not None:
+        raise ConfigError("--summary-json: --dry-run runs nothing that a summary could tell of; leave out one of them")
     config = configuration(parsed)
     uncached = [step.strip() for step in parsed.no_cache.split(",") if step.strip()]
+    if parsed.dry_run:
+        dry_run(config, uncached=uncached, verify=parsed.verify, rebuild_metadata=parsed.rebuild_metadata)
+        return exit_status.OK
     summary = run_pipeline(
         config,
         uncached=uncached,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field
 
+from dmf_keras.models import BUILT_IN
 from dmf_keras.models.registry import model_config, model_names
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.values import Integer, Number, Params, Section
@@ -28,8 +29,9 @@ class Comparison(Section):
     models: dict[str, Params] = Field(
         {},
         description="label (`dmf`, `dmf@text` for that modality alone, `dmf~items` without columns of items) to the "
-        "hyper-parameters that differ from `model.params`. The reference and others: these are compared; without one "
-        "or the other: every registered model, and the labels given here",
+        "hyper-parameters that differ from `model.params`, or from the defaults of a model of the library where "
+        "`model.name` is one of your own. The reference and others: these are compared; without one or the other: every "
+        "registered model, and the labels given here",
     )
     training: dict[str, OwnTraining] = Field(
         {},
@@ -49,21 +51,25 @@ class Comparison(Section):
             return given
         return list(dict.fromkeys([*model_names(), *given]))
 
-    def params(self, label: Label, shared: Mapping[str, Any]) -> Params:
+    def params(self, label: Label, shared: Mapping[str, Any], shared_by: str) -> Params:
         """Hyper-parameters of a model.
 
-        Those of `shared` that the model has, then those given for the model, then those given for the label.
+        Those of `shared` that the model has, then those given for the model, then those given for the label. A name
+        that a model of somebody's own has in common with the library's models need not mean the same: what is given
+        for the former goes to none of the latter.
 
         Args:
             label: model and modalities; need not be among `models`.
             shared: `model.params` of the configuration.
+            shared_by: `model.name` of the configuration.
 
         Raises:
             ValueError: the model has no parameter of a name given for it, or refuses a value.
         """
         known = model_config(label.model, {}).to_dict()
         own = {**self.models.get(label.model, {}), **self.models.get(str(label), {})}
-        params = {name: value for name, value in shared.items() if name in known} | own
+        given = {} if shared_by not in BUILT_IN and label.model in BUILT_IN else shared
+        params = {name: value for name, value in given.items() if name in known} | own
         model_config(label.model, params)
         return params
 
@@ -80,11 +86,12 @@ class Comparison(Section):
                 own |= self.training[name].model_dump(exclude_none=True)
         return shared.model_copy(update=own)
 
-    def check(self, shared: Mapping[str, Any], modalities: Sequence[str]) -> None:
+    def check(self, shared: Mapping[str, Any], shared_by: str, modalities: Sequence[str]) -> None:
         """Refuses labels and hyper-parameters that do not exist.
 
         Args:
             shared: `model.params` of the configuration.
+            shared_by: `model.name` of the configuration.
             modalities: names of the configuration's modalities.
 
         Raises:
@@ -96,7 +103,7 @@ class Comparison(Section):
                     label = Label.parse(text, modalities)
                     if str(label) != text:
                         raise ValueError(f"'{text}' is '{label}': write it so")
-                    self.params(label, shared)
+                    self.params(label, shared, shared_by)
                 # The class of a user's hyper-parameters may raise anything.
                 except Exception as error:
                     raise ValueError(f"comparison.{section}: {error}") from None

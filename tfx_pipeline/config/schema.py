@@ -395,7 +395,7 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _compared_models_exist(self) -> PipelineConfig:
-        self.comparison.check(self.model.params, list(self.content.modalities))
+        self.comparison.check(self.model.params, self.model.name, list(self.content.modalities))
         return self
 
     @model_validator(mode="after")

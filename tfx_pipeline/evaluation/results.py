@@ -62,7 +62,7 @@ def read_metrics(evaluation_dir: Address) -> dict[str, SplitMetrics]:
     Raises:
         ModelError: no evaluation lies there.
     """
-    directory = _existing(evaluation_dir)
+    directory = existing_evaluation(evaluation_dir)
     overall: dict[str, MetricValues] = {}
     by_column: dict[str, dict[str, dict[str, MetricValues]]] = {}
     for record in model_eval_lib.load_metrics(directory):
@@ -94,7 +94,7 @@ def read_validation(evaluation_dir: Address) -> Validation:
     Raises:
         ModelError: no evaluation lies there.
     """
-    verdict = model_eval_lib.load_validation_result(_existing(evaluation_dir))
+    verdict = model_eval_lib.load_validation_result(existing_evaluation(evaluation_dir))
     failures = [
         _sentence(failure, _slice_name(dict(slicer_lib.deserialize_slice_key(record.slice_key))))
         for record in verdict.metric_validations_per_slice
@@ -111,7 +111,12 @@ def _order(entry: tuple[str, MetricValues]) -> int:
     return slices.bucket_order(entry[0])
 
 
-def _existing(evaluation_dir: Address) -> str:
+def existing_evaluation(evaluation_dir: Address) -> str:
+    """The folder as text.
+
+    Raises:
+        ModelError: no evaluation lies there.
+    """
     directory = os.fspath(evaluation_dir)
     if not any(name.startswith(constants.VALIDATIONS_KEY) for name in list_names(directory)):
         raise ModelError(f"no evaluation in '{directory}'; expected the 'evaluation' output of a finished Evaluator")
@@ -138,19 +143,21 @@ def _sentence(failure: validation_result_pb2.ValidationFailure, slice_name: str)
     where, value = f"{failure.metric_key.name} on {slice_name}", failure.metric_value.double_value.value
     if not failure.HasField("metric_value"):
         return f"{where}: {failure.message}"
-    threshold = failure.metric_threshold
-    if threshold.HasField("change_threshold"):
-        falls = threshold.change_threshold.direction == config_pb2.MetricDirection.LOWER_IS_BETTER
-        found = f"changed by {value:+.6g} against the last blessed model"
-        expected = f"{'at most' if falls else 'at least'} {threshold.change_threshold.absolute.value:+g}"
-    else:
-        bounds = threshold.value_threshold
-        found = f"is {value:.6g}"
-        expected = " and ".join(
-            f"{words} {getattr(bounds, field).value:g}"
-            for words, field in (("at least", "lower_bound"), ("at most", "upper_bound"))
-            if bounds.HasField(field)
-        )
+    is_change = failure.metric_threshold.HasField("change_threshold")
+    found = f"changed by {value:+.6g} against the last blessed model" if is_change else f"is {value:.6g}"
     if math.isnan(value):
         found = "has no value (one label class only, or a model that predicts NaN)"
-    return f"{where} {found}; expected {expected}"
+    return f"{where} {found}; expected {expected_words(failure.metric_threshold, is_change)}"
+
+
+def expected_words(threshold: config_pb2.MetricThreshold, is_change: bool) -> str:
+    """What a threshold asks of a metric's value or, if `is_change`, of its change against the last blessed model."""
+    if is_change:
+        falls = threshold.change_threshold.direction == config_pb2.MetricDirection.LOWER_IS_BETTER
+        return f"{'at most' if falls else 'at least'} {threshold.change_threshold.absolute.value:+g}"
+    bounds = threshold.value_threshold
+    return " and ".join(
+        f"{words} {getattr(bounds, field).value:g}"
+        for words, field in (("at least", "lower_bound"), ("at most", "upper_bound"))
+        if bounds.HasField(field)
+    )

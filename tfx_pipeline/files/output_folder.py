@@ -30,9 +30,7 @@ def hold_output(output: Path, command: str) -> Iterator[Path]:
             others the first line; the message names the log, which has the traceback.
     """
     log_file = output / "logs" / f"{command}-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}.log"
-    # TFX's libraries are for Keras 2: `tf.keras` is to be theirs. What imports `keras`, for Keras 3, is not affected.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    set_up_libraries()
     try:
         with _lock(output), quiet_libraries(log_file):
             yield log_file
@@ -42,6 +40,13 @@ def hold_output(output: Path, command: str) -> Iterator[Path]:
     # Whatever else a library raised: the user gets a sentence, the log the traceback.
     except Exception as error:
         raise unexpected(error, log_file) from error
+
+
+def set_up_libraries() -> None:
+    """What TFX and TensorFlow read from the environment when they are imported; to be called before."""
+    # TFX's libraries are for Keras 2: `tf.keras` is to be theirs. What imports `keras`, for Keras 3, is not affected.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 
 def unexpected(error: Exception, log_file: Path) -> PipelineError:

@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
@@ -82,30 +83,22 @@ def run_pipeline(
     config.output.mkdir(parents=True, exist_ok=True)
     check_store(config)
     order_by_id()
-    config = config.model_copy(update={"beam": Beam(args=_beam_args(config.beam.args))})
-    pipeline = create_pipeline(config, fingerprints(config), schema_file=_schema_by_content(config))
-    ir = compiler.Compiler().compile(pipeline)
-    # To the microsecond: TFX takes a second run of one id for the first, and runs nothing that has succeeded there.
-    run_id = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S.%f}"
-    runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    schema = _schema_by_content(config)
+    if schema is not None and not schema.path.exists():
+        write_bytes(schema.path, schema.text)
+    ir = compile_pipeline(config, uncached)
     nodes = [node.pipeline_node for node in ir.nodes]
-    ids = [node.node_info.id for node in nodes]
-    unknown = sorted(set(uncached) - set(ids) - {"all"})
-    if unknown:
-        raise ConfigError(f"--no-cache names {', '.join(unknown)}; the steps are: {', '.join(ids)}")
     if until is not None:
-        nodes = nodes[: ids.index(until) + 1]
-    deployment = runner_utils.extract_local_deployment_config(ir)
+        nodes = nodes[: [node.node_info.id for node in nodes].index(until) + 1]
     connection = metadata.sqlite_metadata_connection_config(str(metadata_path(config)))
     steps: list[Step] = []
     outputs = StepOutputs()
     for number, node in enumerate(nodes, start=1):
-        asked = node.node_info.id in uncached or "all" in uncached
-        if asked or (node.node_info.id == "Pusher" and _must_push_again(connection, config.name)):
+        if node.node_info.id == "Pusher" and must_push_again(connection, config.name):
             node.execution_options.caching_options.enable_cache = False
         with console().status(f"[{number}/{len(nodes)}] {node.node_info.id}"):
             outputs.check(list(node.upstream_nodes), checksums=node.node_info.id == "Pusher")
-            step = _run_node(ir, node, deployment, connection, config.name)
+            step = run_node(ir, node, connection)
             with metadata.Metadata(connection) as store:
                 made = RunHistory(store.store, config.name).outputs(step.execution_id)
             outputs.add(step.node, made, fresh=step.state == "ran", checksums=verify)
@@ -114,7 +107,29 @@ def run_pipeline(
     return steps
 
 
-def _must_push_again(connection: object, pipeline_name: str) -> bool:
+def compile_pipeline(config: PipelineConfig, uncached: Collection[str] = ()) -> pipeline_pb2.Pipeline:
+    """The pipeline as a run of its own, in which the nodes of `uncached` take nothing from the cache. Writes nothing.
+
+    Raises:
+        ConfigError: `uncached` names a node that the pipeline lacks.
+    """
+    config = config.model_copy(update={"beam": Beam(args=_beam_args(config.beam.args))})
+    schema = _schema_by_content(config)
+    schema_file = None if schema is None else schema.path
+    ir = compiler.Compiler().compile(create_pipeline(config, fingerprints(config), schema_file=schema_file))
+    # To the microsecond: TFX takes a second run of one id for the first, and runs nothing that has succeeded there.
+    run_id = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S.%f}"
+    runtime_parameter_utils.substitute_runtime_parameter(ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id})
+    nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
+    unknown = sorted(set(uncached) - set(nodes) - {"all"})
+    if unknown:
+        raise ConfigError(f"--no-cache names {', '.join(unknown)}; the steps are: {', '.join(nodes)}")
+    for name in nodes if "all" in uncached else uncached:
+        nodes[name].execution_options.caching_options.enable_cache = False
+    return ir
+
+
+def must_push_again(connection: object, pipeline_name: str) -> bool:
     """Whether the last push was of another model than this run's, or has been deleted since.
 
     The Pusher's cache would then name a version that is not the newest, which is the one that servers take, or none.
@@ -130,19 +145,30 @@ def _must_push_again(connection: object, pipeline_name: str) -> bool:
     return False
 
 
-def _run_node(
+def run_node(
     ir: pipeline_pb2.Pipeline,
     node: pipeline_pb2.PipelineNode,
-    deployment: pipeline_pb2.IntermediateDeploymentConfig,
     connection: object,
-    pipeline_name: str,
+    launch_with: type[launcher.Launcher] = launcher.Launcher,
 ) -> Step:
-    node_id = node.node_info.id
+    """Runs a node of the pipeline, or takes its outputs from the cache.
+
+    Args:
+        ir: by `compile_pipeline`.
+        node: one of its nodes; those before it have run.
+        connection: to the metadata store.
+        launch_with: what runs it.
+
+    Raises:
+        PipelineError: the step refused its input, or failed.
+    """
+    node_id, pipeline_name = node.node_info.id, ir.pipeline_info.id
+    deployment = runner_utils.extract_local_deployment_config(ir)
     started = time.monotonic()
     with metadata.Metadata(connection) as store:
         history = RunHistory(store.store, pipeline_name)
         previous = history.last_complete(node_id)
-    component_launcher = launcher.Launcher(
+    component_launcher = launch_with(
         pipeline_node=node,
         mlmd_connection=metadata.Metadata(connection),
         pipeline_info=ir.pipeline_info,
@@ -191,8 +217,13 @@ def _beam_args(args: Sequence[str]) -> list[str]:
     return [*args, "--sdk_container_image=none"] if direct and not any(a.startswith(told) for a in args) else list(args)
 
 
-def _schema_by_content(config: PipelineConfig) -> Path | None:
-    """The curated schema under a path that names its content, as TFX caches an import by its path alone."""
+class _Schema(NamedTuple):
+    path: Path
+    text: bytes
+
+
+def _schema_by_content(config: PipelineConfig) -> _Schema | None:
+    """The curated schema, and a path that names its content, as TFX caches an import by its path alone."""
     source = config.data.schema_file
     if source is None:
         return None
@@ -200,7 +231,4 @@ def _schema_by_content(config: PipelineConfig) -> Path | None:
         text = source.read_bytes()
     except OSError as error:
         raise DataError(f"data.schema_file: cannot read {source}: {error.strerror}") from None
-    target = config.output / "schema" / hashlib.sha256(text).hexdigest()[:16] / "schema.pbtxt"
-    if not target.exists():
-        write_bytes(target, text)
-    return target
+    return _Schema(config.output / "schema" / hashlib.sha256(text).hexdigest()[:16] / "schema.pbtxt", text)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
+import tempfile
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.console import console, styled
-from tfx_pipeline.files.output_folder import hold_output
+from tfx_pipeline.console import console, quiet_libraries, styled
+from tfx_pipeline.files.output_folder import hold_output, set_up_libraries
 from tfx_pipeline.files.writing import write_json
+from tfx_pipeline.runners.peak_memory import PeakMemory
 
 if TYPE_CHECKING:
     from tfx_pipeline.runners.summary import Summary
@@ -46,13 +47,13 @@ def run(
     started = time.monotonic()
     heading = styled("pipeline ", (config.name, "bold"), f", output {config.output}")
     console().print(heading, highlight=False, soft_wrap=True)
-    with hold_output(config.output, "run") as log_file:
+    with PeakMemory() as memory, hold_output(config.output, "run") as log_file:
         summary = _run(config, uncached, verify, rebuild_metadata)
     summary = extend(
         dataclasses.replace(
             summary,
             seconds=round(time.monotonic() - started, 1),
-            peak_memory_mb=round(_peak_memory_mb()),
+            peak_memory_mb=round(memory.mebibytes),
             log=str(log_file),
         )
     )
@@ -62,6 +63,30 @@ def run(
     if summary_json is not None:
         write_json(summary_json, summary.to_json())
     return summary
+
+
+def dry_run(
+    config: PipelineConfig, *, uncached: Collection[str] = (), verify: bool = False, rebuild_metadata: bool = False
+) -> None:
+    """Looks at the data as `dmf config check --data` does, and prints what `run` would do. Writes nothing.
+
+    Args:
+        config, uncached, verify, rebuild_metadata: as of `run`.
+
+    Raises:
+        PipelineError: what `run` would refuse before its first step.
+    """
+    from tfx_pipeline.data.preview_view import look_at_data
+    from tfx_pipeline.runners.forecast_view import print_forecast
+
+    look_at_data(config)
+    set_up_libraries()
+    # What libraries say has no place of its own, as nothing is written to the output folder.
+    with tempfile.TemporaryDirectory(prefix="dmf-dry-run-") as folder, quiet_libraries(Path(folder, "log")):
+        with console().status("loading libraries"):
+            from tfx_pipeline.runners.forecast import forecast
+        steps = forecast(config, Path(folder), uncached=uncached, verify=verify, rebuild_metadata=rebuild_metadata)
+    print_forecast(steps, config)
 
 
 def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuild_metadata: bool) -> Summary:
@@ -74,9 +99,3 @@ def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuil
         for path in set_aside(config):
             console().print(f"set aside: {path}", highlight=False, soft_wrap=True)
     return build_summary(config, run_pipeline(config, uncached=uncached, verify=verify))
-
-
-def _peak_memory_mb() -> float:
-    """The peak of this process plus that of its largest child, in MiB (Linux counts in KiB)."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024

@@ -90,15 +90,17 @@ def _of_the_metrics(metrics: SplitMetrics) -> Iterator[str]:
             "and 1 is what always saying the click rate has. Its order may still be good (AUC); its probabilities are "
             "not to be used."
         )
-    if (ratio := _off(metrics.overall)) is not None:
+    if (ratio := calibration_off(metrics.overall)) is not None:
         yield (
             f"The model promises {ratio:.2f} times the clicks that {_JUDGED} has (calibration; "
             f"{_CALIBRATED[0]:g} to {_CALIBRATED[1]:g} is near enough): do not bid or budget by its scores."
         )
     parts = [(f"{column.replace('_', ' ')} {name}", values) for column, name, values in _slices(metrics)]
-    small = [name for name, values in parts if _is_small(values)]
+    small = [name for name, values in parts if says_nothing(values)]
     off = [
-        f"{name} {ratio:.2f}" for name, values in parts if not _is_small(values) and (ratio := _off(values)) is not None
+        f"{name} {ratio:.2f}"
+        for name, values in parts
+        if not says_nothing(values) and (ratio := calibration_off(values)) is not None
     ]
     if off:
         yield (
@@ -124,13 +126,13 @@ def _slices(metrics: SplitMetrics) -> Iterator[tuple[str, str, MetricValues]]:
             yield column, bucket, values
 
 
-def _is_small(values: MetricValues) -> bool:
-    """Whether one of the classes has too few impressions."""
+def says_nothing(values: MetricValues) -> bool:
+    """Whether a part has too few impressions of one of the classes for its metrics to say anything."""
     number, rate = values.get("example_count") or 0.0, values.get("base_rate") or 0.0
     return number * min(rate, 1 - rate) < _LEAST_OF_A_CLASS
 
 
-def _off(values: MetricValues) -> float | None:
+def calibration_off(values: MetricValues) -> float | None:
     """The calibration, if it lies outside of what is near enough."""
     ratio = values.get("calibration")
     return ratio if ratio is not None and not _CALIBRATED[0] <= ratio <= _CALIBRATED[1] else None

@@ -90,8 +90,7 @@ class Summary:
         artifacts: where outputs lie, by name.
         warnings: of `tfx_pipeline.runners.run_warnings`, sentences.
         seconds: that the run took.
-        peak_memory_mb: the peak of the process plus that of its largest child, in MiB. The two need not coincide: the
-            run took at most this at once, but for further children.
+        peak_memory_mb: the most that the process and its descendants held at one moment, in MiB; see `PeakMemory`.
         log: file of the libraries' messages.
         attainable: what true probabilities score, by split; None of logs that are not synthetic.
     """

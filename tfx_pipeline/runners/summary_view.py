@@ -125,7 +125,7 @@ def _steps_table(steps: Sequence[StepSummary]) -> Table:
 
 def _print_verdict(summary: Summary, target: Console) -> None:
     target.print(
-        f"{summary.seconds:.0f} s, peak memory at most {summary.peak_memory_mb:,} MiB; log {summary.log}",
+        f"{summary.seconds:.0f} s, peak memory {summary.peak_memory_mb:,} MiB; log {summary.log}",
         highlight=False,
         soft_wrap=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from dmf_keras.models import model_names
@@ -70,7 +72,7 @@ comparison:
 """
     config = load(more=TWO + more)
     found = {
-        text: config.comparison.params(Label.parse(text, ["text", "image"]), config.model.params)
+        text: config.comparison.params(Label.parse(text, ["text", "image"]), config.model.params, config.model.name)
         for text in ("dmf", "dmf@text", "dmf@image", "din", "mean_pooling", "simtier")
     }
     assert found == {
@@ -118,14 +120,37 @@ def test_refusals(refusal, section, problem):
     assert found.startswith(problem)
 
 
-def test_a_model_of_ones_own_can_be_compared(load, tmp_path, monkeypatch):
+@pytest.fixture
+def own_models(tmp_path, monkeypatch) -> None:
+    """Beside the configuration a module that registers `mine` and `mine_too`."""
     from dmf_keras.models import registry
 
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
+    monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "my_compared_models.py").write_text(
         "from dmf_keras.models import MeanPoolingConfig\n"
         "from dmf_keras.models.registry import register_model\n"
-        "register_model('mine', MeanPoolingConfig, 'my_compared_models:Mine')\n"
+        "class Mine: pass\n"
+        "for name in ('mine', 'mine_too'):\n"
+        "    register_model(name, MeanPoolingConfig, 'my_compared_models:Mine')\n"
     )
+    yield
+    sys.modules.pop("my_compared_models", None)
+
+
+@pytest.mark.usefixtures("own_models")
+def test_hyper_parameters_of_a_model_of_ones_own_go_to_no_model_of_the_library(load):
+    more = """
+model: {name: mine, module: my_compared_models, params: {id_dim: 48}}
+comparison: {models: {dmf: {buckets: 9}, mine: {}}}
+"""
+    config = load(more=more)
+    shared = config.model.params, config.model.name
+    found = {text: config.comparison.params(Label.parse(text, []), *shared) for text in ("mine", "mine_too", "dmf")}
+    assert found == {"mine": {"id_dim": 48}, "mine_too": {"id_dim": 48}, "dmf": {"buckets": 9}}
+
+
+@pytest.mark.usefixtures("own_models")
+def test_a_model_of_ones_own_can_be_compared(load):
     config = load(more="model: {module: my_compared_models}\ncomparison: {models: {mine: {}, dmf: {}}}\n")
     assert config.comparison.labels() == ["mine", "dmf"]

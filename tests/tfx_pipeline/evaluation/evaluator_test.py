@@ -13,6 +13,7 @@ from tensorflow_model_analysis.api import model_eval_lib
 
 from tfx_pipeline.config.schema import Evaluation, Threshold
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.evaluation.demands import Demand, read_demands
 from tfx_pipeline.evaluation.results import read_metrics, read_validation
 
 pytestmark = pytest.mark.slow
@@ -116,6 +117,19 @@ def test_rows_cover_what_they_must(workplace):
 def test_first_run_is_blessed_without_a_baseline(first_run):
     assert first_run[1]
     assert read_validation(first_run[0]) == (True, [])
+
+
+def test_thresholds_are_read_with_what_was_found(workplace, second_run):
+    directory, _, change = second_run
+    candidate, baseline = (expected_slices(workplace.rows(model))["test"]["overall"] for model in (CANDIDATE, BASELINE))
+    loss = candidate["log_loss"] - baseline["log_loss"]
+    missed = [demand for demand in read_demands(directory) if not demand.met]
+    assert missed == [
+        Demand("auc", "at least 0.9", f"{candidate['auc']:.4g}", False),
+        Demand("auc", f"at least {change + 0.001:+g}", f"{change:+.4g}", False),
+        Demand("log_loss", "at most -1", f"{loss:+.4g}", False),
+        Demand("calibration", "at least 0 and at most 0.25", f"{candidate['calibration']:.4g}", False),
+    ]
 
 
 def test_with_a_baseline_metrics_are_still_the_candidates(workplace, second_run):

@@ -76,6 +76,38 @@ _PICTURES = """
 """
 
 
+# Of the lines of pixels that have something in the left half of the page, the share that has nothing in the right one.
+_HALF_EMPTY = """
+(() => {
+  const middle = document.body.getBoundingClientRect().left + document.body.getBoundingClientRect().width / 2;
+  const left = new Set(), right = new Set();
+  const mark = (box) => {
+    for (let y = Math.round(box.top); y < box.bottom; y++) {
+      if (box.left < middle) left.add(y);
+      if (box.right > middle) right.add(y);
+    }
+  };
+  document.querySelectorAll('main :is(p, figcaption, tr)').forEach(element => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    mark(range.getBoundingClientRect());
+  });
+  document.querySelectorAll('main svg').forEach(svg => mark(svg.getBoundingClientRect()));
+  return [...left].filter(y => !right.has(y)).length / left.size;
+})()
+"""
+
+_COVERED_LEGENDS = """
+[...document.querySelectorAll('main svg')].filter(svg => {
+  const legend = svg.querySelector('g[id*="-legend_"]');
+  const plot = svg.querySelector('g[id*="-axes_1"] > g[id*="-patch_"]');
+  if (!legend) return false;
+  const a = legend.getBoundingClientRect(), b = plot.getBoundingClientRect();
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}).map(svg => svg.querySelector('title').textContent)
+"""
+
+
 class Browser:
     """One browser with one page at a time.
 
@@ -158,6 +190,14 @@ class Browser:
     def pictures(self) -> list[dict[str, Any]]:
         """`name`, `width` and `height` in CSS pixels of every picture, how much is `drawn`, its `smallest` text."""
         return self.evaluate(_PICTURES)
+
+    def half_empty(self) -> float:
+        """Share of the page's height where only the left half has text, a table or a picture; headings do not count."""
+        return self.evaluate(_HALF_EMPTY)
+
+    def covered_legends(self) -> list[str]:
+        """Names of pictures whose legend lies on their plot."""
+        return self.evaluate(_COVERED_LEGENDS)
 
     def overflow(self) -> float:
         """By how many pixels the page is wider than its window."""

@@ -12,7 +12,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
 
-from tfx_pipeline.runners.local import _must_push_again
+from tfx_pipeline.runners.local import must_push_again
 
 NAME = "quick"
 
@@ -62,7 +62,7 @@ def train(tmp_path: Path, served: Path) -> Callable[..., bool]:
                 enable_cache=True,
             )
         )
-        return _must_push_again(connection, NAME)
+        return must_push_again(connection, NAME)
 
     return _train
 

@@ -82,3 +82,23 @@ def test_what_earlier_runs_left_is_set_aside(config_file, tmp_path):
         "metadata.sqlite",
         "serving",
     ]
+
+
+def test_a_dry_run_refuses_the_data_as_the_check_does(config_file, tmp_path, capfd):
+    output, wrong = tmp_path / "out", "data.interactions.columns.user=customer"
+    said = []
+    for command in (
+        ["config", "check", str(config_file), "--data"],
+        ["run", "--config", str(config_file), "--dry-run"],
+    ):
+        assert main([*command, "--set", f"output={output}", "--set", wrong]) == exit_status.ERROR
+        said.append(capfd.readouterr().err.splitlines()[-3:])
+    assert said[0] == said[1]
+    assert "customer" in " ".join(said[0])
+    assert not output.exists()
+
+
+def test_a_dry_run_has_no_summary(config_file, tmp_path, capfd):
+    command = ["run", "--config", str(config_file), "--dry-run", "--summary-json", str(tmp_path / "summary.json")]
+    assert main(command) == exit_status.USAGE
+    assert "--summary-json: --dry-run runs nothing" in capfd.readouterr().err

@@ -23,6 +23,7 @@ from tfx_pipeline.pages.kit.palette import COLOURS
 PANEL_SIZE = (4.4, 2.9)
 WIDE_SIZE = (11.4, 3.1)
 
+_MOST_COLUMNS = 8
 # A colour nothing else has; it becomes the colour of the text around the picture.
 _INK = "#010203"
 _STYLE: dict[str, Any] = {
@@ -44,6 +45,7 @@ _STYLE: dict[str, Any] = {
     "grid.alpha": 0.16,
     "grid.linewidth": 0.6,
     "figure.facecolor": "none",
+    "legend.columnspacing": 1.4,
     "legend.frameon": False,
     "legend.fontsize": 9.5,
     "legend.labelcolor": _INK,
@@ -57,7 +59,7 @@ INK = _INK
 
 
 def draw(name: str, title: str, paint: Callable[[Axes], None], size: tuple[float, float] = PANEL_SIZE) -> Panel:
-    """Draws one picture.
+    """Draws one picture. What has a label is named by a legend above the plot, which so covers no curve.
 
     Args:
         name: of the picture, a word that no other on the page has: ids inside the SVG begin with it.
@@ -70,9 +72,23 @@ def draw(name: str, title: str, paint: Callable[[Axes], None], size: tuple[float
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         paint(figure.add_subplot())
+        _add_legend(figure)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return Panel(_inline(file.getvalue(), name, title), wide=size[0] > PANEL_SIZE[0])
+
+
+def _add_legend(figure: Figure) -> None:
+    """In as many columns as are not wider than the figure, which grows by every row but the first."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    for columns in range(min(len(labels), _MOST_COLUMNS), 0, -1):
+        legend = figure.legend(handles, labels, loc="outside upper left", ncols=columns, borderaxespad=0.2)
+        box = legend.get_window_extent()
+        if box.width <= figure.bbox.width or columns == 1:
+            rows = -(-len(labels) // columns)
+            figure.set_figheight(figure.get_figheight() + box.height / figure.dpi * (rows - 1) / rows)
+            return
+        legend.remove()
 
 
 def _inline(svg: str, name: str, title: str) -> Markup:

@@ -12,6 +12,10 @@ from markupsafe import Markup
 
 from tfx_pipeline.files.writing import write_text
 
+# How much of a page's width a block needs beside others. No page of the style sheet is wider than the first.
+_PAGE_REM, _REM_PER_PANEL, _REM_PER_LETTER, _REM_BETWEEN_COLUMNS = 90, 22, 0.53, 0.8
+# In a cell more letters are broken into lines, in a paragraph into two columns of text where there is room for them.
+_LINE_OF_A_CELL, _LONG_TEXT = 48, 400
 Tone = Literal["plain", "good", "warning", "bad"]
 
 
@@ -22,6 +26,12 @@ class Prose:
     text: str
     tone: Tone = "plain"
     kind: ClassVar[str] = "prose"
+    least_rem: ClassVar[float] = 20
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its lines would be too long in one column as wide as the page."""
+        return self.tone == "plain" and len(self.text) > _LONG_TEXT
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,16 @@ class Table:
     numbers: int = 0
     kind: ClassVar[str] = "table"
 
+    @property
+    def least_rem(self) -> float:
+        """The width below which it gets a row of the page for itself."""
+        widths = []
+        for number, header in enumerate(self.columns):
+            longest = max((len(row[number]) for row in self.rows), default=0)
+            # Headers are broken between words.
+            widths.append(max(min(longest, _LINE_OF_A_CELL), *map(len, header.split() or [""])))
+        return round(min(_REM_PER_LETTER * sum(widths) + _REM_BETWEEN_COLUMNS * len(widths), _PAGE_REM), 1)
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -57,6 +77,21 @@ class Picture:
     panels: Sequence[Panel]
     caption: str
     kind: ClassVar[str] = "picture"
+
+    @property
+    def tall(self) -> bool:
+        """Whether its panels fill the width of a page, so that the sentence stands below them and not beside."""
+        return len(self.panels) > 2 or any(panel.wide for panel in self.panels)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the sentence's lines would be too long in one column as wide as the page."""
+        return len(self.caption) > _LONG_TEXT
+
+    @property
+    def least_rem(self) -> float:
+        """The width below which it gets a row of the page for itself."""
+        return _PAGE_REM if self.tall else _REM_PER_PANEL * len(self.panels)
 
 
 @dataclass(frozen=True)

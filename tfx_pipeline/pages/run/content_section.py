@@ -75,7 +75,6 @@ def _attention(name: str, modality: Modality) -> list[Block]:
         axes.step(middles, 100 * mass[:-1], where="mid", label="share of the attention", **line(0))
         axes.fill_between(middles, 0, 100 * mass[:-1], step="mid", color=line(0)["color"], alpha=0.2, linewidth=0)
         axes.set(xlabel=_cosine(name), ylabel="% per bucket", xlim=_limits(modality, shown), ylim=(0, None))
-        axes.legend()
 
     def lift(axes: Axes) -> None:
         ratio = mass[:-1][shown] / pairs[:-1][shown]
@@ -122,7 +121,6 @@ def _values(name: str, modality: Modality, value_norm: np.ndarray, plain_value_n
         axes.axhline(plain_value_norm, color=INK, linestyle="--", linewidth=0.9, label="value alone")
         axes.set(xlabel=_cosine(name), ylabel="length of the value (RMS)", xlim=_limits(modality, shown))
         axes.set_ylim(0, None)
-        axes.legend()
 
     return paint
 
@@ -175,7 +173,6 @@ def _similarity_panel(name: str, kind: str, values: np.ndarray, labels: np.ndarr
             weights = np.full(mask.sum(), 100 / max(mask.sum(), 1))
             axes.hist(values[mask], bins.tolist(), weights=weights, histtype="step", label=group, **line(number))
         axes.set(xlabel=f"{kind} {_cosine(name)}", ylabel="% of the group per bin")
-        axes.legend()
 
     return draw(f"similarity-{kind}-{name}", f"{kind} cosine of {name} of clicked and other candidates", paint)
 
@@ -220,7 +217,6 @@ def _branches(probe: Probe, groups: Sequence[tuple[str, np.ndarray]]) -> Picture
         axes.set_yticks(places, labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_xlabel("AUC in the sample (0.5 is chance)")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1, borderaxespad=0)
 
     panels = [
         draw("centric-share", "Share of the centric branch by frequency of the item", share),

@@ -214,7 +214,6 @@ def _time_line(examples: Path, requests: dict[str, int], cuts: Cuts) -> Picture:
         axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator))
         axes.margins(x=0.01)
         axes.set_ylim(0, 1.08 * below.max())
-        axes.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
 
     sampled = [split for split in SPLITS if weight[split] > 1]
     note = f" Counts of {listed(sampled)} are estimated from {TIMED_REQUESTS:,} requests each." if sampled else ""

@@ -9,9 +9,8 @@ from typing import Any
 
 import yaml
 
-from serving.export.metadata import saved_model_sizes
 from tfx_pipeline.pages.kit.page import Block, Details, Prose, Section, Table
-from tfx_pipeline.pages.kit.wording import count, since_epoch, size
+from tfx_pipeline.pages.kit.wording import count, since_epoch
 from tfx_pipeline.pages.run.finished_run import FinishedRun
 
 # Sections that a search of the pipeline changes.
@@ -26,7 +25,13 @@ def lineage_section(run: FinishedRun) -> Section:
             ("step", "state", "started", "seconds"),
             [(step.node, step.state, since_epoch(step.started), f"{step.seconds:.1f}") for step in run.steps],
             numbers=1,
-        ),
+        )
+    ]
+    if run.metadata is None:
+        blocks.append(Prose("The model carries no metadata: its code revision and versions are not known.", "warning"))
+    else:
+        blocks += _metadata(run.metadata)
+    blocks.append(
         Table(
             "Artifacts, by their number in the metadata store",
             ("step", "output", "type", "path below the output folder", "number"),
@@ -35,15 +40,8 @@ def lineage_section(run: FinishedRun) -> Section:
                 for one in run.artifacts
             ],
             numbers=1,
-        ),
-    ]
-    if run.model_dir is not None:
-        sizes = {part: size(number) for part, number in saved_model_sizes(run.model_dir).items()}
-        blocks.append(Table("Size of the exported model", tuple(sizes), [tuple(sizes.values())], numbers=len(sizes)))
-    if run.metadata is None:
-        blocks.append(Prose("The model carries no metadata: its code revision and versions are not known.", "warning"))
-    else:
-        blocks += _metadata(run.metadata)
+        )
+    )
     if run.settings:
         text = yaml.safe_dump(_settings(run), sort_keys=False, allow_unicode=True, width=100)
         blocks.append(Details("Configuration that the model was trained with", text))

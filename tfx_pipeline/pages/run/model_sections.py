@@ -9,23 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dmf_keras.metrics import reliability
-from tfx_pipeline.config.metrics import METRICS, SHOWN
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
-from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics
+from tfx_pipeline.evaluation.results import SplitMetrics
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.figures import INK, draw
 from tfx_pipeline.pages.kit.page import Block, Figure, Panel, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.palette import line, points
 from tfx_pipeline.pages.kit.wording import between, count, decimal, percent
+from tfx_pipeline.pages.run.baselines_section import Rankers
 from tfx_pipeline.pages.run.finished_run import FinishedRun
 from tfx_pipeline.pages.run.scores import OVERALL, Scores, click_share_intervals
 from tfx_pipeline.training.trainer import TrainingResult
 
-_SLICES = {
-    "item_frequency": "impressions of the candidate in train",
-    "history_length": "items in the history of the request",
-    "content": "content of the candidate",
-}
 _BINS = 15
 
 
@@ -45,11 +41,10 @@ def training_section(run: FinishedRun) -> Section:
                 axes.plot(epochs, values, label=split, **line(number) | points(number))
             axes.axvline(best + 1, color=INK, linewidth=0.9, linestyle=":")
             place = (best + 1, 1)
-            axes.annotate("best", place, (4, 0), axes.get_xaxis_transform(), "offset points", va="top")
+            axes.annotate("best", place, (0, 2), axes.get_xaxis_transform(), "offset points", ha="center", va="bottom")
             axes.set(xlabel="epoch", ylabel=label)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.margins(y=0.15)
-            axes.legend()
 
         return draw(f"curve-{metric}", f"{label} of train and eval by epoch; best epoch {best + 1}", paint)
 
@@ -59,10 +54,10 @@ def training_section(run: FinishedRun) -> Section:
         else f"{len(history)} epochs; "
     )
     picture = Picture(
-        [curves("auc", "AUC"), curves("loss", "loss (nats, with penalties)")],
+        [curves("auc", "AUC"), curves("loss", "loss (nats)")],
         f"{stopped}the model that was kept is that of epoch {best + 1}, where eval AUC is highest. A train curve that "
         "goes on rising while eval falls is overfitting. Train values are means over the epoch, while the model still "
-        "changes, and so may lie below those of eval.",
+        "changes, and so may lie below those of eval. The loss has the penalties of weights in it.",
     )
     rows = [
         (str(number), *(decimal(epoch[key]) for key in ("auc", "val_auc", "loss", "val_loss")))
@@ -77,8 +72,8 @@ def training_section(run: FinishedRun) -> Section:
     return Section("training", "Learning curves", [picture, table])
 
 
-def headline(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> list[Figure]:
-    """The numbers that the page begins with: those of the test split."""
+def headline(metrics: Mapping[str, SplitMetrics], scores: Scores | None, rankers: Rankers | None) -> list[Figure]:
+    """The numbers that the page begins with: those of the test split, and what click rates alone reach there."""
     if "test" not in metrics:
         return []
     overall = metrics["test"].overall
@@ -87,15 +82,17 @@ def headline(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> list
     for metric in SHOWN:
         name, unit = METRICS[metric].title, METRICS[metric].unit
         interval = between(intervals.get(metric))
-        note = f"{unit}; {percent(CONFIDENCE, 0)}: {interval}" if interval else unit
-        figures.append(Figure(f"test {name}", decimal(overall.get(metric)), note))
+        notes = [unit, f"{percent(CONFIDENCE, 0)}: {interval}" if interval else ""]
+        if rankers is not None and metric in COMPARED:
+            notes.append(f"{decimal(getattr(rankers.click_rate, metric))} by click rates of items alone")
+        figures.append(Figure(f"test {name}", decimal(overall.get(metric)), "; ".join(filter(None, notes))))
     return figures
 
 
 def metrics_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> Section:
-    """Metrics of the Evaluator with intervals, whole and by slice."""
+    """Metrics of the Evaluator with intervals."""
     if not metrics:
-        return Section("metrics", "Metrics", [Prose("The run was not evaluated.")])
+        return Section("metrics", "How good it is", [Prose("The run was not evaluated.")])
     intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
     rows = []
     for split in sorted(metrics, reverse=True):
@@ -108,74 +105,13 @@ def metrics_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) 
     blocks: list[Block] = [Table("Metrics of whole splits, by the Evaluator", columns, rows, numbers=len(SHOWN) + 1)]
     if scores is not None:
         blocks.append(Prose(f"{scores.sample} {scores.method}"))
-    blocks += _by_slice(metrics, scores)
-    return Section("metrics", "Metrics", blocks)
-
-
-def _by_slice(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> list[Block]:
-    test = metrics["test"] if "test" in metrics else SplitMetrics({}, {})
-    columns = [column for column in _SLICES if column in test.slices]
-    if not columns:
-        return []
-    # A slice of one bucket has nothing to be compared with.
-    drawn = [column for column in columns if sum(_has_auc(values) for values in test.slices[column].values()) > 1]
-    panels = [_slice_panel(column, test, scores) for column in drawn]
-    rows = []
-    for column in columns:
-        for bucket, values in test.slices[column].items():
-            bounds = scores.intervals.get((column, bucket), {}) if scores is not None else {}
-            cells = (decimal(values.get("auc")), between(bounds.get("auc")), decimal(values.get("gauc")))
-            rest = (
-                decimal(values.get("calibration"), 3),
-                percent(values["base_rate"] or 0, 2),
-                count(values["example_count"] or 0),
-            )
-            rows.append((column.replace("_", " "), bucket, *cells, *rest))
-    headers = ("slice", "bucket", "AUC (0.5 to 1)", f"{percent(CONFIDENCE, 0)} interval", "GAUC (0.5 to 1)")
-    table = Table(
-        "The test split by slice",
-        (*headers, "calibration (predicted / observed)", "click rate", "candidates"),
-        rows,
-        numbers=6,
-    )
-    caption = (
-        f"AUC of the test split by slice; {'bars are intervals, ' if scores is not None else ''}the dashed line is the "
-        "whole split. AUC of two slices is comparable only as far as their candidates are: look for slices where the "
-        "model falls behind what you expect of them. Cold items were never shown in train: of them the model knows "
-        "their content alone."
-    )
-    return [Picture(panels, caption), table] if panels else [table]
-
-
-def _has_auc(values: MetricValues) -> bool:
-    return values.get("auc") is not None
-
-
-def _slice_panel(column: str, test: SplitMetrics, scores: Scores | None) -> Panel:
-    aucs = {name: auc for name, values in test.slices[column].items() if (auc := values.get("auc")) is not None}
-
-    def paint(axes: Axes) -> None:
-        places = np.arange(len(aucs))
-        for place, (bucket, auc) in zip(places, aucs.items(), strict=True):
-            intervals = scores.intervals.get((column, bucket), {}) if scores is not None else {}
-            low, high = intervals.get("auc", (auc, auc))
-            if np.isfinite([low, high]).all():
-                axes.plot([low, high], [place, place], color=points(0)["color"], linewidth=2)
-            axes.plot([auc], [place], markersize=6, **points(0))
-        if (whole := test.overall.get("auc")) is not None:
-            axes.axvline(whole, color=INK, linestyle="--", linewidth=0.9)
-        axes.set_yticks(places, list(aucs))
-        axes.set_ylim(len(aucs) - 0.5, -0.5)
-        axes.set_xlabel("AUC (0.5 is chance)")
-        axes.set_title(_SLICES[column])
-
-    return draw(f"slice-{column.replace('_', '-')}", f"AUC by {_SLICES[column]}", paint)
+    return Section("metrics", "How good it is", blocks)
 
 
 def calibration_section(scores: Scores | None) -> Section:
     """Reliability and the distribution of scores."""
     if scores is None:
-        return Section("scores", "Scores", [Prose("There is no model to score the test split with.")])
+        return Section("scores", "Calibration", [Prose("There is no model to score the test split with.")])
     clicked, others = scores.predictions[scores.labels], scores.predictions[~scores.labels]
     bins = np.linspace(0, float(scores.predictions.max()), 41)
 
@@ -184,7 +120,6 @@ def calibration_section(scores: Scores | None) -> Section:
             weights = np.full(len(values), 1 / max(len(values), 1))
             axes.hist(values, bins.tolist(), weights=100 * weights, histtype="step", label=name, **line(number))
         axes.set(xlabel="predicted probability of a click", ylabel="% of the group per bin")
-        axes.legend()
 
     panels = [
         draw("reliability", "Share of clicks by predicted probability", lambda axes: _reliability(axes, scores)),
@@ -206,7 +141,7 @@ def calibration_section(scores: Scores | None) -> Section:
     ]
     columns = ("score", "mean score (probability)", "share clicked", "candidates")
     return Section(
-        "scores", "Scores and calibration", [Picture(panels, caption), Table("Scores in tenths", columns, rows, 3)]
+        "scores", "Calibration and scores", [Picture(panels, caption), Table("Scores in tenths", columns, rows, 3)]
     )
 
 

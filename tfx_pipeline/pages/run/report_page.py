@@ -8,26 +8,30 @@ from tfx_pipeline.console import console
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation import slices
+from tfx_pipeline.evaluation.demands import read_demands
 from tfx_pipeline.evaluation.item_facts import read_item_facts
 from tfx_pipeline.evaluation.results import Validation, read_metrics, read_validation
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.page import Page, Prose, Section, write
 from tfx_pipeline.pages.kit.wording import since_epoch
-from tfx_pipeline.pages.run.baselines_section import baselines_section
+from tfx_pipeline.pages.run.baselines_section import baselines_section, count_rankers
 from tfx_pipeline.pages.run.content_section import content_section, without_content
 from tfx_pipeline.pages.run.data_sections import anomalies_section, arrival_section, splits_section
+from tfx_pipeline.pages.run.demands_section import demands_section
 from tfx_pipeline.pages.run.finished_run import FinishedRun, read_run
-from tfx_pipeline.pages.run.latency_section import Latency, latency_section
 from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.probe import probe_model
 from tfx_pipeline.pages.run.scores import Scores, score_test_split
+from tfx_pipeline.pages.run.serving_section import Latency, serving_section
+from tfx_pipeline.pages.run.slice_sections import failures_section, slices_section
 from tfx_pipeline.runners.run_warnings import run_warnings
 from tfx_pipeline.trained.keras_model import KerasModel
 from tfx_pipeline.training.trainer import TrainingResult
 from tfx_pipeline.transform.dataset import split_files
 
 FILE = "report.html"
+_GATE = ("ServingGate", "blessing", artifact_files.GATE_REPORT)
 
 
 def write_report(output: Path, path: Path | None = None, latency: Latency | None = None) -> Path:
@@ -56,7 +60,9 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
     with run.reading("Evaluator", "evaluation"):
         metrics = read_metrics(evaluation) if evaluation is not None else {}
         validation = read_validation(evaluation) if evaluation is not None else None
+        demands = read_demands(evaluation) if evaluation is not None else None
     scores, content = _ask_model(run)
+    rankers = count_rankers(run, scores)
     found = run_warnings(
         run.record(IngestionReport, "BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT),
         run.record(TrainingResult, "RankingTrainer", "model_run", artifact_files.TRAINING_RESULT),
@@ -68,17 +74,21 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
         title=f"Run of pipeline {run.pipeline}",
         subtitle=f"Model {name}, run {run.run_id}, begun {since_epoch(run.steps[0].started)}, in {run.output}",
         verdicts=[*verdicts(run, validation), *(Prose(warning, "warning") for warning in found)],
-        figures=headline(metrics, scores),
+        figures=headline(metrics, scores, rankers),
+        # What is asked of a ranker first comes first; where its files lie is asked last.
         sections=[
+            metrics_section(metrics, scores),
+            baselines_section(rankers),
+            demands_section(demands, run.document(*_GATE)),
+            slices_section(metrics, scores),
+            calibration_section(scores),
+            failures_section(metrics, scores),
+            serving_section(latency, run.model_dir),
+            training_section(run),
+            content,
             arrival_section(run),
             splits_section(run),
-            training_section(run),
-            metrics_section(metrics, scores),
-            baselines_section(run, scores),
-            calibration_section(scores),
-            content,
             anomalies_section(run),
-            latency_section(latency),
             lineage_section(run),
         ],
     )
@@ -102,7 +112,7 @@ def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
     elif run.failed is None:
         found.append(Prose("Not pushed.", "bad"))
     failures = list(validation.failures) if validation is not None else []
-    gate = run.document("ServingGate", "blessing", artifact_files.GATE_REPORT)
+    gate = run.document(*_GATE)
     failures += gate["problems"] if gate is not None else []
     found += [Prose(failure, "bad") for failure in failures]
     return found

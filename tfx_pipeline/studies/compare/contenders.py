@@ -70,7 +70,9 @@ def make_plan(
     try:
         contenders = tuple(
             Contender(
-                label, comparison.params(label, config.model.params), comparison.training_of(label, config.training)
+                label,
+                comparison.params(label, config.model.params, config.model.name),
+                comparison.training_of(label, config.training),
             )
             for label in chosen
         )

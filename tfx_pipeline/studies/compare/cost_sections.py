@@ -46,10 +46,10 @@ def cost_section(report: Report) -> Section:
     caption = (
         "Quality against cost; up is better ranking. Left to right: training speed (faster to the right), time of one "
         f"rank call with {rank.candidates} candidates and a history of {rank.history} (faster to the left), "
-        "and weights that every score goes through; embeddings are apart, since all models have them."
+        "and weights that every score goes through; embeddings are apart, since all models have them. "
+        f"Ranking was timed on {report.machine.name}."
     )
     blocks: list[Block] = [Picture(panels, caption), Table("Cost", columns, rows, 7)]
-    blocks.append(Prose(f"Ranking was timed on {report.machine.name}."))
     blocks += [Prose(sentence, "warning") for sentence in mixed_sessions(report)]
     return Section("cost", "What it costs", blocks)
 
@@ -111,7 +111,6 @@ def training_section(report: Report) -> Section:
             )
         axes.set(xlabel="epoch", ylabel="eval AUC (0.5 is chance)")
         axes.locator_params(axis="x", integer=True)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
     rows = [
         (
@@ -130,12 +129,11 @@ def training_section(report: Report) -> Section:
         f"after {settings['patience']} without a better eval AUC, once above {LEFT_CHANCE:g}; the best epoch kept. The "
         "test split plays no part."
     )
-    size = (WIDE_SIZE[0], max(WIDE_SIZE[1], 0.24 * len(report.models) + 1))
     return Section(
         "training",
         "Training",
         [
-            Picture([draw("curves", "Eval AUC by epoch of every training", paint, size)], caption),
+            Picture([draw("curves", "Eval AUC by epoch of every training", paint, WIDE_SIZE)], caption),
             Table("Trainings; epochs by seed", columns, rows, 4),
             Details("Settings that all trainings share", yaml.safe_dump(shared, sort_keys=False)),
         ],

@@ -129,6 +129,10 @@ def _differences_section(report: Report) -> Section:
     if not report.others:
         return Section("differences", "Differences", [Prose("There is no second model.")])
     bootstrap = report.bootstrap
+    method = (
+        f"Intervals come from {count(bootstrap.resamples)} resamples of {bootstrap.unit}s, the same ones for "
+        f"both models. Seeds are {bootstrap.seeds}."
+    )
     picture = Picture(
         [
             _forest(
@@ -142,7 +146,7 @@ def _differences_section(report: Report) -> Section:
         f"Difference of each model to {report.reference} on the test split (model minus reference), with "
         f"{percent(bootstrap.confidence, 0)} intervals; small marks below are the seeds. AUC and GAUC are better to "
         "the right, log loss to the left. Triangles are ahead, squares behind: the interval leaves out 0 and all seeds "
-        "agree. Circles are undecided, and so is every difference of one seed.",
+        f"agree. Circles are undecided, and so is every difference of one seed. {method}",
     )
     rows = []
     for model, differences in report.others:
@@ -153,14 +157,10 @@ def _differences_section(report: Report) -> Section:
             rows.append((model.label, f"{name} ({unit})", one.verdict, _signed(one.mean), *ends))
     interval = f"{percent(bootstrap.confidence, 0)} interval"
     columns = ("model", "metric", "verdict", "difference", f"{interval}, from", "to", "std over seeds")
-    method = Prose(
-        f"Intervals come from {count(bootstrap.resamples)} resamples of {bootstrap.unit}s, the same ones for "
-        f"both models. Seeds are {bootstrap.seeds}."
-    )
     return Section(
         "differences",
         f"Differences to {report.reference}",
-        [picture, Table("Differences", columns, rows, 4), method],
+        [picture, Table("Differences", columns, rows, 4)],
     )
 
 

@@ -195,7 +195,7 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, SearchReport]
             if budget := {name: value for name, value in tuned.items() if name not in OwnTraining.model_fields}:
                 notes.append(f"# best budget of {text}: {_yaml(budget)}")
         else:
-            params = given.params(label, config.model.params)
+            params = given.params(label, config.model.params, config.model.name)
             training = given.training_of(label, config.training)
         section["models"][text] = model_config(label.model, params).to_dict()
         section["training"][text] = training.model_dump(mode="json", include=set(OwnTraining.model_fields))

@@ -19,7 +19,7 @@ def params_as_they_are(config: PipelineConfig, label: Label) -> Params:
     """
     if str(label) == config.model.name:
         return dict(config.model.params)
-    return config.comparison.params(label, config.model.params)
+    return config.comparison.params(label, config.model.params, config.model.name)
 
 
 def training_as_it_is(config: PipelineConfig, label: Label) -> Training:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.tfx_pipeline.pages.svg_boxes import legend, plot_area
 from tfx_pipeline.pages.kit import figures, palette
 
 
@@ -16,7 +17,6 @@ def paint(axes):
     axes.plot([0, 1], [0, 1], label="rising", **palette.points(1))
     axes.fill_between([0, 1], [0, 1], color=palette.colour(2))
     axes.set(xlabel="seconds", ylabel="a < b")
-    axes.legend()
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,29 @@ def test_ids_differ_between_pictures_and_references_find_them(svg):
 
 def test_same_drawing_is_the_same_text(svg):
     assert svg == str(figures.draw("first", "Falling & rising", paint).svg)
+
+
+@pytest.mark.parametrize("size", [figures.PANEL_SIZE, figures.WIDE_SIZE])
+@pytest.mark.parametrize("names", [["one"], ["the first", "the second"], [f"model_{n}@text+image" for n in range(30)]])
+def test_a_legend_covers_no_plot_and_takes_no_room_from_it(names, size):
+    def named(axes):
+        for number, name in enumerate(names):
+            axes.plot([0, 1], [number, 0], label=name, **palette.line(number))
+
+    alone = str(figures.draw("alone", "One", lambda axes: axes.plot([0, 1]), size).svg)
+    svg = str(figures.draw("named", "Some", named, size).svg)
+    assert legend(alone) is None
+    box, plot = legend(svg), plot_area(svg)
+    assert not box.meets(plot)
+    assert box.left >= 0 and box.top >= 0
+    # The first row of names takes its room from the plot, further ones add to the picture.
+    height = plot.bottom - plot.top
+    assert height > plot_area(alone).bottom - plot_area(alone).top - 35
+    assert len(re.findall(r"<text[^>]*>(?:the |one|model_)", svg)) == len(names)
+
+
+def test_no_legend_where_nothing_has_a_name():
+    assert legend(str(figures.draw("plain", "Plain", lambda axes: axes.plot([0, 1])).svg)) is None
 
 
 def test_series_differ_in_more_than_colour():

@@ -56,6 +56,29 @@ def test_contents_list_leads_to_every_section():
     assert re.findall(r'<section id="(\w+)"', html) == ["one", "two"]
 
 
+def test_a_block_asks_for_the_width_that_its_content_takes():
+    short = Table("Short", ("name", "rows"), [("a", "1,234")], numbers=1)
+    long = Table("Long", ("name", "rows"), [("a" * 30, "1,234")], numbers=1)
+    broken = Table("Broken", ("name", "rows"), [("a " * 500, "1,234")], numbers=1)
+    assert short.least_rem < long.least_rem < broken.least_rem < 40
+    panel = draw("one", "One", lambda axes: axes.plot([0, 1]))
+    one, two, three = (Picture([panel] * number, "Some.").least_rem for number in (1, 2, 3))
+    # With three it has the page for itself, and its sentence below.
+    assert one < two < three
+    assert [Picture([panel] * number, "Some.").tall for number in (1, 2, 3)] == [False, False, True]
+    html = render(page(short))
+    assert f"--least: {short.least_rem}rem" in html
+
+
+def test_an_empty_table_is_a_table():
+    assert "<tbody>" in render(page(Table("None", ("name", ""), [])))
+
+
+def test_long_text_is_set_in_columns_and_short_text_is_not():
+    html = render(page(Prose("word " * 10), Prose("word " * 200), Prose("word " * 200, "bad")))
+    assert re.findall(r'<p class="(prose[^"]*)"', html) == ["prose", "prose long", "prose note bad"]
+
+
 def test_file_appears_whole(tmp_path):
     path = tmp_path / "deep" / "page.html"
     write(page(Prose("first")), path)

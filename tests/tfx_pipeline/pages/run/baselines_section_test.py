@@ -12,7 +12,7 @@ from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.evaluation.baselines import read_shown_items
 from tfx_pipeline.evaluation.metrics import CandidateAUC, CandidateRows
 from tfx_pipeline.pages.kit.page import Prose, Table
-from tfx_pipeline.pages.run.baselines_section import baselines_section
+from tfx_pipeline.pages.run.baselines_section import baselines_section, count_rankers
 from tfx_pipeline.pages.run.scores import Scores
 
 REPORT = ("BehaviorLogExampleGen", "report")
@@ -39,7 +39,7 @@ def test_the_model_stands_beside_rankers_that_only_count(tmp_path):
     scores = Scores(shown.labels, predictions, shown.users, {}, "", "")
     files = {"Split-train/data-00000-of-00001.gz": train, "Split-test/data-00000-of-00001.gz": test}
     run = run_of(tmp_path, {("BehaviorLogExampleGen", "examples"): files, REPORT: {"report.json": INGESTION_REPORT}})
-    table, method = baselines_section(run, scores).blocks
+    table, method = baselines_section(count_rankers(run, scores)).blocks
     assert isinstance(table, Table) and isinstance(method, Prose)
     model, click_rate, popularity, constant = table.rows
     assert model[1:3] == ("1.0000", "1.0000")
@@ -54,5 +54,6 @@ def test_the_model_stands_beside_rankers_that_only_count(tmp_path):
 
 
 def test_without_a_model_there_is_a_sentence(tmp_path):
-    (block,) = baselines_section(run_of(tmp_path, {REPORT: {"report.json": INGESTION_REPORT}}), None).blocks
+    rankers = count_rankers(run_of(tmp_path, {REPORT: {"report.json": INGESTION_REPORT}}), None)
+    (block,) = baselines_section(rankers).blocks
     assert block.text == "There is no model to compare with rankers that only count."

@@ -12,10 +12,10 @@ from tests.tfx_pipeline.pages.runs import run_of
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.pages.kit.page import Details, Picture, Prose, Table
 from tfx_pipeline.pages.run.finished_run import StepRecord
-from tfx_pipeline.pages.run.latency_section import ComparedLatency, latency_section, read_latency
 from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import training_section
 from tfx_pipeline.pages.run.report_page import report_page
+from tfx_pipeline.pages.run.serving_section import ComparedLatency, read_latency, serving_section
 
 MACHINE = {"cpu": "Example CPU", "cores": 2, "gpus": [], "tensorflow": "2.21.0"}
 FIGURES = {"p50": 12.3, "p95": 20.0, "p99": 31.4, "max": 55.0, "mean": 13.0}
@@ -37,7 +37,7 @@ COMPARED = {"results": [{"model": "dmf", **RESULT}, {"model": "din", **RESULT}],
 def test_latency_of_a_load_is_drawn_and_said(tmp_path):
     file = tmp_path / "latency.json"
     file.write_text(json.dumps(LOAD))
-    section = latency_section(read_latency(file))
+    section = serving_section(read_latency(file), None)
     (picture,) = (block for block in section.blocks if isinstance(block, Picture))
     assert "50" in picture.caption
     assert "within 12.3 ms" in picture.caption
@@ -46,15 +46,21 @@ def test_latency_of_a_load_is_drawn_and_said(tmp_path):
 
 def test_latency_of_compared_models_is_a_table():
     (table,) = (
-        block for block in latency_section(ComparedLatency.from_json(COMPARED)).blocks if isinstance(block, Table)
+        block for block in serving_section(ComparedLatency.from_json(COMPARED), None).blocks if isinstance(block, Table)
     )
     assert [row[0] for row in table.rows] == ["dmf", "din"]
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
 def test_unmeasured_latency_says_how_to_measure():
-    (prose,) = latency_section(None).blocks
+    (prose,) = serving_section(None, None).blocks
     assert "dmf bench serving" in prose.text
+
+
+def test_the_size_of_the_model_stands_beside_its_latency(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(bytes(2_000_000))
+    table = serving_section(None, tmp_path).blocks[-1]
+    assert [row for row in table.rows if row[0] in ("graph", "total")] == [("graph", "2.0 MB"), ("total", "2.0 MB")]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"results": []}', "not json"])
@@ -111,6 +117,16 @@ def test_run_that_stopped_early_has_a_page_that_says_where(tmp_path):
     assert page.figures == []
     said = [block.text for section in page.sections for block in section.blocks if isinstance(block, Prose)]
     assert any("trained no model" in text for text in said)
+
+
+def test_sections_stand_in_the_order_in_which_a_ranker_is_asked_about(tmp_path):
+    page = report_page(run_of(tmp_path, {}))
+    assert [section.anchor for section in page.sections] == [
+        *("metrics", "baselines", "demands", "slices", "scores", "failures"),
+        *("serving", "training", "content"),
+        *("data", "splits", "anomalies"),
+        "lineage",
+    ]
 
 
 def test_later_failure_is_a_warning(tmp_path):

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 
 from tests.tfx_pipeline.pages.runs import run_of
+from tests.tfx_pipeline.pages.svg_boxes import legend, plot_area
+from tfx_pipeline.evaluation.demands import Demand
 from tfx_pipeline.evaluation.results import SplitMetrics
 from tfx_pipeline.pages.kit.page import Page, Picture, Table, render
+from tfx_pipeline.pages.run.baselines_section import Ranker, Rankers
+from tfx_pipeline.pages.run.demands_section import demands_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.scores import OVERALL, Scores
+from tfx_pipeline.pages.run.slice_sections import failures_section, slices_section
 
 VALUES = {
     "auc": 0.71,
@@ -65,14 +70,26 @@ def test_test_split_comes_with_its_intervals(scores):
     assert [row[0] for row in table.rows] == ["test", "95\u00a0% interval", "eval"]
     assert table.rows[1][1] == "0.6900 to 0.7300"
     assert table.rows[1][2] == ""
-    figures = headline(METRICS, scores)
+    figures = headline(METRICS, scores, None)
     assert [figure.value for figure in figures] == ["0.7100", "0.7000", "0.4000", "0.9000", "1.1000"]
     assert figures[0].note.endswith("95\u00a0%: 0.6900 to 0.7300")
     assert "95" not in figures[1].note
 
 
+def test_numbers_on_top_stand_beside_what_click_rates_alone_reach(scores):
+    alone = Ranker("click rate", 0.61, 0.59, 0.45)
+    figures = headline(METRICS, scores, Rankers(alone, alone, alone, alone, 100))
+    assert [figure.note.rpartition("; ")[2] for figure in figures] == [
+        "0.6100 by click rates of items alone",
+        "0.5900 by click rates of items alone",
+        "0.4500 by click rates of items alone",
+        "share of the base rate's",
+        "predicted / observed clicks",
+    ]
+
+
 def test_slice_without_an_answer_is_a_dash_in_the_table_and_absent_from_the_picture(scores):
-    section = metrics_section(METRICS, scores)
+    section = slices_section(METRICS, scores)
     (picture,) = (block for block in section.blocks if isinstance(block, Picture))
     # Content has one bucket: there is nothing to compare it with.
     assert len(picture.panels) == 1
@@ -85,8 +102,57 @@ def test_slice_without_an_answer_is_a_dash_in_the_table_and_absent_from_the_pict
 def test_run_without_evaluation_or_model_says_so():
     assert "not evaluated" in text(metrics_section({}, None))
     assert "no model" in text(calibration_section(None))
-    assert headline({}, None) == []
-    assert "95" not in headline(METRICS, None)[0].note
+    assert headline({}, None, None) == []
+    assert "95" not in headline(METRICS, None, None)[0].note
+    assert "no slices" in text(slices_section({}, None))
+    assert "not evaluated" in text(failures_section({}, None))
+    assert "not evaluated" in text(demands_section(None, None))
+
+
+def test_slices_that_fall_behind_are_listed_with_what_is_wrong(scores):
+    def slices(**buckets):
+        return {"test": SplitMetrics(VALUES, {"item_frequency": buckets})}
+
+    at_chance = {**VALUES, "auc": 0.49, "example_count": 5000.0}
+    promising = {**VALUES, "calibration": 1.5, "example_count": 900.0}
+    few = {**VALUES, "auc": 0.2, "calibration": 9.0, "example_count": 100.0}
+    scores.intervals["item_frequency", "worse"] = {"auc": (0.6, 0.7)}
+    buckets = {"fine": VALUES, "worse": VALUES, "chance": at_chance, "promising": promising, "few": few}
+    table, _ = failures_section(slices(**buckets), scores).blocks
+    assert [row[:2] for row in table.rows] == [
+        ("item frequency: chance", "ranked no better than by chance"),
+        ("item frequency: worse", "ranked worse than the whole"),
+        ("item frequency: promising", "promises too many clicks"),
+    ]
+    good, _ = failures_section(slices(fine=VALUES), scores).blocks
+    assert good.tone == "good"
+
+
+def test_thresholds_stand_beside_what_was_found():
+    demands = [Demand("auc", "at least 0.6", "0.71", True), Demand("log_loss", "at most -1", "", False)]
+    gate = {"problems": [], "golden_requests": 16, "max_difference": {"keras_vs_rank": 6e-8, "two_step_vs_rank": 3e-8}}
+    table, passed = demands_section(demands, gate).blocks
+    assert table.rows == [
+        ("reached", "AUC", "at least 0.6", "0.71"),
+        ("missed", "log loss", "at most -1", "nothing"),
+    ]
+    assert "at most 6e-08" in passed.text
+    none, refused = demands_section([], {**gate, "problems": ["rank is not finite."]}).blocks
+    assert "No threshold" in none.text
+    assert (refused.tone, "rank is not finite." in refused.text) == ("bad", True)
+
+
+def test_no_legend_covers_a_curve(scores, tmp_path):
+    history = [{"auc": 0.6, "loss": 0.5, "val_auc": 0.6, "val_loss": 0.5}] * 3
+    training = {"history": history, "best_epoch": 1, "train_requests": 1000, "eval_requests": 100}
+    training["requests_per_second"] = None
+    run = run_of(tmp_path, {("RankingTrainer", "model_run"): {"training.json": training}})
+    sections = [training_section(run), calibration_section(scores), slices_section(METRICS, scores)]
+    pictures = [block for section in sections for block in section.blocks if isinstance(block, Picture)]
+    drawings = [str(panel.svg) for picture in pictures for panel in picture.panels]
+    boxes = [(legend(svg), plot_area(svg)) for svg in drawings]
+    assert sum(box is not None for box, _ in boxes) == 3
+    assert not [box for box, plot in boxes if box is not None and box.meets(plot)]
 
 
 def test_scores_are_drawn_and_counted(scores):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.pages.kit.page import Details, Page, Prose, Table, render
+from tests.tfx_pipeline.pages.svg_boxes import legend, plot_area
+from tfx_pipeline.pages.kit.page import Details, Page, Picture, Prose, Table, render
 from tfx_pipeline.studies.compare.page import compare_page, spread, write_compare_page
 from tfx_pipeline.studies.compare.report import Report, Statistic
 
@@ -125,6 +126,18 @@ def test_trainings_of_several_sessions_are_a_warning(page, report):
     assert "up to 3 days apart (2026-11-19 to 2026-11-22)" in warning
 
 
+def test_no_legend_covers_a_curve(page):
+    pictures = [block for section in page.sections for block in section.blocks if isinstance(block, Picture)]
+    drawings = [str(panel.svg) for picture in pictures for panel in picture.panels]
+    named = [(box, plot_area(svg)) for svg in drawings if (box := legend(svg)) is not None]
+    assert len(named) == 1
+    assert not [box for box, plot in named if box.meets(plot)]
+
+
+def test_sections_say_who_is_ahead_before_what_it_costs_and_how_it_was_trained(page):
+    assert [section.anchor for section in page.sections] == ["models", "differences", "slices", "cost", "training"]
+
+
 def test_reference_alone(report):
     report["models"] = report["models"][:1]
     page = compare_page(Report.from_json(report))
@@ -150,6 +163,10 @@ def test_page_in_a_browser(report, browser, tmp_path):
     pictures = browser.pictures()
     assert len(pictures) == 11
     assert all(one["width"] > 250 and one["height"] > 100 and one["drawn"] > 10 for one in pictures), pictures
+
+    browser.open(path, width=1440)
+    assert browser.covered_legends() == []
+    assert browser.half_empty() < 0.05
 
     browser.open(path, width=400)
     assert browser.overflow() <= 0

@@ -1,4 +1,4 @@
-"""The section of a run's page about how fast a model answers, where that was measured."""
+"""The section of a run's page about what a model takes to serve: time, where it was measured, and size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
+from serving.export.metadata import saved_model_sizes
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.hardware import Hardware
 from tfx_pipeline.files.json_record import JsonRecord, RecordError
@@ -16,7 +17,7 @@ from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.pages.kit.figures import draw
 from tfx_pipeline.pages.kit.page import Block, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.palette import colour
-from tfx_pipeline.pages.kit.wording import count
+from tfx_pipeline.pages.kit.wording import count, size
 
 _PERCENTILES = ("p50", "p95", "p99", "max")
 
@@ -99,17 +100,28 @@ def read_latency(file: Path) -> Latency:
     raise DataError(f"--latency: {file} is not what `dmf bench serving --json` prints")
 
 
-def latency_section(latency: Latency | None) -> Section:
-    """Serving latency, where it was measured."""
+def serving_section(latency: Latency | None, model_dir: Path | None) -> Section:
+    """What it takes to serve the model: time, where it was measured, and size.
+
+    Args:
+        latency: of serving; None: it was not measured.
+        model_dir: the exported model; None: there is none.
+    """
+    blocks = _time(latency)
+    if model_dir is not None:
+        rows = [(part, size(number)) for part, number in saved_model_sizes(model_dir).items()]
+        blocks.append(Table("Size of the exported model", ("part", "size"), rows, numbers=1))
+    return Section("serving", "Serving: latency and size", blocks)
+
+
+def _time(latency: Latency | None) -> list[Block]:
     if latency is None:
         text = (
             "Not measured. The command dmf bench serving --model VERSION --json measures it; give what it prints, in "
             "a file, to dmf report --latency FILE."
         )
-        return Section("latency", "Serving latency", [Prose(text)])
-    blocks = _load(latency) if isinstance(latency, LoadLatency) else _compared(latency)
-    blocks.append(Prose(f"Measured on {latency.machine.hardware}."))
-    return Section("latency", "Serving latency", blocks)
+        return [Prose(text)]
+    return _load(latency) if isinstance(latency, LoadLatency) else _compared(latency)
 
 
 def _load(latency: LoadLatency) -> list[Block]:
@@ -135,7 +147,7 @@ def _load(latency: LoadLatency) -> list[Block]:
         Picture(
             [draw("latency", "Latency percentiles in milliseconds", paint)],
             f"{asked}: half of the rankings are there within {figures['p50']:.1f} ms, 99 % within "
-            f"{figures['p99']:.1f} ms.",
+            f"{figures['p99']:.1f} ms. {_measured_on(latency.machine)}",
         ),
         Table("Load", ("figure", "value"), rows, numbers=1),
     ]
@@ -150,5 +162,12 @@ def _compared(latency: ComparedLatency) -> list[Block]:
         for one in latency.results
     ]
     columns = ("model", "signature", "transport", "history (items)", "p50 (ms)", "p99 (ms)", "requests/s")
-    note = Prose("Models with random weights, not the one of this run: latency does not depend on what was learned.")
+    note = Prose(
+        "Models with random weights, not the one of this run: latency does not depend on what was learned. "
+        + _measured_on(latency.machine)
+    )
     return [note, Table("One request at a time", columns, rows, numbers=4)]
+
+
+def _measured_on(machine: Hardware) -> str:
+    return f"Measured on {machine.hardware}."
