@@ -82,7 +82,6 @@ def run_pipeline(
     """
     config.output.mkdir(parents=True, exist_ok=True)
     check_store(config)
-    order_by_id()
     schema = _schema_by_content(config)
     if schema is not None and not schema.path.exists():
         write_bytes(schema.path, schema.text)
@@ -168,6 +167,7 @@ def run_node(
     with metadata.Metadata(connection) as store:
         history = RunHistory(store.store, pipeline_name)
         previous = history.last_complete(node_id)
+    order_by_id()
     component_launcher = launch_with(
         pipeline_node=node,
         mlmd_connection=metadata.Metadata(connection),
