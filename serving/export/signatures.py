@@ -25,6 +25,9 @@ from serving.export.servable import signature_defs
 
 Tensors = Mapping[str, tf.Tensor]
 
+# Of a model that is only asked, nobody takes gradients.
+_WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+
 
 class Transform(Protocol):
     """Raw request tensors to model inputs; see `tfx_pipeline.transform.request_transform.RequestTransform`."""
@@ -168,7 +171,7 @@ def export_model(
 
     with written_whole(directory) as partial:
         shutil.rmtree(partial, ignore_errors=True)
-        archive.write_out(str(partial), verbose=False)
+        archive.write_out(str(partial), _WITHOUT_GRADIENTS, verbose=False)
         written = dataclasses.replace(
             contract.ModelContract(name, max_history, transform.user_inputs), signatures=_signatures(partial)
         )

@@ -51,8 +51,11 @@ class RequestTransform(tf.Module):
 
     @property
     def trackables(self) -> list[object]:
-        """What an export must track beside the functions: the transform layer, the lookup and its file."""
-        return [self._layer, self._catalogue, self._catalogue_file]
+        """What an export must track beside the functions: the transform graph's tables, the lookup and its file."""
+        # Not the layer: looking for tables in it, an archive traces its calls anew, to drop them.
+        nodes = tf.train.TrackableView(self._layer).descendants()
+        tables = [node for node in nodes if isinstance(node, tf.saved_model.experimental.TrackableResource)]
+        return [*tables, self._catalogue, self._catalogue_file]
 
     @property
     def user_inputs(self) -> dict[str, str]:
