@@ -1,6 +1,6 @@
 """A full disk, then a kill, in one step of the pipeline after the other; and a run that ends as if nothing had been.
 
-A few steps by default; `FAULTS=all` tries each.
+One step by default; `FAULTS=all` tries each, and compares with a run that was never disturbed.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ STEPS = (
     "Evaluator",
     "Pusher",
 )
-TRIED = STEPS if os.environ.get("FAULTS") == "all" else ("BehaviorLogExampleGen", "RankingTrainer")
+ALL = os.environ.get("FAULTS") == "all"
+TRIED = STEPS if ALL else ("RankingTrainer",)
 LONGEST = {"BehaviorLogExampleGen": 1.0, "Transform": 3.0, "RankingTrainer": 6.0, "Evaluator": 3.0, "Pusher": 0.05}
 """Seconds within which a step is killed; without a number, within half a second, which may be in the next step."""
 
 # Runs are forked from a process that has imported everything: a run begins within a second, and none knows of another.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tfx_pipeline.runners.run", "tests.faults.every_step_test"])
+_PROCESSES.set_forkserver_preload(["tfx_pipeline.runners.local", "tfx_pipeline.training.run_fn"])
 
 
 def _fill_the_disk() -> None:
@@ -103,9 +104,11 @@ def _metrics(config_file: Path) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_a_run_ends_as_if_nothing_had_been(config_file: Path) -> None:
-    status, console = dmf_run(config_file)
-    assert status == 0, console
-    expected = _metrics(config_file)
+    expected = None
+    if ALL:
+        status, console = dmf_run(config_file)
+        assert status == 0, console
+        expected = _metrics(config_file)
 
     text = config_file.read_text(encoding="utf-8")
     config_file.write_text(text.replace("output: out", "output: disturbed"), encoding="utf-8")
@@ -120,7 +123,7 @@ def test_a_run_ends_as_if_nothing_had_been(config_file: Path) -> None:
     status, console = dmf_run(config_file)
     assert status == 0, console
     # As near as two undisturbed runs are: Beam adds up batches in any order.
-    assert _metrics(config_file) == pytest.approx(expected, rel=1e-5)
+    assert expected is None or _metrics(config_file) == pytest.approx(expected, rel=1e-5)
     status, console = dmf_run(config_file)
     assert status == 0, console
     assert console.count("cached") >= len(STEPS) - 1
