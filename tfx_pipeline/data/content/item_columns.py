@@ -16,6 +16,8 @@ from tfx_pipeline.config.item_columns import CategoricalItemColumn, ItemColumn, 
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.errors import DataError
 
+_TEXT = pa.large_string()
+
 
 @dataclass(frozen=True)
 class ColumnCoverage:
@@ -64,6 +66,8 @@ class ItemColumnTable:
 
 def fits(column: ItemColumn, kind: pa.DataType) -> bool:
     """Whether a column of the catalogue may have this type."""
+    if column.pattern is not None:
+        return values.usable_as_id(kind)
     if isinstance(column, NumericItemColumn):
         return values.usable_as_number(kind)
     if column.multiple and _is_list(kind):
@@ -80,6 +84,9 @@ def in_one_form(array: pa.Array, column: ItemColumn) -> tuple[pa.Array, int]:
     Raises:
         DataError: a text of several values, and no separator to tell them apart.
     """
+    if column.pattern is not None:
+        found = values.text(array).to_pandas().str.extract(column.pattern, expand=False)
+        array = pa.array(found, _TEXT, from_pandas=True)
     if isinstance(column, NumericItemColumn):
         numbers, bad = values.numbers(array)
         return pa.array(numbers, pa.float32(), from_pandas=True), bad
@@ -99,9 +106,6 @@ def in_one_form(array: pa.Array, column: ItemColumn) -> tuple[pa.Array, int]:
         raise DataError(f"has text such as '{example}' and not lists; give `separator`, what stands between its values")
     lists = pa.LargeListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int64()), texts)
     return _split(lists, column.separator), 0
-
-
-_TEXT = pa.large_string()
 
 
 def _split(lists: pa.LargeListArray, separator: str) -> pa.LargeListArray:

@@ -112,6 +112,25 @@ def test_quantiles_hold_as_many_items_each_and_equal_numbers_one_bucket(tmp_path
     assert ids[0] != ids[-1]
 
 
+def test_a_part_of_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("item_id,title\na,Toy Story (1995)\nb,Heat\nc,2001 (1968)\nd,\n")
+    year = {"kind": "numeric", "column": "title", "pattern": r"\((\d{4})\)$", "scaling": "quantiles", "buckets": 2}
+    tables = _read(path, year=year, decade={"kind": "categorical", "column": "title", "pattern": r"\((\d{3})\d\)"})
+    assert tables["year"].values.tolist() == [[2], [0], [1], [0]]
+    assert tables["year"].coverage == ColumnCoverage(items=4, missing=2)
+    assert tables["decade"].names == ("196", "199")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [("(", "is no regular expression"), ("a", "has 0 groups; put brackets"), ("(a)(b)", "has 2")],
+)
+def test_a_pattern_has_one_group(pattern: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Features.model_validate({"item": {"year": {"kind": "numeric", "pattern": pattern}}})
+
+
 def test_a_column_without_any_value_is_all_missing(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("item_id,genres,price\na,,\nb,,\n")
