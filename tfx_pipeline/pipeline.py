@@ -140,7 +140,7 @@ def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file:
         schema=schema_gen.outputs["schema"],
         preprocessing_fn=PREPROCESSING_FN,
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=["train", "eval"]),
-        custom_config={"features": config.features.model_dump_json(), "code": code["transform"]},
+        custom_config={"features": config.features.of_requests(), "code": code["transform"]},
         disable_statistics=True,
     )
     transform.add_upstream_node(validator)

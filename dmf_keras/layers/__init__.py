@@ -6,6 +6,7 @@ from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
 from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
 from dmf_keras.layers.interest_head import InterestHead
+from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
@@ -18,6 +19,7 @@ __all__ = [
     "Dice",
     "EarlyFusionTargetAttention",
     "InterestHead",
+    "ItemColumns",
     "LocalActivationUnit",
     "SimilarityBuckets",
     "SimilarityHistogram",

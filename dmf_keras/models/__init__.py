@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dmf_keras.models.configs import InterestConfig
-from dmf_keras.models.inputs import ModalitySpec, RankingSchema
+from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
 from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.models.registry import build_model, model_config, model_names, register_model, registered_classes
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "InterestConfig",
     "InterestModel",
+    "ItemColumnSpec",
     "ModalitySpec",
     "ModelConfig",
     "RankingModel",

@@ -31,6 +31,14 @@ class ModalitySpec:
 
 
 @dataclass(frozen=True)
+class ItemColumnSpec:
+    """One column of items: the rows of its embedding and how many names an item may have; rows None: a number."""
+
+    rows: int | None = None
+    width: int = 1
+
+
+@dataclass(frozen=True)
 class RankingSchema:
     """Sizes and names that come from the data, as opposed to hyper-parameters.
 
@@ -41,6 +49,7 @@ class RankingSchema:
         user_rows: rows of the user embedding, row 0 ("no user") included; None: users have no embedding.
         categorical: name to rows of its embedding, row 0 ("missing") included.
         numeric: names of scaled numbers.
+        item_columns: columns of the catalogue, which the model looks up by content row.
 
     Raises:
         ValueError: all problems at once, each with what was received.
@@ -52,6 +61,7 @@ class RankingSchema:
     user_rows: int | None = None
     categorical: dict[str, int] = field(default_factory=dict)
     numeric: tuple[str, ...] = ()
+    item_columns: dict[str, ItemColumnSpec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
@@ -60,6 +70,10 @@ class RankingSchema:
             counts["user_rows"] = self.user_rows
         counts |= {f"categorical.{name}": rows for name, rows in self.categorical.items()}
         counts |= {f"modalities.{name}.width": spec.width for name, spec in self.modalities.items()}
+        counts |= {f"item_columns.{name}.width": spec.width for name, spec in self.item_columns.items()}
+        counts |= {
+            f"item_columns.{name}.rows": spec.rows for name, spec in self.item_columns.items() if spec.rows is not None
+        }
         problems = [
             f"{name} must be an integer of at least 1, got {count!r}"
             for name, count in counts.items()
@@ -73,7 +87,7 @@ class RankingSchema:
         if not self.modalities:
             problems.append("modalities must name at least one, got none")
         columns = [*self.categorical, *self.numeric]
-        for name in [*columns, *self.modalities]:
+        for name in [*columns, *self.modalities, *self.item_columns]:
             if not _NAME.fullmatch(name):
                 problems.append(f"names are letters, digits and underscores and begin with a letter, got {name!r}")
         problems += [f"column name {name!r} is taken by the model's own input" for name in columns if name in RESERVED]
@@ -84,13 +98,18 @@ class RankingSchema:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them."""
-        return {**asdict(self), "numeric": list(self.numeric)}
+        values = {**asdict(self), "numeric": list(self.numeric)}
+        if not self.item_columns:
+            # As a schema was written before there were such columns.
+            del values["item_columns"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RankingSchema:
         """The schema of `to_dict`'s values."""
         modalities = {name: ModalitySpec(**spec) for name, spec in values["modalities"].items()}
-        return cls(**{**values, "modalities": modalities})
+        columns = {name: ItemColumnSpec(**spec) for name, spec in values.get("item_columns", {}).items()}
+        return cls(**{**values, "modalities": modalities, "item_columns": columns})
 
 
 class InputSpec(NamedTuple):

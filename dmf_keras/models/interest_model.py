@@ -8,10 +8,17 @@ from typing import Any
 import keras
 from keras import ops
 
-from dmf_keras.layers import InterestHead
+from dmf_keras.layers import InterestHead, ItemColumns
 from dmf_keras.models import explanation
 from dmf_keras.models.configs import InterestConfig
-from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX, RankingSchema
+from dmf_keras.models.inputs import (
+    CANDIDATE_CONTENT_ROW,
+    CANDIDATE_INDEX,
+    HISTORY_CONTENT_ROW,
+    HISTORY_INDEX,
+    USER_INDEX,
+    RankingSchema,
+)
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.ops.shapes import rows
 from dmf_keras.types import Tensor
@@ -26,7 +33,7 @@ HISTORY_MASK, USER_PART = "history_mask", "user_part"
 class InterestModel(RankingModel):
     """A ranking model that differs from others in one thing: the interest of the user in each candidate.
 
-    The head is an MLP on user, profile and context (user part), the embedding e_n of the candidate (item part) and the
+    The head is an MLP on user, profile and context (user part), the vector e_n of the candidate (item part) and the
     interest (pair part). Subclasses write `build_interest`, `interest` and mostly `encode_interest`; padding and an
     empty history are theirs to get right.
 
@@ -40,6 +47,7 @@ class InterestModel(RankingModel):
     def __init__(self, schema: RankingSchema, config: InterestConfig, **kwargs: Any) -> None:
         super().__init__(schema, config, **kwargs)
         self.item_embedding = self._embedding(schema.item_rows, config.id_dim, "item_embedding", config.embedding_l2)
+        self.item_columns = self._item_columns()
         if schema.user_rows is not None:
             self.user_embedding = self._embedding(
                 schema.user_rows, config.id_dim, "user_embedding", config.embedding_l2
@@ -60,6 +68,48 @@ class InterestModel(RankingModel):
         layer = keras.layers.Embedding(rows, width, embeddings_regularizer=penalty, dtype=self.dtype_policy, name=name)
         layer.build((None,))
         return layer
+
+    def _item_columns(self) -> ItemColumns | None:
+        """The columns of items and, beside them, `item_projection`; None where the schema has none."""
+        columns = self.schema.item_columns
+        if not columns:
+            return None
+        names = {name: (spec.rows, spec.width) for name, spec in columns.items() if spec.rows is not None}
+        numbers = [name for name, spec in columns.items() if spec.rows is None]
+        layer = ItemColumns(
+            self.schema.content_rows,
+            names,
+            numbers,
+            self.config.feature_dim,
+            dtype=self.dtype_policy,
+            name="item_columns",
+        )
+        layer.build()
+        self.item_projection = keras.layers.Dense(
+            self.config.id_dim, use_bias=False, dtype=self.dtype_policy, name="item_projection"
+        )
+        self.item_projection.build((None, None, self.config.id_dim + layer.width))
+        return layer
+
+    def item_vectors(self, index: Tensor, content_row: Tensor) -> Tensor:
+        """What items are to the model, [B, W, id_dim]: the ID's embedding, joined with the item's columns if any.
+
+        Args:
+            index: rows of the item embedding, int [B, W].
+            content_row: rows of the catalogue's tables, int [B, W].
+        """
+        embedded = self.item_embedding(index)
+        if self.item_columns is None:
+            return embedded
+        return self.item_projection(ops.concatenate([embedded, self.item_columns(content_row)], axis=-1))
+
+    def candidate_items(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """`item_vectors` of the candidates, [B, N, id_dim]."""
+        return self.item_vectors(inputs[CANDIDATE_INDEX], inputs[CANDIDATE_CONTENT_ROW])
+
+    def history_items(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """`item_vectors` of the history, [B, L, id_dim]."""
+        return self.item_vectors(inputs[HISTORY_INDEX], inputs[HISTORY_CONTENT_ROW])
 
     def build_interest(self) -> int | None:
         """Creates the layers of the interest, built, and returns its width; None: there is no pair part."""
@@ -140,7 +190,7 @@ class InterestModel(RankingModel):
             ValueError: missing inputs, wrong ranks or dtypes.
         """
         self.check_candidate_inputs(inputs)
-        candidates = self.item_embedding(inputs[CANDIDATE_INDEX])
+        candidates = self.candidate_items(inputs)
         interest = self.interest(state, candidates, inputs, training)
         return self.head.score_items(state[USER_PART], candidates, interest, training)
 
@@ -160,7 +210,7 @@ class InterestModel(RankingModel):
         """
         self.check_user_inputs(inputs)
         self.check_candidate_inputs(inputs)
-        candidates = self.item_embedding(inputs[CANDIDATE_INDEX])
+        candidates = self.candidate_items(inputs)
         return {**self.explain_history(state, candidates, inputs), **self._explain_parts(state, candidates, inputs)}
 
     def explain_history(

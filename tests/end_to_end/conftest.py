@@ -34,6 +34,10 @@ def small_config(folder: Path) -> Path:
     text = yaml.safe_dump(values).replace("runs/demo/data", "data").replace("runs/demo", "out")
     values = yaml.safe_load(text)
     values["model"]["params"] = {"id_dim": 8, "attention_dim": 8, "hidden_units": [16]}
+    values["features"]["item"] = {
+        "category": {"kind": "categorical"},
+        "words": {"kind": "categorical", "column": "title", "multiple": True, "separator": " ", "max_values": 4},
+    }
     values["training"] |= {"epochs": 2, "batch_size": 128}
     values["evaluation"]["thresholds"] = {"auc": {"min": 0.3}, "gauc": {"min_change": -0.5}}
     values["serving"]["warmup_candidates"] = [1, 20]

@@ -1,7 +1,7 @@
 """How a configuration and a command name a model: a label.
 
-It is the name in the registry and, after `@`, the modalities that the model is given when not all: `dmf`, `dmf@text`,
-`dmf@text+image`.
+It is the name in the registry, after `@` the modalities that the model is given when not all, and after `~` what else
+it is not given: `dmf`, `dmf@text`, `dmf@text+image`, `dmf~items`.
 """
 
 from __future__ import annotations
@@ -12,29 +12,37 @@ from typing import NamedTuple
 from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.spelling import did_you_mean
 
+ITEMS = "items"
+"""Of what a model can go without: the columns of items, `features.item`."""
+
 
 class Label(NamedTuple):
-    """A model and the modalities it is given; none named: all of them."""
+    """A model, the modalities it is given (none named: all of them), and what else it goes without."""
 
     model: str
     modalities: tuple[str, ...]
+    without: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """As a configuration writes it."""
-        return f"{self.model}@{'+'.join(self.modalities)}" if self.modalities else self.model
+        given = f"{self.model}@{'+'.join(self.modalities)}" if self.modalities else self.model
+        return "~".join([given, *self.without])
 
     @classmethod
     def parse(cls, text: str, modalities: Sequence[str]) -> Label:
         """Reads a label.
 
         Args:
-            text: such as `dmf` or `dmf@text+image`.
+            text: such as `dmf`, `dmf@text+image` or `dmf~items`.
             modalities: those of the configuration; the label keeps their order, and all of them are none named.
 
         Raises:
-            ValueError: no such model or modality, with those that exist.
+            ValueError: no such model or modality, with those that exist, or another word than `items` after `~`.
         """
-        model, at, given = text.partition("@")
+        with_content, *without = text.split("~")
+        if wrong := [word for word in without if word != ITEMS]:
+            raise ValueError(f"'{text}': a model can go without {ITEMS}, after ~; got {wrong[0]!r}")
+        model, at, given = with_content.partition("@")
         model_config(model, {})
         names = given.split("+") if at else []
         for name in names:
@@ -43,4 +51,4 @@ class Label(NamedTuple):
                 said = f" ({meant})" if meant else ""
                 raise ValueError(f"'{text}': no modality {name!r}{said}; modalities: {', '.join(modalities)}")
         chosen = tuple(name for name in modalities if name in names)
-        return cls(model, () if len(chosen) == len(modalities) else chosen)
+        return cls(model, () if len(chosen) == len(modalities) else chosen, (ITEMS,) if without else ())

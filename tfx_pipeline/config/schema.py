@@ -6,15 +6,25 @@ Paths are written relative to the configuration file and are absolute once loade
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from dmf_keras.models import BUILT_IN
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from tfx_pipeline.config.comparison import Comparison
+from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import MetricName
 from tfx_pipeline.config.model_module import find_model_class, import_model_module, lies_in
 from tfx_pipeline.config.tables import Data
@@ -144,15 +154,32 @@ class Features(Section):
     item_id: Vocabulary = Vocabulary()
     user: dict[str, Column] = Field({}, description="profile columns, of data.users")
     context: dict[str, Column] = Field({}, description="columns of the log that describe the moment of the request")
+    item: dict[str, ItemColumn] = Field(
+        {}, description="columns of the catalogue, of candidates and history items; requests do not carry them"
+    )
 
-    _names = field_validator("user", "context")(_feature_names)
+    _names = field_validator("user", "context", "item")(_feature_names)
 
     @model_validator(mode="after")
     def _no_overlap(self) -> Features:
-        both = sorted(set(self.user) & set(self.context))
-        if both:
-            raise ValueError(f"columns in both 'user' and 'context': {', '.join(both)}")
+        kinds: dict[str, Collection[str]] = {"user": self.user, "context": self.context, "item": self.item}
+        for one, other in itertools.combinations(kinds, 2):
+            both = sorted(set(kinds[one]) & set(kinds[other]))
+            if both:
+                raise ValueError(f"columns in both '{one}' and '{other}': {', '.join(both)}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_item_columns(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Keys of steps and trainings are made of it: without item columns they stay what they were.
+        values: dict[str, Any] = handler(self)
+        if not self.item:
+            values.pop("item", None)
+        return values
+
+    def of_requests(self) -> str:
+        """The section as JSON without what is no part of requests: the columns of items."""
+        return self.model_dump_json(exclude={"item"})
 
 
 class Modality(Section):
@@ -250,9 +277,24 @@ class Training(Section):
         "may sit at 0.5 for a while before it learns",
     )
     learning_rate: Number = Field(1e-3, gt=0)
+    keep_negatives: Number = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the train split's negatives that each epoch sees, drawn anew; the logits are corrected, "
+        "so that probabilities stay those of all",
+    )
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
     mixed_precision: Literal["auto", "never"] = Field("auto", description="auto: on GPUs only")
+
+    @model_serializer(mode="wrap")
+    def _as_before_keep_negatives(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Keys of trainings are made of it: with all negatives they stay what they were.
+        values: dict[str, Any] = handler(self)
+        if self.keep_negatives == 1:
+            values.pop("keep_negatives", None)
+        return values
 
 
 class Threshold(Section):

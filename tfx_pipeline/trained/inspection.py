@@ -96,7 +96,7 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "served as", metadata["served_name"]
     yield "exported", metadata["created"]
     yield "hyper-parameters", ", ".join(f"{name} {value}" for name, value in metadata["params"].items())
-    yield "weights", f"{metadata['weights']:,} and the content tables"
+    yield "weights", f"{metadata['weights']:,} and the tables of items"
     yield "seed", str(metadata["seed"])
     yield "configuration", metadata["config_digest"]
     if git is not None:
@@ -126,7 +126,7 @@ def _size_table(sizes: Mapping[str, int], metadata: Mapping[str, Any] | None) ->
     table.add_column("")
     notes = {
         "graph": "saved_model.pb",
-        "variables": "weights and content tables",
+        "variables": "weights and tables of items",
         "assets": "vocabularies, ids of the catalogue",
         "extra": "warm-up and golden requests, facts about items",
     }
@@ -139,6 +139,9 @@ def _size_table(sizes: Mapping[str, int], metadata: Mapping[str, Any] | None) ->
                 width = f"{width} of {facts['source_width']}"
             note = f"{facts['dtype']}, {width}, {facts['items_with_content']:,} items, of {facts['source']}"
             table.add_row(f"content '{name}'", f"{facts['table_bytes']:,}", note)
+        for name, facts in metadata["content"].get("item_columns", {}).items():
+            kind = "numbers" if facts["rows"] is None else f"{facts['rows']:,} rows, up to {facts['width']} of an item"
+            table.add_row(f"column '{name}'", "", f"{kind}, {facts['items_with_value']:,} items")
     return table
 
 

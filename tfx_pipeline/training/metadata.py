@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.metadata import git_revision, library_versions, saved_model_sizes, write_json
+from tfx_pipeline.data.content.item_columns import ItemColumnTable
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.files.json_values import now
@@ -49,7 +52,7 @@ def write_metadata(
         "served_name": served_name,
         "created": now(),
         "params": model.config.to_dict(),
-        "weights": model.count_params() - sum(layer.count_params() for layer in model.content.values()),
+        "weights": model.count_params() - sum(math.prod(weight.shape) for weight in _tables(model)),
         "seed": config["training"]["seed"],
         "config_digest": digest,
         "config": config,
@@ -78,6 +81,11 @@ def write_metadata(
                 }
                 for name, matrix in content.modalities.items()
             },
+            "item_columns": {
+                name: {"rows": column.rows, "width": column.width, "items_with_value": _with_value(column)}
+                for name, column in content.columns.items()
+                if name in model.schema.item_columns
+            },
         },
         "sizes": {part: sizes[part] for part in ("graph", "variables", "assets")},
         "git": git_revision(),
@@ -85,6 +93,17 @@ def write_metadata(
         "artifacts": dict(artifacts),
     }
     write_json(model_dir, contract.METADATA_FILE, values)
+
+
+def _tables(model: RankingModel) -> list[Any]:
+    """Weights that are facts about items, and not learnt."""
+    columns = getattr(model, "item_columns", None)
+    layers = [*model.content.values(), *([] if columns is None else [columns])]
+    return [weight for layer in layers for weight in layer.non_trainable_weights]
+
+
+def _with_value(column: ItemColumnTable) -> int:
+    return column.coverage.items - column.coverage.missing
 
 
 def _table_bytes(model: RankingModel, modality: str) -> int:

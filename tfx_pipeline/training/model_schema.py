@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_transform as tft
 
-from dmf_keras.models.inputs import ModalitySpec, RankingSchema
+from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
+from tfx_pipeline.config.label import ITEMS
 from tfx_pipeline.config.schema import Categorical, Features
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.reading import read_lines
@@ -19,6 +20,7 @@ def ranking_schema(
     tft_output: tft.TFTransformOutput,
     content: ItemContentTable,
     modalities: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> RankingSchema:
     """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
 
@@ -27,6 +29,7 @@ def ranking_schema(
         tft_output: has the vocabularies.
         content: the content artifact.
         modalities: those that the model is given; none named: all.
+        without: `items`: the model does not see the columns of items.
     """
 
     def rows(vocabulary: str, oov_buckets: int) -> int:
@@ -53,7 +56,20 @@ def ranking_schema(
             if not modalities or name in modalities
         },
         content_rows=1 + len(content.item_ids),
+        item_columns={
+            name: ItemColumnSpec(column.rows, column.width)
+            for name, column in content.columns.items()
+            if ITEMS not in without
+        },
     )
+
+
+def item_column_rows(content: ItemContentTable) -> dict[str, np.ndarray]:
+    """Item columns by content row, [items + 1, ...]; row 0 is an item outside the catalogue."""
+    return {
+        name: np.concatenate([np.zeros_like(column.values[:1]), column.values])
+        for name, column in content.columns.items()
+    }
 
 
 def content_rows(content: ItemContentTable, modality: str) -> tuple[np.ndarray, np.ndarray]:

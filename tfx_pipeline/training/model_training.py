@@ -14,7 +14,7 @@ from tfx_pipeline.config.schema import Features, Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.addresses import Address
-from tfx_pipeline.training.model_schema import content_rows, ranking_schema
+from tfx_pipeline.training.model_schema import content_rows, item_column_rows, ranking_schema
 from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -58,7 +58,13 @@ class TrainingData:
 
 
 def new_model(
-    name: str, params: Params, data: TrainingData, *, modalities: Sequence[str] = (), seed: int
+    name: str,
+    params: Params,
+    data: TrainingData,
+    *,
+    modalities: Sequence[str] = (),
+    without: Sequence[str] = (),
+    seed: int,
 ) -> RankingModel:
     """An untrained model of the registry with the catalogue's content in its tables.
 
@@ -67,12 +73,17 @@ def new_model(
         params: hyper-parameters that differ from the defaults.
         data: gives the sizes of the model's tables, and the content.
         modalities: those that the model is given; none named: all.
+        without: what else it is not given, as in `Label`.
         seed: of the initial weights.
     """
-    schema = ranking_schema(data.features, data.tft_output, data.content, modalities)
+    schema = ranking_schema(data.features, data.tft_output, data.content, modalities, without)
     model = build_model(name, params, schema, seed=seed)
     for modality, layer in model.content.items():
         layer.set_rows(*content_rows(data.content, modality))
+    # A model of somebody's own need not have a place for them.
+    columns = getattr(model, "item_columns", None)
+    if columns is not None:
+        columns.set_rows(item_column_rows(data.content))
     return model
 
 
@@ -85,6 +96,7 @@ def train_model(
     state_dir: Path,
     tensorboard_dir: Address,
     modalities: Sequence[str] = (),
+    without: Sequence[str] = (),
     progress: str = "",
 ) -> tuple[RankingModel, TrainingResult]:
     """Seeds the process, builds a model and trains it.
@@ -96,6 +108,7 @@ def train_model(
         data: examples and content.
         state_dir, tensorboard_dir, progress: see `trainer.train`.
         modalities: those that the model is given; none named: all.
+        without: what else it is not given, as in `Label`.
 
     Returns:
         The model with the weights of its best epoch, and what happened.
@@ -113,13 +126,14 @@ def train_model(
         requests=data.requests["train"],
         shuffle_buffer=min(training.shuffle_buffer, data.requests["train"]),
         seed=training.seed,
+        keep_negatives=training.keep_negatives,
     )
     eval_batches = request_batches(
         data.files["eval"], data.tft_output, data.transform, training.batch_size, requests=data.requests["eval"]
     )
 
     def build() -> RankingModel:
-        model = new_model(name, params, data, modalities=modalities, seed=training.seed)
+        model = new_model(name, params, data, modalities=modalities, without=without, seed=training.seed)
         model.adapt(inputs for inputs, _, _ in train_batches.take(_ADAPT_BATCHES))
         return model
 

@@ -100,6 +100,7 @@ def train(
         model.compile(
             optimizer=keras.optimizers.Adam(training.learning_rate),
             weighted_metrics=[keras.metrics.AUC(1000, from_logits=True, name="auc")],
+            kept_negatives=training.keep_negatives,
             # Batches differ in shape, so that XLA on a CPU would compile again and again.
             jit_compile=False,
         )

@@ -39,6 +39,7 @@ class Trial:
         seed: of initial weights, dropout and the order of examples; `training.seed` is not looked at.
         training: batches, epochs, patience, learning rate.
         modalities: those that the model is given; none named: all of the configuration.
+        without: what else it is not given, as in `Label`.
     """
 
     model: str
@@ -46,11 +47,12 @@ class Trial:
     seed: int
     training: Training
     modalities: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
         """As a configuration writes it: `dmf`, or `dmf@text` when it is given that modality alone."""
-        return str(Label(self.model, self.modalities))
+        return str(Label(self.model, self.modalities, self.without))
 
     def key(self, data: TrialData) -> str:
         """16 hex digits: the same for the same training on the same examples by the same code, and for no other.
@@ -66,6 +68,7 @@ class Trial:
             "training": self.training.model_copy(update={"seed": self.seed}).model_dump(mode="json"),
             "precision": precision(self.training),
             "model_code": model_code_digest(self.model),
+            **({"without": self.without} if self.without else {}),
             "versions": [library.__version__ for library in (tf, keras, np)],
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
@@ -116,6 +119,7 @@ def train_trial(trial: Trial, data: TrialData, folder: Path, progress: str) -> T
             state_dir=folder / _STATE,
             tensorboard_dir=folder / "tensorboard",
             modalities=trial.modalities,
+            without=trial.without,
             progress=progress,
         )
     except ModelError as error:

@@ -36,6 +36,7 @@ def request_batches(
     requests: int,
     shuffle_buffer: int = 0,
     seed: int = 0,
+    keep_negatives: float = 1.0,
 ) -> tf.data.Dataset:
     """Batches of requests, each padded to its own longest history and candidate list.
 
@@ -47,14 +48,18 @@ def request_batches(
         requests: how many the files hold, see `count_requests`.
         shuffle_buffer: requests held for shuffling; 0 keeps the files' order.
         seed: of the shuffling; the order differs between epochs and is the same in every run.
+        keep_negatives: share of the candidates without a positive label that are kept, drawn anew in every epoch;
+            requests that keep none are left out, so that batches have at most `batch_size` requests.
 
     Returns:
         Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 1 for candidates, 0 for padding).
     """
     spec = tft_output.transformed_feature_spec()
 
-    def to_batch(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    def to_batch(serialized: tf.Tensor, *seeds: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         transformed = tf.io.parse_example(serialized, spec)
+        if seeds:
+            transformed = _with_some_negatives(transformed, keep_negatives, tf.stack(seeds))
         labels = transformed[transformed_features.LABEL]
         weights = labels.with_values(tf.ones_like(labels.values, tf.float32))
         return (
@@ -74,9 +79,44 @@ def request_batches(
     )
     if shuffle_buffer:
         dataset = dataset.shuffle(shuffle_buffer, seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.batch(batch_size).map(to_batch, num_parallel_calls=_READ_AHEAD, deterministic=True)
+    dataset = dataset.batch(batch_size)
+    if keep_negatives < 1:
+        draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+        dataset = tf.data.Dataset.zip(dataset, draws, draws.skip(1))
+    dataset = dataset.map(to_batch, num_parallel_calls=_READ_AHEAD, deterministic=True)
     batches = tf.data.experimental.assert_cardinality(math.ceil(requests / batch_size))
     return untuned(dataset.apply(batches).prefetch(_READ_AHEAD))
+
+
+def _with_some_negatives(
+    transformed: dict[str, tf.Tensor | tf.SparseTensor], share: float, seed: tf.Tensor
+) -> dict[str, tf.Tensor | tf.SparseTensor]:
+    """The requests with all positives and a random `share` of the others, without requests that are left with none."""
+    labels = transformed[transformed_features.LABEL]
+    drawn = tf.random.stateless_uniform(tf.shape(labels.values), seed) < share
+    kept = tf.logical_or(labels.values > 0, drawn)
+    request = tf.boolean_mask(labels.indices[:, 0], kept)
+    requests = tf.unique(request).y
+    result = {}
+    for name, feature in transformed.items():
+        if name in _OF_CANDIDATES:
+            values = tf.boolean_mask(feature.values, kept)
+            result[name] = _ragged(values, request, labels.dense_shape[0], requests)
+        elif isinstance(feature, tf.SparseTensor):
+            result[name] = _ragged(feature.values, feature.indices[:, 0], feature.dense_shape[0], requests)
+        else:
+            result[name] = tf.gather(feature, requests)
+    return result
+
+
+def _ragged(values: tf.Tensor, request: tf.Tensor, count: tf.Tensor, requests: tf.Tensor) -> tf.SparseTensor:
+    """Values of some requests, as a sparse tensor whose rows they fill from the left."""
+    return tf.gather(tf.RaggedTensor.from_value_rowids(values, request, count), requests).to_sparse()
+
+
+_OF_CANDIDATES = frozenset(
+    {transformed_features.LABEL, transformed_features.CANDIDATE_INDEX, transformed_features.CANDIDATE_ITEM}
+)
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -9,7 +9,7 @@ from keras import ops
 from dmf_keras.layers import LocalActivationUnit
 from dmf_keras.models.din import DINConfig
 from dmf_keras.models.explanation import ACTIVATION
-from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
+from dmf_keras.models.inputs import CANDIDATE_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
@@ -55,7 +55,7 @@ class DIN(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`history` and `history_part`."""
-        history = self.item_embedding(inputs[HISTORY_INDEX])
+        history = self.history_items(inputs)
         return {HISTORY: history, HISTORY_PART: self.activation_unit.encode_history(history)}
 
     def interest(

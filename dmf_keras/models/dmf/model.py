@@ -11,7 +11,6 @@ from keras import ops
 from dmf_keras.layers import ComplementaryModalityMixing, DecoupledTargetAttention, SimilarityHistogram
 from dmf_keras.models.dmf import DMFCentricConfig, DMFConfig, DMFEnrichedConfig
 from dmf_keras.models.explanation import attention_outputs
-from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.models.similarity_model import SimilarityModel
@@ -123,7 +122,7 @@ class DMF(SimilarityModel):
         """The content of the history and, with the enriched branch, its `keys` and `values`."""
         state = super().encode_interest(inputs, history_mask, training)
         if "enriched" in self.config.branches:
-            state |= self.encode_history(self.item_embedding(inputs[HISTORY_INDEX]))
+            state |= self.encode_history(self.history_items(inputs))
         return state
 
     def interest(

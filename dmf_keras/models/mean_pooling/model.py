@@ -53,7 +53,7 @@ class MeanPooling(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`pooled` [B, d]."""
-        pooled = masked_mean(self.item_embedding(inputs[HISTORY_INDEX]), history_mask, axis=1)
+        pooled = masked_mean(self.history_items(inputs), history_mask, axis=1)
         return {POOLED: ops.cast(pooled, self.compute_dtype)}
 
     def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from dmf_keras.layers import TargetAttention
 from dmf_keras.models.explanation import attention_outputs
-from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
 from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.models.target_attention import TargetAttentionConfig
@@ -59,7 +58,7 @@ class IDTargetAttention(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`keys` and `values` of the history."""
-        keys, values = self.attention.encode_history(self.item_embedding(inputs[HISTORY_INDEX]))
+        keys, values = self.attention.encode_history(self.history_items(inputs))
         return {**super().encode_interest(inputs, history_mask, training), KEYS: keys, VALUES: values}
 
     def interest(

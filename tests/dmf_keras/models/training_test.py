@@ -149,3 +149,40 @@ def test_quantile_edges_need_content():
     model.content["image"].set_rows(np.zeros((ITEMS, 5)))
     with pytest.raises(ValueError, match=r"modality 'image' need pairs with content on both sides. Received: none"):
         model.adapt([requests(3, 4, 5)])
+
+
+def test_a_share_of_the_negatives_leaves_the_model_calibrated():
+    """A model that can only learn the click rate learns that of all, from a fifth of the negatives."""
+    rng = np.random.default_rng(5)
+    rate, share, count = 0.1, 0.2, 4000
+    labels = (rng.random(count) < rate).astype(np.float32)
+    kept = labels[(labels == 1) | (rng.random(count) < share)]
+
+    def learnt(labels, **options):
+        model = small_model(name="mean_pooling")
+        model.compile(keras.optimizers.Adam(0.02), **options)
+        x = {name: np.repeat(value[:1] * 0, len(labels), axis=0) for name, value in requests(1, 1, 1).items()}
+        x["candidate_index"][:] = x["candidate_content_row"][:] = 1
+        model.fit(x, labels[:, None], batch_size=256, epochs=12, verbose=0)
+        return to_numpy(keras.ops.sigmoid(model({name: value[:1] for name, value in x.items()}))).item()
+
+    assert learnt(labels) == pytest.approx(labels.mean(), abs=0.02)
+    assert learnt(kept) > 0.3
+    assert learnt(kept, kept_negatives=share) == pytest.approx(labels.mean(), abs=0.02)
+
+
+def test_only_training_is_corrected_for_missing_negatives():
+    x, y = requests(4, 5, 6), np.zeros((4, 5), np.float32)
+    losses = []
+    for share in (1.0, 0.25):
+        model = small_model()
+        model.compile(keras.optimizers.SGD(0.0), kept_negatives=share)
+        losses.append((model.evaluate(x, y, verbose=0), model.fit(x, y, verbose=0).history["loss"][0]))
+    assert losses[0][0] == pytest.approx(losses[1][0], abs=1e-6)
+    assert losses[1][1] > losses[0][1] + 0.5
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5, float("nan")])
+def test_a_share_of_negatives_is_one(share):
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        small_model().compile(kept_negatives=share)

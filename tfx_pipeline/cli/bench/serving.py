@@ -75,6 +75,9 @@ def add(commands: Commands) -> None:
         metavar="S",
         help="publish a new version so often, in turn with the weights of --model and with others",
     )
+    parser.add_argument(
+        "--item-columns", action="store_true", help="where models are compared: DMF over items with five columns too"
+    )
     add_json(parser, instead_of="a table")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="also draw the latencies")
     parser.set_defaults(command=run)
@@ -110,6 +113,7 @@ def _compare(parsed: argparse.Namespace) -> int:
             candidates=parsed.candidates,
             seconds=parsed.seconds or _COMPARE_SECONDS,
             picture=parsed.picture,
+            item_columns=parsed.item_columns,
         )
 
     report = measured(measure)
@@ -125,6 +129,8 @@ def _compare(parsed: argparse.Namespace) -> int:
 def _load(parsed: argparse.Namespace) -> int:
     from serving.load import CallMode, LoadOptions
 
+    if parsed.item_columns:
+        raise ConfigError("--item-columns is for models that are compared, and not for load: leave it out")
     if parsed.target is not None and parsed.model_name is None:
         raise ConfigError("--target wants --model-name, the name that the model is served under")
     if parsed.target is not None and parsed.swap_seconds is not None:

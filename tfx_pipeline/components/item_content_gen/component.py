@@ -47,7 +47,8 @@ class ItemContentGen(base_component.BaseComponent):
         """Constructs the component; reads nothing.
 
         Args:
-            config: of it, only `data.items` and `content` are used, so that no other change makes the table anew.
+            config: of it, only `data.items`, `content` and `features.item` are used, so that no other
+                change makes the table anew.
             source_fingerprint: digest of the catalogue's and the embeddings' files; changed files are read again.
             code_digest: digest of the code; changed code runs again.
         """
@@ -55,6 +56,9 @@ class ItemContentGen(base_component.BaseComponent):
             "items": config.data.items.model_dump(mode="json"),
             "content": config.content.model_dump(mode="json"),
         }
+        columns = config.features.model_dump(mode="json").get("item")
+        if columns:
+            sections["columns"] = columns
         spec = ItemContentGenSpec(
             **{
                 SECTIONS_KEY: json.dumps(sections, sort_keys=True),

@@ -10,7 +10,7 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from tfx_pipeline.config.schema import Content
+from tfx_pipeline.config.schema import Content, Features
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.build import build_content
 from tfx_pipeline.data.content.table import write_content
@@ -35,16 +35,22 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: empty.
             output_dict: `content`: one `ItemContent` artifact, whose directory appears complete or not at all.
-            exec_properties: `sections`: JSON with `items` and `content`, sections of the configuration with absolute
-                paths; `source_fingerprint` and `code_digest` are read by nobody: they are there for the cache.
+            exec_properties: `sections`: JSON with `items`, `content` and, where there are any, `columns`, sections of
+                the configuration with absolute paths; `source_fingerprint` and `code_digest` are read by nobody: they
+                are there for the cache.
 
         Raises:
             DataError: files, columns, ids or embeddings that cannot be used; the item is named.
         """
         sections = json.loads(exec_properties[SECTIONS_KEY])
-        table = build_content(ItemTable.model_validate(sections["items"]), Content.model_validate(sections["content"]))
+        # Without item columns the key is not there, and the step's cache key stays what it was.
+        columns = Features.model_validate({"item": sections.get("columns", {})}).item
+        items, content = ItemTable.model_validate(sections["items"]), Content.model_validate(sections["content"])
+        table = build_content(items, content, columns)
         artifact = artifact_utils.get_single_instance(output_dict[CONTENT_KEY])
         write_content(table, artifact.uri)
         artifact.set_string_custom_property("version", table.version)
         for name, matrix in table.modalities.items():
             logging.info("content '%s' (%s): width %d, %s", name, table.version, matrix.width, matrix.coverage)
+        for name, column in table.columns.items():
+            logging.info("item column '%s': %s rows, %s", name, column.rows, column.coverage)

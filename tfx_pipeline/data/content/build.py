@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from serving.contract import SHORTEST_PROJECTION
 from tfx_pipeline.config.schema import Content, Modality, PipelineConfig
 from tfx_pipeline.config.tables import ItemTable
-from tfx_pipeline.data.content.catalogue import check_catalogue, read_catalogue
+from tfx_pipeline.data.content.catalogue import ItemColumns, check_catalogue, read_catalogue
 from tfx_pipeline.data.content.embeddings import EmbeddingFile, open_embeddings
 from tfx_pipeline.data.content.ids import check_ids
 from tfx_pipeline.data.content.reduction import principal_directions
@@ -28,13 +28,13 @@ def check_content_sources(config: PipelineConfig) -> None:
     Raises:
         DataError: what is missing or does not fit, and what is there.
     """
-    check_catalogue(config.data.items)
+    check_catalogue(config.data.items, config.features.item)
     for name, modality in config.content.modalities.items():
         open_embeddings(name, modality)
 
 
-def build_content(items: ItemTable, content: Content) -> ItemContentTable:
-    """Reads the catalogue and every modality's embeddings; items keep the catalogue's order.
+def build_content(items: ItemTable, content: Content, columns: ItemColumns | None = None) -> ItemContentTable:
+    """Reads the catalogue, its columns and every modality's embeddings; items keep the catalogue's order.
 
     Embeddings stream through in blocks (twice when they are reduced), so the memory needed is that of the resulting
     table plus the ids.
@@ -42,16 +42,17 @@ def build_content(items: ItemTable, content: Content) -> ItemContentTable:
     Args:
         items: section `data.items` of the configuration.
         content: section `content`.
+        columns: section `features.item`.
 
     Raises:
         DataError: files, columns, ids or embeddings that cannot be used; the item is named.
     """
-    catalogue = read_catalogue(items)
+    catalogue = read_catalogue(items, columns)
     modalities = {
         name: _build_modality(name, modality, catalogue.item_ids, content.max_unknown_fraction)
         for name, modality in content.modalities.items()
     }
-    return ItemContentTable(catalogue.item_ids.to_pylist(), modalities, catalogue.titles)
+    return ItemContentTable(catalogue.item_ids.to_pylist(), modalities, catalogue.titles, catalogue.columns)
 
 
 @dataclass(frozen=True)

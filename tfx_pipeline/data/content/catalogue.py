@@ -1,21 +1,27 @@
-"""Reads the item catalogue: ids and, when configured, titles."""
+"""Reads the item catalogue: ids and, when configured, titles and columns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.config.item_columns import CategoricalItemColumn, ItemColumn
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.ids import check_ids
+from tfx_pipeline.data.content.item_columns import ItemColumnTable, build_column, fits, in_one_form
 from tfx_pipeline.data.logs import values
-from tfx_pipeline.data.logs.checks import check_columns
+from tfx_pipeline.data.logs.checks import Fits, check_columns
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.reader import peek, pieces, read_piece
 from tfx_pipeline.errors import DataError
 
 _KEY = "data.items"
+
+
+ItemColumns = Mapping[str, ItemColumn]
 
 
 @dataclass(frozen=True)
@@ -26,50 +32,100 @@ class Catalogue:
     """large_string [items], unique, never null."""
     titles: list[str] | None
     """[items], "" where the catalogue has none; None when no title column is configured."""
+    columns: dict[str, ItemColumnTable] = field(default_factory=dict)
+    """by the name of the feature"""
 
 
-def read_catalogue(table: ItemTable) -> Catalogue:
-    """Reads ids and titles of the whole catalogue.
+def read_catalogue(table: ItemTable, columns: ItemColumns | None = None) -> Catalogue:
+    """Reads ids, titles and columns of the whole catalogue.
+
+    Args:
+        table: section `data.items` of the configuration.
+        columns: section `features.item`.
 
     Raises:
         DataError: what `check_catalogue` refuses, no row, a malformed row, or an id that is absent, given twice or
             holds a line break.
     """
-    columns = _columns(table)
-    check_catalogue(table)
-    parts: dict[str, list[pa.Array]] = {column: [pa.array([], pa.large_string())] for column in columns}
+    columns = columns or {}
+    check_catalogue(table, columns)
+    texts = _text_columns(table)
+    lists = {_source(name, column) for name, column in columns.items() if _multiple(column)}
+    parts: dict[str, list[pa.Array]] = {column: [pa.array([], pa.large_string())] for column in texts}
+    batches: dict[str, list[pa.Array]] = {name: [] for name in columns}
+    no_number = dict.fromkeys(columns, 0)
+    wanted = list(dict.fromkeys([*texts, *(_source(name, column) for name, column in columns.items())]))
     for file in list_files(table):
         for piece in pieces(file):
-            for batch in read_piece(piece, columns):
+            for batch in read_piece(piece, wanted, lists):
                 if batch.malformed:
                     number, row = batch.malformed[0]
                     raise DataError(f"{_KEY}: row {number} of {file.path} is malformed ({row}); repair or remove it")
-                for column in columns:
-                    parts[column].append(values.text(batch.columns[column]))
-    found = {column: pa.concat_arrays(parts[column]) for column in columns}
+                for name in texts:
+                    parts[name].append(values.text(batch.columns[name]))
+                for name, column in columns.items():
+                    source = _source(name, column)
+                    try:
+                        in_form, bad = in_one_form(batch.columns[source], column)
+                    except DataError as error:
+                        raise DataError(f"features.item.{name}: '{source}' of {file.path} {error}") from None
+                    batches[name].append(in_form)
+                    no_number[name] += bad
+    found = {column: pa.concat_arrays(parts[column]) for column in texts}
     ids = found[table.id_column]
     if not len(ids):
         raise DataError(f"{_KEY}: no rows in {table.path}; the catalogue must list every item that may be ranked")
     check_ids(ids, f"{_KEY} ({table.path})")
-    return Catalogue(ids, _one_line(found[table.title_column]) if table.title_column else None)
+    return Catalogue(
+        ids,
+        _one_line(found[table.title_column]) if table.title_column else None,
+        {name: build_column(pa.concat_arrays(batches[name]), of, no_number[name]) for name, of in columns.items()},
+    )
 
 
-def check_catalogue(table: ItemTable) -> None:
+def check_catalogue(table: ItemTable, columns: ItemColumns | None = None) -> None:
     """Looks at the catalogue's files and columns, not at its rows.
 
+    Args:
+        table: section `data.items` of the configuration.
+        columns: section `features.item`.
+
     Raises:
-        DataError: no file, unknown format, unreadable file or a missing column.
+        DataError: no file, unknown format, unreadable file, a missing column, or one of lists where one value is meant.
     """
+    columns = columns or {}
+    wanted = dict.fromkeys(_text_columns(table), values.usable_as_id)
     try:
         for file in list_files(table):
             peeked = peek(file)
-            if peeked.columns or peeked.filled:
-                check_columns(file, peeked, dict.fromkeys(_columns(table), values.usable_as_id), [table.id_column])
+            if not peeked.columns and not peeked.filled:
+                continue
+            for name, column in columns.items():
+                kind = peeked.columns.get(_source(name, column))
+                if kind is not None and pa.types.is_nested(kind) and not _multiple(column):
+                    raise DataError(
+                        f"{file.path}: column '{_source(name, column)}' has {kind}, and features.item.{name} is of one "
+                        f"value; for lists of names set kind: categorical and multiple: true"
+                    )
+            of_items = {_source(name, column): _fits(column) for name, column in columns.items()}
+            check_columns(file, peeked, wanted | of_items, [table.id_column])
     except DataError as error:
         raise DataError(f"{_KEY}: {error}") from None
 
 
-def _columns(table: ItemTable) -> list[str]:
+def _fits(column: ItemColumn) -> Fits:
+    return lambda kind: fits(column, kind)
+
+
+def _source(name: str, column: ItemColumn) -> str:
+    return column.column or name
+
+
+def _multiple(column: ItemColumn) -> bool:
+    return isinstance(column, CategoricalItemColumn) and column.multiple
+
+
+def _text_columns(table: ItemTable) -> list[str]:
     # The id column may serve as the title.
     return list(dict.fromkeys([table.id_column, *([table.title_column] if table.title_column else [])]))
 

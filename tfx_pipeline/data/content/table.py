@@ -3,7 +3,9 @@
 A directory holds `item_ids.txt` (one id a line; line i, from 0, is row i of every matrix), per modality
 `NAME.npy` (float16 or float32 [items, width], rows of unit length, zeros where missing), `NAME.present.npy`
 (bool [items]) and, where the width was reduced, `NAME.basis.npy` (float32 [source width, width]), `titles.txt` (one a
-line) when the catalogue has titles, and `content.json` (checksums and statistics).
+line) when the catalogue has titles, `columns/NAME.npy` (int32 [items, width] or float32 [items]) and
+`columns/NAME.names.json` (names of the embedding's rows) of each item column, and `content.json` (checksums and
+statistics).
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from tfx_pipeline.data.content.item_columns import ColumnCoverage, ItemColumnTable
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import Address, local
@@ -26,6 +29,7 @@ from tfx_pipeline.files.writing import write_lines, write_text, writing_folder
 
 _FORMAT_VERSION = 2
 _TITLES = "titles.txt"
+_COLUMNS = "columns"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,18 @@ class ModalityManifest:
 
 
 @dataclass(frozen=True)
+class ColumnManifest:
+    """One item column in `content.json`."""
+
+    rows: int | None
+    """of its embedding; None for a number"""
+    width: int
+    """values of an item"""
+    sha256: str
+    coverage: ColumnCoverage
+
+
+@dataclass(frozen=True)
 class ContentManifest(JsonRecord):
     """What `content.json` says of a table."""
 
@@ -71,6 +87,7 @@ class ContentManifest(JsonRecord):
     titles: bool
     """whether the catalogue has titles"""
     modalities: Mapping[str, ModalityManifest]
+    columns: Mapping[str, ColumnManifest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +131,7 @@ class ItemContentTable:
     item_ids: list[str]
     modalities: Mapping[str, ContentMatrix]
     titles: list[str] | None = None
+    columns: Mapping[str, ItemColumnTable] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rows = len(self.item_ids)
@@ -126,15 +144,20 @@ class ItemContentTable:
             shape = [matrix.source_width, matrix.width]
             if matrix.basis is not None and list(matrix.basis.shape) != shape:
                 raise ValueError(f"modality '{name}' must have a basis {shape}, got {list(matrix.basis.shape)}")
+        for name, column in self.columns.items():
+            if len(column.values) != rows:
+                raise ValueError(f"column '{name}' must have {rows} values, one per item, got {len(column.values)}")
         if self.titles is not None and len(self.titles) != rows:
             raise ValueError(f"titles must be {rows}, one per item, got {len(self.titles)}")
 
     @cached_property
     def version(self) -> str:
-        """Identifies ids and vectors together: 16 hex digits. Titles are for people and do not count."""
+        """Identifies ids, vectors and columns together: 16 hex digits. Titles are for people and do not count."""
         digest = hashlib.sha256("\n".join(self.item_ids).encode())
         for name in sorted(self.modalities):
             digest.update(f"\n{name} {self.modalities[name].checksum}".encode())
+        for name in sorted(self.columns):
+            digest.update(f"\ncolumn {name} {self.columns[name].checksum}".encode())
         return digest.hexdigest()[:16]
 
 
@@ -162,6 +185,11 @@ def write_content(table: ItemContentTable, directory: Address) -> None:
             np.save(folder / f"{name}.present.npy", matrix.present)
             if matrix.basis is not None:
                 np.save(folder / f"{name}.basis.npy", matrix.basis)
+        if table.columns:
+            (folder / _COLUMNS).mkdir()
+        for name, column in table.columns.items():
+            np.save(folder / _COLUMNS / f"{name}.npy", column.values)
+            write_text(folder / _COLUMNS / f"{name}.names.json", json.dumps(column.names, ensure_ascii=False))
         manifest = json.dumps(_manifest(table).to_json(), indent=2)
         write_text(folder / artifact_files.CONTENT_MANIFEST, f"{manifest}\n")
 
@@ -185,7 +213,8 @@ def read_content(directory: Address) -> ItemContentTable:
         manifest = ContentManifest.from_json(values)
         titles = read_lines(directory / _TITLES) if manifest.titles else None
         modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest.modalities.items()}
-        table = ItemContentTable(read_lines(directory / artifact_files.ITEM_IDS), modalities, titles)
+        columns = {name: _read_column(directory / _COLUMNS, name, facts) for name, facts in manifest.columns.items()}
+        table = ItemContentTable(read_lines(directory / artifact_files.ITEM_IDS), modalities, titles, columns)
     except FileNotFoundError as error:
         raise DataError(f"{directory} is no complete content table: {Path(error.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -194,6 +223,11 @@ def read_content(directory: Address) -> ItemContentTable:
         if matrix.checksum != manifest.modalities[name].sha256:
             raise DataError(
                 f"content table {directory} is damaged: '{name}' is not what its checksum says; build it again"
+            )
+    for name, column in table.columns.items():
+        if column.checksum != manifest.columns[name].sha256:
+            raise DataError(
+                f"content table {directory} is damaged: column '{name}' is not what its checksum says; build it again"
             )
     if table.version != manifest.version:
         raise DataError(
@@ -221,6 +255,19 @@ def _manifest(table: ItemContentTable) -> ContentManifest:
             )
             for name, matrix in table.modalities.items()
         },
+        columns={
+            name: ColumnManifest(column.rows, column.width, column.checksum, column.coverage)
+            for name, column in table.columns.items()
+        },
+    )
+
+
+def _read_column(directory: Path, name: str, facts: ColumnManifest) -> ItemColumnTable:
+    return ItemColumnTable(
+        values=np.load(directory / f"{name}.npy", mmap_mode="r"),
+        rows=facts.rows,
+        names=tuple(read_json(directory / f"{name}.names.json")),
+        coverage=facts.coverage,
     )
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import codecs
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -72,6 +73,9 @@ class Peeked:
     columns: dict[str, pa.DataType]
     filled: bool
     twice: frozenset[str] = frozenset()
+
+
+_Reader = Callable[[BinaryIO, Piece, Sequence[str]], Iterator[RawBatch]]
 
 
 def peek(file: LogFile) -> Peeked:
@@ -144,13 +148,20 @@ def pieces(file: LogFile) -> Iterator[Piece]:
         first_row += metadata.row_group(group).num_rows
 
 
-def read_piece(piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
+def read_piece(piece: Piece, columns: Sequence[str], lists: Collection[str] = ()) -> Iterator[RawBatch]:
     """Batches of at most about 65,536 rows with the named columns.
+
+    Args:
+        piece: of a file.
+        columns: to read.
+        lists: those of them whose values may be lists; a single value of JSON becomes a list of one.
 
     Raises:
         DataError: the content is damaged; what was yielded before is sound.
     """
-    read = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl}[piece.file.format]
+    read_json = functools.partial(_read_jsonl, lists=frozenset(lists))
+    readers: dict[str, _Reader] = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": read_json}
+    read = readers[piece.file.format]
     last_row = piece.first_row - 1
     boundary = _refusing(piece.file, lambda: f"damaged {piece.file.format} file after row {last_row:,}")
     with boundary, _open(piece.file) as stream:
@@ -197,8 +208,10 @@ def _read_csv(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Iterato
         yield RawBatch(*batch)
 
 
-def _read_jsonl(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
-    values: list[list[str | None]] = [[] for _ in columns]
+def _read_jsonl(
+    stream: BinaryIO, piece: Piece, columns: Sequence[str], lists: frozenset[str] = frozenset()
+) -> Iterator[RawBatch]:
+    values: list[list[Any]] = [[] for _ in columns]
     rows: list[int] = []
     malformed: list[tuple[int, str]] = []
     for number, line in enumerate(_lines(stream), start=piece.first_row):
@@ -206,7 +219,7 @@ def _read_jsonl(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Itera
             continue
         try:
             record = json.loads(line)
-            texts = [_json_text(name, record.get(name)) for name in columns]
+            texts = [(_json_list if name in lists else _json_text)(name, record.get(name)) for name in columns]
         except (ValueError, AttributeError, RecursionError) as error:
             shown = line.decode("utf-8", "backslashreplace").rstrip("\r\n")
             malformed.append((number, f"{first_line(error)}: {shown}"))
@@ -215,16 +228,21 @@ def _read_jsonl(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Itera
             for column, text in zip(values, texts, strict=True):
                 column.append(text)
         if len(rows) + len(malformed) >= BATCH_ROWS:
-            yield _json_batch(columns, values, rows, malformed)
+            yield _json_batch(columns, values, rows, malformed, lists)
             values, rows, malformed = [[] for _ in columns], [], []
     if rows or malformed:
-        yield _json_batch(columns, values, rows, malformed)
+        yield _json_batch(columns, values, rows, malformed, lists)
 
 
 def _json_batch(
-    columns: Sequence[str], values: list[list[str | None]], rows: list[int], malformed: list[tuple[int, str]]
+    columns: Sequence[str],
+    values: list[list[Any]],
+    rows: list[int],
+    malformed: list[tuple[int, str]],
+    lists: frozenset[str],
 ) -> RawBatch:
-    arrays = {name: pa.array(column, pa.large_string()) for name, column in zip(columns, values, strict=True)}
+    kinds = [pa.large_list(pa.large_string()) if name in lists else pa.large_string() for name in columns]
+    arrays = {name: pa.array(column, kind) for name, column, kind in zip(columns, values, kinds, strict=True)}
     return RawBatch(arrays, np.array(rows, dtype=np.int64), malformed)
 
 
@@ -233,6 +251,12 @@ def _lines(stream: BinaryIO) -> Iterator[bytes]:
     while line := stream.readline():
         yield line.removeprefix(b"\xef\xbb\xbf") if first else line
         first = False
+
+
+def _json_list(name: str, value: Any) -> list[str | None] | None:
+    if isinstance(value, list):
+        return [_json_text(name, entry) for entry in value]
+    return None if value is None else [_json_text(name, value)]
 
 
 def _json_text(name: str, value: Any) -> str | None:

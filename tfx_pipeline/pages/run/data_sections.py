@@ -125,6 +125,10 @@ def _content(run: FinishedRun) -> list[Block]:
     content = run.record(ContentManifest, "ItemContentGen", "content", artifact_files.CONTENT_MANIFEST)
     if content is None or not content.modalities:
         return [Prose("The catalogue has no content embeddings.")]
+    return [_modalities(content), *([_item_columns(content)] if content.columns else [])]
+
+
+def _modalities(content: ContentManifest) -> Table:
     rows = []
     for name, facts in content.modalities.items():
         coverage = facts.coverage
@@ -133,7 +137,24 @@ def _content(run: FinishedRun) -> list[Block]:
         cells = (name, facts.source, facts.dtype, width)
         rows.append((*cells, count(coverage.present), count(coverage.items), percent(share)))
     columns = ("modality", "file", "stored as", "width (numbers)", "items with content", "items", "share of items")
-    return [Table("Content of the catalogue", columns, rows, numbers=4)]
+    return Table("Content of the catalogue", columns, rows, numbers=4)
+
+
+def _item_columns(content: ContentManifest) -> Table:
+    rows = []
+    for name, facts in content.columns.items():
+        coverage = facts.coverage
+        kind = "number" if facts.rows is None else f"{count(facts.rows)} rows, up to {facts.width} of an item"
+        numbers = (
+            coverage.items - coverage.missing,
+            coverage.missing,
+            coverage.unknown,
+            coverage.cut,
+            coverage.no_number,
+        )
+        rows.append((name, kind, *map(count, numbers)))
+    columns = ("column", "kind", "items with it", "without", "with a rare name", "with more than are kept", "no number")
+    return Table("Columns of the catalogue", columns, rows, numbers=5)
 
 
 def splits_section(run: FinishedRun) -> Section:

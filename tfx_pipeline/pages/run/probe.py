@@ -117,7 +117,7 @@ def probe_model(
         values = query = None
         if isinstance(attention, DecoupledTargetAttention):
             values = ops.convert_to_numpy(state[VALUES])
-            query = ops.convert_to_numpy(attention.query(model.item_embedding(inputs[CANDIDATE_INDEX])))[real]
+            query = ops.convert_to_numpy(attention.query(model.candidate_items(inputs)))[real]
         if (weight := _enriched_weight(model, state, inputs)) is not None:
             told[_WEIGHT] = weight
         for one in sums.values():
@@ -153,7 +153,7 @@ def _enriched_weight(
     """alpha_n [B, N] of r_n = alpha_n e_n + (1 - alpha_n) c_n, solved for it, whatever the mode of mixing."""
     if not isinstance(model, DMF) or len(model.config.branches) < 2 or model.config.mixing == "concat":
         return None
-    candidates = model.item_embedding(inputs[CANDIDATE_INDEX])
+    candidates = model.candidate_items(inputs)
     parts = model.interest_parts(state, candidates, inputs, training=False)
     mixed = ops.convert_to_numpy(model.join_interest(parts)).astype(np.float64)
     enriched, centric = (ops.convert_to_numpy(part).astype(np.float64) for part in parts.values())

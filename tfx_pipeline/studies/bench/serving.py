@@ -34,6 +34,8 @@ from tfx_pipeline.studies.bench.timing import interleaved_calls, timed_call
 
 DMF, ID_ONLY, EARLY_FUSION = "dmf", "target_attention", "early_fusion"
 MODELS = (DMF, ID_ONLY, EARLY_FUSION)
+# DMF over items with `workload.ITEM_COLUMNS`, when asked for.
+WITH_COLUMNS = "dmf_item_columns"
 SIGNATURES = (contract.RANK, contract.USER_TOWER, contract.CANDIDATE)
 GRPC, IN_PROCESS = "grpc", "in-process"
 # Float32 results of one graph, and of the same sums behind two signatures.
@@ -91,12 +93,14 @@ class Ratios:
         dmf_vs_target_attention, early_fusion_vs_dmf: how many times as long `rank` takes.
         score_vs_rank: time of `candidate`, with a kept state, over that of `rank`, by model.
         grpc_adds: to the time in process, by model and signature.
+        item_columns_vs_dmf: how many times as long `rank` takes with columns of items; None: not measured.
     """
 
     dmf_vs_target_attention: float
     early_fusion_vs_dmf: float
     score_vs_rank: Mapping[str, float]
     grpc_adds: Mapping[str, Mapping[str, GrpcCost]]
+    item_columns_vs_dmf: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,12 @@ class ServingReport(JsonRecord):
 
 
 def bench_serving(
-    histories: Sequence[int], *, candidates: int, seconds: float, picture: Path | None = None
+    histories: Sequence[int],
+    *,
+    candidates: int,
+    seconds: float,
+    picture: Path | None = None,
+    item_columns: bool = False,
 ) -> ServingReport:
     """Times every signature of the three models, through gRPC and without.
 
@@ -130,6 +139,7 @@ def bench_serving(
         candidates: N.
         seconds: how long each length is measured.
         picture: also draw the latencies of `rank` over gRPC there, PNG.
+        item_columns: also measure DMF over items with columns.
 
     Raises:
         ModelError: a server does not start, or answers that must be equal are not.
@@ -139,7 +149,7 @@ def bench_serving(
     state_bytes: dict[str, dict[str, int]] = {}
     series: dict[str, list[float]] = {}
     largest = 0.0
-    with _measured_models() as models:
+    with _measured_models((*MODELS, WITH_COLUMNS) if item_columns else MODELS) as models:
         for history in histories:
             requests = draw_requests(
                 serving_models.item_ids(),
@@ -163,7 +173,7 @@ def bench_serving(
             results += [_entry(case, taken, history, candidates, wire) for case, taken in times.items()]
             ratios[str(history)] = _ratios(times)
             state_bytes[str(history)] = {model.name: model.state_bytes for model in models}
-            series |= {f"{name}, L = {history}": times[name, contract.RANK, GRPC] for name in MODELS}
+            series |= {f"{name}, L = {history}": times[name, contract.RANK, GRPC] for name in wire}
     if picture is not None:
         arrays = {label: np.array(taken) for label, taken in series.items()}
         draw_latencies(arrays, picture, f"rank over gRPC, {candidates} candidates, one request at a time")
@@ -274,18 +284,19 @@ def _in_turn(requests: Sequence[Any], ask: Callable[[Any], object]) -> Callable[
 
 
 @contextlib.contextmanager
-def _measured_models() -> Iterator[list[MeasuredModel]]:
-    """The three models, exported and served; gone after the block."""
+def _measured_models(names: Sequence[str]) -> Iterator[list[MeasuredModel]]:
+    """The models, exported and served; gone after the block."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
         served = []
         models = []
         with console().status("exporting models and starting their servers") as status:
-            for name in MODELS:
+            for name in names:
                 status.update(f"exporting {name}")
                 version = folder / name / "1"
                 version.parent.mkdir()
-                serving_models.export_random_model(name, serving_models.PARAMS, version)
+                registered, columns = (DMF, True) if name == WITH_COLUMNS else (name, False)
+                serving_models.export_random_model(registered, serving_models.PARAMS, version, item_columns=columns)
                 served.append(ServedModel(version, name))
                 stack.callback(served[-1].close)
             status.update("starting servers")
@@ -326,11 +337,12 @@ def _p50(seconds: Sequence[float]) -> float:
 
 def _ratios(times: Mapping[Case, Sequence[float]]) -> Ratios:
     p50 = {case: _p50(seconds) for case, seconds in times.items()}
-    rank = {name: p50[name, contract.RANK, GRPC] for name in MODELS}
+    names = list(dict.fromkeys(name for name, *_ in times))
+    rank = {name: p50[name, contract.RANK, GRPC] for name in names}
     return Ratios(
         dmf_vs_target_attention=rank[DMF] / rank[ID_ONLY],
         early_fusion_vs_dmf=rank[EARLY_FUSION] / rank[DMF],
-        score_vs_rank={name: p50[name, contract.CANDIDATE, GRPC] / rank[name] for name in MODELS},
+        score_vs_rank={name: p50[name, contract.CANDIDATE, GRPC] / rank[name] for name in names},
         grpc_adds={
             name: {
                 signature: GrpcCost(
@@ -339,8 +351,9 @@ def _ratios(times: Mapping[Case, Sequence[float]]) -> Ratios:
                 )
                 for signature in SIGNATURES
             }
-            for name in MODELS
+            for name in names
         },
+        item_columns_vs_dmf=rank[WITH_COLUMNS] / rank[DMF] if WITH_COLUMNS in rank else None,
     )
 
 
@@ -383,4 +396,9 @@ def serving_summary(report: ServingReport) -> list[str]:
             f"({added.share:.0%}). With a kept state it takes {ratios.score_vs_rank[DMF]:.2f}x the time of rank; "
             f"the state has {report.state_bytes[history][DMF] / 1000:.1f} KB."
         )
+        if ratios.item_columns_vs_dmf is not None:
+            sentences.append(
+                f"L = {history}: with {len(workload.ITEM_COLUMNS)} columns of items, rank by DMF takes "
+                f"{ratios.item_columns_vs_dmf:.2f}x the time of without."
+            )
     return sentences

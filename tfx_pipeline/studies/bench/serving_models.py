@@ -104,15 +104,17 @@ def _rows(table: tf.lookup.StaticHashTable, ids: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.where(ids == "", tf.zeros_like(ids, tf.int64), table.lookup(ids) + 1), tf.int32)
 
 
-def export_random_model(name: str, params: Mapping[str, Any], directory: Path) -> None:
+def export_random_model(name: str, params: Mapping[str, Any], directory: Path, *, item_columns: bool = False) -> None:
     """Exports a model of the registry as the pipeline does, with random weights and content, and warm-up requests.
 
     Args:
         name: in the registry.
         params: hyper-parameters that differ from the defaults.
         directory: of the SavedModel; must not exist, its parent must, whose name is that of the served model.
+        item_columns: whether items have `workload.ITEM_COLUMNS`.
     """
-    model = workload.model(name, dict(params), workload.schema(items=ITEMS + 1, users=USERS + 1))
+    schema = workload.schema(items=ITEMS + 1, users=USERS + 1, item_columns=item_columns)
+    model = workload.model(name, dict(params), schema)
     # New embeddings are almost zero, and every score almost 0.5: no two answers could be told apart.
     embeddings = model.item_embedding.embeddings
     embeddings.assign(np.random.default_rng(_SEED).normal(size=embeddings.shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+from dmf_keras.models import ItemColumnSpec, ModalitySpec, RankingSchema, build_model
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
@@ -19,13 +19,29 @@ CONTENT_WIDTH = 64
 _SEED = 0
 
 
-def schema(*, items: int, users: int) -> RankingSchema:
-    """A catalogue with one modality, text vectors of width 64 stored as float16; row 0 of every table is padding."""
+# What a shop knows of an item: names of one kind and of several, and a number.
+ITEM_COLUMNS = {
+    "category": ItemColumnSpec(300),
+    "brand": ItemColumnSpec(5_000),
+    "seller": ItemColumnSpec(20_000),
+    "tags": ItemColumnSpec(1_000, 4),
+    "price": ItemColumnSpec(),
+}
+
+
+def schema(*, items: int, users: int, item_columns: bool = False) -> RankingSchema:
+    """A catalogue with one modality, text vectors of width 64 stored as float16; row 0 of every table is padding.
+
+    Args:
+        items, users: how many there are.
+        item_columns: whether items have `ITEM_COLUMNS`.
+    """
     return RankingSchema(
         item_rows=items + 1,
         content_rows=items + 1,
         modalities={"text": ModalitySpec(CONTENT_WIDTH)},
         user_rows=users + 1,
+        item_columns=ITEM_COLUMNS if item_columns else {},
     )
 
 
@@ -35,7 +51,18 @@ def model(name: str, params: Params, schema: RankingSchema) -> RankingModel:
     rng = np.random.default_rng(_SEED)
     for table in built.content.values():
         table.set_rows(rng.normal(size=(table.rows, table.dim)))
+    if schema.item_columns:
+        columns = schema.item_columns.items()
+        built.item_columns.set_rows({name: _random_column(spec, schema.content_rows, rng) for name, spec in columns})
     return built
+
+
+def _random_column(spec: ItemColumnSpec, rows: int, rng: np.random.Generator) -> np.ndarray:
+    if spec.rows is None:
+        return rng.normal(size=rows)
+    # Of columns of several names, items have from none to all that are kept.
+    count = rng.integers(0 if spec.width > 1 else 1, spec.width + 1, (rows, 1))
+    return rng.integers(1, spec.rows, (rows, spec.width)) * (np.arange(spec.width) < count)
 
 
 def requests(schema: RankingSchema, *, batch: int, candidates: int, history: int) -> dict[str, np.ndarray]:

@@ -74,7 +74,7 @@ def _train_all(config: PipelineConfig, plan: Plan, data: TrialData, folder: Path
     turns = [(seed, contender) for seed in plan.seeds for contender in plan.contenders]
     for number, (seed, contender) in enumerate(turns, start=1):
         label = contender.label
-        trial = Trial(label.model, contender.params, seed, contender.training, label.modalities)
+        trial = Trial(label.model, contender.params, seed, contender.training, label.modalities, label.without)
         place = training_folder(folder, trial, data)
         name = f"[{number}/{len(turns)}] {label}, seed {seed}"
         if is_finished(place):

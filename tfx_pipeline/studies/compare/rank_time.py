@@ -53,6 +53,7 @@ def rank_times(
                 contender.params,
                 data.training_data,
                 modalities=contender.label.modalities,
+                without=contender.label.without,
                 seed=training.seed,
             ),
             data,

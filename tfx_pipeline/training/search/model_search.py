@@ -56,7 +56,7 @@ def model_search(
         # Each value is allowed, but not with the others.
         except (TypeError, ValueError) as error:
             return Outcome.failed(str(error))
-        trial = Trial(label.model, tuned_params, training.seed, tuned_training, label.modalities)
+        trial = Trial(label.model, tuned_params, training.seed, tuned_training, label.modalities, label.without)
         so_far = f", best {best.outcome.metrics[tuning.objective]:.4f}" if best else ""
         return measure(trial, data, trials_folder, f"{label} {number}/{trials}{so_far}")
 

@@ -1,0 +1,80 @@
+"""Batches of training: which candidates an epoch sees."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX
+from tfx_pipeline.transform.dataset import request_batches
+
+Shown = tuple[int, int, int]
+
+
+@pytest.fixture
+def batches(tiny_data) -> Any:
+    """batches(**options): the train split, seven requests a batch."""
+    data = tiny_data.training_data
+
+    def make(**options: Any) -> Any:
+        requests = data.requests["train"]
+        return request_batches(data.files["train"], data.tft_output, data.transform, 7, requests=requests, **options)
+
+    return make
+
+
+def _shown(dataset: Any) -> Counter[Shown]:
+    """(user, content row, label) of every candidate; what stands beside it is checked on the way."""
+    found: Counter[Shown] = Counter()
+    for inputs, labels, weights in dataset:
+        real = inputs[CANDIDATE_INDEX].numpy() != 0
+        np.testing.assert_array_equal(weights.numpy(), real.astype(np.float32))
+        # Filled from the left, and as wide as the longest.
+        assert (np.diff(real.astype(int), axis=1) <= 0).all()
+        assert real.shape[1] == max(1, real.sum(axis=1).max(initial=0))
+        assert len(inputs[HISTORY_INDEX]) == len(inputs[USER_INDEX]) == len(real) <= 7
+        users = np.broadcast_to(inputs[USER_INDEX].numpy()[:, None], real.shape)[real]
+        rows = inputs[CANDIDATE_CONTENT_ROW].numpy()[real]
+        found.update(zip(users.tolist(), rows.tolist(), labels.numpy()[real].astype(int).tolist(), strict=True))
+    return found
+
+
+def test_all_positives_and_a_share_of_the_negatives(batches) -> None:
+    everything = _shown(batches())
+    some = _shown(batches(keep_negatives=0.4))
+    positives = {shown: count for shown, count in everything.items() if shown[2]}
+    assert {shown: count for shown, count in some.items() if shown[2]} == positives
+    assert not some - everything
+    negatives = everything.total() - sum(positives.values())
+    kept = some.total() - sum(positives.values())
+    spread = np.sqrt(negatives * 0.4 * 0.6)
+    assert abs(kept - 0.4 * negatives) < 5 * spread
+    assert 0 < kept < negatives
+
+
+def test_requests_without_a_candidate_are_left_out(batches) -> None:
+    requests = [len(inputs[USER_INDEX]) for inputs, _, _ in batches(keep_negatives=1e-9)]
+    with_positive = sum(int((labels.numpy() * weights.numpy()).any(axis=1).sum()) for _, labels, weights in batches())
+    assert sum(requests) == with_positive < sum(len(inputs[USER_INDEX]) for inputs, _, _ in batches())
+
+
+def test_draws_differ_between_epochs_and_are_the_same_in_every_run(batches) -> None:
+    dataset, again = (batches(keep_negatives=0.4, seed=3, shuffle_buffer=100) for _ in range(2))
+    epochs = [_shown(dataset) for _ in range(2)]
+    assert epochs[0] != epochs[1]
+    assert epochs == [_shown(again) for _ in range(2)]
+    assert _shown(batches(keep_negatives=0.4, seed=4)) not in epochs
+
+
+def test_histories_stay_with_their_requests(batches) -> None:
+    def histories(dataset: Any) -> set[tuple[int, ...]]:
+        found = set()
+        for inputs, _, _ in dataset:
+            for user, history in zip(inputs[USER_INDEX].numpy(), inputs[HISTORY_INDEX].numpy(), strict=True):
+                found.add((int(user), *history[history != 0].tolist()))
+        return found
+
+    assert histories(batches(keep_negatives=0.3)) <= histories(batches())
