@@ -45,7 +45,7 @@ class RankingSchema:
     Args:
         item_rows: rows of the item embedding: padding (row 0), known ids and out-of-vocabulary rows.
         content_rows: rows of every content table, row 0 ("no content") included.
-        modalities: name to width and storage of its content table.
+        modalities: name to width and storage of its content table; none where items have no content.
         user_rows: rows of the user embedding, row 0 ("no user") included; None: users have no embedding.
         categorical: name to rows of its embedding, row 0 ("missing") included.
         numeric: names of scaled numbers.
@@ -57,7 +57,7 @@ class RankingSchema:
 
     item_rows: int
     content_rows: int
-    modalities: dict[str, ModalitySpec]
+    modalities: dict[str, ModalitySpec] = field(default_factory=dict)
     user_rows: int | None = None
     categorical: dict[str, int] = field(default_factory=dict)
     numeric: tuple[str, ...] = ()
@@ -84,8 +84,6 @@ class RankingSchema:
             for name, spec in self.modalities.items()
             if spec.dtype not in _STORAGE_DTYPES
         ]
-        if not self.modalities:
-            problems.append("modalities must name at least one, got none")
         columns = [*self.categorical, *self.numeric]
         for name in [*columns, *self.modalities, *self.item_columns]:
             if not _NAME.fullmatch(name):

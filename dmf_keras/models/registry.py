@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dmf_keras.models.configs import SimilarityConfig
 from dmf_keras.models.inputs import RankingSchema
 from dmf_keras.models.model_config import ModelConfig
 
@@ -61,6 +62,15 @@ def model_class(name: str) -> str:
         ValueError: no such model; lists those that exist.
     """
     return _entry(name).model
+
+
+def compares_content(name: str) -> bool:
+    """Whether a registered model cannot do without content.
+
+    Raises:
+        ValueError: no such model; lists those that exist.
+    """
+    return issubclass(_entry(name).config, SimilarityConfig)
 
 
 def registered_classes() -> dict[str, str]:

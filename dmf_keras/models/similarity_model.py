@@ -36,6 +36,8 @@ class SimilarityModel(InterestModel):
 
     def __init__(self, schema: RankingSchema, config: SimilarityConfig, **kwargs: Any) -> None:
         super().__init__(schema, config, **kwargs)
+        if not schema.modalities:
+            raise ValueError(f"{type(self).__name__} compares content: `schema.modalities` must name at least one")
         self.similarity = {
             name: SimilarityBuckets(
                 config.buckets, config.bucket_edges, normalize=False, name=f"{name}_buckets", dtype=self.dtype_policy

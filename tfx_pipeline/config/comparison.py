@@ -108,6 +108,8 @@ class Comparison(Section):
                 except Exception as error:
                     raise ValueError(f"comparison.{section}: {error}") from None
         try:
-            Label.parse(self.reference, modalities)
+            # A default is not asked for.
+            if "reference" in self.model_fields_set:
+                Label.parse(self.reference, modalities)
         except ValueError as error:
             raise ValueError(f"comparison.reference: {error}") from None

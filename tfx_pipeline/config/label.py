@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dmf_keras.models.registry import model_config
+from dmf_keras.models.registry import compares_content, model_config
 from tfx_pipeline.config.spelling import did_you_mean
 
 ITEMS = "items"
@@ -44,6 +44,8 @@ class Label(NamedTuple):
             raise ValueError(f"'{text}': a model can go without {ITEMS}, after ~; got {wrong[0]!r}")
         model, at, given = with_content.partition("@")
         model_config(model, {})
+        if not modalities and compares_content(model):
+            raise ValueError(f"'{text}': compares content, and the configuration has none (content.modalities)")
         names = given.split("+") if at else []
         for name in names:
             if name not in modalities:

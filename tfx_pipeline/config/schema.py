@@ -196,9 +196,9 @@ class Modality(Section):
 
 
 class Content(Section):
-    """Content embeddings, any number of modalities."""
+    """Content embeddings, any number of modalities; without any, models that compare content cannot be trained."""
 
-    modalities: dict[str, Modality] = Field(min_length=1)
+    modalities: dict[str, Modality] = {}
     max_unknown_fraction: Fraction = Field(
         0.05, description="share of embedded ids that may be absent from the catalogue"
     )
@@ -363,7 +363,7 @@ class PipelineConfig(Section):
     history: History = History()
     split: Split
     features: Features = Features()
-    content: Content
+    content: Content = Content()
     model: Model = Model()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
@@ -391,6 +391,18 @@ class PipelineConfig(Section):
         if self.features.user and self.data.users is None:
             columns = ", ".join(sorted(self.features.user))
             raise ValueError(f"data.users: absent, but features.user names columns of it: {columns}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_the_content_that_its_model_compares(self) -> PipelineConfig:
+        from dmf_keras.models.registry import compares_content, model_names
+
+        if not self.content.modalities and compares_content(self.model.name):
+            others = ", ".join(name for name in model_names() if not compares_content(name))
+            raise ValueError(
+                f"model.name: '{self.model.name}' compares content, and there is none; give content.modalities, or "
+                f"choose a model that does without: {others}"
+            )
         return self
 
     @model_validator(mode="after")

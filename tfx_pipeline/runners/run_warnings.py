@@ -28,6 +28,7 @@ def run_warnings(
     training: TrainingResult | None,
     epochs: int | None,
     metrics: Mapping[str, SplitMetrics],
+    has_content: bool = True,
 ) -> list[str]:
     """Warnings about a run, each a sentence or two, what is wrong before what may help.
 
@@ -36,6 +37,7 @@ def run_warnings(
         training: what the training came to; None: the run has none.
         epochs: at most, as the training was told; None: not known.
         metrics: by split; empty where nothing was evaluated.
+        has_content: whether the configuration gives items content.
     """
     found: list[str] = []
     if ingestion is not None:
@@ -43,7 +45,7 @@ def run_warnings(
     if training is not None:
         found += _of_training(training, epochs)
     if _JUDGED in metrics:
-        found += _of_the_metrics(metrics[_JUDGED])
+        found += _of_the_metrics(metrics[_JUDGED], has_content)
     return found
 
 
@@ -82,7 +84,7 @@ def _of_training(training: TrainingResult, epochs: int | None) -> Iterator[str]:
         )
 
 
-def _of_the_metrics(metrics: SplitMetrics) -> Iterator[str]:
+def _of_the_metrics(metrics: SplitMetrics, has_content: bool) -> Iterator[str]:
     entropy = metrics.overall.get("normalized_entropy")
     if entropy is not None and entropy > 1:
         yield (
@@ -108,7 +110,7 @@ def _of_the_metrics(metrics: SplitMetrics) -> Iterator[str]:
             "side, one is preferred without a reason."
         )
     share = content_share(metrics)
-    if share is not None and share < _LEAST_CONTENT:
+    if has_content and share is not None and share < _LEAST_CONTENT:
         yield (
             f"Content covers {share:.1%} of the impressions of {_JUDGED}: of all others the model knows the item's id "
             "alone. Embed the items that are shown most."

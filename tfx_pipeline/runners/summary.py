@@ -126,8 +126,8 @@ class Summary:
 
     @property
     def content_share(self) -> float | None:
-        """Share of the test split's impressions whose item has content; None where that was not evaluated."""
-        return content_share(self.metrics["test"])
+        """Share of the test split's impressions whose item has content; None where none was given or evaluated."""
+        return content_share(self.metrics["test"]) if self.content else None
 
     def to_json(self) -> dict[str, Any]:
         """As `--summary-json` writes it; `attainable` is there where it is known."""
@@ -224,7 +224,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
             "training": only("RankingTrainer", "model_run").uri,
             "evaluation": evaluation_dir,
         },
-        warnings=run_warnings(ingestion, training, limit.epochs, metrics),
+        warnings=run_warnings(ingestion, training, limit.epochs, metrics, bool(content.modalities)),
     )
 
 

@@ -93,11 +93,10 @@ def known_items(
         Raw ids [I]; impressions in the train split int64 [I]; bool [I], whether the item has at least one modality.
     """
     counts = _train_impressions(tft_output)
-    covered = np.any([matrix.present for matrix in content.modalities.values()], axis=0)
     trained_only = sorted(set(counts) - set(content.item_ids))
     ids = [*content.item_ids, *trained_only]
     impressions = np.array([counts.get(item, 0) for item in ids], np.int64)
-    return ids, impressions, np.concatenate([covered, np.zeros(len(trained_only), bool)])
+    return ids, impressions, np.concatenate([content.covered, np.zeros(len(trained_only), bool)])
 
 
 def _train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:

@@ -114,9 +114,8 @@ def _export(
     requests = golden.read_requests(split_files(requests_uri, "eval"), list(written.user_inputs), _GOLDEN_CANDIDATES)
     if not requests:
         raise ModelError("the eval split has no requests to check the exported model with")
-    covered = np.any([modality.present for modality in content.modalities.values()], axis=0)
     item_ids = list(content.item_ids)
-    without_content = [item_ids[row] for row in np.flatnonzero(~covered)[:4]]
+    without_content = [item_ids[row] for row in np.flatnonzero(~content.covered)[:4]]
     cases = golden.golden_cases(requests, without_content)
     if written.content_widths:
         cases |= golden.content_cases(cases["longest history"], content)

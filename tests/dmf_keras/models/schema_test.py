@@ -29,7 +29,6 @@ def test_user_inputs_follow_the_schema():
 @pytest.mark.parametrize(("changes", "message"), [
     ({"item_rows": 0}, "item_rows must be an integer of at least 1, got 0"),
     ({"user_rows": -1}, "user_rows must be .* got -1"),
-    ({"modalities": {}}, "modalities must name at least one"),
     ({"modalities": {"text": ModalitySpec(0, "int4")}}, "modalities.text.width must .* got 0; modalities.text.dtype"),
     ({"categorical": {"a b": 3}}, "begin with a letter, got 'a b'"),
     ({"categorical": {"user_index": 3}}, "'user_index' is taken"),

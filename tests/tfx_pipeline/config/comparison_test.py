@@ -146,7 +146,9 @@ comparison: {models: {dmf: {buckets: 9}, mine: {}}}
 """
     config = load(more=more)
     shared = config.model.params, config.model.name
-    found = {text: config.comparison.params(Label.parse(text, []), *shared) for text in ("mine", "mine_too", "dmf")}
+    found = {
+        text: config.comparison.params(Label.parse(text, ["text"]), *shared) for text in ("mine", "mine_too", "dmf")
+    }
     assert found == {"mine": {"id_dim": 48}, "mine_too": {"id_dim": 48}, "dmf": {"buckets": 9}}
 
 

@@ -84,7 +84,7 @@ def test_all_problems_are_listed_at_once_with_their_keys(refusal, config_file):
 
 def test_absent_sections_are_named(tmp_path):
     text = refused(tmp_path / "config.yaml", "name: shop\ndata: {items: {}}\n")
-    for key in ("output", "data.interactions", "data.items.path", "split", "content"):
+    for key in ("output", "data.interactions", "data.items.path", "split"):
         assert f"\n  {key}: required, but absent" in text
 
 

@@ -108,7 +108,11 @@ WRONG_COMBINATIONS = [
         "split.dates={eval_from: 2025-01-01, test_from: 2025-02-01}",
         "split: give exactly one of 'fractions' and 'dates'",
     ),
-    ("content.modalities={}", "content.modalities: should have at least 1 item, not 0 (given: {})"),
+    (
+        "content.modalities={}",
+        "model.name: 'dmf' compares content, and there is none; give content.modalities, or choose a model that does "
+        "without: din, mean_pooling, target_attention",
+    ),
     ("content.modalities.image={}", "content.modalities.image.path: required, but absent"),
     (
         "content.modalities={a-b: {path: x}}",

@@ -150,6 +150,14 @@ class ItemContentTable:
         if self.titles is not None and len(self.titles) != rows:
             raise ValueError(f"titles must be {rows}, one per item, got {len(self.titles)}")
 
+    @property
+    def covered(self) -> np.ndarray:
+        """bool [items]: whether an item has content of any modality."""
+        covered = np.zeros(len(self.item_ids), bool)
+        for matrix in self.modalities.values():
+            covered |= matrix.present
+        return covered
+
     @cached_property
     def version(self) -> str:
         """Identifies ids, vectors and columns together: 16 hex digits. Titles are for people and do not count."""

@@ -123,9 +123,10 @@ def _audit(audit: AuditCounts) -> Prose:
 
 def _content(run: FinishedRun) -> list[Block]:
     content = run.record(ContentManifest, "ItemContentGen", "content", artifact_files.CONTENT_MANIFEST)
-    if content is None or not content.modalities:
-        return [Prose("The catalogue has no content embeddings.")]
-    return [_modalities(content), *([_item_columns(content)] if content.columns else [])]
+    if content is None:
+        return [Prose("The run has no catalogue.")]
+    embedded = _modalities(content) if content.modalities else Prose("The catalogue has no content embeddings.")
+    return [embedded, *([_item_columns(content)] if content.columns else [])]
 
 
 def _modalities(content: ContentManifest) -> Table:

@@ -68,6 +68,7 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
         run.record(TrainingResult, "RankingTrainer", "model_run", artifact_files.TRAINING_RESULT),
         run.section("training").get("epochs"),
         metrics,
+        bool(run.section("content").get("modalities", True)),
     )
     name = run.section("model").get("name", "no model")
     return Page(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dmf_keras.models.registry import compares_content, model_names
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import SEEDS, PipelineConfig, Training
 from tfx_pipeline.config.values import Params
+from tfx_pipeline.console import console
 from tfx_pipeline.errors import ConfigError
 
 
@@ -59,9 +61,13 @@ def make_plan(
         ConfigError: a model, a modality, or a reference that is not there; the message lists what is.
     """
     comparison, modalities = config.comparison, list(config.content.modalities)
-    labels = [_parse("--models", text, modalities) for text in (comparison.labels() if models is None else models)]
-    chosen = list(dict.fromkeys(labels))
-    wanted = str(_parse("--reference", comparison.reference if reference is None else reference, modalities))
+    texts = _with_content(comparison.labels(), modalities) if models is None else models
+    chosen = list(dict.fromkeys(_parse("--models", text, modalities) for text in texts))
+    if reference is None:
+        # Of models that do without content the default reference is none.
+        given = modalities or "reference" in comparison.model_fields_set
+        reference = comparison.reference if given else config.model.name
+    wanted = str(_parse("--reference", reference, modalities))
     if wanted not in map(str, chosen):
         raise ConfigError(
             f"the reference '{wanted}' is not among the models that are compared: {', '.join(map(str, chosen))};"
@@ -83,6 +89,14 @@ def make_plan(
     if first + count > SEEDS:
         raise ConfigError(f"training.seed: {count} seeds from {first} go beyond {SEEDS - 1}; set a smaller first one")
     return Plan(contenders, tuple(range(first, first + count)), wanted)
+
+
+def _with_content(labels: Sequence[str], modalities: Sequence[str]) -> list[str]:
+    """The labels without those of models that compare content, where there is none; says which these are."""
+    left_out = [] if modalities else [text for text in labels if text in model_names() and compares_content(text)]
+    if left_out:
+        console().print(f"left out, as the configuration has no content: {', '.join(left_out)}", soft_wrap=True)
+    return [text for text in labels if text not in left_out]
 
 
 def _parse(option: str, text: str, modalities: Sequence[str]) -> Label:

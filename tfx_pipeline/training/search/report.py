@@ -199,7 +199,12 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, SearchReport]
             training = given.training_of(label, config.training)
         section["models"][text] = model_config(label.model, params).to_dict()
         section["training"][text] = training.model_dump(mode="json", include=set(OwnTraining.model_fields))
-    if str(Label.parse(given.reference, modalities)) not in section["models"]:
+    try:
+        reference = str(Label.parse(given.reference, modalities))
+    except ValueError:
+        # The default one compares content, and the configuration has none.
+        reference = None
+    if reference not in section["models"]:
         section["reference"] = next(iter(section["models"]))
     text = yaml.safe_dump({"comparison": section}, sort_keys=False, default_flow_style=None)
     write_text(path, "\n".join([*notes, text]))
