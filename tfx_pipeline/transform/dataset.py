@@ -56,6 +56,8 @@ def request_batches(
     """
     spec = tft_output.transformed_feature_spec()
 
+    # Nothing in it is for AutoGraph, which would read all that it calls for a second.
+    @tf.autograph.experimental.do_not_convert
     def to_batch(serialized: tf.Tensor, *seeds: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         transformed = tf.io.parse_example(serialized, spec)
         if seeds:
