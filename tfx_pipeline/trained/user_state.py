@@ -16,7 +16,9 @@ from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.data.logs.cleaning import clean
 from tfx_pipeline.data.logs.files import list_files
-from tfx_pipeline.data.logs.reader import RawBatch, pieces, read_piece
+from tfx_pipeline.data.logs.profiles import first_profile, read_profiles
+from tfx_pipeline.data.logs.reader import RawBatch, read_file
+from tfx_pipeline.data.logs.tally import Tally
 
 
 class UserSnapshot(NamedTuple):
@@ -41,11 +43,10 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     chunks = []
     names = config.data.interactions.columns
     for file in list_files(config.data.interactions):
-        for piece in pieces(file):
-            for batch in read_piece(piece, config.log_columns):
-                own = _rows_of(batch, names.user, user)
-                if len(own.rows):
-                    chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
+        for batch in read_file(file, config.log_columns):
+            own = _rows_of(batch, names.user, user)
+            if len(own.rows):
+                chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
     columns: dict[str, str | float | None] = {}
     history: list[str] = []
     times: list[int] = []
@@ -62,26 +63,17 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
 
 def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:
     mask = pc.fill_null(pc.equal(values.text(batch.columns[column]), pa.scalar(user, pa.large_string())), False)
-    kept = mask.to_numpy(zero_copy_only=False)
-    return RawBatch({name: array.filter(mask) for name, array in batch.columns.items()}, batch.rows[kept], [])
+    return batch.where(mask.to_numpy(zero_copy_only=False))
 
 
 def _profile(table: UserTable, config: IngestionConfig, user: str) -> dict[str, str | float | None]:
     for file in list_files(table):
-        for piece in pieces(file):
-            for batch in read_piece(piece, config.profile_columns):
-                own = _rows_of(batch, table.id_column, user)
-                if len(own.rows):
-                    return {
-                        name: _value(own.columns[config.column(name)], kind) for name, kind in config.profile.items()
-                    }
+        for batch in read_file(file, config.profile_columns):
+            profiles = read_profiles(_rows_of(batch, table.id_column, user), file, config, Tally())
+            profile = first_profile((found for _, found in profiles), config)
+            if profile is not None:
+                return {name: _plain(value) for name, value in profile.items()}
     return {}
-
-
-def _value(column: pa.Array, kind: str) -> str | float | None:
-    if kind == "categorical":
-        return _plain(values.text(column)[0].as_py())
-    return _plain(float(values.numbers(column)[0][0]))
 
 
 def _plain(value: Any) -> str | float | None:
