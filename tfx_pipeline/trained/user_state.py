@@ -25,12 +25,14 @@ class UserSnapshot(NamedTuple):
     """What a request of the user carries: history item ids, oldest first, and profile and context columns.
 
     A column is a string, a float, or None where it is missing; context is that of the user's last request.
-    `history_time_us` has the times of the history's items, or nothing where they are not known.
+    `history_time_us` has the times of the history's items, or nothing where they are not known. `clicked`: all items
+    that the user clicked, not only those of the history; None where that is not known.
     """
 
     history: list[str]
     columns: dict[str, str | float | None]
     history_time_us: Sequence[int] = ()
+    clicked: frozenset[str] | None = None
 
 
 def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
@@ -50,15 +52,17 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     columns: dict[str, str | float | None] = {}
     history: list[str] = []
     times: list[int] = []
+    clicked: frozenset[str] = frozenset()
     if chunks:
         rows = UserRows.from_chunks(chunks, config.context)
         requests = form_requests(rows, events=config.history.events)
         history = [item.decode() for item in requests.event_items[-config.history.max_length :]]
         times = requests.event_times[-config.history.max_length :]
+        clicked = frozenset(rows.item[index].decode() for index in np.flatnonzero(rows.label))
         columns |= {name: _plain(column[-1]) for name, column in rows.context.items()}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)
-    return UserSnapshot(history, columns, times)
+    return UserSnapshot(history, columns, times, clicked)
 
 
 def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:

@@ -95,11 +95,13 @@ def questions(
 def _asked(rows: UserRows, request_of: list[int], first_ordinal: int, scores: Scores) -> dict[int, dict[bytes, int]]:
     """By request, the number of the row that stands for each of its items: the first of them in the order of events."""
     asked: dict[int, dict[bytes, int]] = {}
-    for index in np.flatnonzero(rows.file >= first_ordinal).tolist():
-        place = int(rows.row[index])
-        standing = asked.setdefault(request_of[index], {}).setdefault(rows.item[index], place)
-        scores.kept[standing] = True
-        scores.positive[standing] |= bool(rows.label[index])
+    own = np.flatnonzero(rows.file >= first_ordinal)
+    # Lists, as this runs for every row of the log.
+    places, labels, standing = rows.row[own].tolist(), rows.label[own].tolist(), list[int]()
+    for index, place in zip(own.tolist(), places, strict=True):
+        standing.append(asked.setdefault(request_of[index], {}).setdefault(rows.item[index], place))
+    scores.kept[standing] = True
+    scores.positive[[place for place, label in zip(standing, labels, strict=True) if label]] = True
     return asked
 
 

@@ -51,6 +51,7 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
     sources = Sources.of(version, log)
     _check_output(output, sources)
     before = fingerprint([sources.asked.data.interactions.path])
+    changed = DataError(f"{log} changed while it was scored; score it again")
     with version.load() as servable:
         clock.end("load")
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -67,9 +68,9 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
         clock.end("score")
     quarantine = output.with_suffix(".quarantine.jsonl")
     with writing(output) as incoming:
-        unknown = _write(incoming, version, sources, found, scores, watch)
+        unknown = _write(incoming, version, sources, found, scores, watch, changed)
         if fingerprint([sources.asked.data.interactions.path]) != before:
-            raise DataError(f"{log} changed while it was scored; score it again")
+            raise changed
         if found.bad_rows:
             write_lines(quarantine, (row.to_json() for row in found.bad_rows))
         else:
@@ -118,8 +119,20 @@ def _check_output(output: Path, sources: Sources) -> None:
             raise DataError(f"{output} would be a file of {table.path}, which is read; write the scores elsewhere")
 
 
-def _write(file: Path, version: Version, sources: Sources, found: LogRows, scores: Scores, watch: Watch) -> int:
-    """Writes the rows that are kept; returns how many are of items that the catalogue lacks."""
+def _write(
+    file: Path,
+    version: Version,
+    sources: Sources,
+    found: LogRows,
+    scores: Scores,
+    watch: Watch,
+    changed: DataError,
+) -> int:
+    """Writes the rows that are kept; returns how many are of items that the catalogue lacks.
+
+    Raises:
+        DataError: `changed`, if the log has more rows than were scored.
+    """
     catalogue = pa.array(version.items(), pa.string())
     fields = [("user_id", pa.string()), ("request_id", pa.string()), ("item_id", pa.string()), ("score", pa.float32())]
     fields += [("time", _TIME), *([("label", pa.int8())] if found.labelled else [])]
@@ -129,6 +142,8 @@ def _write(file: Path, version: Version, sources: Sources, found: LogRows, score
             good = cleaned.good
             rows = slice(start, start + len(good.row))
             start = rows.stop
+            if start > found.usable:
+                raise changed
             request = pa.nulls(len(good.row), pa.string()) if good.request is None else good.request.cast(pa.string())
             columns = {
                 "user_id": good.user.cast(pa.string()),
