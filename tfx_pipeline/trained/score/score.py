@@ -25,11 +25,10 @@ from tfx_pipeline.trained.score.reading import LogRows, Sources, read_log, read_
 from tfx_pipeline.trained.score.report import ScoreReport, Watch
 from tfx_pipeline.trained.version import Version
 
-BATCH = 256
 _TIME = pa.timestamp("us", tz="UTC")
 
 
-def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int = BATCH) -> ScoreReport:
+def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int) -> ScoreReport:
     """Scores the requests of a log and writes a row for each candidate, in the order of the log.
 
     Args:
@@ -49,9 +48,10 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
     clock = _Clock()
     _ = version.contract
     sources = Sources.of(version, log)
-    _check_output(output, sources)
+    quarantine = output.with_suffix(".quarantine.jsonl")
+    for file in (output, quarantine):
+        _check_output(file, sources)
     before = fingerprint([sources.asked.data.interactions.path])
-    changed = DataError(f"{log} changed while it was scored; score it again")
     with version.load() as servable:
         clock.end("load")
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -66,11 +66,10 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
                     done += count
                     watch("scoring", done, found.usable)
         clock.end("score")
-    quarantine = output.with_suffix(".quarantine.jsonl")
     with writing(output) as incoming:
-        unknown = _write(incoming, version, sources, found, scores, watch, changed)
+        unknown = _write(incoming, version, sources, found, scores, watch)
         if fingerprint([sources.asked.data.interactions.path]) != before:
-            raise changed
+            raise _changed(log)
         if found.bad_rows:
             write_lines(quarantine, (row.to_json() for row in found.bad_rows))
         else:
@@ -110,7 +109,7 @@ class _Clock:
 
 
 def _check_output(output: Path, sources: Sources) -> None:
-    """Refuses an output that would replace what is read, or that would be read as a part of a log next time."""
+    """Refuses a file to be written that would replace what is read, or would be read as a part of a log next time."""
     place, data = output.resolve(), sources.own.data
     tables: list[Table] = [sources.asked.data.interactions, data.interactions, *([data.users] if data.users else [])]
     for table in tables:
@@ -119,19 +118,15 @@ def _check_output(output: Path, sources: Sources) -> None:
             raise DataError(f"{output} would be a file of {table.path}, which is read; write the scores elsewhere")
 
 
-def _write(
-    file: Path,
-    version: Version,
-    sources: Sources,
-    found: LogRows,
-    scores: Scores,
-    watch: Watch,
-    changed: DataError,
-) -> int:
+def _changed(log: Path) -> DataError:
+    return DataError(f"{log} changed while it was scored; score it again")
+
+
+def _write(file: Path, version: Version, sources: Sources, found: LogRows, scores: Scores, watch: Watch) -> int:
     """Writes the rows that are kept; returns how many are of items that the catalogue lacks.
 
     Raises:
-        DataError: `changed`, if the log has more rows than were scored.
+        DataError: the log has more rows than were scored.
     """
     catalogue = pa.array(version.items(), pa.string())
     fields = [("user_id", pa.string()), ("request_id", pa.string()), ("item_id", pa.string()), ("score", pa.float32())]
@@ -143,7 +138,7 @@ def _write(
             rows = slice(start, start + len(good.row))
             start = rows.stop
             if start > found.usable:
-                raise changed
+                raise _changed(sources.asked.data.interactions.path)
             request = pa.nulls(len(good.row), pa.string()) if good.request is None else good.request.cast(pa.string())
             columns = {
                 "user_id": good.user.cast(pa.string()),

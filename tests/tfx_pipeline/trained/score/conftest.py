@@ -67,12 +67,12 @@ class World:
             values[section] = {**values[section], **changed}
         file.write_text(json.dumps(values))
 
-    def score(self, log: Path, **options: Any) -> tuple[ScoreReport, pd.DataFrame]:
+    def score(self, log: Path, batch: int = 256) -> tuple[ScoreReport, pd.DataFrame]:
         """What `dmf score` tells and writes."""
         from tfx_pipeline.trained.score.score import score
 
         output = self.folder / "out" / "scores.parquet"
-        report = score(Version(self.model), log, output, lambda *_: None, **options)
+        report = score(Version(self.model), log, output, lambda *_: None, batch=batch)
         return report, pd.read_parquet(output)
 
     def expected(self, rows: Sequence[Row], *, also: Sequence[Row] = (), shown: bool = False) -> list[float]:

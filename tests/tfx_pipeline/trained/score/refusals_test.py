@@ -92,6 +92,8 @@ def test_an_output_that_is_read(world, log, refuses):
     assert "which is read" in refuses(log, log)
     assert "which is read" in refuses(log, world.folder / "users.jsonl")
     assert "which is read" in refuses(log, own)
+    rows = world.write("out.quarantine.jsonl", rows_of(2, 30, 3))
+    assert "which is read" in refuses(rows, world.folder / "out.parquet") and rows.exists()
     # It would be a part of the log when that is read again.
     world.write("days/a.csv", rows_of(2, 30, 3))
     assert "which is read" in refuses(world.folder / "days", world.folder / "days/scores.parquet")
@@ -108,7 +110,7 @@ def test_a_log_that_changes_meanwhile(world, output, log, monkeypatch):
 
     monkeypatch.setattr(module, "read_users", grows)
     with pytest.raises(DataError, match="changed while it was scored"):
-        module.score(Version(world.model), log, output, lambda *_: None)
+        module.score(Version(world.model), log, output, lambda *_: None, batch=8)
 
 
 @pytest.mark.slow
