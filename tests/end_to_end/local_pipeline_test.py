@@ -88,6 +88,48 @@ def test_evaluator_equals_the_pushed_model_scored_by_hand(finished_run):
     assert roc_auc_score(labels, scores) == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_scored_log_has_the_scores_of_the_test_splits_examples(finished_run, tmp_path, capsys):
+    """`dmf score` over the run's own log against the exported model on the examples that ingestion wrote."""
+    import pandas as pd
+    import tensorflow as tf
+
+    from serving.export.servable import Servable
+    from tfx_pipeline.data.examples import raw_features
+
+    log = finished_run.config_file.parent / "data" / "interactions.parquet"
+    command = ["score", str(log), "--model", str(finished_run.model), "-o", str(tmp_path / "scores.parquet"), "--json"]
+    assert main(command) == 0
+    report, ingestion = json.loads(capsys.readouterr().out), finished_run.summary["ingestion"]
+    splits = ingestion["splits"].values()
+    assert report["rows_read"] == ingestion["rows_read"]
+    assert report["quarantined"] == {reason: count for reason, count in ingestion["quarantined"].items() if count}
+    assert report["repeated"] == ingestion["duplicates"] + ingestion["merged_labels"]
+    assert report["rows_kept"] == sum(split["impressions"] for split in splits)
+    assert report["requests"] == sum(split["requests"] for split in splits)
+    assert (report["users"], report["users_without_profile"]) == (
+        ingestion["users"],
+        ingestion["users_without_profile"],
+    )
+
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert not scores.duplicated(["user_id", "request_id", "item_id"]).any()
+    by_time = scores.set_index(["user_id", "item_id", "time"])["score"]
+    files = list(Path(finished_run.summary["artifacts"]["examples"], "Split-test").glob("*.gz"))
+    records = list(tf.data.TFRecordDataset([str(f) for f in files], "GZIP").as_numpy_iterator())
+    with Servable(finished_run.model) as servable:
+        batch = servable.run(contract.SERVING_DEFAULT, {"examples": np.array(records, object)})[contract.SCORE]
+    checked = 0
+    for record, expected in zip(records, batch, strict=True):
+        feature = tf.train.Example.FromString(record).features.feature
+        (user,) = feature[raw_features.USER_ID].bytes_list.value
+        time_us = pd.Timestamp(feature[raw_features.REQUEST_TIME].int64_list.value[0], unit="us", tz="UTC")
+        items = [item.decode() for item in feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value]
+        found = by_time.loc[[(user.decode(), item, time_us) for item in items]]
+        np.testing.assert_allclose(found, expected[: len(items)], atol=1e-6)
+        checked += len(items)
+    assert checked == ingestion["splits"]["test"]["impressions"]
+
+
 def test_vocabulary_knows_nothing_of_later_splits(finished_run):
     import tensorflow as tf
     import tensorflow_transform as tft

@@ -29,6 +29,7 @@ from tfx_pipeline.cli import (
     replay,
     report,
     run,
+    score,
     serve,
     synthesize,
     tune,
@@ -44,6 +45,7 @@ _OWN = ("dmf_keras", "serving", "tfx_pipeline")
 COMMANDS = (
     config,
     run,
+    score,
     demo,
     rank,
     compare,

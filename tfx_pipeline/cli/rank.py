@@ -19,7 +19,22 @@ def add(commands: Commands) -> None:
     add_user(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--candidates", type=identifier, metavar="A,B,C", help="item ids")
+    which.add_argument(
+        "--candidates-from",
+        type=Path,
+        metavar="FILE",
+        help="item ids: one a line (- is standard input), or the column of them in a CSV, JSONL or Parquet file",
+    )
     which.add_argument("--top", type=int, metavar="K", help="the best K of the whole catalogue")
+    parser.add_argument(
+        "--only",
+        type=Path,
+        metavar="FILE",
+        help="items that may be shown, as in --candidates-from",
+    )
+    parser.add_argument(
+        "--exclude-seen", action="store_true", help="leave out what the user clicked in the logs, or has in --history"
+    )
     add_history(parser)
     add_json(parser, instead_of="a table")
     parser.set_defaults(command=run)
@@ -28,13 +43,25 @@ def add(commands: Commands) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Ranks candidates and prints them; returns the exit status."""
     from tfx_pipeline.console import console, quiet_libraries
+    from tfx_pipeline.trained.candidates import read_item_ids
     from tfx_pipeline.trained.rank import print_ranking, rank
     from tfx_pipeline.trained.version import Version
 
     version = Version.find(parsed.model)
-    candidates = parsed.candidates.split(",") if parsed.candidates is not None else None
     with quiet_libraries(Path("/dev/null")), console().status("loading the model"):
-        ranking = rank(version, parsed.user, candidates=candidates, top=parsed.top, history=parsed.history)
+        candidates = parsed.candidates.split(",") if parsed.candidates is not None else None
+        if parsed.candidates_from is not None:
+            candidates = read_item_ids(parsed.candidates_from, version)
+        only = read_item_ids(parsed.only, version) if parsed.only is not None else None
+        ranking = rank(
+            version,
+            parsed.user,
+            candidates=candidates,
+            top=parsed.top,
+            history=parsed.history,
+            exclude_seen=parsed.exclude_seen,
+            only=only,
+        )
     if parsed.json:
         print_json(ranking.to_json())
     else:

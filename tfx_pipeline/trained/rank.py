@@ -12,7 +12,8 @@ from rich.table import Table
 from serving import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
-from tfx_pipeline.trained.version import Version
+from tfx_pipeline.trained.candidates import OnlyList, select
+from tfx_pipeline.trained.version import Known, Version
 
 # Scores [N] of a request, lists and scalars by input name, by an exported version.
 Scorer = Callable[[Version, Mapping[str, Any]], np.ndarray]
@@ -47,6 +48,8 @@ class Ranking:
         history: item ids that the model was given, oldest first.
         history_source: where the history comes from, in words.
         ranking: best first.
+        excluded_seen: candidates that were left out as the user had clicked them; None: that was not asked for.
+        only: what the list of those that may be shown did; None: there is none.
         notes: what a reader must know of it, as sentences.
     """
 
@@ -55,6 +58,8 @@ class Ranking:
     history: list[str]
     history_source: str
     ranking: list[RankedItem]
+    excluded_seen: int | None
+    only: OnlyList | None
     notes: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -69,6 +74,8 @@ def rank(
     candidates: Sequence[str] | None = None,
     top: int | None = None,
     history: Sequence[str] | None = None,
+    exclude_seen: bool = False,
+    only: Sequence[str] | None = None,
     scorer: Scorer | None = None,
 ) -> Ranking:
     """Ranks candidates for one user.
@@ -79,11 +86,14 @@ def rank(
         candidates: item ids to rank; unknown ones are ranked too.
         top: instead, rank all items the model knows and keep the best `top`.
         history: item ids, oldest first; None: what the logs that the model was trained on say, if they are there.
+        exclude_seen: whether items are left out that the user clicked in these logs, or that are in `history`.
+        only: item ids that may be shown; None: all may.
         scorer: who scores, such as a server. None loads the version in this process.
 
     Raises:
         ModelError: the model cannot be loaded, or what lies beside it cannot be read.
-        DataError: no candidates, or a `top` below 1.
+        DataError: no candidates, none that is left, or a `top` below 1; or what the user clicked is not known and is
+            to be left out.
     """
     if candidates is None:
         if top is None or top < 1:
@@ -93,10 +103,13 @@ def rank(
     if not candidates:
         raise DataError("there are no candidates to rank")
     known = version.known_of(user, history)
+    seen = _seen(version, known, history) if exclude_seen else None
+    selection = select(version, candidates, only=only, seen=seen)
+    candidates = selection.candidates
     request = {
         contract.USER_ID: user,
         contract.HISTORY_ITEM_ID: known.snapshot.history,
-        contract.CANDIDATE_ITEM_ID: list(candidates),
+        contract.CANDIDATE_ITEM_ID: candidates,
         **known.snapshot.columns,
     }
     impressions, has_content = version.item_facts(candidates)
@@ -118,8 +131,19 @@ def rank(
         history=known.snapshot.history,
         history_source=known.history_source,
         ranking=ranked,
-        notes=version.notes_on_user(user),
+        excluded_seen=selection.excluded_seen,
+        only=selection.only,
+        notes=[*version.notes_on_user(user), *selection.notes],
     )
+
+
+def _seen(version: Version, known: Known, history: Sequence[str] | None) -> set[str]:
+    if known.snapshot.clicked is None and history is None:
+        raise DataError(
+            f"--exclude-seen leaves out what the user clicked in the logs that {version.path} was trained on, and they "
+            "are not here; give what the user had by --history, or leave --exclude-seen out"
+        )
+    return {*(known.snapshot.clicked or ()), *(history or ())}
 
 
 def _score(version: Version, request: Mapping[str, Any]) -> np.ndarray:

@@ -16,19 +16,23 @@ from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.data.logs.cleaning import clean
 from tfx_pipeline.data.logs.files import list_files
-from tfx_pipeline.data.logs.reader import RawBatch, pieces, read_piece
+from tfx_pipeline.data.logs.profiles import first_profile, read_profiles
+from tfx_pipeline.data.logs.reader import RawBatch, read_file
+from tfx_pipeline.data.logs.tally import Tally
 
 
 class UserSnapshot(NamedTuple):
     """What a request of the user carries: history item ids, oldest first, and profile and context columns.
 
     A column is a string, a float, or None where it is missing; context is that of the user's last request.
-    `history_time_us` has the times of the history's items, or nothing where they are not known.
+    `history_time_us` has the times of the history's items, or nothing where they are not known. `clicked`: all items
+    that the user clicked, not only those of the history; None where that is not known.
     """
 
     history: list[str]
     columns: dict[str, str | float | None]
     history_time_us: Sequence[int] = ()
+    clicked: frozenset[str] | None = None
 
 
 def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
@@ -41,47 +45,39 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     chunks = []
     names = config.data.interactions.columns
     for file in list_files(config.data.interactions):
-        for piece in pieces(file):
-            for batch in read_piece(piece, config.log_columns):
-                own = _rows_of(batch, names.user, user)
-                if len(own.rows):
-                    chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
+        for batch in read_file(file, config.log_columns):
+            own = _rows_of(batch, names.user, user)
+            if len(own.rows):
+                chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
     columns: dict[str, str | float | None] = {}
     history: list[str] = []
     times: list[int] = []
+    clicked: frozenset[str] = frozenset()
     if chunks:
         rows = UserRows.from_chunks(chunks, config.context)
         requests = form_requests(rows, events=config.history.events)
         history = [item.decode() for item in requests.event_items[-config.history.max_length :]]
         times = requests.event_times[-config.history.max_length :]
+        clicked = frozenset(rows.item[index].decode() for index in np.flatnonzero(rows.label))
         columns |= {name: _plain(column[-1]) for name, column in rows.context.items()}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)
-    return UserSnapshot(history, columns, times)
+    return UserSnapshot(history, columns, times, clicked)
 
 
 def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:
     mask = pc.fill_null(pc.equal(values.text(batch.columns[column]), pa.scalar(user, pa.large_string())), False)
-    kept = mask.to_numpy(zero_copy_only=False)
-    return RawBatch({name: array.filter(mask) for name, array in batch.columns.items()}, batch.rows[kept], [])
+    return batch.where(mask.to_numpy(zero_copy_only=False))
 
 
 def _profile(table: UserTable, config: IngestionConfig, user: str) -> dict[str, str | float | None]:
     for file in list_files(table):
-        for piece in pieces(file):
-            for batch in read_piece(piece, config.profile_columns):
-                own = _rows_of(batch, table.id_column, user)
-                if len(own.rows):
-                    return {
-                        name: _value(own.columns[config.column(name)], kind) for name, kind in config.profile.items()
-                    }
+        for batch in read_file(file, config.profile_columns):
+            profiles = read_profiles(_rows_of(batch, table.id_column, user), file, config, Tally())
+            profile = first_profile((found for _, found in profiles), config)
+            if profile is not None:
+                return {name: _plain(value) for name, value in profile.items()}
     return {}
-
-
-def _value(column: pa.Array, kind: str) -> str | float | None:
-    if kind == "categorical":
-        return _plain(values.text(column)[0].as_py())
-    return _plain(float(values.numbers(column)[0][0]))
 
 
 def _plain(value: Any) -> str | float | None:

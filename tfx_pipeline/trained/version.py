@@ -170,7 +170,7 @@ class Version:
         except (OSError, ValueError, DataError):
             snapshot, titles, source = UserSnapshot([], {}), {}, _NO_LOGS
         if history is not None:
-            snapshot, source = UserSnapshot(list(history), snapshot.columns), "given"
+            snapshot, source = UserSnapshot(list(history), snapshot.columns, clicked=snapshot.clicked), "given"
         return Known(snapshot, titles, source)
 
     def verify(self) -> None:

@@ -102,7 +102,15 @@ def test_a_missing_configuration_is_named(tmp_path, refuse, arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["walk"], ["config"], ["rank", "--model", "m", "--user", "u"], ["run", "--set"], ["rank", "--top", "many"]],
+    [
+        [],
+        ["walk"],
+        ["config"],
+        ["rank", "--model", "m", "--user", "u"],
+        ["run", "--set"],
+        ["score", "log", "--model", "m"],
+        ["rank", "--top", "many"],
+    ],
     ids=" ".join,
 )
 def test_wrong_usage_exits_with_2_and_says_how(arguments, capsys):

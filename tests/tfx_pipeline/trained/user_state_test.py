@@ -27,14 +27,17 @@ def config(tmp_path: Path) -> IngestionConfig:
 
 
 def test_history_is_the_last_positives_with_their_times(config):
-    assert user_snapshot(config, "u1") == UserSnapshot(["b", "c"], {}, [1_700_000_200_000_000, 1_700_000_300_000_000])
+    times = [1_700_000_200_000_000, 1_700_000_300_000_000]
+    # A history is cut to its last items, what was clicked is not.
+    assert user_snapshot(config, "u1") == UserSnapshot(["b", "c"], {}, times, frozenset("abc"))
 
 
 def test_history_may_be_of_all_that_was_shown(config):
     history = config.history.model_copy(update={"events": "all"})
     shown = user_snapshot(config.model_copy(update={"history": history}), "u1")
-    assert shown == UserSnapshot(["x", "c"], {}, [1_700_000_250_000_000, 1_700_000_300_000_000])
+    times = [1_700_000_250_000_000, 1_700_000_300_000_000]
+    assert shown == UserSnapshot(["x", "c"], {}, times, frozenset("abc"))
 
 
 def test_an_unknown_user_has_nothing(config):
-    assert user_snapshot(config, "nobody") == UserSnapshot([], {}, [])
+    assert user_snapshot(config, "nobody") == UserSnapshot([], {}, [], frozenset())

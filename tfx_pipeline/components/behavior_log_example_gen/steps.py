@@ -14,16 +14,17 @@ from apache_beam.transforms.window import GlobalWindows
 from tfx_pipeline.components.behavior_log_example_gen.writing import ShardKey, WriteShard, pack, shard_count, shard_of
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.tables import Table
+from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.audit import Audit, UserAuditor
 from tfx_pipeline.data.examples.encoding import encode
-from tfx_pipeline.data.examples.history import histories
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows, form_requests, split_by_user
 from tfx_pipeline.data.examples.splits import Cuts, QuantileCuts, histogram
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.cleaning import clean, refusing_column
 from tfx_pipeline.data.logs.files import list_files
+from tfx_pipeline.data.logs.profiles import Profile, first_profile, read_profiles
 from tfx_pipeline.data.logs.quarantine import BadRow, FirstBadRows
-from tfx_pipeline.data.logs.reader import Piece, RawBatch, pieces, read_piece
+from tfx_pipeline.data.logs.reader import Piece, pieces, read_piece
 from tfx_pipeline.data.logs.tally import MergeTallies, Tally, TallyingDoFn
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.writing import write_text
@@ -32,8 +33,6 @@ from tfx_pipeline.files.writing import write_text
 LENGTH_EDGES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 _MAX_COUNTED_ITEMS = 200_000
 _MAX_BUFFERED_BYTES = 16 << 20
-# A profile as it is grouped: (file ordinal, row, values in the order of the configuration).
-_Profile = tuple[int, int, tuple[Any, ...]]
 
 
 class ReadLog(TallyingDoFn):
@@ -68,35 +67,16 @@ class ReadProfiles(TallyingDoFn):
     """Piece of the user table -> (user, profile)."""
 
     def __init__(self, config: IngestionConfig) -> None:
-        assert config.data.users is not None, "there is a user table"
-        self._id_column = config.data.users.id_column
         self._config = config
 
-    def process(self, piece: Piece) -> Iterator[tuple[str, _Profile]]:  # noqa: D102
+    def process(self, piece: Piece) -> Iterator[tuple[str, Profile]]:  # noqa: D102
         try:
             for batch in read_piece(piece, self._config.profile_columns):
                 self.tally.add("rows", "users", count=batch.size)
                 self.tally.add("profiles", "malformed", count=len(batch.malformed))
-                columns = [self._column(piece, batch, name, kind) for name, kind in self._config.profile.items()]
-                with refusing_column(piece.file, self._id_column, batch):
-                    users = values.text(batch.columns[self._id_column]).to_pylist()
-                for row, user, *profile in zip(batch.rows.tolist(), users, *columns, strict=True):
-                    if user is None:
-                        self.tally.add("profiles", "null_user")
-                    else:
-                        yield user, (piece.file.ordinal, row, tuple(profile))
+                yield from read_profiles(batch, piece.file, self._config, self.tally)
         except DataError as error:
             self.tally.add("unreadable", str(error))
-
-    def _column(self, piece: Piece, batch: RawBatch, name: str, kind: str) -> list[Any]:
-        column = self._config.column(name)
-        with refusing_column(piece.file, column, batch):
-            if kind == "categorical":
-                texts: list[Any] = values.text(batch.columns[column]).cast(pa.large_binary()).to_pylist()
-                return texts
-            numbers, unusable = values.numbers(batch.columns[column])
-            self.tally.add("not_a_number", name, count=unusable)
-            return list(numbers.tolist())
 
 
 class ReadItemIds(TallyingDoFn):
@@ -138,7 +118,9 @@ class BuildExamples(TallyingDoFn):
         self, element: tuple[str, dict[str, Iterable[Any]]], cuts: Cuts, shards: int
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         user, grouped = element[0].encode(), element[1]
-        profile = self._profile(grouped[self.PROFILES])
+        profiles = list(grouped[self.PROFILES])
+        profile = first_profile(profiles, self._config)
+        self.tally.add("profiles", "duplicate_user", count=len(profiles) - 1 if profiles else 0)
         chunks = list(grouped[self.ROWS])
         if profile is not None:
             self.tally.show("user_with_profile", text=element[0])
@@ -150,21 +132,11 @@ class BuildExamples(TallyingDoFn):
             self.tally.show("user_without_profile", text=element[0])
         rows = UserRows.from_chunks(chunks, self._config.context)
         formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), self._config.history.events)
-        known = histories(
-            formed.event_times,
-            formed.event_items,
-            [request.time_us for request in formed.requests],
-            self._config.history.max_length,
-            self._config.history.delay_us,
-        )
         auditor = UserAuditor(user, rows, cuts, self._config.history)
-        columns = dict(profile or {})
         by_split: dict[str, list[Request]] = defaultdict(list)
-        for request, history in zip(formed.requests, known, strict=True):
+        for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history):
             split = cuts.split_of(request.time_us)
             by_split[split].append(request)
-            for name, column in rows.context.items():
-                columns[name] = column[request.first_row]
             data = encode(user, history, request, split, columns, self._kinds)
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
@@ -202,13 +174,6 @@ class BuildExamples(TallyingDoFn):
             self.tally.add("positives", split, count=sum(sum(request.labels) for request in requests))
             self.tally.range("time_us", split, low=requests[0].time_us, high=requests[-1].time_us)
             self._items.update(item for request in requests for item in request.candidates)
-
-    def _profile(self, profiles: Iterable[_Profile]) -> dict[str, Any] | None:
-        ordered = sorted(profiles, key=lambda profile: profile[:2])
-        if not ordered:
-            return None
-        self.tally.add("profiles", "duplicate_user", count=len(ordered) - 1)
-        return dict(zip(self._config.profile, ordered[0][2], strict=True))
 
     def _count_audit(self, audit: Audit) -> None:
         self.tally.add("audited", count=audit.checked)

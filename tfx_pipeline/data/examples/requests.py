@@ -47,10 +47,13 @@ RowTuple = tuple[int, bytes, bytes, bytes, list[bytes], list[bytes | None] | Non
 class UserRows:
     """All rows of one user as columns, sorted by (time, file, row): that is the order of events everywhere.
 
-    `time_us` int64 and `label` int8 [n]; `item` n ids; `request` n ids (None: the row has none) or None without that
-    column; `context` by column name n values: bytes or None if categorical, float (NaN: missing) if numeric.
+    `file` and `row` int64 [n]: as in the chunks. `time_us` int64 and `label` int8 [n]; `item` n ids; `request` n ids
+    (None: the row has none) or None without that column; `context` by column name n values: bytes or None if
+    categorical, float (NaN: missing) if numeric.
     """
 
+    file: np.ndarray
+    row: np.ndarray
     time_us: np.ndarray
     label: np.ndarray
     item: list[bytes]
@@ -78,6 +81,8 @@ class UserRows:
         requests = [part.request for part in parts if part.request is not None]
         context = {name: joined(part.context[at] for part in parts) for at, name in enumerate(context_columns)}
         return cls(
+            file[order],
+            row[order],
             time[order],
             label[order],
             joined(part.item for part in parts),
@@ -135,6 +140,7 @@ class Request:
 class UserRequests:
     """Requests in order of time, and what histories are made of: the events of all of them in order of time.
 
+    `request_of`: of each row of `UserRows`, the index of its request.
     `duplicates`: rows equal to an earlier one in user, item, time, label and request; dropped.
     `merged_labels`: other repeats of an item within a request, merged into one candidate that is positive if one was.
     """
@@ -142,6 +148,7 @@ class UserRequests:
     requests: list[Request]
     event_times: list[int]
     event_items: list[bytes]
+    request_of: list[int]
     duplicates: int
     merged_labels: int
 
@@ -197,4 +204,5 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: History
             request.labels[place] = 1
             standing[first + place] = index
     known = sorted(index for index in standing if events == "all" or labels[index])
-    return UserRequests(requests, [times[i] for i in known], [items[i] for i in known], duplicates, merged)
+    event_times, event_items = [times[i] for i in known], [items[i] for i in known]
+    return UserRequests(requests, event_times, event_items, ordinal, duplicates, merged)

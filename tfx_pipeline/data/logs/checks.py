@@ -27,26 +27,50 @@ def check_sources(config: PipelineConfig | IngestionConfig) -> None:
     """
     if isinstance(config, PipelineConfig):
         config = IngestionConfig.of(config)
-    data = config.data
-    numeric = {name for name, kind in (config.profile | config.context).items() if kind == "numeric"}
+    check_log("data.interactions", config)
+    ids = [config.data.items.id_column]
+    _check_table("data.items", config.data.items, dict.fromkeys(ids, values.usable_as_id), ids)
+    check_users(config)
 
-    def fits_of(features: Iterable[str]) -> dict[str, Fits]:
-        kinds = {name: values.usable_as_number if name in numeric else values.usable_as_id for name in features}
-        return {config.column(name): fit for name, fit in kinds.items()}
 
-    names = data.interactions.columns
+def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> None:
+    """Looks at the headers of the log alone.
+
+    Args:
+        key: what a message calls it.
+        config: whose `data.interactions` it is.
+        labelled: whether files without the column of labels are refused; they are where it is a feature too.
+
+    Raises:
+        DataError: as `check_sources`.
+    """
+    names = config.data.interactions.columns
     required = [names.user, names.item, names.time, names.label, *([names.request] if names.request else [])]
-    fits = fits_of(config.context) | dict.fromkeys(required, values.usable_as_id)
-    _check_table("data.interactions", data.interactions, fits, required)
-    ids = [data.items.id_column]
-    _check_table("data.items", data.items, dict.fromkeys(ids, values.usable_as_id), ids)
-    if data.users is not None:
-        ids = [data.users.id_column]
-        fits = fits_of(config.profile) | dict.fromkeys(ids, values.usable_as_id)
-        _check_table("data.users", data.users, fits, ids)
+    fits = _fits(config, config.context) | dict.fromkeys(required, values.usable_as_id)
+    optional = () if labelled or names.label in map(config.column, config.context) else (names.label,)
+    _check_table(key, config.data.interactions, fits, required, optional)
 
 
-def _check_table(key: str, table: Table, fits: Mapping[str, Fits], required: Collection[str]) -> None:
+def check_users(config: IngestionConfig) -> None:
+    """Looks at the headers of the user table alone, where there is one.
+
+    Raises:
+        DataError: as `check_sources`.
+    """
+    users = config.data.users
+    if users is not None:
+        fits = _fits(config, config.profile) | {users.id_column: values.usable_as_id}
+        _check_table("data.users", users, fits, [users.id_column])
+
+
+def _fits(config: IngestionConfig, features: Mapping[str, str]) -> dict[str, Fits]:
+    kinds = {"numeric": values.usable_as_number, "categorical": values.usable_as_id}
+    return {config.column(name): kinds[kind] for name, kind in features.items()}
+
+
+def _check_table(
+    key: str, table: Table, fits: Mapping[str, Fits], required: Collection[str], optional: Collection[str] = ()
+) -> None:
     any_row = False
     try:
         files = list_files(table)
@@ -56,7 +80,9 @@ def _check_table(key: str, table: Table, fits: Mapping[str, Fits], required: Col
             if not peeked.columns and not peeked.filled:
                 # An empty part of a log, such as an hour without traffic.
                 continue
-            check_columns(file, peeked, fits, required)
+            absent = set(optional) - set(peeked.columns)
+            needed = {name: fit for name, fit in fits.items() if name not in absent}
+            check_columns(file, peeked, needed, [name for name in required if name not in absent])
     except DataError as error:
         raise DataError(f"{key}: {error}") from None
     if not any_row:

@@ -59,6 +59,8 @@ def microseconds(time: dt.datetime) -> int:
 def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     """Separates a batch into usable rows and quarantine. Row order is kept.
 
+    A batch without the column of labels, as a log to be scored may be, has label 0 throughout.
+
     Raises:
         DataError: the values of a column cannot be read at all; the message has file, column and first row.
     """
@@ -71,7 +73,10 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     ids = {name: read(name, values.text) for name in (names.user, names.item, names.request) if name is not None}
     user, item = ids[names.user], ids[names.item]
     time_us, time_valid = read(names.time, lambda array: values.times(array, config.data.interactions.time_unit))
-    label, label_valid = read(names.label, values.labels)
+    if names.label in batch.columns:
+        label, label_valid = read(names.label, values.labels)
+    else:
+        label, label_valid = np.zeros(len(batch.rows), np.int8), np.ones(len(batch.rows), bool)
 
     earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
     faults = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -116,12 +116,16 @@ def check_bad_fraction(
         f"{bad:,} of {rows_read:,} rows of the log cannot be used ({bad / rows_read:.2%}), more than "
         f"data.max_bad_fraction = {data.max_bad_fraction:g} allows:"
     ]
+    raise DataError("\n".join([*lines, *faults(quarantined, data, found)]))
+
+
+def faults(quarantined: Mapping[str, int], data: Data, found: Mapping[str, Example]) -> Iterator[str]:
+    """A line for each reason: how many rows, one of them, and what would be accepted; see `check_bad_fraction`."""
     for reason in REASONS:
         if quarantined.get(reason):
             example = found.get(reason)
             seen = f", such as {example.value} in row {example.row} of {example.file}" if example else ""
-            lines.append(f"{reason} {quarantined[reason]:,}{seen}; {_wanted(reason, data)}")
-    raise DataError("\n".join(lines))
+            yield f"{reason} {quarantined[reason]:,}{seen}; {_wanted(reason, data)}"
 
 
 def _wanted(reason: str, data: Data) -> str:

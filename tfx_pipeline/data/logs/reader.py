@@ -59,6 +59,11 @@ class RawBatch:
         """Rows that were read, split into columns or not."""
         return len(self.rows) + len(self.malformed)
 
+    def where(self, mask: np.ndarray) -> RawBatch:
+        """The rows for which `mask`, bool [n], is true; what is malformed is left out."""
+        chosen = pa.array(mask)
+        return RawBatch({name: column.filter(chosen) for name, column in self.columns.items()}, self.rows[mask], [])
+
 
 @dataclasses.dataclass(frozen=True)
 class Peeked:
@@ -146,6 +151,12 @@ def pieces(file: LogFile) -> Iterator[Piece]:
     for group in range(metadata.num_row_groups):
         yield Piece(file, group, first_row)
         first_row += metadata.row_group(group).num_rows
+
+
+def read_file(file: LogFile, columns: Sequence[str]) -> Iterator[RawBatch]:
+    """All batches of a file, as `read_piece` gives those of a piece."""
+    for piece in pieces(file):
+        yield from read_piece(piece, columns)
 
 
 def read_piece(piece: Piece, columns: Sequence[str], lists: Collection[str] = ()) -> Iterator[RawBatch]:

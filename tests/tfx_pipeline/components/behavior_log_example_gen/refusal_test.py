@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.components.behavior_log_example_gen import steps
+from tfx_pipeline.data.examples import assembly
 from tfx_pipeline.data.examples.splits import Cuts
 from tfx_pipeline.errors import DataError, LeakageError
 
@@ -138,7 +138,7 @@ def test_a_broken_builder_fails_the_run(
     make_config: Callable, run: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable, rules: set
 ) -> None:
     """The builder itself is broken here; the audit must notice on its own."""
-    monkeypatch.setattr(steps, "histories", broken)
+    monkeypatch.setattr(assembly, "histories", broken)
     # Every positive is another item, so that a wrong history cannot look right.
     rows = [{**row, "item_id": f"i{n}"} for n, row in enumerate(_log())]
     config = make_config(rows, split={"dates": DATES}, history={"max_length": 5})
@@ -166,7 +166,7 @@ def test_a_broken_split_fails_the_run(
 def test_a_leak_can_be_reported_without_stopping(
     make_config: Callable, run: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "histories", _sees_the_future)
+    monkeypatch.setattr(assembly, "histories", _sees_the_future)
     result = run(make_config(_log(), split={"dates": DATES}, data={"fail_on_leakage": False}))
     assert result.report["audit"]["violations"]["history_not_before_request"] > 0
 

@@ -1,0 +1,48 @@
+"""Requests with all that was known at their moment: the one way to it, for training examples and for scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from tfx_pipeline.config.schema import History
+from tfx_pipeline.data.examples.encoding import Value
+from tfx_pipeline.data.examples.history import histories
+from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
+
+
+class KnownRequest(NamedTuple):
+    """A request, the history it had, oldest first, and profile and context columns by name; absent: missing."""
+
+    request: Request
+    history: list[bytes]
+    columns: dict[str, Value]
+
+
+def known_requests(
+    rows: UserRows,
+    formed: UserRequests,
+    profile: Mapping[str, Value],
+    history: History,
+    wanted: Sequence[int] | None = None,
+) -> Iterator[KnownRequest]:
+    """One user's requests, each with what was known of the user strictly before it.
+
+    Args:
+        rows: of the user.
+        formed: `form_requests` of them.
+        profile: of the user, by column.
+        history: the section of the configuration.
+        wanted: indices of requests, ascending; None: all of them.
+    """
+    requests = formed.requests if wanted is None else [formed.requests[index] for index in wanted]
+    known = histories(
+        formed.event_times,
+        formed.event_items,
+        [request.time_us for request in requests],
+        history.max_length,
+        history.delay_us,
+    )
+    for request, items in zip(requests, known, strict=True):
+        context = {name: column[request.first_row] for name, column in rows.context.items()}
+        yield KnownRequest(request, items, {**profile, **context})

@@ -1,0 +1,1 @@
+"""`dmf score`: a whole log of requests, scored by an exported model."""

@@ -1,0 +1,223 @@
+"""A log to be scored, beside what its model was trained on: rows and profiles, brought together by user."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving.contract import LOGS_FILE, METADATA_FILE
+from serving.export.metadata import read_json
+from serving.messages import first_line
+from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.data.examples.requests import split_by_user
+from tfx_pipeline.data.examples.splits import Cuts
+from tfx_pipeline.data.logs import values
+from tfx_pipeline.data.logs.checks import check_log, check_users
+from tfx_pipeline.data.logs.cleaning import Cleaned, clean, microseconds, refusing_column
+from tfx_pipeline.data.logs.files import LogFile, list_files
+from tfx_pipeline.data.logs.profiles import read_profiles
+from tfx_pipeline.data.logs.quarantine import REASONS, BadRow, FirstBadRows, examples, faults
+from tfx_pipeline.data.logs.reader import RawBatch, peek, read_file
+from tfx_pipeline.data.logs.tally import Tally
+from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.files.spill import MAX_PARTS, Spill
+from tfx_pipeline.trained.score.report import Watch
+from tfx_pipeline.trained.version import Version
+
+# Of files, for each part of a spill: what a part holds is in memory at once, as Python's values.
+_BYTES_A_PART = 8 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """What is read for scoring.
+
+    Attributes:
+        own: of the model: the log and the user table that it was trained on.
+        asked: the same, with the log to be scored in place of the model's own.
+        cut_times: microseconds at which the model's splits begin: no request of ingestion goes over one.
+        first_ordinal: of the files of the log to be scored, where files of both logs are ordered.
+    """
+
+    own: IngestionConfig
+    asked: IngestionConfig
+    cut_times: tuple[int, ...]
+    first_ordinal: int
+
+    @classmethod
+    def of(cls, version: Version, log: Path) -> Sources:
+        """Finds and checks them; no row is read.
+
+        Raises:
+            ModelError: the model does not say what logs it was trained on.
+            DataError: a log or the user table is not there, or lacks a column.
+        """
+        try:
+            own = version.ingestion()
+            cut_times = _cut_times(version, own)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{version.path} does not say how its logs are read ({LOGS_FILE}, {METADATA_FILE}): "
+                f"{first_line(error)}; a model that `dmf run` has pushed does"
+            ) from None
+        interactions = own.data.interactions.model_copy(update={"path": log})
+        asked = own.model_copy(update={"data": own.data.model_copy(update={"interactions": interactions})})
+        check_log("the log to be scored", asked, labelled=False)
+        try:
+            check_log("data.interactions", own)
+            check_users(own)
+            return cls(own, asked, cut_times, len(list_files(own.data.interactions)))
+        except DataError as error:
+            raise DataError(
+                f"{error}\nHistories and profiles are made of what the model was trained on: "
+                "put those files, or links to them, back where they were"
+            ) from None
+
+    @property
+    def parts(self) -> int:
+        """In how many parts users are taken, so that a part fits into memory."""
+        data = self.own.data
+        tables = (self.asked.data.interactions, data.interactions, *([data.users] if data.users else []))
+        size = sum(file.size for table in tables for file in list_files(table))
+        return min(MAX_PARTS, 1 + size // _BYTES_A_PART)
+
+    def batches(self) -> Iterator[tuple[LogFile, RawBatch, Cleaned]]:
+        """The log to be scored, in the order of its rows, the same each time.
+
+        Raises:
+            DataError: a file is damaged.
+        """
+        label = self.asked.data.interactions.columns.label
+        for file in list_files(self.asked.data.interactions):
+            labelled = label in peek(file).columns
+            for batch in read_file(file, [name for name in self.asked.log_columns if labelled or name != label]):
+                yield file, batch, clean(batch, file, self.asked)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogRows:
+    """What was found in the log to be scored.
+
+    Attributes:
+        usable: number of its good rows, which count from 0 in the order of the log.
+        labelled: whether one of its files has labels.
+        users: uint64 [users], ascending: hashes of their ids.
+        bad_rows: the first of those that cannot be used.
+        tally: `rows_read`, `quarantined` by reason, `not_a_number` by column.
+    """
+
+    usable: int
+    labelled: bool
+    users: np.ndarray
+    bad_rows: list[BadRow]
+    tally: Tally
+
+
+def read_log(sources: Sources, spill: Spill, watch: Watch) -> LogRows:
+    """Reads the log to be scored. Chunks of rows (`split_by_user`) go to the spill, with numbers of good rows.
+
+    Raises:
+        DataError: a file is damaged, or no row can be used.
+    """
+    tally, first_bad, hashes = Tally(), FirstBadRows(), list[np.ndarray]()
+    bad_rows: list[BadRow] = first_bad.create_accumulator()
+    usable, labelled, label = 0, False, sources.asked.data.interactions.columns.label
+    for file, batch, cleaned in sources.batches():
+        good = cleaned.good
+        labelled |= label in batch.columns
+        tally.add("rows_read", count=batch.size)
+        for reason, count in cleaned.bad_counts.items():
+            tally.add("quarantined", reason, count=count)
+        for column, count in cleaned.no_number.items():
+            tally.add("not_a_number", column, count=count)
+        bad_rows = first_bad.add_input(bad_rows, cleaned.bad_rows)
+        numbered = dataclasses.replace(good, row=np.arange(usable, usable + len(good.row)))
+        spill.add(split_by_user(numbered, sources.first_ordinal + file.ordinal))
+        hashes.append(np.unique(_hashes(good.user.cast(pa.large_string()))))
+        usable += len(good.row)
+        watch("reading the log", usable, None)
+    bad_rows = first_bad.extract_output(bad_rows)
+    if not usable:
+        raise DataError(_unusable(sources, tally, bad_rows))
+    return LogRows(usable, labelled, np.unique(np.concatenate(hashes)), bad_rows, tally)
+
+
+def read_own(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) -> None:
+    """Reads the log that the model was trained on. Chunks of rows of the users asked for go to the spill.
+
+    Args:
+        sources: of it.
+        users: hashes of their ids, ascending.
+        spill: for chunks of rows, with the ordinals of their own files.
+        watch: is told.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    done, config = 0, sources.own
+    for file in list_files(config.data.interactions):
+        for batch in read_file(file, config.log_columns):
+            known = _of_users(batch, file, config.data.interactions.columns.user, users)
+            spill.add(split_by_user(clean(known, file, config).good, file.ordinal))
+            done += batch.size
+            watch("reading the model's own log", done, None)
+
+
+def read_users(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) -> None:
+    """Reads the user table, where the model has one. Profiles (`read_profiles`) of the users asked for go to the spill.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    done, config, table = 0, sources.own, sources.own.data.users
+    for file in list_files(table) if table is not None else []:
+        assert table is not None, "it has files"
+        for batch in read_file(file, config.profile_columns):
+            known = _of_users(batch, file, table.id_column, users)
+            spill.add(read_profiles(known, file, config, Tally()))
+            done += batch.size
+            watch("reading profiles", done, None)
+
+
+def _cut_times(version: Version, own: IngestionConfig) -> tuple[int, ...]:
+    if own.split.dates is not None:
+        cuts = Cuts.from_dates(own.split.dates)
+        return cuts.eval_from_us, cuts.test_from_us
+    metadata = read_json(version.path, METADATA_FILE)
+    if metadata is None:
+        raise FileNotFoundError(f"there is no {METADATA_FILE}")
+    return tuple(microseconds(dt.datetime.fromisoformat(metadata["data"]["cuts"][name])) for name in _CUTS)
+
+
+_CUTS = ("eval_from", "test_from")
+
+
+def _unusable(sources: Sources, tally: Tally, bad_rows: list[BadRow]) -> str:
+    data, read = sources.asked.data, tally.counts["rows_read",]
+    if not read:
+        return f"the log to be scored: no rows in {data.interactions.path}; expected at least one"
+    shown = examples((row.to_json() for row in bad_rows), data.interactions.columns)
+    lines = faults({reason: tally.counts["quarantined", reason] for reason in REASONS}, data, shown)
+    return "\n".join([f"none of the {read:,} rows of {data.interactions.path} can be used:", *lines])
+
+
+def _of_users(batch: RawBatch, file: LogFile, column: str, users: np.ndarray) -> RawBatch:
+    with refusing_column(file, column, batch):
+        hashes = _hashes(values.text(batch.columns[column]))
+    places = np.searchsorted(users, hashes).clip(max=len(users) - 1)
+    return batch.where(users[places] == hashes)
+
+
+def _hashes(texts: pa.Array) -> np.ndarray:
+    """uint64 [n]; equal hashes of different users only make that more is read than is needed."""
+    encoded = pc.fill_null(texts, "").dictionary_encode()
+    distinct = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
+    hashes: np.ndarray = distinct[encoded.indices.to_numpy(zero_copy_only=False)]
+    return hashes
