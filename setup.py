@@ -33,6 +33,7 @@ TFX = [
     "pydantic>=2.7,<3",
     "pyyaml>=6.0",
     "rich>=14.1",
+    "scikit-learn>=1.5,<2",
     "scipy>=1.13,<2",
     "setuptools<81",  # tensorflow-hub, which TFX imports, needs pkg_resources
     "tensorboard",  # shows the logs that training writes
@@ -54,7 +55,6 @@ DEV = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
-    "scikit-learn>=1.5,<2",
     "types-PyYAML",
 ]
 

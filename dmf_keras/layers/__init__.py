@@ -8,6 +8,7 @@ from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAtte
 from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
+from dmf_keras.layers.score_calibration import ScoreCalibration
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
 from dmf_keras.layers.target_attention import TargetAttention
@@ -21,6 +22,7 @@ __all__ = [
     "InterestHead",
     "ItemColumns",
     "LocalActivationUnit",
+    "ScoreCalibration",
     "SimilarityBuckets",
     "SimilarityHistogram",
     "TargetAttention",

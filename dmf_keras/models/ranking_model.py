@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 import dmf_keras.metrics.streaming  # noqa: F401  a loaded model may be compiled with them
 from dmf_keras.checks import check_kind, check_rank
 from dmf_keras.layers.content_embedding import ContentEmbedding
+from dmf_keras.layers.score_calibration import ScoreCalibration
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
@@ -49,6 +51,7 @@ class RankingModel(keras.Model):
         self.schema = schema
         self.config = config
         self._kept_negatives = 1.0
+        self.calibration: ScoreCalibration | None = None
         self.content = {
             name: ContentEmbedding(
                 schema.content_rows, spec.width, spec.dtype, dtype=self.dtype_policy, name=f"{name}_content"
@@ -69,6 +72,25 @@ class RankingModel(keras.Model):
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Logits float32 [B, N]: `score` after `encode_user`."""
         return self.score(self.encode_user(inputs, training), inputs, training)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities float32 [...] of `score`'s logits, calibrated where `calibrate` was called."""
+        logits = ops.cast(logits, "float32")
+        return ops.sigmoid(logits if self.calibration is None else self.calibration(logits))
+
+    def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Makes `probabilities` calibrated; logits, and so losses and metrics of training, stay as they are.
+
+        Args:
+            x, y: logits and what they are when calibrated, see `ScoreCalibration.set_points`.
+        """
+        self.calibration = self._calibration(len(x))
+        self.calibration.set_points(x, y)
+
+    def _calibration(self, points: int) -> ScoreCalibration:
+        layer = ScoreCalibration(points, name="calibration")
+        layer.build()
+        return layer
 
     def explain(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Why the candidates score as they do; a model that has nothing to tell of it need not write this.
@@ -196,18 +218,25 @@ class RankingModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Plain values from which `from_config` makes an equal model, weights apart."""
+        calibrated = {} if self.calibration is None else {"calibration_points": self.calibration.points}
         return {
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "schema": self.schema.to_dict(),
             "config": self.config.to_dict(),
+            **calibrated,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RankingModel:
         """The model of `get_config`'s values."""
+        config = dict(config)
+        points = config.pop("calibration_points", None)
         schema = RankingSchema.from_dict(config["schema"])
-        return cls(**{**config, "schema": schema, "config": cls.config_class(**config["config"])})
+        model = cls(**{**config, "schema": schema, "config": cls.config_class(**config["config"])})
+        if points is not None:
+            model.calibration = model._calibration(points)
+        return model
 
 
 def _by_candidate(x: Mapping[str, Tensor], y: Tensor, y_pred: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:

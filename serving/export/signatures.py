@@ -195,7 +195,7 @@ def _named(tensors: Tensors) -> dict[str, tf.Tensor]:
 
 def _probabilities(model: RankingModel, state: Tensors, candidate_inputs: Tensors) -> tf.Tensor:
     logits = model.score(state, candidate_inputs)
-    return tf.identity(tf.sigmoid(tf.cast(logits, tf.float32)), name=contract.SCORE)
+    return tf.identity(model.probabilities(logits), name=contract.SCORE)
 
 
 def _signatures(directory: Path) -> dict[str, dict[str, dict[str, contract.TensorContract]]]:

@@ -40,7 +40,7 @@ def small_config(folder: Path) -> Path:
     }
     values["training"] |= {"epochs": 2, "batch_size": 128}
     values["evaluation"]["thresholds"] = {"auc": {"min": 0.3}, "gauc": {"min_change": -0.5}}
-    values["serving"]["warmup_candidates"] = [1, 20]
+    values["serving"] |= {"warmup_candidates": [1, 20], "calibration": "platt"}
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path

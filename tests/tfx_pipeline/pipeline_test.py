@@ -103,6 +103,7 @@ CHANGES = [
     ("serving.push_dir", "pushed", {PUSHER}),
     ("serving.warmup_candidates", "[1, 7]", {TRAINER}),
     ("serving.max_score_difference", 0.5, {GATE}),
+    ("serving.calibration", "platt", {TRAINER}),
     ("serving.explain", "true", {TRAINER}),
     ("comparison.models", "{dmf: {}}", set()),
     ("comparison.training", "{dmf: {batch_size: 7}}", set()),

@@ -345,6 +345,12 @@ class Serving(Section):
     # Of each five requests, and one of `explain`: TensorFlow Serving takes no more than 1000.
     warmup_candidates: list[Annotated[Integer, Field(ge=1)]] = Field([1, 100, 1200], min_length=1, max_length=199)
     max_score_difference: Number = Field(1e-4, gt=0, description="between Keras, SavedModel and the two-step path")
+    calibration: Literal["none", "platt", "isotonic"] = Field(
+        "none",
+        description="fitted on eval after training and exported with the model: 'platt' scales and shifts the logits, "
+        "'isotonic' takes the best rising steps, which needs tens of thousands of impressions; the order of scores "
+        "stays",
+    )
     explain: bool = Field(False, description="export the signature `explain` too, which says why a score is what it is")
 
 

@@ -98,7 +98,7 @@ def score_rows(
     @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
     def score(serialized: tf.Tensor) -> tf.Tensor:
         inputs = transform.examples(serialized)
-        return tf.sigmoid(tf.cast(model.score(model.encode_user(inputs), inputs), tf.float32))
+        return model.probabilities(model.score(model.encode_user(inputs), inputs))
 
     ragged = {
         name: tf.io.RaggedFeature(kind, row_splits_dtype=tf.int64)

@@ -98,10 +98,19 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "hyper-parameters", ", ".join(f"{name} {value}" for name, value in metadata["params"].items())
     yield "weights", f"{metadata['weights']:,} and the tables of items"
     yield "seed", str(metadata["seed"])
+    if (fitted := metadata.get("calibration")) is not None:
+        yield "calibrated", _calibration(fitted)
     yield "configuration", metadata["config_digest"]
     if git is not None:
         yield "git", git["revision"] + (", with changes that are not committed" if git["dirty"] else "")
     yield "versions", ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+
+
+def _calibration(fitted: Mapping[str, Any]) -> str:
+    return (
+        f"{fitted['method']}, on eval: promised clicks over clicks {fitted['calibration_before']:.3f} to "
+        f"{fitted['calibration_after']:.3f}, log loss {fitted['log_loss_before']:.4f} to {fitted['log_loss_after']:.4f}"
+    )
 
 
 def _signature_table(signatures: Mapping[str, Mapping[str, Mapping[str, TensorContract]]]) -> Table:

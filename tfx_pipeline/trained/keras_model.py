@@ -96,7 +96,7 @@ class KerasModel:
         raw = _tensors(candidates)
         item_ids = raw[contract.CANDIDATE_ITEM_ID]
         inputs = {**self.transform.candidates(item_ids), **self._content(raw, item_ids)}
-        scores: np.ndarray = tf.sigmoid(self.model.score(_tensors(state), inputs)).numpy()
+        scores: np.ndarray = self.model.probabilities(self.model.score(_tensors(state), inputs)).numpy()
         return scores
 
     def explain(self, request: Arrays) -> Arrays:
@@ -105,7 +105,9 @@ class KerasModel:
 
     def score_examples(self, examples: np.ndarray) -> np.ndarray:
         """Probabilities [B, N] of serialised examples [B]."""
-        scores: np.ndarray = tf.sigmoid(self.model(self.transform.examples(tf.constant(examples)))).numpy()
+        scores: np.ndarray = self.model.probabilities(
+            self.model(self.transform.examples(tf.constant(examples)))
+        ).numpy()
         return scores
 
 

@@ -18,6 +18,7 @@ from tfx_pipeline.data.content.item_columns import ItemColumnTable
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.files.json_values import now
+from tfx_pipeline.training.calibration import CalibrationResult
 from tfx_pipeline.training.trainer import TrainingResult
 
 
@@ -28,6 +29,7 @@ def write_metadata(
     model: RankingModel,
     sections: Mapping[str, BaseModel],
     result: TrainingResult,
+    calibrated: CalibrationResult | None,
     report: IngestionReport,
     content: ItemContentTable,
     artifacts: Mapping[str, str],
@@ -40,6 +42,7 @@ def write_metadata(
         model: as it was exported.
         sections: those of the configuration that shape the model, by name; `model` and `training` among them.
         result: of the training.
+        calibrated: what calibration changed; None without.
         report: of ingestion.
         content: the content table that the model holds.
         artifacts: folders that `dmf replay` needs: `model_run`, `transform_graph`, `content`.
@@ -68,6 +71,7 @@ def write_metadata(
             "best_epoch": result.best_epoch,
             "metrics": result.history[result.best_epoch],
         },
+        "calibration": None if calibrated is None else calibrated.to_json(),
         "content": {
             "version": content.version,
             "modalities": {

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
@@ -55,6 +56,12 @@ class TrainingData:
         files = {split: split_files(examples, split) for split in ("train", "eval")}
         requests = {split: count_requests(paths) for split, paths in files.items()}
         return cls(files, requests, tft_output, transform, content, features)
+
+    def eval_batches(self, batch_size: int) -> tf.data.Dataset:
+        """The eval split in the order of its files, see `request_batches`."""
+        return request_batches(
+            self.files["eval"], self.tft_output, self.transform, batch_size, requests=self.requests["eval"]
+        )
 
 
 def new_model(
@@ -128,9 +135,7 @@ def train_model(
         seed=training.seed,
         keep_negatives=training.keep_negatives,
     )
-    eval_batches = request_batches(
-        data.files["eval"], data.tft_output, data.transform, training.batch_size, requests=data.requests["eval"]
-    )
+    eval_batches = data.eval_batches(training.batch_size)
 
     def build() -> RankingModel:
         model = new_model(name, params, data, modalities=modalities, without=without, seed=training.seed)

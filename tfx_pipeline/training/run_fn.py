@@ -24,6 +24,7 @@ from tfx_pipeline.files.addresses import join, local, parent
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_text, writing
 from tfx_pipeline.training import golden
+from tfx_pipeline.training.calibration import calibrate
 from tfx_pipeline.training.input_uris import CONTENT, REPORT, REQUESTS, uri_of
 from tfx_pipeline.training.metadata import write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
@@ -57,14 +58,16 @@ def run_fn(fn_args: Any) -> None:
         settings.ingestion.history.max_length,
     )
     state_dir = local(join(settings.state_root, _state_key(fn_args, content_uri, settings)))
+    data = TrainingData.read(examples, tft_output, transform, content, settings.features)
     model, result = train_model(
         settings.model.name,
         settings.model.params,
         settings.training,
-        TrainingData.read(examples, tft_output, transform, content, settings.features),
+        data,
         state_dir=state_dir,
         tensorboard_dir=join(fn_args.model_run_dir, "tensorboard"),
     )
+    calibrated = calibrate(model, data.eval_batches(settings.training.batch_size), settings.calibration)
     with writing(join(fn_args.model_run_dir, artifact_files.KERAS_MODEL)) as file:
         model.save(file)
     write_text(
@@ -78,6 +81,7 @@ def run_fn(fn_args: Any) -> None:
         model=model,
         sections={name: getattr(settings, name) for name in ("ingestion", "features", "model", "training")},
         result=result,
+        calibrated=calibrated,
         report=IngestionReport.from_json(
             read_json(join(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT))
         ),

@@ -94,6 +94,7 @@ class TrainingSettings(Settings):
         ingestion: where the logs and the titles lie and how histories are made; travels with the model for `dmf rank`.
         warmup_candidates: numbers of candidates of the warm-up requests.
         explain: whether the signature `explain` is exported.
+        calibration: how probabilities are calibrated on eval.
     """
 
     name: str
@@ -101,6 +102,7 @@ class TrainingSettings(Settings):
     ingestion: IngestionConfig = dataclasses.field(metadata=taken(_ingestion_with_titles))
     warmup_candidates: list[int] = dataclasses.field(metadata=taken(lambda config: config.serving.warmup_candidates))
     explain: bool = dataclasses.field(metadata=taken(lambda config: config.serving.explain))
+    calibration: str = dataclasses.field(metadata=taken(lambda config: config.serving.calibration))
 
     def tuned(self, values: Mapping[str, Any]) -> Self:
         """With the values that a search found best, see `tfx_pipeline.training.search.values`."""
