@@ -13,7 +13,7 @@ from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.json_record import JsonRecord
 
 # Steps of isotonic regression are flat. So much of the logit's own slope keeps the order of scores within a step.
-_LEAST_SLOPE = 1e-3
+_LEAST_SLOPE = 2e-3
 _MOST_POINTS = 200
 # The probability of a step without a click, and of one of clicks alone the rest to 1.
 _EXTREME = 1e-6

