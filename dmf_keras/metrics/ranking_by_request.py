@@ -41,9 +41,7 @@ class RankingByRequest:
 
     def hit_rate(self, k: int) -> np.ndarray:
         """Whether, or how probably, a positive is among the first k, float64 [R]; NaN without a positive."""
-        return self._of_first(
-            [1 - none[np.clip(k - above, 0, len(none) - 1)] for above, none in self._kinds_of_first]
-        )
+        return self._of_first([1 - none[np.clip(k - above, 0, len(none) - 1)] for above, none in self._kinds_of_first])
 
     def reciprocal_rank(self) -> np.ndarray:
         """1 / rank of the first positive, float64 [R]; NaN without a positive."""

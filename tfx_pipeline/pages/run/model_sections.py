@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dmf_keras.metrics import reliability
-from tfx_pipeline.config.metrics import METRICS, SHOWN
+from tfx_pipeline.config.metrics import METRICS, SHOWN, by_request, cut_offs, metric, outlined
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
 from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics
 from tfx_pipeline.files import artifact_files
@@ -18,7 +18,7 @@ from tfx_pipeline.pages.kit.page import Block, Figure, Panel, Picture, Prose, Se
 from tfx_pipeline.pages.kit.palette import line, points
 from tfx_pipeline.pages.kit.wording import between, count, decimal, percent
 from tfx_pipeline.pages.run.finished_run import FinishedRun
-from tfx_pipeline.pages.run.scores import OVERALL, Scores, click_share_intervals
+from tfx_pipeline.pages.run.scores import OVERALL, Intervals, Scores, click_share_intervals
 from tfx_pipeline.training.trainer import TrainingResult
 
 _SLICES = {
@@ -84,11 +84,11 @@ def headline(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> list
     overall = metrics["test"].overall
     intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
     figures = []
-    for metric in SHOWN:
-        name, unit = METRICS[metric].title, METRICS[metric].unit
-        interval = between(intervals.get(metric))
+    for shown in SHOWN:
+        name, unit = METRICS[shown].title, METRICS[shown].unit
+        interval = between(intervals.get(shown))
         note = f"{unit}; {percent(CONFIDENCE, 0)}: {interval}" if interval else unit
-        figures.append(Figure(f"test {name}", decimal(overall.get(metric)), note))
+        figures.append(Figure(f"test {name}", decimal(overall.get(shown)), note))
     return figures
 
 
@@ -100,16 +100,44 @@ def metrics_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) 
     rows = []
     for split in sorted(metrics, reverse=True):
         overall = metrics[split].overall
-        rows.append((split, *(decimal(overall.get(metric)) for metric in SHOWN), count(overall["example_count"] or 0)))
+        rows.append((split, *(decimal(overall.get(name)) for name in SHOWN), count(overall["example_count"] or 0)))
         if split == "test" and intervals:
-            bounds = (between(intervals.get(metric)) for metric in SHOWN)
+            bounds = (between(intervals.get(name)) for name in SHOWN)
             rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, count(len(scores.labels)) if scores else ""))
     columns = ("split", *(f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN), "candidates")
     blocks: list[Block] = [Table("Metrics of whole splits, by the Evaluator", columns, rows, numbers=len(SHOWN) + 1)]
+    blocks.append(_requests_table(metrics, intervals))
     if scores is not None:
         blocks.append(Prose(f"{scores.sample} {scores.method}"))
     blocks += _by_slice(metrics, scores)
     return Section("metrics", "Metrics", blocks)
+
+
+def _requests_table(metrics: Mapping[str, SplitMetrics], intervals: Intervals) -> Table:
+    """Ranking within requests, whole; a run that did not measure it has dashes."""
+    names = by_request(cut_offs(name for of_split in metrics.values() for name in of_split.overall))
+    rows = []
+    for split in sorted(metrics, reverse=True):
+        overall = metrics[split].overall
+        requests, skipped = overall.get("request_count"), overall.get("skipped_requests")
+        counts = ("–" if requests is None else count(requests), "–" if skipped is None else percent(skipped))
+        rows.append((split, *(decimal(overall.get(name)) for name in names), *counts))
+        if split == "test" and any(name in intervals for name in names):
+            bounds = (between(intervals.get(name)) for name in names)
+            rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, "", ""))
+    columns = (
+        "split",
+        *(f"{metric(name).title} ({metric(name).unit})" for name in names),
+        "requests",
+        "without a click",
+    )
+    return Table(
+        "Ranking within requests, by the Evaluator: means over requests with a click, candidates of equal score in "
+        "random order",
+        columns,
+        rows,
+        numbers=len(names) + 2,
+    )
 
 
 def _by_slice(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> list[Block]:
@@ -120,23 +148,37 @@ def _by_slice(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -> lis
     # A slice of one bucket has nothing to be compared with.
     drawn = [column for column in columns if sum(_has_auc(values) for values in test.slices[column].values()) > 1]
     panels = [_slice_panel(column, test, scores) for column in drawn]
+    by_rank = next(name for name in outlined(test.overall) if name.startswith("ndcg"))
     rows = []
     for column in columns:
         for bucket, values in test.slices[column].items():
             bounds = scores.intervals.get((column, bucket), {}) if scores is not None else {}
-            cells = (decimal(values.get("auc")), between(bounds.get("auc")), decimal(values.get("gauc")))
+            cells = (decimal(values.get("auc")), between(bounds.get("auc")))
+            ranked = (decimal(values.get(name)) for name in ("gauc", by_rank))
             rest = (
                 decimal(values.get("calibration"), 3),
                 percent(values["base_rate"] or 0, 2),
                 count(values["example_count"] or 0),
             )
-            rows.append((column.replace("_", " "), bucket, *cells, *rest))
-    headers = ("slice", "bucket", "AUC (0.5 to 1)", f"{percent(CONFIDENCE, 0)} interval", "GAUC (0.5 to 1)")
+            rows.append((column.replace("_", " "), bucket, *cells, *ranked, *rest))
+    headers: tuple[str, ...] = (
+        "slice",
+        "bucket",
+        "AUC (0.5 to 1)",
+        f"{percent(CONFIDENCE, 0)} interval",
+        "GAUC (0.5 to 1)",
+    )
     table = Table(
         "The test split by slice",
-        (*headers, "calibration (predicted / observed)", "click rate", "candidates"),
+        (
+            *headers,
+            f"{metric(by_rank).title} ({metric(by_rank).unit})",
+            "calibration (predicted / observed)",
+            "click rate",
+            "candidates",
+        ),
         rows,
-        numbers=6,
+        numbers=7,
     )
     caption = (
         f"AUC of the test split by slice; {'bars are intervals, ' if scores is not None else ''}the dashed line is the "

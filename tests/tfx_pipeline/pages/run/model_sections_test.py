@@ -38,7 +38,8 @@ def scores() -> Scores:
     predictions = rng.beta(1, 4, 2000).astype(np.float32)
     intervals = {OVERALL: {"auc": (0.69, 0.73)}, ("item_frequency", "head"): {"auc": (0.6, 0.8)}}
     users = rng.integers(0, 200, 2000).astype(np.uint64)
-    return Scores(rng.random(2000) < predictions, predictions, users, intervals, "A sample.", "A method.")
+    requests = users.astype(np.int32)
+    return Scores(rng.random(2000) < predictions, predictions, users, requests, intervals, "A sample.", "A method.")
 
 
 def text(*sections) -> str:
@@ -98,5 +99,5 @@ def test_scores_are_drawn_and_counted(scores):
 
 
 def test_model_that_says_the_same_of_all_is_drawn(scores):
-    constant = Scores(scores.labels, np.full(2000, 0.2, np.float32), scores.users, {}, "", "")
+    constant = Scores(scores.labels, np.full(2000, 0.2, np.float32), scores.users, scores.requests, {}, "", "")
     assert "Share of clicks" in text(calibration_section(constant))
