@@ -154,13 +154,13 @@ def _requests_table(metrics: Mapping[str, Any]) -> Table:
     """Ranking within requests; dashes of a model that was evaluated before it was measured."""
     overall = {split: slices["overall"] for split, slices in metrics.items()}
     names = (*by_request(cut_offs(name for values in overall.values() for name in values)), "skipped_requests")
-    table = Table(title="ranking within requests, of those with a click", title_justify="left")
-    table.add_column("of", no_wrap=True)
+    table = Table(title="ranking within requests with a click, as the Evaluator has it", title_justify="left")
+    table.add_column("split", no_wrap=True)
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for split, values in overall.items():
         shown = ("-" if (value := values.get(name)) is None else f"{value:.4f}" for name in names)
-        table.add_row(f"{split}, by the Evaluator", *shown)
+        table.add_row(split, *shown)
     return table
 
 
