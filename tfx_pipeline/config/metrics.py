@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, ValidationInfo, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
 from tfx_pipeline.config.spelling import did_you_mean
 
@@ -102,10 +101,8 @@ def _known(names: Sequence[str]) -> Any:
             return name
         given = info.data.get("at_k", DEFAULT_AT_K)
         meant = did_you_mean(name, [*names, *by_request(given)])
-        raise PydanticCustomError(
-            "unknown_metric", "unknown metric{meant}; allowed: {allowed}",
-            {"meant": f"; {meant}" if meant else "", "allowed": ", ".join(listed)},
-        )  # fmt: skip
+        hint = f"; {meant}" if meant else ""
+        raise ValueError(f"unknown metric{hint}; allowed: {', '.join(listed)}")
 
     return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "enum": listed})]
 

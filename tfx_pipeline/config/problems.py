@@ -24,7 +24,7 @@ def describe(problem: Mapping[str, Any]) -> str:
             return _unknown_key(parents, last)
         case "missing":
             return f"{_key(problem['loc'])}: required, but absent"
-        case "unknown_metric" if last == "[key]":
+        case "value_error" if last == "[key]":
             return _unknown_key(parents[:-1], parents[-1])
         case "union_tag_not_found":
             return f"{_key(problem['loc'])}.kind: required, but absent; should be {_kinds(problem['loc'])}"

@@ -161,12 +161,15 @@ def test_thresholds_are_read_with_what_was_found(workplace, second_run):
     directory, _, change = second_run
     candidate, baseline = (expected_slices(workplace.rows(model))["test"]["overall"] for model in (CANDIDATE, BASELINE))
     loss = candidate["log_loss"] - baseline["log_loss"]
+    ndcg = candidate["ndcg@3"] - baseline["ndcg@3"]
     missed = [demand for demand in read_demands(directory) if not demand.met]
     assert missed == [
         Demand("auc", "at least 0.9", f"{candidate['auc']:.4g}", False),
         Demand("auc", f"at least {change + 0.001:+g}", f"{change:+.4g}", False),
         Demand("log_loss", "at most -1", f"{loss:+.4g}", False),
         Demand("calibration", "at least 0 and at most 0.25", f"{candidate['calibration']:.4g}", False),
+        Demand("hr@1", "at least 0.99", f"{candidate['hr@1']:.4g}", False),
+        Demand("ndcg@3", "at least +0.9", f"{ndcg:+.4g}", False),
     ]
 
 
