@@ -13,6 +13,8 @@ from dmf_keras.metrics.auc_by_group import AUCByGroup, auc_by_group
 from dmf_keras.metrics.calibration import Reliability, calibration_ratio, reliability
 from dmf_keras.metrics.gauc import GroupedAUC, grouped_auc
 from dmf_keras.metrics.normalized_entropy import log_loss, normalized_entropy
+from dmf_keras.metrics.ranking_by_request import RankingByRequest, ranking_by_request
+from dmf_keras.metrics.request_ranking import RequestRanking, request_ranking
 
 if TYPE_CHECKING:
     from dmf_keras.metrics.streaming import CalibrationRatio, NormalizedEntropy
@@ -22,13 +24,17 @@ __all__ = [
     "CalibrationRatio",
     "GroupedAUC",
     "NormalizedEntropy",
+    "RankingByRequest",
     "Reliability",
+    "RequestRanking",
     "auc_by_group",
     "calibration_ratio",
     "grouped_auc",
     "log_loss",
     "normalized_entropy",
+    "ranking_by_request",
     "reliability",
+    "request_ranking",
 ]
 
 

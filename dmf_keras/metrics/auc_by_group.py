@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dmf_keras.metrics.tie_runs import TieRuns, tie_runs
+
 
 class AUCByGroup(NamedTuple):
     """AUC per group, groups in rising order of their key.
@@ -45,24 +47,18 @@ def auc_by_group(groups: np.ndarray, labels: np.ndarray, predictions: np.ndarray
     Returns:
         One entry per distinct group; empty arrays for n = 0.
     """
-    rows = len(predictions)
-    order = np.lexsort((predictions, groups))
-    groups, labels, predictions = groups[order], labels[order].astype(np.int64), predictions[order]
-    new_group = np.ones(rows, bool)
-    new_group[1:] = groups[1:] != groups[:-1]
-    new_score = new_group.copy()
-    new_score[1:] |= predictions[1:] != predictions[:-1]
-    group_start, tie_start = np.flatnonzero(new_group), np.flatnonzero(new_score)
-    size = np.diff(group_start, append=rows)
-    if rows == 0:
-        return AUCByGroup(np.empty(0), size, np.empty(0, bool))
-    # Twice the mean rank of a run of ties, counted from the start of its group: an integer.
-    tie_end = np.append(tie_start[1:], rows)
-    twice_rank = (tie_start + 1 + tie_end)[np.cumsum(new_score) - 1] - 2 * group_start[np.cumsum(new_group) - 1]
-    positives = np.add.reduceat(labels, group_start)
-    twice_rank_sum = np.add.reduceat(twice_rank * labels, group_start)
-    pairs = positives * (size - positives)
-    auc = np.full(len(group_start), np.nan)
+    return auc_of_runs(tie_runs(groups, labels, predictions))
+
+
+def auc_of_runs(runs: TieRuns) -> AUCByGroup:
+    """AUC of each group from its runs of ties, as `auc_by_group`."""
+    groups, positives = len(runs.group_size), runs.group_positives
+    # The mid-rank of a run, counted from the lowest score and doubled: an integer.
+    twice_rank = 2 * (runs.group_size[runs.group] - runs.above) - runs.size + 1
+    twice_rank_sum = np.zeros(groups, np.int64)
+    np.add.at(twice_rank_sum, runs.group, twice_rank * runs.positives)
+    pairs = positives * (runs.group_size - positives)
+    auc = np.full(groups, np.nan)
     np.divide(twice_rank_sum - positives * (positives + 1), 2 * pairs, out=auc, where=pairs > 0)
-    auc[np.logical_or.reduceat(np.isnan(predictions), group_start)] = np.nan
-    return AUCByGroup(auc, size, pairs > 0)
+    auc[runs.has_nan] = np.nan
+    return AUCByGroup(auc, runs.group_size, pairs > 0)

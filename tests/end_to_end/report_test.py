@@ -99,7 +99,7 @@ def test_damaged_examples_of_a_run_are_named(output, tmp_path, capfd):
 def test_page_has_the_summary_s_numbers(page, finished_run):
     text = re.sub(r"<svg.*?</svg>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     overall = finished_run.summary["metrics"]["test"]["overall"]
-    for metric in ("auc", "gauc", "log_loss", "normalized_entropy", "calibration"):
+    for metric in ("auc", "gauc", "log_loss", "normalized_entropy", "calibration", "hr@5", "ndcg@10", "mrr"):
         assert f"{overall[metric]:.4f}" in text, metric
     assert f"{finished_run.summary['ingestion']['rows_read']:,}" in text
     assert "Pushed as version" in text
@@ -109,8 +109,9 @@ def test_page_has_the_summary_s_numbers(page, finished_run):
 
 def test_own_scores_are_the_evaluator_s(run, finished_run):
     """What the page draws from the Keras model is what the Evaluator measured on the exported one."""
+    from tfx_pipeline.config.metrics import by_request
     from tfx_pipeline.evaluation.item_facts import read_item_facts
-    from tfx_pipeline.evaluation.metrics import CandidateAUC, CandidateRows
+    from tfx_pipeline.evaluation.metrics import values
     from tfx_pipeline.pages.run.scores import score_test_split
     from tfx_pipeline.trained.keras_model import KerasModel
     from tfx_pipeline.transform.dataset import split_files
@@ -123,8 +124,8 @@ def test_own_scores_are_the_evaluator_s(run, finished_run):
     )
     overall = finished_run.summary["metrics"]["test"]["overall"]
     assert len(scores.labels) == overall["example_count"]
-    rows = CandidateRows(scores.labels, scores.predictions, scores.labels)
-    assert CandidateAUC.compute(rows) == pytest.approx(overall["auc"], abs=1e-4)
+    for name, value in values(scores.rows, ("auc", "gauc", *by_request())).items():
+        assert value == pytest.approx(overall[name], abs=1e-3), name
     low, high = scores.intervals["", ""]["auc"]
     assert low < overall["auc"] < high
 

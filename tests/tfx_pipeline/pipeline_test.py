@@ -99,6 +99,7 @@ CHANGES = [
     ("evaluation.rare_below", 7, TRAINING),
     ("evaluation.head_from", 70, TRAINING),
     ("evaluation.history_edges", "[1, 7]", TRAINING),
+    ("evaluation.at_k", "[3]", {EVALUATOR}),
     ("evaluation.thresholds", "{gauc: {min: 0.5}}", {EVALUATOR}),
     ("serving.push_dir", "pushed", {PUSHER}),
     ("serving.warmup_candidates", "[1, 7]", {TRAINER}),

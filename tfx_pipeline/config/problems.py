@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
@@ -24,7 +24,7 @@ def describe(problem: Mapping[str, Any]) -> str:
             return _unknown_key(parents, last)
         case "missing":
             return f"{_key(problem['loc'])}: required, but absent"
-        case "literal_error" if last == "[key]":
+        case "value_error" if last == "[key]":
             return _unknown_key(parents[:-1], parents[-1])
         case "union_tag_not_found":
             return f"{_key(problem['loc'])}.kind: required, but absent; should be {_kinds(problem['loc'])}"
@@ -81,8 +81,8 @@ def _allowed_keys(location: Iterable[Any]) -> list[str]:
         return list(kind.model_fields)
     if get_origin(kind) in (Union, UnionType):
         return ["kind"]
-    names = get_args(kind)[0] if get_origin(kind) is dict else None
-    return list(get_args(names)) if get_origin(names) is Literal else []
+    names = get_args(kind)[0] if get_origin(kind) is dict else str
+    return list(TypeAdapter(names).json_schema().get("enum", ()))
 
 
 def _kinds(location: Iterable[Any]) -> str:

@@ -25,7 +25,7 @@ from dmf_keras.models import BUILT_IN
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
-from tfx_pipeline.config.metrics import MetricName
+from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model_module import find_model_class, import_model_module, lies_in
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
@@ -322,6 +322,11 @@ class Evaluation(Section):
         100, ge=3, description="items with at least this many impressions are head; between is tail"
     )
     history_edges: list[Annotated[Integer, Field(ge=1)]] = Field([1, 10, 30], description="lower edges after 'empty'")
+    at_k: list[Annotated[Integer, Field(ge=1)]] = Field(
+        list(DEFAULT_AT_K),
+        min_length=1,
+        description="hit rate and NDCG are of the first so many candidates of a request: metrics `hr@5`, `ndcg@5`",
+    )
     thresholds: dict[MetricName, Threshold] = Field(
         {"auc": Threshold(min=0.5), "normalized_entropy": Threshold(max=1.0)},
         description="what a model must reach on test to be pushed; absent: better than chance and than a constant",
@@ -333,6 +338,11 @@ class Evaluation(Section):
             raise ValueError(f"rare_below {self.rare_below} must be below head_from {self.head_from}")
         if self.history_edges != sorted(set(self.history_edges)):
             raise ValueError(f"history_edges must rise, got {self.history_edges}")
+        if self.at_k != sorted(set(self.at_k)):
+            raise ValueError(f"at_k must rise, got {self.at_k}")
+        for name in self.thresholds:
+            if (k := cut_off(name)) is not None and k not in self.at_k:
+                raise ValueError(f"thresholds names {name}, but at_k is {self.at_k}: add {k} to it")
         return self
 
 

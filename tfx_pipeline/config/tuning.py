@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from dmf_keras.models.registry import model_config, model_names
-from tfx_pipeline.config.metrics import METRICS, ComparedMetric
+from tfx_pipeline.config.metrics import ComparedMetric, metric
 from tfx_pipeline.config.values import Integer, Number, Section
 
 # Prefixes of the keys of a search space: what they name is a key of that section of the configuration.
@@ -109,7 +109,7 @@ class Tuning(Section):
     @property
     def direction(self) -> Literal["min", "max"]:
         """Whether a smaller or a larger objective is better."""
-        return "min" if METRICS[self.objective].lower_is_better else "max"
+        return "min" if metric(self.objective).lower_is_better else "max"
 
     def space_of(self, model: str) -> dict[str, Range]:
         """The part of the space that a model has: without the parameters that it lacks."""

@@ -5,9 +5,9 @@ drawn with replacement are users, all rows of a user together (Efron and Tibshir
 bootstrap, ch. 8: the units of resampling are those that are independent). All models are judged on the same draws, so
 that the difference of two of them varies only by what tells them apart.
 
-A draw of users is a weight per user: how often the user was drawn. Log loss and GAUC are then quotients of weighted
-sums over users, one matrix product for many draws and all models. AUC compares rows of different users: they are ranked
-once, and per draw it takes two sparse products with the weights and a cumulative sum.
+A draw of users is a weight per user: how often the user was drawn. Log loss, GAUC and the metrics by request are then
+quotients of weighted sums over users, one matrix product for many draws and all models. AUC compares rows of different
+users: they are ranked once, and per draw it takes two sparse products with the weights and a cumulative sum.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import sparse
 
-from dmf_keras.metrics import auc_by_group
+from dmf_keras.metrics import auc_by_group, ranking_by_request
 from dmf_keras.metrics.formulas import row_log_losses
+from tfx_pipeline.config.metrics import DEFAULT_AT_K, by_request
+from tfx_pipeline.evaluation.metrics import values_by_request
 
 # Those of `tfx_pipeline.config.metrics.COMPARED`; each needs a formula of its own here.
 RESAMPLED = ("auc", "gauc", "log_loss")
@@ -34,6 +36,8 @@ def resampled_metrics(
     users: np.ndarray,
     probabilities: Sequence[np.ndarray],
     *,
+    requests: np.ndarray | None = None,
+    at_k: Sequence[int] = DEFAULT_AT_K,
     rows: np.ndarray | slice = slice(None),
     resamples: int = 1000,
     seed: int = 0,
@@ -46,14 +50,16 @@ def resampled_metrics(
         labels: bool [n].
         users: integers [n], the user of each row.
         probabilities: of each model, floats [n].
+        requests: integers [n], the request of each row; None: without the metrics of requests.
+        at_k: of the metrics of the first k candidates of a request.
         rows: bool [n], the rows that are judged; users are drawn from all of them, so that calls with equal `users`,
             `resamples` and `seed` draw alike.
         resamples: number of draws R.
         seed: of the draws.
 
     Returns:
-        `auc`, `gauc` (impression-weighted) and `log_loss` (nats), each float64 [models, R]; NaN where a draw has rows
-        of one label class only.
+        `auc`, `gauc` (impression-weighted), `log_loss` (nats) and those of `by_request`, each float64 [models, R]; NaN
+        where a draw has no answer, as `auc` of rows of one label class.
     """
     index = np.unique(users, return_inverse=True)[1].reshape(-1)
     count = int(index.max()) + 1 if len(index) else 0
@@ -62,7 +68,8 @@ def resampled_metrics(
     pairs = [_Pairs(labels, index, values, count) for values in models]
     # As a sparse matrix: a dense product would wake the threads of a BLAS for every few draws.
     sums = sparse.csr_array(_user_sums(labels, index, models, count))
-    result = {name: np.empty((len(models), resamples)) for name in RESAMPLED}
+    quotients = {} if requests is None else _request_sums(requests[rows], labels, index, models, count, at_k)
+    result = {name: np.empty((len(models), resamples)) for name in (*RESAMPLED, *quotients)}
     done = 0
     with np.errstate(divide="ignore", invalid="ignore"):
         for weights in draws(count, resamples, seed):
@@ -72,6 +79,8 @@ def resampled_metrics(
             auc, loss = np.split(np.array(numerators), 2)
             result["gauc"][:, drawn] = auc / rows_with_both
             result["log_loss"][:, drawn] = loss / all_rows
+            for name, (over, by_user) in quotients.items():
+                result[name][:, drawn] = (by_user @ weights) / (over @ weights)
             for model, pair in enumerate(pairs):
                 result["auc"][model, drawn] = pair.auc(weights)
     return result
@@ -118,6 +127,32 @@ def _user_sums(labels: np.ndarray, index: np.ndarray, models: Sequence[np.ndarra
         rows_with_both[rows > 0] = size = np.where(by_user.has_both_classes, by_user.size, 0)
         auc[model, rows > 0] = np.where(size > 0, size * by_user.auc, 0)
         loss[model] = np.bincount(index, row_log_losses(labels, values), users)
+    return sums
+
+
+def _request_sums(
+    requests: np.ndarray,
+    labels: np.ndarray,
+    index: np.ndarray,
+    models: Sequence[np.ndarray],
+    users: int,
+    at_k: Sequence[int],
+) -> dict[str, tuple[sparse.csr_array, sparse.csr_array]]:
+    """What each user adds to the metrics of requests.
+
+    Returns:
+        By metric: requests with an answer [1, users], and the metric's sum over them, by model [models, users].
+    """
+    # The user of each request, in the order of `ranking_by_request`.
+    user = index[np.unique(requests, return_index=True)[1]]
+    rankings = [ranking_by_request(requests, labels, values) for values in models]
+    sums = {}
+    for name in by_request(at_k):
+        found = [values_by_request(name, ranking) for ranking in rankings]
+        answered = found[0][1] if found else np.empty(0, bool)
+        columns = [np.bincount(user, np.where(kept, values, 0), users) for values, kept in found]
+        over = np.bincount(user[answered], minlength=users)
+        sums[name] = (sparse.csr_array(over[np.newaxis].astype(np.float64)), sparse.csr_array(np.stack(columns)))
     return sums
 
 

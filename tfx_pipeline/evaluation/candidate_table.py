@@ -32,6 +32,7 @@ class CandidateTable:
         labels: bool.
         probabilities: float32, of one model.
         users: uint64, a hash of the user's id, as the Evaluator takes it.
+        requests: int32, the number of the request, from 0.
         train_impressions: int64, of the item in the train split.
         history_lengths: int64, items in the request's history.
         has_content: bool, whether the item has at least one modality.
@@ -40,6 +41,7 @@ class CandidateTable:
     labels: np.ndarray
     probabilities: np.ndarray
     users: np.ndarray
+    requests: np.ndarray
     train_impressions: np.ndarray
     history_lengths: np.ndarray
     has_content: np.ndarray
@@ -50,7 +52,7 @@ class CandidateTable:
         Args:
             mask: bool [n]; absent: all rows.
         """
-        return CandidateRows(self.labels[mask], self.probabilities[mask], self.users[mask])
+        return CandidateRows(self.labels[mask], self.probabilities[mask], self.users[mask], self.requests[mask])
 
     def slices(self, evaluation: Evaluation) -> dict[str, pd.Categorical]:
         """The bucket of each row in every slice of the Evaluator.
@@ -110,6 +112,7 @@ def score_rows(
         )
     }
     parts: list[list[np.ndarray]] = []
+    read = 0
     records = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_REQUESTS_PER_BATCH)
     for serialized in untuned(records.prefetch(2)):
         parsed = tf.io.parse_example(serialized, ragged)
@@ -124,11 +127,13 @@ def score_rows(
                 # Positions beyond a request's own candidates are padding and may hold anything.
                 scores[np.arange(scores.shape[1]) < candidates[:, np.newaxis]],
                 np.repeat(users, candidates),
+                np.repeat(np.arange(read, read + len(users), dtype=np.int32), candidates),
                 impressions,
                 np.repeat(parsed[raw_features.HISTORY_ITEM_ID].row_lengths().numpy(), candidates),
                 has_content,
             ]
         )
+        read += len(users)
     if not any(len(part[0]) for part in parts):
         raise DataError("there are no candidates to score: the split is empty; see `split` of the configuration")
     return CandidateTable(*(np.concatenate(column) for column in zip(*parts, strict=True)))

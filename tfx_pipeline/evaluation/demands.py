@@ -14,7 +14,7 @@ from tensorflow_model_analysis.writers import eval_config_writer
 
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.eval_config import BLESSING_SPLIT
-from tfx_pipeline.evaluation.metrics import METRICS, CandidateCount
+from tfx_pipeline.evaluation.metrics import written_name
 from tfx_pipeline.evaluation.results import existing_evaluation, expected_words
 from tfx_pipeline.files.addresses import Address
 
@@ -67,11 +67,10 @@ def read_demands(evaluation_dir: Address) -> list[Demand]:
 
 def _thresholds(directory: str) -> Iterator[tuple[str, config_pb2.MetricThreshold]]:
     """By the metric's name; the one that the split has a candidate is the pipeline's own."""
-    names = {metric.__name__: metric.metric_name for metric in METRICS if metric is not CandidateCount}
     for spec in eval_config_writer.load_eval_run(directory)[0].metrics_specs:
         for metric in spec.metrics:
-            if metric.class_name in names:
-                yield from ((names[metric.class_name], one.threshold) for one in metric.per_slice_thresholds)
+            if (name := written_name(metric.class_name, metric.config)) is not None:
+                yield from ((name, one.threshold) for one in metric.per_slice_thresholds)
 
 
 def _decisive_values(directory: str) -> dict[tuple[str, bool], float]:

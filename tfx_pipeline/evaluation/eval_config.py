@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,17 +33,21 @@ def make_eval_config(evaluation: Evaluation) -> config_pb2.EvalConfig:
         # Naming the type spares TFMA an attempt to load the model with Keras 2.
         model_specs=[config_pb2.ModelSpec(signature_name="serving_default", model_type="tf_generic")],
         metrics_specs=[
-            config_pb2.MetricsSpec(metrics=[_metric_config(metric, evaluation) for metric in metrics.METRICS])
+            config_pb2.MetricsSpec(
+                metrics=[_metric_config(metric, evaluation) for metric in metrics.evaluated(evaluation.at_k)]
+            )
         ],
         slicing_specs=[config_pb2.SlicingSpec(feature_keys=keys) for keys in slices.SLICINGS],
         options=config_pb2.Options(include_default_metrics={"value": False}),
     )
 
 
-def _metric_config(metric: type[metrics.CandidateMetric], evaluation: Evaluation) -> config_pb2.MetricConfig:
-    config = config_pb2.MetricConfig(class_name=metric.__name__, module=metric.__module__)
+def _metric_config(metric: metrics.CandidateMetric, evaluation: Evaluation) -> config_pb2.MetricConfig:
+    config = config_pb2.MetricConfig(
+        class_name=type(metric).__name__, module=type(metric).__module__, config=json.dumps({"name": metric.name})
+    )
     thresholds: Mapping[Any, Threshold] = evaluation.thresholds
-    threshold = Threshold(min=1) if metric is metrics.CandidateCount else thresholds.get(metric.metric_name)
+    threshold = Threshold(min=1) if isinstance(metric, metrics.CandidateCount) else thresholds.get(metric.name)
     if threshold is not None:
         config.per_slice_thresholds.add(
             slicing_specs=[config_pb2.SlicingSpec(feature_values={slices.SPLIT: BLESSING_SPLIT})],

@@ -28,7 +28,7 @@ from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import read_item_facts, require_item_facts
-from tfx_pipeline.evaluation.metrics import USER_KEY
+from tfx_pipeline.evaluation.metrics import REQUEST_KEY, USER_KEY
 
 _SIGNATURE = "serving_default"
 _SCORE = "score"
@@ -80,7 +80,7 @@ class _ScoreCandidates(beam.DoFn):
     """A batch of requests in, one extract of its candidate rows out.
 
     The extract: labels bool [n], predictions float32 [n] (a dict of them by model name when there is a baseline),
-    features `USER_KEY` uint64 [n] and a `pandas.Categorical` [n] per slice column.
+    features `USER_KEY` uint64 [n], `REQUEST_KEY` int32 [n] and a `pandas.Categorical` [n] per slice column.
     """
 
     def __init__(self, models: Sequence[types.EvalSharedModel], candidate: types.EvalSharedModel):
@@ -117,6 +117,7 @@ class _ScoreCandidates(beam.DoFn):
             constants.PREDICTIONS_KEY: predictions if len(predictions) > 1 else next(iter(predictions.values())),
             constants.FEATURES_KEY: {
                 USER_KEY: np.repeat(user_keys, candidates),
+                REQUEST_KEY: np.repeat(np.arange(len(candidates), dtype=np.int32), candidates),
                 slices.SPLIT: split.repeat(candidates),
                 slices.ITEM_FREQUENCY: slices.item_frequency(impressions, evaluation),
                 slices.HISTORY_LENGTH: slices.history_length(histories, evaluation).repeat(candidates),
@@ -169,7 +170,7 @@ class _CutIntoSlices(beam.DoFn):
                         if isinstance(predictions, dict)
                         else predictions[rows]
                     ),
-                    constants.FEATURES_KEY: {USER_KEY: columns[USER_KEY][rows]},
+                    constants.FEATURES_KEY: {key: columns[key][rows] for key in (USER_KEY, REQUEST_KEY)},
                 }
 
 

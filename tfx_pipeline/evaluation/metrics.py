@@ -4,12 +4,13 @@ TFMA's own metrics take one Python object per row; at hundreds of thousands of c
 extract holds the rows of a whole batch within one slice as arrays (see `extractors`), the one combiner collects those
 arrays, and every metric is a function of the collected rows, exact and without thresholds or bins.
 
-Memory: 13 bytes per row, slice and model (a row is in four slices: its split, and its split by each of three columns).
+Memory: 17 bytes per row, slice and model (a row is in four slices: its split, and its split by each of three columns).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,11 +21,15 @@ from tensorflow_model_analysis import constants
 from tensorflow_model_analysis.metrics import metric_types
 from typing_extensions import override
 
-from dmf_keras.metrics import AUCByGroup, auc_by_group
+from dmf_keras.metrics import AUCByGroup, RankingByRequest, auc_by_group, ranking_by_request
 from dmf_keras.metrics.formulas import calibration, entropy_ratio, row_log_losses
+from dmf_keras.metrics.ranking_by_request import mean_of
+from tfx_pipeline.config.metrics import by_request, cut_off
 
 # Features key under which an extract carries the 64-bit hash of each row's user.
 USER_KEY = "user_key"
+# And the number of its request, among those of the extract.
+REQUEST_KEY = "request"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,17 +40,23 @@ class CandidateRows:
         labels: bool [n].
         predictions: float32 [n], probabilities.
         users: uint64 [n], the same for the same user.
+        requests: int32 [n], the same for the same request; from 0, with gaps.
     """
 
     labels: np.ndarray
     predictions: np.ndarray
     users: np.ndarray
+    requests: np.ndarray
 
     @classmethod
     def concatenate(cls, parts: Iterable[CandidateRows]) -> CandidateRows:
-        """All rows of `parts`, of which there is at least one."""
+        """All rows of `parts`, of which there is at least one; no request is in two of them."""
+        parts, requests, first = list(parts), [], 0
+        for part in parts:
+            requests.append(part.requests + np.int32(first))
+            first = int(requests[-1].max(initial=first - 1)) + 1
         labels, predictions, users = zip(*((part.labels, part.predictions, part.users) for part in parts), strict=True)
-        return cls(np.concatenate(labels), np.concatenate(predictions), np.concatenate(users))
+        return cls(*map(np.concatenate, (labels, predictions, users, requests)))
 
     @cached_property
     def base_rate(self) -> float:
@@ -61,6 +72,11 @@ class CandidateRows:
     def auc_by_user(self) -> AUCByGroup:
         """AUC of each user over all of that user's rows here."""
         return auc_by_group(self.users, self.labels, self.predictions)
+
+    @cached_property
+    def by_request(self) -> RankingByRequest:
+        """How each request's rows here are ranked among each other."""
+        return ranking_by_request(self.requests, self.labels, self.predictions)
 
 
 class CandidateMetric(metric_types.Metric):
@@ -84,6 +100,10 @@ class CandidateMetric(metric_types.Metric):
         """Value of the metric for `rows`, of which there is at least one."""
         raise NotImplementedError
 
+    def value(self, rows: CandidateRows) -> float:
+        """As `compute`, also of a metric that has a parameter."""
+        return self.compute(rows)
+
     def _create_computations(self, name: str, model_names: list[str] | None) -> metric_types.MetricComputations:
         computations: metric_types.MetricComputations = []
         for model_name in model_names or [""]:
@@ -92,15 +112,15 @@ class CandidateMetric(metric_types.Metric):
             computations.append(
                 metric_types.MetricComputation([rows_key], [_RowsPreprocessor(model_name)], _CollectRows(rows_key))
             )
-            computations.append(_derived(metric_types.MetricKey(name, model_name), rows_key, type(self)))
+            computations.append(_derived(metric_types.MetricKey(name, model_name), rows_key, self))
         return computations
 
 
 def _derived(
-    key: metric_types.MetricKey, rows_key: metric_types.MetricKey, metric: type[CandidateMetric]
+    key: metric_types.MetricKey, rows_key: metric_types.MetricKey, metric: CandidateMetric
 ) -> metric_types.DerivedMetricComputation:
     def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        return {key: metric.compute(metrics[rows_key])}
+        return {key: metric.value(metrics[rows_key])}
 
     return metric_types.DerivedMetricComputation([key], result)
 
@@ -116,7 +136,8 @@ class _RowsPreprocessor(metric_types.Preprocessor):
         predictions = extracts[constants.PREDICTIONS_KEY]
         if isinstance(predictions, dict):  # TFMA's convention: by model name when there are several
             predictions = predictions[self._model_name]
-        yield CandidateRows(extracts[constants.LABELS_KEY], predictions, extracts[constants.FEATURES_KEY][USER_KEY])
+        features = extracts[constants.FEATURES_KEY]
+        yield CandidateRows(extracts[constants.LABELS_KEY], predictions, features[USER_KEY], features[REQUEST_KEY])
 
 
 class _CollectRows(beam.CombineFn):
@@ -229,6 +250,75 @@ class CalibrationRatio(CandidateMetric):
         return float(calibration(rows.predictions.sum(dtype=np.float64), rows.labels.sum()))
 
 
+class _RequestMetric(CandidateMetric):
+    """The mean of a metric of each request, over those that have an answer, each with the same weight; NaN for none.
+
+    Candidates of one request in the slice are ranked among each other. Those of equal score count as their mean over
+    random orders, see `dmf_keras.metrics.ranking_by_request`.
+    """
+
+    @override
+    def value(self, rows: CandidateRows) -> float:
+        return mean_of(*values_by_request(self.name or "", rows.by_request))
+
+
+class RequestHitRate(_RequestMetric):
+    """Share of requests with a positive among their first k candidates, of those that have one; named `hr@K`."""
+
+    metric_name = "hr"
+
+
+class RequestNDCG(_RequestMetric):
+    """NDCG of the first k candidates, with gains 0 and 1, over requests with a positive; named `ndcg@K`."""
+
+    metric_name = "ndcg"
+
+
+class RequestMRR(_RequestMetric):
+    """1 / rank of a request's first positive, over requests with a positive."""
+
+    metric_name = "mrr"
+
+
+class RequestAUC(_RequestMetric):
+    """AUC within a request, over requests with a positive and a negative."""
+
+    metric_name = "request_auc"
+
+
+class RequestCount(CandidateMetric):
+    """Number of requests."""
+
+    metric_name = "request_count"
+
+    @staticmethod
+    @override
+    def compute(rows: CandidateRows) -> float:
+        return float(len(rows.by_request.has_positive))
+
+
+class SkippedRequests(CandidateMetric):
+    """Share of requests without a positive, which hit rate, NDCG and MRR leave out."""
+
+    metric_name = "skipped_requests"
+
+    @staticmethod
+    @override
+    def compute(rows: CandidateRows) -> float:
+        return float(1 - rows.by_request.has_positive.mean())
+
+
+class RequestAUCSkippedRequests(CandidateMetric):
+    """Share of requests with one label class, which the AUC by request leaves out."""
+
+    metric_name = "request_auc_skipped_requests"
+
+    @staticmethod
+    @override
+    def compute(rows: CandidateRows) -> float:
+        return float(1 - rows.by_request.auc.has_both_classes.mean())
+
+
 class CandidateCount(CandidateMetric):
     """Number of candidates."""
 
@@ -251,5 +341,71 @@ class BaseRate(CandidateMetric):
         return rows.base_rate
 
 
-# Every metric above, in that order.
-METRICS: tuple[type[CandidateMetric], ...] = tuple(CandidateMetric.__subclasses__())
+def values_by_request(name: str, ranking: RankingByRequest) -> tuple[np.ndarray, np.ndarray]:
+    """A metric of single requests.
+
+    Args:
+        name: one of `tfx_pipeline.config.metrics.by_request`.
+        ranking: of R requests.
+
+    Returns:
+        Its values float64 [R], and which requests have an answer, bool [R].
+    """
+    if name == RequestAUC.metric_name:
+        return ranking.auc.auc, ranking.auc.has_both_classes
+    if name == RequestMRR.metric_name:
+        return ranking.reciprocal_rank(), ranking.has_positive
+    k = cut_off(name)
+    assert k is not None, f"no metric of requests: {name}"
+    return (ranking.hit_rate if name.startswith(RequestHitRate.metric_name) else ranking.ndcg)(k), ranking.has_positive
+
+
+# Every metric above by its name or, of the first k candidates, by its name before the @, in that order.
+_METRICS = {
+    metric.metric_name: metric
+    for base in (CandidateMetric, _RequestMetric)
+    for metric in base.__subclasses__()
+    if metric is not _RequestMetric
+}
+
+
+def named(name: str) -> CandidateMetric:
+    """The metric that a configuration and an evaluation know by a name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    metric: type[CandidateMetric] = _METRICS[name.partition("@")[0]]
+    return metric(name)
+
+
+def written_name(class_name: str, config: str) -> str | None:
+    """Name of a metric in an evaluation's own record of what it computed.
+
+    Args:
+        class_name: of the metric.
+        config: its configuration, JSON; before metrics of the first k candidates it was empty.
+
+    Returns:
+        None where the class is none of these, or counts candidates only.
+    """
+    found = {metric.__name__: metric for metric in _METRICS.values() if metric is not CandidateCount}.get(class_name)
+    if found is None:
+        return None
+    name: str = (json.loads(config) if config else {}).get("name", found.metric_name)
+    return name
+
+
+def evaluated(at_k: Iterable[int]) -> list[CandidateMetric]:
+    """All metrics of an evaluation.
+
+    Args:
+        at_k: of the section `evaluation`.
+    """
+    names = [name for name, metric in _METRICS.items() if not issubclass(metric, _RequestMetric)]
+    return [named(name) for name in (*names, *by_request(at_k))]
+
+
+def values(rows: CandidateRows, names: Iterable[str]) -> dict[str, float]:
+    """Metrics of rows by name; NaN where there is no answer."""
+    return {name: named(name).value(rows) for name in names}

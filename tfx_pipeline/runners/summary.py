@@ -10,9 +10,10 @@ from tfx.orchestration import metadata
 from tfx.utils import path_utils
 
 from tfx_pipeline.config.schema import PipelineConfig
-from tfx_pipeline.data.content.table import ContentManifest, Coverage
+from tfx_pipeline.data.content.table import ContentManifest, Coverage, read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
-from tfx_pipeline.evaluation.results import SplitMetrics, Validation, read_metrics, read_validation
+from tfx_pipeline.evaluation.baselines import COUNTED_REQUESTS, baseline_metrics, baselines, read_shown_items
+from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics, Validation, read_metrics, read_validation
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join
 from tfx_pipeline.files.json_values import plain
@@ -24,6 +25,7 @@ from tfx_pipeline.runners.run_warnings import content_share, run_warnings
 from tfx_pipeline.training.search.report import SearchReport, read_report
 from tfx_pipeline.training.search.values import with_values
 from tfx_pipeline.training.trainer import TrainingResult
+from tfx_pipeline.transform.dataset import sampled_files, split_files
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Summary:
         tuning: report of the Tuner; None where there is none.
         training: metrics by epoch, best epoch, requests.
         metrics: by split.
+        baselines: metrics of rankers without a model on the test split, by ranker and metric.
         validation: whether the model passed its thresholds.
         serving_gate: whether the exported model passed, and the figures of `serving.servable_check`.
         model_path: the version that was pushed; None where none was.
@@ -104,6 +107,7 @@ class Summary:
     tuning: SearchReport | None
     training: TrainingResult
     metrics: Mapping[str, SplitMetrics]
+    baselines: Mapping[str, MetricValues]
     validation: Validation
     serving_gate: Mapping[str, Any]
     model_path: str | None
@@ -142,6 +146,7 @@ class Summary:
             "tuning": None if self.tuning is None else self.tuning.to_json(),
             "training": self.training.to_json(),
             "metrics": {split: metrics.to_json() for split, metrics in self.metrics.items()},
+            "baselines": self.baselines,
             "validation": self.validation._asdict(),
             "serving_gate": self.serving_gate,
             "pushed": self.pushed,
@@ -210,6 +215,12 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         tuning=tuning,
         training=training,
         metrics=metrics,
+        baselines=_baselines(
+            only("BehaviorLogExampleGen", "examples").uri,
+            only("ItemContentGen", "content").uri,
+            requests["train"],
+            config.evaluation.at_k,
+        ),
         validation=read_validation(evaluation_dir),
         serving_gate=gate,
         model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
@@ -226,6 +237,15 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         },
         warnings=run_warnings(ingestion, training, limit.epochs, metrics, bool(content.modalities)),
     )
+
+
+def _baselines(examples: str, content: str, train_requests: int, at_k: Sequence[int]) -> dict[str, MetricValues]:
+    counted = sampled_files(split_files(examples, "train"), train_requests, COUNTED_REQUESTS)
+    rankers = baselines(
+        read_shown_items(counted), read_shown_items(split_files(examples, "test"), read_content(content))
+    )
+    found: dict[str, MetricValues] = plain(baseline_metrics(rankers, at_k))
+    return found
 
 
 def _read(uri: str, file: str) -> Mapping[str, Any]:

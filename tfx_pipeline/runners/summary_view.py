@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.config.metrics import SHOWN, outlined
 from tfx_pipeline.console import Console, console, styled
 from tfx_pipeline.data.ingestion_report import IngestionReport, SplitCounts
 from tfx_pipeline.training.search.report import trials_table
 
 if TYPE_CHECKING:
     # With it comes TFX, which a table wants nothing of.
-    from tfx_pipeline.evaluation.results import SplitMetrics
+    from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics
     from tfx_pipeline.runners.summary import AttainedSplit, ContentSummary, StepSummary, Summary
 
 
@@ -30,6 +30,8 @@ def print_summary(summary: Summary) -> None:
     if summary.tuning is not None:
         target.print(trials_table(summary.tuning))
     target.print(_metrics_table(summary.metrics, summary.attainable))
+    if "test" in summary.metrics:
+        target.print(_requests_table(summary.metrics["test"].overall, summary.baselines))
     target.print(_steps_table(summary.steps))
     for warning in summary.warnings:
         target.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
@@ -107,6 +109,19 @@ def _metrics_table(metrics: Mapping[str, SplitMetrics], attainable: Mapping[str,
                 name = f"{column.replace('_', ' ')} {bucket}".strip()
                 table.add_row(split, name, f"{values['example_count']:,.0f}", *shown, *share)
         table.add_section()
+    return table
+
+
+def _requests_table(model: MetricValues, baselines: Mapping[str, MetricValues]) -> Table:
+    names = ("auc", "gauc", *outlined(model))
+    table = Table(
+        title="test split, beside rankers without a model; by request, of those with a click", title_justify="left"
+    )
+    table.add_column("ranked by")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for ranker, values in {"the model": model, **baselines}.items():
+        table.add_row(ranker.replace("_", " "), *(_number(values.get(name)) for name in names))
     return table
 
 

@@ -12,7 +12,7 @@ from serving import contract
 from serving.contract import ModelContract, TensorContract
 from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
-from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.config.metrics import SHOWN, by_request, cut_offs
 from tfx_pipeline.console import Console
 from tfx_pipeline.data.ingestion_report import SplitCounts
 from tfx_pipeline.errors import ModelError
@@ -83,6 +83,8 @@ def print_model(found: Inspection, target: Console) -> None:
         return
     target.print(_data_table(found.metadata["data"]))
     target.print(_metrics_table(found.metadata["training"], found.evaluation))
+    if found.evaluation is not None:
+        target.print(_requests_table(found.evaluation["metrics"]))
 
 
 def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
@@ -158,6 +160,20 @@ def _data_table(data: Mapping[str, Any]) -> Table:
     title = f"data: {data['users']:,} users, {data['items']:,} items in the log, {data['catalogue_items']:,} to rank"
     splits = {split: SplitCounts.from_json(counts) for split, counts in data["splits"].items()}
     return splits_table(title, splits, first="first request (UTC)", last="last request (UTC)")
+
+
+def _requests_table(metrics: Mapping[str, Any]) -> Table:
+    """Ranking within requests; dashes of a model that was evaluated before it was measured."""
+    overall = {split: slices["overall"] for split, slices in metrics.items()}
+    names = (*by_request(cut_offs(name for values in overall.values() for name in values)), "skipped_requests")
+    table = Table(title="ranking within requests with a click, as the Evaluator has it", title_justify="left")
+    table.add_column("split", no_wrap=True)
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for split, values in overall.items():
+        shown = ("-" if (value := values.get(name)) is None else f"{value:.4f}" for name in names)
+        table.add_row(split, *shown)
+    return table
 
 
 def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | None) -> Table:

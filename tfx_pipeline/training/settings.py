@@ -7,7 +7,7 @@ read back by `run_fn` or `tuner_fn`; one class says for both what they are.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, get_type_hints
 
 from tfx_pipeline.config.ingestion import IngestionConfig
@@ -19,14 +19,14 @@ _VALUE = "value"
 _WITHOUT = "without"
 
 
-def taken(value: Callable[[PipelineConfig], Any] | None = None, *, without: str | None = None) -> dict[str, Any]:
+def taken(value: Callable[[PipelineConfig], Any] | None = None, *, without: Sequence[str] = ()) -> dict[str, Any]:
     """Metadata of a field of settings.
 
     Args:
         value: takes it from the configuration; None: the configuration's section of the field's name.
-        without: a key of the section that no step of training looks at: a change of it must not train again.
+        without: keys of the section that no step of training looks at: a change of them must not train again.
     """
-    return {_VALUE: value, _WITHOUT: {without} if without else None}
+    return {_VALUE: value, _WITHOUT: set(without)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,13 @@ class Settings:
 
     Attributes:
         code: digest of the code behind the step.
-        evaluation: the borders of the slices; thresholds are the Evaluator's own.
+        evaluation: the borders of the slices; the rest is the Evaluator's own.
         model: a module that its model does not need is left out: another module must not train it again.
     """
 
     code: str
     features: Features
-    evaluation: Evaluation = dataclasses.field(metadata=taken(without="thresholds"))
+    evaluation: Evaluation = dataclasses.field(metadata=taken(without=("at_k", "thresholds")))
     model: Model = dataclasses.field(metadata=taken(lambda config: config.model.without_idle_module()))
     training: Training
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pandas as pd
 import tensorflow_transform as tft
 
-from tfx_pipeline.config.schema import Evaluation, Features
+from tfx_pipeline.config.schema import SPLITS, Evaluation, Features
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation.item_facts import ItemFacts
@@ -28,7 +28,7 @@ class TrialData:
 
     Attributes:
         training_data: transformed examples of train and eval, transform, content.
-        examples: files of raw examples, by split: eval and test.
+        examples: files of raw examples, by split.
         facts: train impressions and content of every item.
         digest: of inputs and code, part of the key of every trial.
         report: of ingestion; None where it was not given.
@@ -71,7 +71,7 @@ def read_trial_data(
     ids, impressions, has_content = known_items(tft_output, table)
     return TrialData(
         training_data=TrainingData.read(transformed, tft_output, transform, table, features),
-        examples={split: split_files(examples, split) for split in ("eval", "test")},
+        examples={split: split_files(examples, split) for split in SPLITS},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,
         report=_read_report(report) if report is not None else None,

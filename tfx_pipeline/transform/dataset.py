@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -19,6 +20,17 @@ _READ_AHEAD = 4
 def split_files(uri: Address, split: str) -> list[str]:
     """Files of one split of an examples artifact, sorted."""
     return list_files(join(uri, f"Split-{split}"), ".gz")
+
+
+def sampled_files(files: Sequence[str], split_requests: int, most: int) -> list[str]:
+    """So many files of a split as hold about `most` of its requests, to the next whole file, and at least one.
+
+    Args:
+        files: of the split; which requests a file holds is random.
+        split_requests: requests in the split.
+        most: requests.
+    """
+    return list(files)[: max(1, math.ceil(most * len(files) / max(split_requests, 1)))]
 
 
 def count_requests(files: list[str]) -> int:

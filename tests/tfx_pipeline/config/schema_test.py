@@ -123,6 +123,10 @@ WRONG_COMBINATIONS = [
     ("evaluation.rare_below=100", "evaluation: rare_below 100 must be below head_from 100"),
     ("evaluation.history_edges=[3, 1]", "evaluation: history_edges must rise, got [3, 1]"),
     ("evaluation.history_edges=[3, 3]", "evaluation: history_edges must rise, got [3, 3]"),
+    ("evaluation.at_k=[10, 5]", "evaluation: at_k must rise, got [10, 5]"),
+    ("evaluation.at_k=[]", "evaluation.at_k: should have at least 1 item, not 0 (given: [])"),
+    ("evaluation.at_k=[0]", "evaluation.at_k.0: should be greater than or equal to 1 (given: 0)"),
+    ("evaluation.thresholds.hr@7.min=0.1", "evaluation: thresholds names hr@7, but at_k is [5, 10]: add 7 to it"),
     ("evaluation.thresholds.auc={min: 0.9, max: 0.8}", "evaluation.thresholds.auc: min 0.9 is above max 0.8"),
     (
         "evaluation.thresholds.auc={min_change: 0, max_change: 0}",
@@ -177,6 +181,10 @@ UNKNOWN_KEYS = [
     (
         "evaluation.thresholds.acu.min=0.5",
         "evaluation.thresholds.acu: unknown key; did you mean 'auc'?; allowed: auc, gauc, gauc_equal, log_loss, ",
+    ),
+    (
+        "evaluation.thresholds.hr5.min=0.5",
+        "evaluation.thresholds.hr5: unknown key; allowed: auc, gauc, gauc_equal, log_loss, ",
     ),
     (
         "evaluation.thresholds.auc.minimum=0.5",

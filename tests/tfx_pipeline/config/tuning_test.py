@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dmf_keras.models import model_names
+from tfx_pipeline.errors import ConfigError
 
 SPACE = """
 tuning:
@@ -37,6 +38,17 @@ def test_each_model_has_its_part_of_the_space(load):
 
 def test_log_loss_is_the_better_the_smaller(load):
     assert load("tuning.objective=log_loss").tuning.direction == "min"
+
+
+@pytest.mark.parametrize("objective", ["mrr", "request_auc", "hr@1", "ndcg@20"])
+def test_ranking_within_requests_is_the_better_the_larger(load, objective):
+    assert load(f"tuning.objective={objective}").tuning.direction == "max"
+
+
+@pytest.mark.parametrize("objective", ["hr", "hr@0", "hr@-1", "hr@05", "map@5", "calibration"])
+def test_an_objective_that_does_not_exist_is_refused_with_those_that_do(load, objective):
+    with pytest.raises(ConfigError, match=r"tuning.objective: unknown metric.*allowed: gauc, auc.*mrr.*ndcg@K"):
+        load(f"tuning.objective={objective}")
 
 
 @pytest.mark.parametrize(

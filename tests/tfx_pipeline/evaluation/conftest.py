@@ -109,7 +109,7 @@ class Workplace:
     def rows(self, multiplier: int) -> pd.DataFrame:
         """Every candidate with the score that `HashModel(multiplier)` gives it, computed without TensorFlow."""
         rows = []
-        for request in self.requests:
+        for position, request in enumerate(self.requests):
             for item, label in zip(request.candidates, request.labels, strict=True):
                 number = int(item[1:])
                 impressions, has_content = self.facts.get(item, (0, False))
@@ -117,6 +117,7 @@ class Workplace:
                     {
                         "split": request.split,
                         "user": request.user,
+                        "request": position,
                         "label": label,
                         "score": (100 + number * multiplier % 11 * 64 + len(request.history)) / 1024,
                         "history": len(request.history),

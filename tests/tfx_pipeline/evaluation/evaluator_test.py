@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,16 +22,43 @@ from tfx_pipeline.evaluation.results import read_metrics, read_validation
 pytestmark = pytest.mark.slow
 
 CANDIDATE, BASELINE = 7, 3  # multipliers of two different hash models
-BORDERS = {"rare_below": 5, "head_from": 30, "history_edges": [1, 10, 30]}
+AT_K = [1, 3]
+BORDERS = {"rare_below": 5, "head_from": 30, "history_edges": [1, 10, 30], "at_k": AT_K}
+
+
+@functools.cache
+def ranking(scores: tuple[float, ...], labels: tuple[int, ...]) -> dict[str, float]:
+    """Metrics of a request: means over all orders that its scores allow; none without a positive."""
+    if not any(labels):
+        return {}
+    runs = [[y for s, y in zip(scores, labels, strict=True) if s == score] for score in sorted(set(scores))[::-1]]
+    found: dict[str, list[float]] = {}
+    for parts in itertools.product(*map(itertools.permutations, runs)):
+        order = [label for part in parts for label in part]
+        found.setdefault("mrr", []).append(1 / (1 + order.index(1)))
+        for k in AT_K:
+            found.setdefault(f"hr@{k}", []).append(any(order[:k]))
+            found.setdefault(f"ndcg@{k}", []).append(gain(order[:k]) / gain(sorted(labels, reverse=True)[:k]))
+    if not all(labels):
+        rows = list(zip(scores, labels, strict=True))
+        found["request_auc"] = [(p > n) + (p == n) / 2 for p, y in rows if y for n, other in rows if not other]
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def gain(labels: Sequence[int]) -> float:
+    return sum(label / math.log2(rank + 1) for rank, label in enumerate(labels, start=1))
 
 
 def expected_metrics(rows: pd.DataFrame) -> dict[str, float]:
-    """The nine metrics by loops and scikit-learn; None where there is no answer."""
+    """All metrics by loops and scikit-learn; None where there is no answer."""
     users = [(len(own), own) for _, own in rows.groupby("user")]
     aucs = [(n, roc_auc_score(own.label, own.score)) for n, own in users if own.label.nunique() == 2]
     sizes, per_user = zip(*aucs, strict=True) if aucs else ((), ())
     rate, loss = rows.label.mean(), log_loss(rows.label, rows.score, labels=[0, 1])
     both = 0 < rate < 1
+    requests = [ranking(*own) for own in rows.groupby("request")[["score", "label"]].agg(tuple).to_numpy()]
+    names = ["mrr", "request_auc", *(f"{name}@{k}" for name in ("hr", "ndcg") for k in AT_K)]
+    by_request = {name: [values[name] for values in requests if name in values] for name in names}
     return {
         "auc": roc_auc_score(rows.label, rows.score) if both else None,
         "gauc": np.average(per_user, weights=sizes) if aucs else None,
@@ -37,6 +67,10 @@ def expected_metrics(rows: pd.DataFrame) -> dict[str, float]:
         "log_loss": loss,
         "normalized_entropy": loss / -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate)) if both else None,
         "calibration": rows.score.sum() / rows.label.sum() if rate else None,
+        **{name: np.mean(found) if found else None for name, found in by_request.items()},
+        "request_count": len(requests),
+        "skipped_requests": 1 - len(by_request["mrr"]) / len(requests),
+        "request_auc_skipped_requests": 1 - len(by_request["request_auc"]) / len(requests),
         "example_count": len(rows),
         "base_rate": rate,
     }
@@ -88,11 +122,15 @@ def second_run(workplace, first_run):
     evaluation = Evaluation(
         rare_below=2,
         head_from=3,
+        at_k=AT_K,
         thresholds={
             "auc": Threshold(min=0.9, min_change=change + 0.001),
             "gauc": Threshold(min=0.1, min_change=-1.0),
             "log_loss": Threshold(max=100.0, max_change=-1.0),
             "calibration": Threshold(min=0.0, max=0.25),
+            "hr@1": Threshold(min=0.99, min_change=-1.0),
+            "ndcg@3": Threshold(min=0.01, min_change=0.9),
+            "request_auc": Threshold(min=0.01, min_change=-0.9),
         },
     )
     baseline = workplace.save_model("baseline", evaluation, BASELINE)
@@ -123,12 +161,15 @@ def test_thresholds_are_read_with_what_was_found(workplace, second_run):
     directory, _, change = second_run
     candidate, baseline = (expected_slices(workplace.rows(model))["test"]["overall"] for model in (CANDIDATE, BASELINE))
     loss = candidate["log_loss"] - baseline["log_loss"]
+    ndcg = candidate["ndcg@3"] - baseline["ndcg@3"]
     missed = [demand for demand in read_demands(directory) if not demand.met]
     assert missed == [
         Demand("auc", "at least 0.9", f"{candidate['auc']:.4g}", False),
         Demand("auc", f"at least {change + 0.001:+g}", f"{change:+.4g}", False),
         Demand("log_loss", "at most -1", f"{loss:+.4g}", False),
         Demand("calibration", "at least 0 and at most 0.25", f"{candidate['calibration']:.4g}", False),
+        Demand("hr@1", "at least 0.99", f"{candidate['hr@1']:.4g}", False),
+        Demand("ndcg@3", "at least +0.9", f"{ndcg:+.4g}", False),
     ]
 
 
@@ -153,11 +194,14 @@ def test_failed_thresholds_are_said_one_by_one(workplace, second_run):
     candidate, baseline = (expected_slices(workplace.rows(model))["test"]["overall"] for model in (CANDIDATE, BASELINE))
     loss = candidate["log_loss"] - baseline["log_loss"]
     against = "against the last blessed model"
+    gain = candidate["ndcg@3"] - baseline["ndcg@3"]
     assert sorted(validation.failures) == [
         f"auc on split 'test' changed by {change:+.6g} {against}; expected at least {change + 0.001:+g}",
         f"auc on split 'test' is {candidate['auc']:.6g}; expected at least 0.9",
         f"calibration on split 'test' is {candidate['calibration']:.6g}; expected at least 0 and at most 0.25",
+        f"hr@1 on split 'test' is {candidate['hr@1']:.6g}; expected at least 0.99",
         f"log_loss on split 'test' changed by {loss:+.6g} {against}; expected at most -1",
+        f"ndcg@3 on split 'test' changed by {gain:+.6g} {against}; expected at least +0.9",
     ]
 
 

@@ -30,6 +30,7 @@ def rows(request) -> CandidateTable:
         labels=np.array(labels, bool),
         probabilities=np.array(probabilities, np.float32),
         users=nothing.astype(np.uint64),
+        requests=np.arange(len(labels), dtype=np.int32) // 7,
         train_impressions=nothing,
         history_lengths=nothing,
         has_content=nothing.astype(bool),
@@ -69,3 +70,20 @@ def test_gauc(rows):
     assert evaluator.GAUCEqual.compute(rows.rows()) == pytest.approx(expected.equal_weighted, rel=1e-12)
     drawn = resampled_metrics(rows.labels, rows.users, [rows.probabilities], resamples=2)["gauc"]
     assert drawn.ravel() == pytest.approx([expected.impression_weighted] * 2, rel=1e-12)
+
+
+def test_by_request(rows):
+    expected = library.request_ranking(rows.requests, rows.labels, rows.probabilities, at_k=(1, 3))
+    by_name = {f"hr@{k}": value for k, value in expected.hit_rate.items()}
+    by_name |= {f"ndcg@{k}": value for k, value in expected.ndcg.items()}
+    by_name |= {"mrr": expected.mrr, "request_auc": expected.auc}
+    drawn = resampled_metrics(
+        rows.labels, rows.users, [rows.probabilities], requests=rows.requests, at_k=(1, 3), resamples=2
+    )
+    bounds = bootstrap_intervals(rows, {}, 2, at_k=(1, 3))[OVERALL]
+    for name, value in by_name.items():
+        assert evaluator.named(name).value(rows.rows()) == pytest.approx(value, rel=1e-12), name
+        assert drawn[name].ravel() == pytest.approx([value] * 2, rel=1e-12), name
+        assert bounds[name] == pytest.approx([value] * 2, rel=1e-12), name
+    assert evaluator.RequestCount.compute(rows.rows()) == expected.requests
+    assert evaluator.SkippedRequests.compute(rows.rows()) == expected.without_positive / expected.requests

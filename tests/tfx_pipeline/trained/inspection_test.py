@@ -101,6 +101,15 @@ def test_the_loss_that_was_minimised_is_not_shown_as_log_loss(model, capsys, mon
     assert (cells("by the Evaluator")[log_loss], cells("by the Evaluator")[penalised]) == ("0.6000", "")
 
 
+def test_requests_have_dashes_where_they_were_not_measured(model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["model", "inspect", str(model)]) == 0
+    table = capsys.readouterr().out.partition("ranking within requests")[2]
+    assert all(name in table for name in ("hr@5", "ndcg@10", "mrr", "request auc", "skipped requests"))
+    (line,) = (line for line in table.splitlines() if "test" in line)
+    assert [cell.strip() for cell in line.split("│")[2:-1]] == ["-"] * 7
+
+
 def test_json_is_what_lies_beside_the_model(model, capsys):
     assert main(["model", "inspect", str(model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -41,7 +41,7 @@ def test_what_is_written_is_read_back(config, kind):
 
 @BOTH
 def test_thresholds_are_not_part_of_them(config, kind):
-    evaluation = config.evaluation.model_copy(update={"thresholds": {"gauc": Threshold(min=0.9)}})
+    evaluation = config.evaluation.model_copy(update={"at_k": [3], "thresholds": {"gauc": Threshold(min=0.9)}})
     other = config.model_copy(update={"evaluation": evaluation})
     assert kind.of(other, "digest").to_custom_config() == kind.of(config, "digest").to_custom_config()
 

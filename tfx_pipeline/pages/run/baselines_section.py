@@ -1,100 +1,97 @@
-"""What the model is worth beside rankers that only count: a section of the page of a run."""
+"""What the model is worth beside rankers that only count or compare content: a section of the page of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tfx_pipeline.config.metrics import metric, outlined
 from tfx_pipeline.console import console
+from tfx_pipeline.data.content.table import ItemContentTable, read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
-from tfx_pipeline.evaluation.baselines import PRIOR_IMPRESSIONS, ShownItems, baselines, read_shown_items
-from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC, CandidateRows, LogLoss
+from tfx_pipeline.evaluation.baselines import (
+    COUNTED_REQUESTS,
+    PRIOR_IMPRESSIONS,
+    ShownItems,
+    baseline_metrics,
+    baselines,
+    read_shown_items,
+    title,
+)
+from tfx_pipeline.evaluation.metrics import values
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.page import Prose, Section, Table
 from tfx_pipeline.pages.kit.wording import count, decimal
 from tfx_pipeline.pages.run.finished_run import FinishedRun
-from tfx_pipeline.pages.run.scores import REQUESTS, Scores, sampled_files
-from tfx_pipeline.transform.dataset import split_files
+from tfx_pipeline.pages.run.scores import REQUESTS, Scores
+from tfx_pipeline.transform.dataset import sampled_files, split_files
 
-# Of train, to count items in: more change the counts of rare items alone.
-COUNTED_REQUESTS = 200_000
 _ANCHOR, _TITLE = "baselines", "Beside rankers that only count"
 
 
 @dataclass(frozen=True)
-class Ranker:
-    """A way to rank the sampled candidates of test, and what it is worth; `log_loss` is None of no probability."""
-
-    name: str
-    auc: float
-    gauc: float
-    log_loss: float | None
-
-
-@dataclass(frozen=True)
 class Rankers:
-    """The model and rankers that only count, on the same candidates; `counted`: impressions of train they know."""
+    """The model and rankers without one, on the same sampled candidates of test.
 
-    model: Ranker
-    click_rate: Ranker
-    popularity: Ranker
-    constant: Ranker
+    Attributes:
+        model: its metrics, by name.
+        others: those of the rankers of `baselines`; log loss is absent of what gives no probability.
+        counted: impressions of train that they know.
+    """
+
+    model: Mapping[str, float]
+    others: Mapping[str, Mapping[str, float]]
     counted: int
 
     @property
-    def in_order(self) -> Sequence[Ranker]:
-        """As a page shows them."""
-        return self.model, self.click_rate, self.popularity, self.constant
+    def click_rate(self) -> Mapping[str, float]:
+        """Of the items' smoothed click rates in train."""
+        return self.others["click_rate"]
 
 
-def count_rankers(run: FinishedRun, scores: Scores | None) -> Rankers | None:
-    """The model and three rankers without one, on the same candidates of the test split.
+def count_rankers(run: FinishedRun, scores: Scores | None, at_k: Sequence[int]) -> Rankers | None:
+    """The model and rankers without one, on the same candidates of the test split.
 
     Args:
         run: has the examples.
         scores: of the model, by `score_test_split`; None: there is no model.
+        at_k: of the metrics of the first k candidates of a request; the last is shown.
 
     Returns:
         None where there is no model, or there are no examples.
 
     Raises:
-        DataError: the examples are damaged.
+        DataError: the examples or the content are damaged.
     """
-    examples = run.folder("BehaviorLogExampleGen", "examples")
+    examples, content = run.folder("BehaviorLogExampleGen", "examples"), run.folder("ItemContentGen", "content")
     report = run.record(IngestionReport, "BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT)
     if scores is None or examples is None or report is None:
         return None
 
-    def read(split: str, most: int) -> ShownItems:
-        return read_shown_items(sampled_files(split_files(examples, split), report.splits[split].requests, most))
+    def read(split: str, most: int, compared: ItemContentTable | None = None) -> ShownItems:
+        files = sampled_files(split_files(examples, split), report.splits[split].requests, most)
+        return read_shown_items(files, compared)
 
+    with run.reading("ItemContentGen", "content"):
+        table = None if content is None else read_content(content)
     with run.reading("BehaviorLogExampleGen", "examples"), console().status("counting items"):
         train = read("train", COUNTED_REQUESTS)
-        found = baselines(train, read("test", REQUESTS))
-    return Rankers(
-        _ranker("the model", CandidateRows(scores.labels, scores.predictions, scores.users)),
-        _ranker("click rate of the item in train, smoothed", found.click_rate),
-        _ranker("popularity: impressions of the item in train", found.popularity, is_probability=False),
-        _ranker("constant: click rate of train, for all", found.constant),
-        len(train.labels),
-    )
-
-
-def _ranker(name: str, rows: CandidateRows, *, is_probability: bool = True) -> Ranker:
-    log_loss = LogLoss.compute(rows) if is_probability else None
-    return Ranker(name, CandidateAUC.compute(rows), GAUC.compute(rows), log_loss)
+        found = baseline_metrics(baselines(train, read("test", REQUESTS, table)), at_k)
+    names = ("auc", "gauc", *outlined(f"hr@{k}" for k in at_k), "log_loss")
+    return Rankers(values(scores.rows, names), found, len(train.labels))
 
 
 def baselines_section(rankers: Rankers | None) -> Section:
-    """The model beside rankers that only count."""
+    """The model beside rankers without one."""
     if rankers is None:
         return Section(_ANCHOR, _TITLE, [Prose("There is no model to compare with rankers that only count.")])
-    rows = [(one.name, decimal(one.auc), decimal(one.gauc), decimal(one.log_loss)) for one in rankers.in_order]
-    columns = ("ranked by", "AUC (0.5 to 1)", "GAUC (0.5 to 1)", "log loss (nats)")
-    table = Table("The model beside rankers that only count, on the same candidates of test", columns, rows, numbers=3)
+    shown = {"the model": rankers.model, **{title(name): found for name, found in rankers.others.items()}}
+    rows = [(ranker, *(decimal(found.get(name)) for name in rankers.model)) for ranker, found in shown.items()]
+    columns = ("ranked by", *(f"{metric(name).title} ({metric(name).unit})" for name in rankers.model))
+    caption = "The model beside rankers without one, on the same candidates of test"
     method = (
         f"Counts are of {count(rankers.counted)} impressions of train; a smoothed click rate adds "
         f"{PRIOR_IMPRESSIONS} impressions at the rate of all to those of the item. A model that is not ahead of it "
         "has learned little beyond which items are clicked often."
     )
-    return Section(_ANCHOR, _TITLE, [table, Prose(method)])
+    return Section(_ANCHOR, _TITLE, [Table(caption, columns, rows, numbers=len(rankers.model)), Prose(method)])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dmf_keras.metrics import reliability
-from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, cut_offs, metric
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
 from tfx_pipeline.evaluation.results import SplitMetrics
 from tfx_pipeline.files import artifact_files
@@ -19,7 +19,7 @@ from tfx_pipeline.pages.kit.palette import line, points
 from tfx_pipeline.pages.kit.wording import between, count, decimal, percent
 from tfx_pipeline.pages.run.baselines_section import Rankers
 from tfx_pipeline.pages.run.finished_run import FinishedRun
-from tfx_pipeline.pages.run.scores import OVERALL, Scores, click_share_intervals
+from tfx_pipeline.pages.run.scores import OVERALL, Intervals, Scores, click_share_intervals
 from tfx_pipeline.training.trainer import TrainingResult
 
 _BINS = 15
@@ -79,13 +79,13 @@ def headline(metrics: Mapping[str, SplitMetrics], scores: Scores | None, rankers
     overall = metrics["test"].overall
     intervals = scores.intervals.get(OVERALL, {}) if scores is not None else {}
     figures = []
-    for metric in SHOWN:
-        name, unit = METRICS[metric].title, METRICS[metric].unit
-        interval = between(intervals.get(metric))
+    for shown in SHOWN:
+        name, unit = METRICS[shown].title, METRICS[shown].unit
+        interval = between(intervals.get(shown))
         notes = [unit, f"{percent(CONFIDENCE, 0)}: {interval}" if interval else ""]
-        if rankers is not None and metric in COMPARED:
-            notes.append(f"{decimal(getattr(rankers.click_rate, metric))} by click rates of items alone")
-        figures.append(Figure(f"test {name}", decimal(overall.get(metric)), "; ".join(filter(None, notes))))
+        if rankers is not None and shown in COMPARED:
+            notes.append(f"{decimal(rankers.click_rate.get(shown))} by click rates of items alone")
+        figures.append(Figure(f"test {name}", decimal(overall.get(shown)), "; ".join(filter(None, notes))))
     return figures
 
 
@@ -97,15 +97,43 @@ def metrics_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) 
     rows = []
     for split in sorted(metrics, reverse=True):
         overall = metrics[split].overall
-        rows.append((split, *(decimal(overall.get(metric)) for metric in SHOWN), count(overall["example_count"] or 0)))
+        rows.append((split, *(decimal(overall.get(name)) for name in SHOWN), count(overall["example_count"] or 0)))
         if split == "test" and intervals:
-            bounds = (between(intervals.get(metric)) for metric in SHOWN)
+            bounds = (between(intervals.get(name)) for name in SHOWN)
             rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, count(len(scores.labels)) if scores else ""))
     columns = ("split", *(f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN), "candidates")
     blocks: list[Block] = [Table("Metrics of whole splits, by the Evaluator", columns, rows, numbers=len(SHOWN) + 1)]
+    blocks.append(_requests_table(metrics, intervals))
     if scores is not None:
         blocks.append(Prose(f"{scores.sample} {scores.method}"))
     return Section("metrics", "How good it is", blocks)
+
+
+def _requests_table(metrics: Mapping[str, SplitMetrics], intervals: Intervals) -> Table:
+    """Ranking within requests, whole; a run that did not measure it has dashes."""
+    names = by_request(cut_offs(name for of_split in metrics.values() for name in of_split.overall))
+    rows = []
+    for split in sorted(metrics, reverse=True):
+        overall = metrics[split].overall
+        requests, skipped = overall.get("request_count"), overall.get("skipped_requests")
+        counts = ("–" if requests is None else count(requests), "–" if skipped is None else percent(skipped))
+        rows.append((split, *(decimal(overall.get(name)) for name in names), *counts))
+        if split == "test" and any(name in intervals for name in names):
+            bounds = (between(intervals.get(name)) for name in names)
+            rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, "", ""))
+    columns = (
+        "split",
+        *(f"{metric(name).title} ({metric(name).unit})" for name in names),
+        "requests",
+        "without a click",
+    )
+    return Table(
+        "Ranking within requests, by the Evaluator: means over requests with a click, candidates of equal score in "
+        "random order",
+        columns,
+        rows,
+        numbers=len(names) + 2,
+    )
 
 
 def calibration_section(scores: Scores | None) -> Section:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from tfx_pipeline.config.metrics import cut_offs
 from tfx_pipeline.console import console
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.errors import ModelError
@@ -61,8 +63,9 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
         metrics = read_metrics(evaluation) if evaluation is not None else {}
         validation = read_validation(evaluation) if evaluation is not None else None
         demands = read_demands(evaluation) if evaluation is not None else None
-    scores, content = _ask_model(run)
-    rankers = count_rankers(run, scores)
+    at_k = cut_offs(metrics["test"].overall if "test" in metrics else ())
+    scores, content = _ask_model(run, at_k)
+    rankers = count_rankers(run, scores, at_k)
     found = run_warnings(
         run.record(IngestionReport, "BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT),
         run.record(TrainingResult, "RankingTrainer", "model_run", artifact_files.TRAINING_RESULT),
@@ -119,7 +122,7 @@ def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
     return found
 
 
-def _ask_model(run: FinishedRun) -> tuple[Scores | None, Section]:
+def _ask_model(run: FinishedRun, at_k: Sequence[int]) -> tuple[Scores | None, Section]:
     """Scores of the test split, and the section about content; a run without a model has neither."""
     examples = run.folder("BehaviorLogExampleGen", "examples")
     report = run.record(IngestionReport, "BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT)
@@ -138,7 +141,7 @@ def _ask_model(run: FinishedRun) -> tuple[Scores | None, Section]:
     files = split_files(examples, "test")
     with run.reading("BehaviorLogExampleGen", "examples"), console().status("scoring the test split"):
         requests = report.splits["test"].requests
-        scores = score_test_split(trained.model, trained.transform, files, facts, split_requests=requests)
+        scores = score_test_split(trained.model, trained.transform, files, facts, split_requests=requests, at_k=at_k)
     if not trained.model.content:
         return scores, without_content(name, "the model does not look at content: it ranks by ids alone")
     with console().status("explaining scores"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,11 +10,13 @@ import pandas as pd
 
 from dmf_keras.metrics.formulas import calibration, entropy_ratio, row_log_losses
 from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.config.metrics import DEFAULT_AT_K
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE, draws, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.evaluation.metrics import CalibrationRatio, CandidateRows, NormalizedEntropy
 from tfx_pipeline.pages.kit.wording import percent
+from tfx_pipeline.transform.dataset import sampled_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 REQUESTS = 20_000
@@ -33,6 +34,7 @@ class Scores:
         labels: bool [rows].
         predictions: float32 [rows], probabilities.
         users: uint64 [rows], a hash of the user's id.
+        requests: int32 [rows], the number of the request.
         intervals: by (slice column, bucket), and `OVERALL`: 95 % intervals by metric.
         sample: a sentence about how much of the split this is.
         method: a sentence about the intervals.
@@ -41,9 +43,15 @@ class Scores:
     labels: np.ndarray
     predictions: np.ndarray
     users: np.ndarray
+    requests: np.ndarray
     intervals: dict[tuple[str, str], Intervals]
     sample: str
     method: str
+
+    @property
+    def rows(self) -> CandidateRows:
+        """What metrics are computed from."""
+        return CandidateRows(self.labels, self.predictions, self.users, self.requests)
 
 
 def score_test_split(
@@ -53,6 +61,7 @@ def score_test_split(
     facts: ItemFacts,
     *,
     split_requests: int,
+    at_k: Sequence[int] = DEFAULT_AT_K,
     most: int = REQUESTS,
 ) -> Scores:
     """Scores the split, or so many of its files as hold about `most` requests.
@@ -63,6 +72,7 @@ def score_test_split(
         files: of the test split; which requests a file holds is random.
         facts: of the items, with the borders of the slices.
         split_requests: requests in the split.
+        at_k: of the metrics of the first k candidates of a request.
         most: how many of them to score, to the next whole file.
 
     Raises:
@@ -78,7 +88,8 @@ def score_test_split(
         labels=table.labels,
         predictions=table.probabilities,
         users=table.users,
-        intervals=bootstrap_intervals(table, table.slices(facts.evaluation)),
+        requests=table.requests,
+        intervals=bootstrap_intervals(table, table.slices(facts.evaluation), at_k=at_k),
         sample=f"Scored by the model of this run: {part}, {len(table.labels):,} candidates of {users:,} users.",
         method=(
             f"Intervals hold {percent(CONFIDENCE, 0)} of {RESAMPLES} resamples of these users, each with all of its "
@@ -87,19 +98,11 @@ def score_test_split(
     )
 
 
-def sampled_files(files: Sequence[str], split_requests: int, most: int) -> list[str]:
-    """So many files of a split as hold about `most` of its requests, to the next whole file, and at least one.
-
-    Args:
-        files: of the split; which requests a file holds is random.
-        split_requests: requests in the split.
-        most: requests.
-    """
-    return list(files)[: max(1, math.ceil(most * len(files) / max(split_requests, 1)))]
-
-
 def bootstrap_intervals(
-    table: CandidateTable, by_column: dict[str, pd.Categorical], resamples: int = RESAMPLES
+    table: CandidateTable,
+    by_column: dict[str, pd.Categorical],
+    resamples: int = RESAMPLES,
+    at_k: Sequence[int] = DEFAULT_AT_K,
 ) -> dict[tuple[str, str], Intervals]:
     """Intervals of the whole table and of each slice with an answer.
 
@@ -107,6 +110,7 @@ def bootstrap_intervals(
         table: scored rows.
         by_column: bucket of each row, by slice column.
         resamples: draws of users.
+        at_k: of the metrics of the first k candidates of a request.
     """
     everything = np.ones(len(table.labels), bool)
     masks = {OVERALL: everything}
@@ -116,7 +120,15 @@ def bootstrap_intervals(
     for key, mask in masks.items():
         if not mask.any():
             continue
-        samples = resampled_metrics(table.labels, table.users, [table.probabilities], rows=mask, resamples=resamples)
+        samples = resampled_metrics(
+            table.labels,
+            table.users,
+            [table.probabilities],
+            requests=table.requests,
+            at_k=at_k,
+            rows=mask,
+            resamples=resamples,
+        )
         bounds = {metric: interval(values[0]) for metric, values in samples.items()}
         found[key] = {metric: ends for metric, ends in bounds.items() if ends is not None}
     found[OVERALL] |= _sum_intervals(table.rows(), resamples)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
+from tfx_pipeline.config.metrics import metric, outlined
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
 from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics
 from tfx_pipeline.pages.kit.figures import INK, draw
@@ -32,11 +33,13 @@ def slices_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -
     # A slice of one bucket has nothing to be compared with.
     drawn = [column for column in columns if sum(_has_auc(values) for values in test.slices[column].values()) > 1]
     panels = [_slice_panel(column, test, scores) for column in drawn]
+    by_rank = next(name for name in outlined(test.overall) if name.startswith("ndcg"))
     rows = []
     for column in columns:
         for bucket, values in test.slices[column].items():
             bounds = scores.intervals.get((column, bucket), {}) if scores is not None else {}
-            cells = (decimal(values.get("auc")), between(bounds.get("auc")), decimal(values.get("gauc")))
+            ranked = (decimal(values.get(name)) for name in ("gauc", by_rank))
+            cells = (decimal(values.get("auc")), between(bounds.get("auc")), *ranked)
             rest = (
                 decimal(values.get("calibration"), 3),
                 percent(values["base_rate"] or 0, 2),
@@ -46,9 +49,15 @@ def slices_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) -
     headers = ("slice", "bucket", "AUC (0.5 to 1)", f"{percent(CONFIDENCE, 0)} interval", "GAUC (0.5 to 1)")
     table = Table(
         "The test split by slice",
-        (*headers, "calibration (predicted / observed)", "click rate", "candidates"),
+        (
+            *headers,
+            f"{metric(by_rank).title} ({metric(by_rank).unit})",
+            "calibration (predicted / observed)",
+            "click rate",
+            "candidates",
+        ),
         rows,
-        numbers=6,
+        numbers=7,
     )
     caption = (
         f"AUC of the test split by slice; {'bars are intervals, ' if scores is not None else ''}the dashed line is the "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfx_pipeline.config.metrics import METRICS
+from tfx_pipeline.config.metrics import by_request, metric
 from tfx_pipeline.evaluation import metrics
 from tfx_pipeline.evaluation.bootstrap import RESAMPLED, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
@@ -15,7 +15,6 @@ from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.studies.compare.report import Difference, Excess, Verdict
 
 RESAMPLES = 1000
-_COMPUTED = tuple(metric for metric in metrics.METRICS if metric.metric_name in RESAMPLED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +30,13 @@ class Group:
     resampled: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, tables: Sequence[Sequence[CandidateTable]], rows: np.ndarray) -> Group:
+    def of(cls, tables: Sequence[Sequence[CandidateTable]], rows: np.ndarray, at_k: Sequence[int]) -> Group:
         """Computes the metrics.
 
         Args:
             tables: of each model, of each seed; all of the same candidates.
             rows: bool [n], those that are judged.
+            at_k: of the metrics of the first k candidates of a request.
         """
         trained = [table for seeds in tables for table in seeds]
         judged = [table.rows(rows) for table in trained]
@@ -44,23 +44,26 @@ class Group:
             trained[0].labels,
             trained[0].users,
             [table.probabilities for table in trained],
+            requests=trained[0].requests,
+            at_k=at_k,
             rows=rows,
             resamples=RESAMPLES,
         )
-        shape = (len(tables), len(tables[0]))
+        shape, names = (len(tables), len(tables[0])), (*RESAMPLED, *by_request(at_k))
+        observed = [metrics.values(table, names) for table in judged]
         return cls(
-            {kind.metric_name: np.reshape([kind.compute(table) for table in judged], shape) for kind in _COMPUTED},
+            {name: np.reshape([values[name] for values in observed], shape) for name in names},
             {name: values.reshape(*shape, RESAMPLES) for name, values in resampled.items()},
         )
 
     def differences(self, model: int, reference: int) -> dict[str, Difference]:
         """Model minus reference by metric: mean over seeds, its interval, single seeds, and what follows from them."""
-        return {name: self._difference(name, model, reference) for name in RESAMPLED}
+        return {name: self._difference(name, model, reference) for name in self.observed}
 
     def beyond(self, overall: Group, model: int, reference: int) -> dict[str, Excess]:
         """How much larger the difference of model and reference is here than overall, by metric."""
         found = {}
-        for name in RESAMPLED:
+        for name in self.observed:
             here, there = (_paired(group.observed[name], model, reference) for group in (self, overall))
             samples = _paired(self.resampled[name], model, reference) - _paired(
                 overall.resampled[name], model, reference
@@ -79,7 +82,7 @@ class Group:
             high=high,
             by_seed=plain(by_seed.tolist()),
             std=plain(float(by_seed.std(ddof=1))) if len(by_seed) > 1 else None,
-            verdict=verdict(by_seed, ends, lower_is_better=METRICS[name].lower_is_better),
+            verdict=verdict(by_seed, ends, lower_is_better=metric(name).lower_is_better),
         )
 
 

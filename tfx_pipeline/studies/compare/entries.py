@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tfx_pipeline.config.label import Label
-from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request
 from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import metrics, slices
@@ -26,7 +26,6 @@ from tfx_pipeline.studies.compare.training_facts import TrainingFacts
 from tfx_pipeline.studies.worlds.attainable import AttainableSplit
 from tfx_pipeline.training.trial import uses_content
 
-_METRICS = tuple(metric for metric in metrics.METRICS if metric.metric_name in SHOWN)
 _SEEDS = (
     "not resampled: an interval is about the users of the test split, for these trained models; a difference is the "
     "mean over seeds, paired by seed, and by_seed and std show how it varies from training to training"
@@ -46,7 +45,7 @@ def model_entries(
     Args:
         plan: contenders, seeds, reference.
         trainings: by label, one per seed in the plan's order.
-        evaluation: the borders of the slices.
+        evaluation: the borders of the slices, and `at_k`.
         times: of ranking for one user, by label.
         modalities: of the configuration.
         best: what true probabilities reach on the test split; None of logs that are not synthetic.
@@ -63,15 +62,16 @@ def model_entries(
     _check_same_rows(tables, first)
     buckets = {column: _buckets(categories) for column, categories in first.slices(evaluation).items()}
     everything = np.ones(len(first.labels), bool)
-    overall = Group.of(list(tables.values()), everything)
+    names, at_k = (*SHOWN, *by_request(evaluation.at_k)), evaluation.at_k
+    overall = Group.of(list(tables.values()), everything, at_k)
     by_frequency = {
-        bucket: Group.of(list(tables.values()), rows) for bucket, rows in buckets[slices.ITEM_FREQUENCY].items()
+        bucket: Group.of(list(tables.values()), rows, at_k) for bucket, rows in buckets[slices.ITEM_FREQUENCY].items()
     }
     entries = []
     for model, contender in enumerate(plan.contenders):
         label, reference = labels[model], labels.index(plan.reference)
         facts = [training.facts for training in trainings[label]]
-        scored = _metrics(tables[label], everything)
+        scored = _metrics(tables[label], everything, names)
         entries.append(
             ModelEntry(
                 label=label,
@@ -87,7 +87,7 @@ def model_entries(
                         bucket: Slice(
                             candidates=int(rows.sum()),
                             users=len(np.unique(first.users[rows])),
-                            metrics=_metrics(tables[label], rows),
+                            metrics=_metrics(tables[label], rows, names),
                         )
                         for bucket, rows in by_bucket.items()
                     }
@@ -145,9 +145,9 @@ def _buckets(categories: pd.Categorical) -> dict[str, np.ndarray]:
     return {name: rows for name, rows in found.items() if rows.any()}
 
 
-def _metrics(tables: Sequence[CandidateTable], rows: np.ndarray) -> dict[str, Statistic]:
-    judged = [table.rows(rows) for table in tables]
-    return {metric.metric_name: statistic([metric.compute(table) for table in judged]) for metric in _METRICS}
+def _metrics(tables: Sequence[CandidateTable], rows: np.ndarray, names: Sequence[str]) -> dict[str, Statistic]:
+    found = [metrics.values(table.rows(rows), names) for table in tables]
+    return {name: statistic([values[name] for values in found]) for name in names}
 
 
 def _slice_differences(

@@ -11,7 +11,8 @@ import numpy as np
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.data.ingestion_report import Cuts
-from tfx_pipeline.files.json_values import now
+from tfx_pipeline.evaluation.baselines import COUNTED_REQUESTS, baseline_metrics, baselines, read_shown_items
+from tfx_pipeline.files.json_values import now, plain
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.compare.contenders import Plan
 from tfx_pipeline.studies.compare.entries import bootstrap_facts, model_entries
@@ -23,6 +24,7 @@ from tfx_pipeline.studies.worlds.attainable import AttainableSplit, attainable
 from tfx_pipeline.studies.worlds.synthetic import TRUTH
 from tfx_pipeline.training.trial import Trial
 from tfx_pipeline.training.trial_data import TrialData
+from tfx_pipeline.transform.dataset import sampled_files
 
 
 def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
@@ -44,6 +46,10 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
     best = _attainable(config, cuts)
     with console().status("metrics, and intervals from resampled users"):
         entries = model_entries(plan, trainings, config.evaluation, times, list(config.content.modalities), best)
+    with console().status("rankers without a model"):
+        train, judged = data.examples["train"], data.examples["test"]
+        counted = sampled_files(train, data.training_data.requests["train"], COUNTED_REQUESTS)
+        rankers = baselines(read_shown_items(counted), read_shown_items(judged, data.training_data.content))
     requests, test = data.training_data.requests, trainings[plan.reference][0].rows
     return Report(
         format=FORMAT,
@@ -65,6 +71,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
         rank=asked,
         attainable=Attainable(best.auc, best.gauc) if best else None,
         machine=machine(),
+        baselines=plain(baseline_metrics(rankers, config.evaluation.at_k)),
     )
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 from matplotlib.axes import Axes
 
-from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, compared, metric, outlined
+from tfx_pipeline.evaluation.baselines import title as baseline_title
 from tfx_pipeline.pages.kit.figures import INK, PANEL_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
 from tfx_pipeline.pages.kit.palette import points
@@ -100,7 +101,7 @@ def _models_section(report: Report) -> Section:
     with_share = any(model.attainable_share for model in report.models)
     rows = []
     for model in report.models:
-        cells = [spread(model.metrics[metric]) for metric in SHOWN]
+        cells = [spread(model.metrics[name]) for name in SHOWN]
         if with_share:
             share = model.attainable_share
             cells.append(spread(Statistic(_times(share.mean, 100), _times(share.std, 100), ()), 1) if share else "–")
@@ -109,7 +110,7 @@ def _models_section(report: Report) -> Section:
     if with_share:
         headers.append("attained AUC gain (%)")
     table = Table(f"Test split: {report.over_seeds}", ("model", "content", *headers), rows, len(headers))
-    blocks: list[Block] = [table]
+    blocks: list[Block] = [table, _requests_table(report)]
     if report.attainable is not None:
         blocks.append(
             Prose(
@@ -125,6 +126,25 @@ def _models_section(report: Report) -> Section:
     return Section("models", "Models", blocks)
 
 
+def _requests_table(report: Report) -> Table:
+    """Ranking within requests, of every model and then of rankers without one."""
+    names = by_request(report.at_k)
+    rows = [
+        (model.label, *(spread(model.metrics[name]) if name in model.metrics else "–" for name in names))
+        for model in report.models
+    ]
+    rows += [
+        (baseline_title(ranker), *(decimal(values.get(name)) for name in names))
+        for ranker, values in (report.baselines or {}).items()
+    ]
+    return Table(
+        f"Ranking within requests of test that have a click, {report.over_seeds}; then rankers without a model",
+        ("ranked by", *(f"{metric(name).title} ({metric(name).unit})" for name in names)),
+        rows,
+        len(names),
+    )
+
+
 def _differences_section(report: Report) -> Section:
     if not report.others:
         return Section("differences", "Differences", [Prose("There is no second model.")])
@@ -136,25 +156,28 @@ def _differences_section(report: Report) -> Section:
     picture = Picture(
         [
             _forest(
-                f"forest-{metric}",
-                metric,
+                f"forest-{name.replace('@', '-at-')}",
+                name,
                 report,
-                {model.label: differences[metric] for model, differences in report.others},
+                {model.label: differences[name] for model, differences in report.others if name in differences},
             )
-            for metric in COMPARED
+            for name in (*COMPARED, *outlined(f"hr@{k}" for k in report.at_k))
+            if name in next(iter(report.others))[1]
         ],
         f"Difference of each model to {report.reference} on the test split (model minus reference), with "
-        f"{percent(bootstrap.confidence, 0)} intervals; small marks below are the seeds. AUC and GAUC are better to "
-        "the right, log loss to the left. Triangles are ahead, squares behind: the interval leaves out 0 and all seeds "
+        f"{percent(bootstrap.confidence, 0)} intervals; small marks below are the seeds. Log loss is better to the "
+        "left, all others to the right. Triangles are ahead, squares behind: the interval leaves out 0 and all seeds "
         f"agree. Circles are undecided, and so is every difference of one seed. {method}",
     )
     rows = []
     for model, differences in report.others:
-        for metric in COMPARED:
-            one = differences[metric]
-            name, unit = METRICS[metric].title, METRICS[metric].unit if metric == "log_loss" else "of 1"
+        for name in compared(report.at_k):
+            heading = f"{metric(name).title} ({'nats' if name == 'log_loss' else 'of 1'})"
+            if (one := differences.get(name)) is None:
+                rows.append((model.label, heading, *("–" * 5)))
+                continue
             ends = (_signed(one.low), _signed(one.high), decimal(one.std))
-            rows.append((model.label, f"{name} ({unit})", one.verdict, _signed(one.mean), *ends))
+            rows.append((model.label, heading, one.verdict, _signed(one.mean), *ends))
     interval = f"{percent(bootstrap.confidence, 0)} interval"
     columns = ("model", "metric", "verdict", "difference", f"{interval}, from", "to", "std over seeds")
     return Section(
@@ -166,7 +189,7 @@ def _differences_section(report: Report) -> Section:
 
 def _forest(
     name: str,
-    metric: str,
+    measured: str,
     report: Report,
     found: Mapping[str, Difference],
     *,
@@ -187,7 +210,7 @@ def _forest(
         axes.axvline(0, color=INK, linestyle="--", linewidth=0.9)
         axes.set_yticks(range(len(found)), list(found))
         axes.set_ylim(len(found) - 0.4, -0.6)
-        axes.set_xlabel(f"difference in {METRICS[metric].title}")
+        axes.set_xlabel(f"difference in {metric(measured).title}")
         axes.locator_params(axis="x", nbins=5)
         if limits is not None:
             axes.set_xlim(limits)
@@ -195,7 +218,7 @@ def _forest(
             axes.set_title(title)
 
     size = (PANEL_SIZE[0], 1.0 + _ROW_INCHES * max(len(found), 2))
-    return draw(name, f"Difference in {METRICS[metric].title} to {report.reference} {title}".strip(), paint, size)
+    return draw(name, f"Difference in {metric(measured).title} to {report.reference} {title}".strip(), paint, size)
 
 
 def _slices_section(report: Report) -> Section:

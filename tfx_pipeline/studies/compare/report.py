@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tfx_pipeline.config.metrics import cut_offs
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench.machine import Machine
 from tfx_pipeline.studies.bench.timing import Timing
@@ -237,6 +238,7 @@ class Report(JsonRecord):
         rank: what was asked when ranking was timed.
         attainable: what true probabilities reach; None of logs that are not synthetic.
         machine: that timed ranking.
+        baselines: metrics of rankers without a model, by ranker and metric; None of a report of before they were there.
     """
 
     format: int
@@ -252,6 +254,12 @@ class Report(JsonRecord):
     rank: RankRequest
     attainable: Attainable | None
     machine: Machine
+    baselines: Mapping[str, Mapping[str, float | None]] | None = None
+
+    @property
+    def at_k(self) -> list[int]:
+        """Of the metrics of the first k candidates of a request; those of the default where the report has none."""
+        return cut_offs(name for model in self.models for name in model.metrics)
 
     @property
     def others(self) -> list[tuple[ModelEntry, Mapping[str, Difference]]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tfx_pipeline.config.metrics import SHOWN
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, metric, outlined
 from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
@@ -16,13 +17,18 @@ from tfx_pipeline.studies.compare.sessions import mixed_sessions
 if TYPE_CHECKING:
     from rich.text import Text
 
+_COMPARED = [name for name in METRICS if name in COMPARED]
 _STYLES = {"ahead": "green", "behind": "red", "undecided": "", "one seed": ""}
 
 
 def print_report(report: Report, out: Console) -> None:
     """Prints the report of `tfx_pipeline.studies.compare.comparison.compare`."""
-    differences = [_differences_table(report)] if report.others else []
-    for table in (_metrics_table(report), *differences, _slices_table(report), _cost_table(report)):
+    names = outlined(f"hr@{k}" for k in report.at_k)
+    tables = [_metrics_table(report), _requests_table(report)]
+    if report.others:
+        # Four intervals fill a line.
+        tables += [_differences_table(report, part) for part in (_COMPARED, names)]
+    for table in (*tables, _slices_table(report), _cost_table(report)):
         out.print(table)
         out.print()
     for sentence in (*trainings_at_chance(report), *_on_one_seed(report), *mixed_sessions(report)):
@@ -45,28 +51,46 @@ def _metrics_table(report: Report) -> Table:
         title_justify="left",
     )
     table.add_column("model")
-    for metric in SHOWN:
-        table.add_column(metric.replace("_", " "), justify="right")
+    for name in SHOWN:
+        table.add_column(name.replace("_", " "), justify="right")
     if attainable is not None:
         table.add_column(lines("share of the", f"attainable {attainable.auc:.3f}"), justify="right")
     for model in report.models:
-        cells = [_spread(model.metrics[metric]) for metric in SHOWN]
+        cells = [_spread(model.metrics[name]) for name in SHOWN]
         if model.attainable_share is not None:
             cells.append(_spread(model.attainable_share, digits=3))
         table.add_row(_name(model, report), *cells)
     return table
 
 
-def _differences_table(report: Report) -> Table:
+def _requests_table(report: Report) -> Table:
+    """Ranking within requests: every model, then the rankers without one, which have no seeds."""
+    names = by_request(report.at_k[-2:])
+    table = Table(
+        title="ranking within requests, of those with a click; below, rankers without a model", title_justify="left"
+    )
+    table.add_column("model")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for model in report.models:
+        table.add_row(_name(model, report), *(_spread(model.metrics.get(name)) for name in names))
+    table.add_section()
+    for ranker, values in (report.baselines or {}).items():
+        table.add_row(ranker.replace("_", " "), *(_number(values.get(name)) for name in names))
+    return table
+
+
+def _differences_table(report: Report, names: Sequence[str]) -> Table:
     share = report.bootstrap.confidence
     table = Table(
         title=f"difference to {report.reference}, with its {share:.0%} interval over users", title_justify="left"
     )
     table.add_column("model")
-    for metric, better in (("AUC", ""), ("GAUC", ""), ("log loss", " (below 0 is better)")):
-        table.add_column(metric + better, justify="right")
+    for name in names:
+        better = " (below 0 is better)" if metric(name).lower_is_better else ""
+        table.add_column(metric(name).title + better, justify="right")
     for model, differences in report.others:
-        table.add_row(model.label, *(_difference(value) for value in differences.values()))
+        table.add_row(model.label, *(_difference(differences.get(name)) for name in names))
     return table
 
 
@@ -126,18 +150,22 @@ def _name(model: ModelEntry, report: Report) -> Text:
     return styled((model.label, "bold" if model.label == report.reference else ""))
 
 
-def _spread(statistic: Statistic, digits: int = 4) -> str:
-    if statistic.mean is None:
+def _spread(statistic: Statistic | None, digits: int = 4) -> str:
+    if statistic is None or statistic.mean is None:
         return "-"
     spread = "" if statistic.std is None else f" ± {statistic.std:.{digits}f}"
     return f"{statistic.mean:.{digits}f}{spread}"
 
 
-def _difference(value: Difference) -> Text:
-    if value.mean is None:
+def _difference(value: Difference | None) -> Text:
+    if value is None or value.mean is None:
         return styled("-")
     ends = "" if value.low is None or value.high is None else f" [{value.low:+.4f}, {value.high:+.4f}]"
     return styled((f"{value.mean:+.4f}{ends}", _STYLES[value.verdict]))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _whole(value: float | None) -> str:

@@ -58,7 +58,7 @@ def model_search(
             return Outcome.failed(str(error))
         trial = Trial(label.model, tuned_params, training.seed, tuned_training, label.modalities, label.without)
         so_far = f", best {best.outcome.metrics[tuning.objective]:.4f}" if best else ""
-        return measure(trial, data, trials_folder, f"{label} {number}/{trials}{so_far}")
+        return measure(trial, data, trials_folder, f"{label} {number}/{trials}{so_far}", tuning.objective)
 
     def on_trial(trial: SearchedTrial, best: SearchedTrial | None) -> None:
         line = f"{label} [{trial.number}/{trials}] {_outcome_text(trial.outcome, tuning.objective)}"

@@ -10,9 +10,10 @@ from pathlib import Path
 import tensorflow as tf
 
 from serving.messages import first_line
+from tfx_pipeline.config.metrics import COMPARED
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
-from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC, LogLoss
+from tfx_pipeline.evaluation.metrics import values as metric_values
 from tfx_pipeline.files.reading import exists, read_json
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
@@ -26,8 +27,8 @@ class Outcome:
     """Result of a trial.
 
     Attributes:
-        metrics: `auc`, `gauc` and `log_loss` of the candidates of the eval split, with the weights of the best epoch;
-            none when the trial failed; NaN where the split has no answer.
+        metrics: those of `measured` on the candidates of the eval split, with the weights of the best epoch; none when
+            the trial failed; NaN where the split has no answer.
         epochs: that were trained.
         best_epoch: 0-based.
         seconds: training and scoring, when it ran.
@@ -67,24 +68,32 @@ class Outcome:
         write_json(folder / _FILE, dataclasses.asdict(self))
 
 
-def measure(trial: Trial, data: TrialData, folder: Path, progress: str) -> Outcome:
+def measured(objective: str) -> tuple[str, ...]:
+    """Metrics of a trial: the objective, and what else trials are judged by."""
+    return tuple(dict.fromkeys((*COMPARED, "mrr", "request_auc", objective)))
+
+
+def measure(trial: Trial, data: TrialData, folder: Path, progress: str, objective: str = COMPARED[0]) -> Outcome:
     """Trains a trial and scores the eval split, unless that was done before; the test split is not touched.
 
-    A trial that diverges, or that does not fit into memory, fails and is kept as well.
+    A trial that diverges, or that does not fit into memory, fails and is kept as well. One that was not measured by the
+    objective, of another k than before, is trained again.
 
     Args:
         trial: what to train.
         data: what to train it on.
         folder: of all trials; each has a folder in it, named by its key.
         progress: which trial it is, for the user's console.
+        objective: what the search is for.
     """
     own = folder / trial.key(data)
-    if (recalled := Outcome.read(own)) is not None:
+    recalled = Outcome.read(own)
+    if recalled is not None and (objective in recalled.metrics or not recalled.completed):
         return recalled
     own.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     try:
-        outcome = _train_and_score(trial, data, own, progress, started)
+        outcome = _train_and_score(trial, data, own, progress, started, objective)
     except (ModelError, tf.errors.ResourceExhaustedError) as error:
         outcome = Outcome.failed(first_line(error), time.perf_counter() - started)
     outcome.write(own)
@@ -93,12 +102,13 @@ def measure(trial: Trial, data: TrialData, folder: Path, progress: str) -> Outco
     return outcome
 
 
-def _train_and_score(trial: Trial, data: TrialData, folder: Path, progress: str, started: float) -> Outcome:
+def _train_and_score(
+    trial: Trial, data: TrialData, folder: Path, progress: str, started: float, objective: str
+) -> Outcome:
     trained = train_trial(trial, data, folder, progress)
     table = score_rows(trained.model, data.training_data.transform, data.examples["eval"], data.facts)
-    rows = table.rows()
     return Outcome(
-        metrics={metric.metric_name: metric.compute(rows) for metric in (GAUC, CandidateAUC, LogLoss)},
+        metrics=metric_values(table.rows(), measured(objective)),
         epochs=len(trained.result.history),
         best_epoch=trained.result.best_epoch,
         seconds=time.perf_counter() - started,

@@ -15,7 +15,7 @@ from rich.table import Table
 from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.comparison import OwnTraining
 from tfx_pipeline.config.label import ITEMS, Label
-from tfx_pipeline.config.metrics import COMPARED, METRICS
+from tfx_pipeline.config.metrics import COMPARED, metric
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tuning import PARAMS, TRAINING
 from tfx_pipeline.files import artifact_files
@@ -220,15 +220,16 @@ def trials_table(report: SearchReport) -> Table:
     """The best trials, and trial 0 where it is not among them."""
     objective, keys = report.objective, list(report.space)
     completed = [trial for trial in report.trials if not trial.failure]
-    completed.sort(key=lambda trial: trial.score(objective), reverse=not METRICS[objective].lower_is_better)
+    completed.sort(key=lambda trial: trial.score(objective), reverse=not metric(objective).lower_is_better)
     shown = completed[:_SHOWN_TRIALS]
     shown += [trial for trial in completed[_SHOWN_TRIALS:] if trial.number == 0]
     failed = len(report.trials) - len(completed)
     title = f"{report.model}: {len(report.trials)} trials by {objective} of eval"
     table = Table(title=f"{title}, {failed} failed" if failed else title, title_justify="left")
     table.add_column("trial", justify="right")
-    for metric in COMPARED:
-        table.add_column(metric.replace("_", " "), justify="right")
+    metrics = dict.fromkeys((*COMPARED, objective))
+    for name in metrics:
+        table.add_column(name.replace("_", " "), justify="right")
     table.add_column("best epoch", justify="right")
     table.add_column("seconds", justify="right")
     for key in keys:
@@ -237,7 +238,7 @@ def trials_table(report: SearchReport) -> Table:
         values = trial.values
         table.add_row(
             str(trial.number) if trial.number else "as it is",
-            *(_number(trial.metrics[metric]) for metric in COMPARED),
+            *(_number(trial.metrics.get(name)) for name in metrics),
             f"{trial.best_epoch + 1} of {trial.epochs}",
             f"{trial.seconds:.0f}",
             *(_yaml(values[key]) if key in values else "" for key in keys),

@@ -153,10 +153,15 @@ class RankingSearch(base_tuner.BaseTuner):
         number = len(self.trials)
         outcome = self._run(number, values, self.best)
         if outcome.completed and not math.isfinite(outcome.metrics[self.tuning.objective]):
-            who = "no user of it has" if self.tuning.objective == "gauc" else "it does not have"
+            both = "both a click and a candidate without one"
+            reasons = {
+                "gauc": f"no user of it has {both}",
+                "request_auc": f"no request of it has {both}",
+                "auc": f"it does not have {both}",
+            }
             raise DataError(
-                f"tuning.objective: {self.tuning.objective} of the eval split is not a number, as {who} both a click "
-                "and a candidate without one; take log_loss, or a longer eval split"
+                f"tuning.objective: {self.tuning.objective} of the eval split is not a number, as "
+                f"{reasons.get(self.tuning.objective, 'it has no click')}; take log_loss, or a longer eval split"
             )
         self.trials.append(SearchedTrial(number, values, outcome))
         self._on_trial(self.trials[-1], self.best)

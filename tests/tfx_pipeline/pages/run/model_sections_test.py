@@ -12,7 +12,7 @@ from tests.tfx_pipeline.pages.svg_boxes import legend, plot_area
 from tfx_pipeline.evaluation.demands import Demand
 from tfx_pipeline.evaluation.results import SplitMetrics
 from tfx_pipeline.pages.kit.page import Page, Picture, Table, render
-from tfx_pipeline.pages.run.baselines_section import Ranker, Rankers
+from tfx_pipeline.pages.run.baselines_section import Rankers
 from tfx_pipeline.pages.run.demands_section import demands_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.scores import OVERALL, Scores
@@ -43,7 +43,8 @@ def scores() -> Scores:
     predictions = rng.beta(1, 4, 2000).astype(np.float32)
     intervals = {OVERALL: {"auc": (0.69, 0.73)}, ("item_frequency", "head"): {"auc": (0.6, 0.8)}}
     users = rng.integers(0, 200, 2000).astype(np.uint64)
-    return Scores(rng.random(2000) < predictions, predictions, users, intervals, "A sample.", "A method.")
+    requests = users.astype(np.int32)
+    return Scores(rng.random(2000) < predictions, predictions, users, requests, intervals, "A sample.", "A method.")
 
 
 def text(*sections) -> str:
@@ -77,8 +78,8 @@ def test_test_split_comes_with_its_intervals(scores):
 
 
 def test_numbers_on_top_stand_beside_what_click_rates_alone_reach(scores):
-    alone = Ranker("click rate", 0.61, 0.59, 0.45)
-    figures = headline(METRICS, scores, Rankers(alone, alone, alone, alone, 100))
+    alone = {"auc": 0.61, "gauc": 0.59, "log_loss": 0.45}
+    figures = headline(METRICS, scores, Rankers(alone, {"click_rate": alone}, 100))
     assert [figure.note.rpartition("; ")[2] for figure in figures] == [
         "0.6100 by click rates of items alone",
         "0.5900 by click rates of items alone",
@@ -164,5 +165,5 @@ def test_scores_are_drawn_and_counted(scores):
 
 
 def test_model_that_says_the_same_of_all_is_drawn(scores):
-    constant = Scores(scores.labels, np.full(2000, 0.2, np.float32), scores.users, {}, "", "")
+    constant = Scores(scores.labels, np.full(2000, 0.2, np.float32), scores.users, scores.requests, {}, "", "")
     assert "Share of clicks" in text(calibration_section(constant))

@@ -21,6 +21,7 @@ def table(users: int, per_user: int, seed: int) -> CandidateTable:
         labels=rng.random(rows) < scores,
         probabilities=scores,
         users=np.repeat(np.arange(users, dtype=np.uint64), per_user),
+        requests=np.arange(rows, dtype=np.int32) // 4,
         train_impressions=counts,
         history_lengths=counts,
         has_content=counts.astype(bool),

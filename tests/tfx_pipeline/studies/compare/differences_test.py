@@ -10,6 +10,8 @@ from tfx_pipeline.evaluation.metrics import GAUC, LogLoss
 from tfx_pipeline.studies.compare.differences import Group, verdict
 from tfx_pipeline.studies.compare.report import Excess
 
+AT_K = (1, 5)
+
 
 def table(strength: float, seed: int, rows: int = 3000) -> CandidateTable:
     """The same candidates for every model; a stronger model knows more of the label, above all of rare items."""
@@ -20,7 +22,12 @@ def table(strength: float, seed: int, rows: int = 3000) -> CandidateTable:
     noise = np.random.default_rng(seed).normal(size=rows)
     logit = np.where(impressions < 5, 2, 0.5) * strength * (labels - 0.25) + noise - 1
     probabilities = (1 / (1 + np.exp(-logit))).astype(np.float32)
-    return CandidateTable(labels, probabilities, users, impressions, np.zeros(rows, np.int64), impressions > 0)
+    # Requests of ten candidates of one user.
+    requests = np.arange(rows, dtype=np.int32) // 10
+    users = users[requests * 10]
+    return CandidateTable(
+        labels, probabilities, users, requests, impressions, np.zeros(rows, np.int64), impressions > 0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def tables() -> list[list[CandidateTable]]:
 def groups(tables) -> tuple[Group, Group]:
     """All rows, and the rows of rare items."""
     rare = tables[0][0].train_impressions < 5
-    return Group.of(tables, np.ones(len(rare), bool)), Group.of(tables, rare)
+    return Group.of(tables, np.ones(len(rare), bool), AT_K), Group.of(tables, rare, AT_K)
 
 
 def test_mean_is_the_paired_mean_over_seeds(tables, groups):
@@ -55,7 +62,7 @@ def test_a_better_model_is_ahead_in_every_metric_and_equal_ones_are_undecided(gr
 
 
 def test_of_one_seed_nothing_is_decided(tables):
-    alone = Group.of([seeds[:1] for seeds in tables], np.ones(len(tables[0][0].labels), bool))
+    alone = Group.of([seeds[:1] for seeds in tables], np.ones(len(tables[0][0].labels), bool), AT_K)
     found = alone.differences(2, 0)["gauc"]
     assert found.low > 0
     assert found.verdict == "one seed"

@@ -40,7 +40,15 @@ def test_models_stand_in_order_with_mean_and_spread(page, report):
 
 
 def test_a_comparison_of_before_is_read_and_written_as_it_is(report):
-    assert Report.from_json(report).to_json() == report
+    assert Report.from_json(report).to_json() == {**report, "baselines": None}
+
+
+def test_a_comparison_of_before_has_dashes_where_requests_were_not_measured(page, report):
+    (table,) = (table for caption, table in tables(page).items() if caption.startswith("Ranking within requests"))
+    assert [row[0] for row in table.rows] == [model["label"] for model in report["models"]]
+    assert {cell for row in table.rows for cell in row[1:]} == {"–"}
+    rows = {(row[0], row[1]): row for row in tables(page)["Differences"].rows}
+    assert rows[report["models"][1]["label"], "MRR (of 1)"][2:] == ("–",) * 5
 
 
 def test_every_table_has_a_cell_per_column(page):

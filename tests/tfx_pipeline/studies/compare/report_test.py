@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.metrics import by_request
 from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
-from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC
+from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC, RequestMRR
+from tfx_pipeline.pages.kit.page import render
 from tfx_pipeline.studies.bench.machine import Machine
 from tfx_pipeline.studies.bench.timing import Timing
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.contenders import Contender, Plan
 from tfx_pipeline.studies.compare.entries import bootstrap_facts, model_entries, statistic
 from tfx_pipeline.studies.compare.finished import FinishedTraining
+from tfx_pipeline.studies.compare.page import compare_page
 from tfx_pipeline.studies.compare.report import (
     FORMAT,
     Attainable,
@@ -50,8 +53,10 @@ def finished(strength: float, seed: int, rows: int = 2000) -> FinishedTraining:
     users = rng.integers(0, 200, rows).astype(np.uint64)
     impressions, histories = rng.choice([0, 3, 50, 500], rows), rng.choice([0, 4, 12, 40], rows)
     logit = strength * (labels - 0.3) + np.random.default_rng(seed).normal(size=rows) - 1
+    requests = np.arange(rows, dtype=np.int32) // 4
+    probabilities = (1 / (1 + np.exp(-logit))).astype(np.float32)
     table = CandidateTable(
-        labels, (1 / (1 + np.exp(-logit))).astype(np.float32), users, impressions, histories, impressions > 3
+        labels, probabilities, users[requests * 4], requests, impressions, histories, impressions > 3
     )
     facts = TrainingFacts(
         label="dmf",
@@ -83,7 +88,9 @@ def test_metrics_are_over_seeds(entries, trainings):
         found = entry.metrics["gauc"]
         assert found.values == values
         assert (found.mean, found.std) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
-        assert set(entry.metrics) == {"auc", "gauc", "log_loss", "normalized_entropy", "calibration"}
+        assert set(entry.metrics) == {"auc", "gauc", "log_loss", "normalized_entropy", "calibration", *by_request()}
+        mrr = [RequestMRR().value(training.rows.rows()) for training in trainings[entry.label]]
+        assert entry.metrics["mrr"].values == mrr
 
 
 def test_slices_are_the_evaluators_in_reading_order(entries, trainings):
@@ -105,7 +112,12 @@ def test_slices_are_the_evaluators_in_reading_order(entries, trainings):
 
 def test_the_reference_has_no_difference_and_the_weaker_model_is_behind(entries):
     assert entries[0].difference is None
-    assert {value.verdict for value in entries[1].difference.values()} == {"behind"}
+    verdicts = {name: value.verdict for name, value in entries[1].difference.items()}
+    # Requests have four candidates: all are among the first five.
+    no_choice = {"hr@5", "hr@10"}
+    assert set(verdicts) == {"auc", "gauc", "log_loss", *by_request()}
+    assert {name for name, verdict in verdicts.items() if verdict == "undecided"} == no_choice
+    assert {verdict for name, verdict in verdicts.items() if name not in no_choice} == {"behind"}
     by_bucket = entries[1].slice_differences["item_frequency"]
     assert list(by_bucket) == ["cold", "rare", "tail", "head"]
     assert set(vars(by_bucket["cold"]["auc"].beyond_overall)) == {"mean", "low", "high"}
@@ -148,6 +160,7 @@ def report(entries) -> Report:
         rank=RankRequest(candidates=1200, history=50),
         attainable=Attainable(auc=0.8, gauc=0.79),
         machine=MACHINE,
+        baselines={"similarity@text": {"auc": 0.61, "mrr": 0.4321, "hr@5": 1.0}, "constant": {"auc": 0.5}},
     )
 
 
@@ -169,6 +182,19 @@ def test_the_report_is_json_and_is_printed(report):
     assert "0.002, 1,024" in text
     # A day apart is one session.
     assert "Training" not in text
+
+
+def test_requests_and_rankers_without_a_model_are_printed_and_on_the_page(report):
+    text, mrr = printed(report), report.models[1].difference["mrr"]
+    assert f"{mrr.mean:+.4f} [{mrr.low:+.4f}, {mrr.high:+.4f}]" in text
+    assert f"{report.models[0].metrics['ndcg@10'].mean:.4f} ±" in text
+    assert max(map(len, text.splitlines())) <= 160
+    page = render(compare_page(report))
+    for shown in (text, page):
+        assert "0.4321" in shown
+    assert "largest cosine of text to an item of the history" in page
+    assert f"{mrr.low:+.4f}" in page
+    assert "forest-ndcg-at-10" in page
 
 
 def printed(report: Report) -> str:
@@ -227,7 +253,7 @@ def test_a_model_that_never_left_chance_is_named_with_its_seeds(report):
 def test_entries_of_the_file_stand_in_the_order_that_is_documented(report):
     assert list(report.to_json()) == [
         *("format", "pipeline", "created", "output", "reference", "seeds", "data", "training", "bootstrap", "models"),
-        *("rank", "attainable", "machine"),
+        *("rank", "attainable", "machine", "baselines"),
     ]
     assert list(report.to_json()["models"][0]) == [
         *("label", "model", "params", "parameters", "training", "history", "metrics", "slices", "difference"),

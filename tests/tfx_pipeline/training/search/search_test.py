@@ -76,7 +76,7 @@ def test_bayesian_search_homes_in_on_the_best(tmp_path):
     assert search.best.values["params.dropout"] == pytest.approx(0.3, abs=0.02)
 
 
-@pytest.mark.parametrize("objective", ["gauc", "auc", "log_loss"])
+@pytest.mark.parametrize("objective", ["gauc", "auc", "log_loss", "ndcg@3"])
 def test_best_is_the_best_by_the_objective(tmp_path, objective):
     # The measures of `Trainings` agree on the order.
     search = _searched(tmp_path, objective=objective, trials=5)

@@ -43,7 +43,7 @@ class Trainings:
         if self._failing(values):
             return Outcome.failed("training diverged")
         gauc = self._objective(values)
-        return Outcome({"gauc": gauc, "auc": gauc / 2, "log_loss": 1 - gauc}, 2, 1, 3.0)
+        return Outcome({"gauc": gauc, "auc": gauc / 2, "log_loss": 1 - gauc, "ndcg@3": gauc / 3}, 2, 1, 3.0)
 
 
 def make_search(folder: Path, run: Any, *, trials: int = 6, space=SPACE, seconds: float = math.inf, **settings):
