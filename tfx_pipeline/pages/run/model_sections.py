@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -136,8 +137,13 @@ def _requests_table(metrics: Mapping[str, SplitMetrics], intervals: Intervals) -
     )
 
 
-def calibration_section(scores: Scores | None) -> Section:
-    """Reliability and the distribution of scores."""
+def calibration_section(scores: Scores | None, fitted: Mapping[str, Any] | None = None) -> Section:
+    """Reliability and the distribution of scores.
+
+    Args:
+        scores: of the model; None: there is none.
+        fitted: what the model's metadata says of its calibration; None: it has none.
+    """
     if scores is None:
         return Section("scores", "Calibration", [Prose("There is no model to score the test split with.")])
     clicked, others = scores.predictions[scores.labels], scores.predictions[~scores.labels]
@@ -168,9 +174,19 @@ def calibration_section(scores: Scores | None) -> Section:
         if number
     ]
     columns = ("score", "mean score (probability)", "share clicked", "candidates")
-    return Section(
-        "scores", "Calibration and scores", [Picture(panels, caption), Table("Scores in tenths", columns, rows, 3)]
-    )
+    blocks: list[Block] = [Picture(panels, caption), Table("Scores in tenths", columns, rows, 3)]
+    if fitted is not None:
+        ratios, losses = (
+            f"{decimal(fitted[f'{name}_before'], 4)} to {decimal(fitted[f'{name}_after'], 4)}"
+            for name in ("calibration", "log_loss")
+        )
+        blocks.append(
+            Prose(
+                f"Calibrated by {fitted['method']} on eval, where promised clicks over clicks went from {ratios}, and log "
+                f"loss from {losses}. Scores here are calibrated."
+            )
+        )
+    return Section("scores", "Calibration and scores", blocks)
 
 
 def _reliability(axes: Axes, scores: Scores) -> None:

@@ -85,7 +85,7 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
             baselines_section(rankers),
             demands_section(demands, run.document(*_GATE)),
             slices_section(metrics, scores),
-            calibration_section(scores),
+            calibration_section(scores, (run.metadata or {}).get("calibration")),
             failures_section(metrics, scores),
             serving_section(latency, run.model_dir),
             training_section(run),
