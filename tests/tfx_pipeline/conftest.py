@@ -195,9 +195,13 @@ def _make_tiny_world(root: Path) -> TinyWorld:
         "training": Training(batch_size=32, epochs=2, seed=5),
         "evaluation": Evaluation(),
     }
-    custom_config = {"name": "tiny", "code": "none", "warmup_candidates": [1, 7], "explain": True} | {
-        name: section.model_dump_json() for name, section in sections.items()
-    }
+    custom_config = {
+        "name": "tiny",
+        "code": "none",
+        "warmup_candidates": [1, 7],
+        "explain": True,
+        "calibration": "none",
+    } | {name: section.model_dump_json() for name, section in sections.items()}
     report = root / "report"
     report.mkdir()
     (report / "report.json").write_text(to_text(build_report(_tally())))

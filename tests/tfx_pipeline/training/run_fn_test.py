@@ -148,16 +148,30 @@ def test_training_leaves_its_history_and_no_state(trained):
     assert not any((trained / "state").iterdir())
 
 
-def test_same_seed_same_weights(tiny_world, trained, tmp_path):
+def test_same_seed_same_weights_and_calibrated_where_asked(tiny_world, trained, tmp_path):
     import keras
 
+    from serving.export.servable import Servable
+    from serving.export.servable_check import check_servable
     from tfx_pipeline.training.run_fn import run_fn
 
-    run_fn(tiny_world.fn_args(tmp_path, explain=False))
+    run_fn(tiny_world.fn_args(tmp_path, explain=False, calibration="isotonic"))
     first = keras.models.load_model(trained / "run" / "model.keras")
     second = keras.models.load_model(tmp_path / "run" / "model.keras")
-    for ours, theirs in zip(first.weights, second.weights, strict=True):
+    points = {id(weight) for weight in second.calibration.weights}
+    learnt = [weight for weight in second.weights if id(weight) not in points]
+    for ours, theirs in zip(first.weights, learnt, strict=True):
         np.testing.assert_array_equal(np.array(ours), np.array(theirs), err_msg=ours.path)
+
+    version = tmp_path / "Format-Serving"
+    assert check_servable(version, 1e-5)[0] == []
+    fitted = json.loads((version / contract.METADATA_FILE).read_text())["calibration"]
+    assert fitted["method"] == "isotonic"
+    assert fitted["calibration_after"] == pytest.approx(1, abs=0.05)
+    assert fitted["log_loss_after"] < fitted["log_loss_before"]
+    with Servable(trained / "Format-Serving") as plain, Servable(version) as calibrated:
+        before, after = _rank(plain, trained), _rank(calibrated, tmp_path)
+    np.testing.assert_allclose(after, np.array(second.probabilities(np.log(before) - np.log1p(-before))), atol=1e-4)
 
 
 def test_gate_notices_scores_that_changed(trained, tmp_path):

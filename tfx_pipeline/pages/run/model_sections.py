@@ -182,8 +182,8 @@ def calibration_section(scores: Scores | None, fitted: Mapping[str, Any] | None 
         )
         blocks.append(
             Prose(
-                f"Calibrated by {fitted['method']} on eval, where promised clicks over clicks went from {ratios}, and log "
-                f"loss from {losses}. Scores here are calibrated."
+                f"Calibrated by {fitted['method']} on eval, where promised clicks over clicks went from {ratios}, and "
+                f"log loss from {losses}. Scores here are calibrated."
             )
         )
     return Section("scores", "Calibration and scores", blocks)
