@@ -32,6 +32,7 @@ CHANGES = [
     ("data.interactions.separator", ";", LOGS),
     ("data.interactions.quoting", "none", LOGS),
     ("data.interactions.escape", "x", LOGS),
+    ("data.interactions.header", "[a, b]", LOGS),
     ("data.interactions.encoding", "latin-1", LOGS),
     ("data.interactions.columns.user", "other", LOGS),
     ("data.interactions.columns.item", "other", LOGS),
@@ -44,6 +45,7 @@ CHANGES = [
     ("data.items.separator", ";", {*LOGS, CONTENT}),
     ("data.items.quoting", "none", {*LOGS, CONTENT}),
     ("data.items.escape", "x", {*LOGS, CONTENT}),
+    ("data.items.header", "[a, b]", {*LOGS, CONTENT}),
     ("data.items.encoding", "latin-1", {*LOGS, CONTENT}),
     ("data.items.id_column", "other", {*LOGS, CONTENT}),
     ("data.items.title_column", "other", {CONTENT, TRAINER}),
@@ -52,6 +54,7 @@ CHANGES = [
     ("data.users.separator", ";", LOGS),
     ("data.users.quoting", "none", LOGS),
     ("data.users.escape", "x", LOGS),
+    ("data.users.header", "[a, b]", LOGS),
     ("data.users.encoding", "latin-1", LOGS),
     ("data.users.id_column", "other", LOGS),
     # Its content has a step of its own, `ImportSchemaGen`, which the runner gives a path of that content.

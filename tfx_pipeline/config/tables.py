@@ -6,7 +6,7 @@ import codecs
 import datetime as dt
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tfx_pipeline.config.values import ConfigPath, Fraction, Section, UtcTime
 
@@ -29,6 +29,9 @@ class Table(Section):
     escape: str | None = Field(
         None, min_length=1, max_length=1, description="of CSV: makes the next character part of the value, such as \\"
     )
+    header: list[str] | None = Field(
+        None, min_length=1, description="of CSV: names of all columns, of files whose first line is a row already"
+    )
     encoding: str = Field("utf-8", description="of CSV and JSONL, by Python's name, such as latin-1 or utf-16")
 
     @field_validator("separator", "escape", mode="before")
@@ -37,6 +40,16 @@ class Table(Section):
         if isinstance(value, str) and len(value) == 2 and value[0] == "\\":
             raise ValueError(f'{value!r} is two characters; YAML knows \\t and the like in double quotes: "{value}"')
         return value
+
+    @field_validator("header")
+    @classmethod
+    def _names_columns(cls, names: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        for name in names or ():
+            if not name or set(name) & {info.data.get("separator"), '"', "\n", "\r"}:
+                raise ValueError(f"{name!r} must be a name without separators, quotes and line breaks")
+        if names and (twice := sorted({name for name in names if names.count(name) > 1})):
+            raise ValueError(f"several columns are named {', '.join(map(repr, twice))}")
+        return names
 
     @field_validator("encoding")
     @classmethod

@@ -69,7 +69,7 @@ def _no_labels(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_headless, "the first line seems to be a row: the file needs a header"),
+        (_headless, "the first line seems to be a row: give the columns' names in `header`"),
         (
             _other_ids,
             "100.0% of the rows .* ids that the catalogue lacks, more than 0.5: .*upper and lower case",

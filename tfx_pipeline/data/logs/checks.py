@@ -125,7 +125,7 @@ def _missing(missing: list[str], file: LogFile, columns: Mapping[str, pa.DataTyp
     elif any(f'"{name}"' in columns for name in missing):
         hint = "; names are in quotes there: set quoting: rfc4180"
     elif file.format == "csv" and any(_is_number(name) for name in columns):
-        hint = "; the first line seems to be a row: the file needs a header with the columns' names"
+        hint = "; the first line seems to be a row: give the columns' names in `header`, or the file a line with them"
     elif strange := [name for name in columns if name.strip() in missing]:
         hint = f"; there is {_named(strange)}, spaces included: call it so, a feature's by `column`"
     return f"no column {_named(missing)}; columns there: {_named(columns) or 'none'}{hint}"

@@ -96,7 +96,8 @@ def _records(file: LogFile, reopen: Reopen) -> int:
     with contextlib.suppress(pa.ArrowInvalid), reopen() as stream:
         columns = len(_open(Utf8Stream(stream), file, None, lambda row: "skip").schema.names)
     with reopen() as stream:
-        return count_lines(stream, file.path, CsvRules(file.separator, file.quoted, file.escape, columns)).records
+        rules = CsvRules(file.separator, file.quoted, file.escape, columns, added=int(file.header is not None))
+        return count_lines(stream, file.path, rules).records
 
 
 def _open(stream: Any, file: LogFile, columns: Sequence[str] | None, on_wrong_width: Any) -> Any:

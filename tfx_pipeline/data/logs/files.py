@@ -41,6 +41,7 @@ class LogFile:
         escape: what makes the next character of a CSV field part of the value.
         encoding: of text.
         size: bytes.
+        header: names of the columns of a CSV file without a header line.
     """
 
     ordinal: int
@@ -51,6 +52,7 @@ class LogFile:
     escape: str | None = None
     encoding: str = "utf-8"
     size: int = 0
+    header: tuple[str, ...] | None = None
 
 
 def list_files(table: Table) -> list[LogFile]:
@@ -84,9 +86,19 @@ def _log_file(ordinal: int, file: FoundFile, table: Table) -> LogFile:
             f"{file.path}: unknown format; give 'format' ({', '.join(get_args(TableFormat))}) or use one of the "
             f"endings {', '.join(ENDINGS)}"
         )
+    if table.header is not None and file_format != "csv":
+        raise DataError(f"{file.path}: header names the columns of CSV files, and this one is {file_format}")
     quoting = table.quoting or ("none" if _plain_ending(file.path) == _UNQUOTED else "rfc4180")
     return LogFile(
-        ordinal, file.path, file_format, table.separator, quoting == "rfc4180", table.escape, table.encoding, file.size
+        ordinal,
+        file.path,
+        file_format,
+        table.separator,
+        quoting == "rfc4180",
+        table.escape,
+        table.encoding,
+        file.size,
+        None if table.header is None else tuple(table.header),
     )
 
 

@@ -31,12 +31,13 @@ WAY_OUT = (
 
 @dataclasses.dataclass(frozen=True)
 class CsvRules:
-    """How a CSV file is written: see `LogFile`. `columns`: how many it has."""
+    """How a CSV file is written: see `LogFile`. `columns`: how many it has; `added`: lines before its own."""
 
     separator: str
     quoted: bool
     escape: str | None
     columns: int
+    added: int = 0
 
 
 @dataclasses.dataclass
@@ -75,7 +76,7 @@ def count_lines(stream: BinaryIO, path: str, rules: CsvRules) -> LineCounts:
             if not (breaks and field.startswith(b'"')):
                 continue
             broken += 1
-            line = 1 + above + part.count(b"\n", 0, match.start())
+            line = 1 - rules.added + above + part.count(b"\n", 0, match.start())
             fault = _fault(match, part, rules, breaks)
             if fault:
                 raise DataError(_message(path, line, fault, field))

@@ -14,7 +14,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -112,7 +112,7 @@ def peek(file: LogFile) -> Peeked:
 def _check_encoding(file: LogFile) -> None:
     if not _is_utf8(file.encoding):
         return
-    with _open(file) as stream:
+    with _open(file, as_it_is=True) as stream:
         looks_like = foreign_encoding(stream.read(_PEEKED_BYTES))
     if looks_like is not None:
         raise DataError(f"{file.path}: is not UTF-8 and looks like {looks_like}; set encoding: {looks_like}")
@@ -186,7 +186,40 @@ def read_piece(piece: Piece, columns: Sequence[str], lists: Collection[str] = ()
 
 
 @contextlib.contextmanager
-def _open(file: LogFile) -> Iterator[BinaryIO]:
+def _open(file: LogFile, *, as_it_is: bool = False) -> Iterator[BinaryIO]:
+    """The file's bytes, decompressed and in UTF-8; with the header that a table gives, unless wanted as it is."""
+    with _opened(file) as stream:
+        if file.header is not None and not as_it_is:
+            # All that is asked of it is to be read from, as of Beam's own.
+            stream = cast(BinaryIO, _Headed(file.separator.join(file.header), stream))
+        yield stream
+
+
+class _Headed(io.RawIOBase):
+    """A stream with a line before it."""
+
+    def __init__(self, line: str, stream: BinaryIO) -> None:
+        self._ready, self._stream = f"{line}\n".encode(), stream
+        # A mark at the file's beginning would become part of its first value.
+        self._ready += stream.read(3).removeprefix(codecs.BOM_UTF8)
+
+    def read(self, size: int = -1) -> bytes:
+        """As the stream does."""
+        if size < 0:
+            data, self._ready = self._ready + self._stream.read(), b""
+        elif self._ready:
+            data, self._ready = self._ready[:size], self._ready[size:]
+        else:
+            data = self._stream.read(size)
+        return data
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+
+@contextlib.contextmanager
+def _opened(file: LogFile) -> Iterator[BinaryIO]:
     with FileSystems.open(file.path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
         codec = compression_of(file.path)
         foreign = file.format != "parquet" and not _is_utf8(file.encoding)

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tfx_pipeline.config.tables import Interactions
 from tfx_pipeline.data.logs import csv_records, reader, values
-from tfx_pipeline.data.logs.files import LogFile, format_of
+from tfx_pipeline.data.logs.files import LogFile, format_of, list_files
 from tfx_pipeline.data.logs.reader import Peeked, peek, pieces, read_piece
 from tfx_pipeline.errors import DataError
 
@@ -175,3 +176,71 @@ def test_damaged_pages_are_a_data_error(tmp_path: Path) -> None:
     assert peek(_file(path)).filled, "the footer is sound"
     with pytest.raises(DataError, match=r"log\.parquet: damaged parquet file"):
         _read(path, "a")
+
+
+def _headerless(path: Path) -> LogFile:
+    [file] = list_files(Interactions(path=path, header=["a", "b"], separator="\t" if path.suffix == ".tsv" else ","))
+    return file
+
+
+def _rows(file: LogFile) -> list[tuple]:
+    batches = [batch for piece in pieces(file) for batch in read_piece(piece, ["a", "b"])]
+    assert not any(batch.malformed for batch in batches)
+    rows: list[tuple] = []
+    for batch in batches:
+        texts = [values.text(batch.columns[name]).to_pylist() for name in ("a", "b")]
+        rows.extend(zip(batch.rows.tolist(), *texts, strict=True))
+    return rows
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.tsv", "log.csv.gz"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_file_without_a_header_has_the_names_of_the_table(name: str, mark: bytes, tmp_path: Path) -> None:
+    path = tmp_path / name
+    separator = b"\t" if ".tsv" in name else b","
+    content = mark + b"".join(separator.join(row) + b"\n" for row in ((b"1", b"x"), (b"2", b""), (b"", "é".encode())))
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    file = _headerless(path)
+    assert list(peek(file).columns) == ["a", "b"]
+    assert peek(file).filled
+    assert _rows(file) == [(1, "1", "x"), (2, "2", None), (3, None, "é")]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_every_row_of_a_file_without_a_header_is_accounted_for(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text('1,"two\nlines"\n\n2,x\n' + "".join(f"{n},y\n" for n in range(3, 50)))
+    assert [number for number, *_ in _rows(_headerless(path))] == list(range(1, 50))
+    path.write_text('1,x\n2,"never closed\n3,y\n')
+    with pytest.raises(DataError, match=r"the quoted field that begins in line 2 is never closed"):
+        _rows(_headerless(path))
+
+
+def test_an_empty_file_without_a_header_has_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"")
+    assert not peek(_headerless(path)).filled
+    assert _rows(_headerless(path)) == []
+
+
+def test_another_encoding_is_noticed_without_a_header_too(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes("1,naïve\n".encode("latin-1"))
+    with pytest.raises(DataError, match="set encoding: windows-1252"):
+        peek(_headerless(path))
+
+
+def test_a_header_is_for_csv(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text("{}")
+    with pytest.raises(DataError, match=r"header names the columns of CSV files, and this one is jsonl"):
+        _headerless(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [(["a", "a"], "several columns are named 'a'"), (["a,b"], "'a,b' must be"), ([""], "''")],
+)
+def test_names_of_a_header_are_names(header: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Interactions(path=Path("log.csv"), header=header)
