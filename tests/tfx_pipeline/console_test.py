@@ -122,7 +122,7 @@ def test_a_ranking_shows_ids_and_titles_as_they_are():
     titles = ["[remix] Night Drive", "AC[/DC] live", ":smile:", "\x1b[2Jgone"]
     entries = [RankedItem(f"[/b]{n}", 0.5, title, 3, True) for n, title in enumerate(titles)]
     out = terminal()
-    print_ranking(Ranking("[u]\n1", "out [v1]/7", [], "given [x]", entries, []), out)
+    print_ranking(Ranking("[u]\n1", "out [v1]/7", [], "given [x]", entries, None, None, []), out)
     printed = written(out)
     for words in ("[/b]0", *titles[:3], r"\x1b[2Jgone", r"user [u]\n1, history", "(given [x])", "model: out [v1]/7\n"):
         assert words in printed

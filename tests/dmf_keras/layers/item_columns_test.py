@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dmf_keras.layers import ItemColumns
+from dmf_keras.testing import check_layer
 from tests.dmf_keras.gradients import gradients
 
 to_numpy = keras.ops.convert_to_numpy
@@ -59,6 +60,10 @@ def test_gradients_reach_the_names_that_were_looked_up_and_no_table():
     # Item 1 has genres 1 and 4 and brand 3; item 3 no genre, and brand 1.
     expected = np.array([1, 0.5, 0, 0, 0.5, 0, 1, 0, 1], np.float32)
     np.testing.assert_allclose(gradient, np.tile(expected[:, None], (1, 4)), atol=1e-6)
+
+
+def test_layer_checks(tmp_path):
+    check_layer(layer, {"rows": np.array([[1, 0], [2, 4]])}, lambda made, x: made(x["rows"]), tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (1, 2, 3)])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dmf_keras.layers import ScoreCalibration
+from dmf_keras.testing import check_layer
 
 to_numpy = keras.ops.convert_to_numpy
 X, Y = np.array([-2.0, -1.0, 0.5, 3.0]), np.array([-4.0, -1.5, -1.0, 0.0])
@@ -37,6 +38,17 @@ def test_before_points_are_set_logits_stay_as_they_are():
     logits = np.linspace(-9, 9, 31, dtype=np.float32)
     for points in (2, 5):
         np.testing.assert_allclose(to_numpy(ScoreCalibration(points)(logits)), logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("points", [2, 4])
+def test_layer_checks(points, tmp_path):
+    def make(**options):
+        made = ScoreCalibration(points, **options)
+        made.set_points(X[:points], Y[:points])
+        return made
+
+    logits = np.linspace(-5, 5, 12, dtype=np.float32).reshape(3, 4)
+    check_layer(make, {"logits": logits}, lambda made, x: made(x["logits"]), tmp_path)
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (3, 4)])
