@@ -100,6 +100,9 @@ class Calls:
             if wait >= deadline.remaining():
                 break
             await self._transport.sleep(wait)
+            if not deadline.remaining():
+                # The pause was longer than asked for. What the call was to be tried again for says more than that.
+                break
         if self.closed and failure.code == "UNAVAILABLE":
             raise ClientClosed("the client was closed during the call", code=failure.code) from failure
         raise typed_error(

@@ -35,8 +35,7 @@ def calls(client):
 
 def test_a_server_that_is_down_at_the_start_is_named_and_found_later(server, kind):
     server.kill()
-    # As many attempts as take no time, and not a deadline: a busy machine may reach it within one of them.
-    with connect(kind, server, ClientOptions(deadline=60.0, retry=RetryOptions(max_attempts=3))) as client:
+    with connect(kind, server, FAST) as client:
         for call in calls(client):
             with pytest.raises(ServerUnavailable, match=r"cannot reach localhost:.*Is the server running") as error:
                 call()

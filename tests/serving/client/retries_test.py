@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,6 +21,8 @@ from serving.client import (
     ServerUnavailable,
     Unauthenticated,
 )
+from serving.client.async_client import AsyncGrpcTransport
+from serving.client.transport import BlockingTransport
 from serving.testing import FakeRankingServer
 from tests.serving.client.servers import CLIENTS, FEATURES, MODEL, USER, items
 
@@ -45,6 +48,19 @@ def client(fake, kind, records):
         fake.calls.clear()
         records.clear()
         yield client
+
+
+def test_a_pause_that_a_busy_machine_makes_longer_hides_no_reason(fake, client, monkeypatch):
+    """The deadline passes in the pause before the second attempt: the first one's failure is what is told."""
+
+    async def pause(self, seconds):
+        time.sleep(2.1)
+
+    for transport in (BlockingTransport, AsyncGrpcTransport):
+        monkeypatch.setattr(transport, "sleep", pause)
+    fake.fail("UNAVAILABLE", times=9)
+    with pytest.raises(ServerUnavailable):
+        client.rank(USER, items(3), deadline=2.0)
 
 
 def test_unavailable_is_tried_again(fake, client, records):
