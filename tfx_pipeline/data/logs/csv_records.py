@@ -70,9 +70,11 @@ def read_csv(
             values = {name: batch.column(name) for name in columns}
             if text.replaced:
                 values = {name: _as_in_the_file(column) for name, column in values.items()}
-            yield values, numbers, skipped[reported:]
+            # Arrow reads ahead in a thread of its own: what is skipped meanwhile is for the next batch.
+            new = skipped[reported:]
+            reported += len(new)
             records += batch.num_rows
-            reported = len(skipped)
+            yield values, numbers, new
     except pa.ArrowInvalid:
         # What the parser says of a quote without end is about its blocks. The lines tell where it is.
         _records(file, reopen)

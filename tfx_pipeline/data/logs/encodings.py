@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -80,14 +82,33 @@ class Utf8Stream:
         return True
 
     def _as_utf8(self, data: bytes, *, last: bool) -> bytes:
-        try:
-            _, length = codecs.utf_8_decode(data, "strict", last)
+        length = len(data) if last else _whole_characters(data)
+        if _is_utf8(data[:length]):
             whole = data[:length]
-        except UnicodeDecodeError:
+        else:
             text, length = codecs.utf_8_decode(data, "surrogateescape", last)
             whole, self.replaced = text.translate(_TO_STAND_INS).encode(), True
         self._begun = data[length:]
         return whole
+
+
+def _whole_characters(data: bytes) -> int:
+    """Bytes without those of a last character that is not whole."""
+    for back in range(1, min(4, len(data) + 1)):
+        byte = data[-back]
+        if byte < 0x80 or byte >= 0xC0:
+            wanted = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return len(data) - back if wanted > back else len(data)
+    return len(data)
+
+
+def _is_utf8(data: bytes) -> bool:
+    # Arrow looks at a megabyte in the time in which Python makes a text of a tenth of it.
+    try:
+        pa.array([data], pa.large_binary()).cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def without_stand_ins(value: Any) -> Any:

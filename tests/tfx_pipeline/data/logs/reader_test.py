@@ -4,6 +4,7 @@ import bz2
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -244,3 +245,29 @@ def test_a_header_is_for_csv(tmp_path: Path) -> None:
 def test_names_of_a_header_are_names(header: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Interactions(path=Path("log.csv"), header=header)
+
+
+def test_what_the_parser_skips_while_a_batch_is_looked_at_is_told_with_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Arrow parses ahead in a thread of its own, here at the worst moment."""
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"a,b\n1,2\n3\n4,5\n")
+    skip: list[Callable[[SimpleNamespace], str]] = []
+
+    def opened(stream, file, columns, on_wrong_width):
+        while stream.read(1 << 20):
+            pass
+        skip.append(on_wrong_width)
+        for first in (1, 4):
+            yield pa.record_batch({"a": [str(first).encode()], "b": [str(first + 1).encode()]})
+
+    monkeypatch.setattr(csv_records, "_open", opened)
+    malformed, rows = [], []
+    for batch in read_piece(next(iter(pieces(_file(path)))), ["a", "b"]):
+        malformed += batch.malformed
+        rows += batch.rows.tolist()
+        if len(rows) == 1:
+            skip[0](SimpleNamespace(number=3, actual_columns=1, expected_columns=2, text="3"))
+    assert [number for number, _ in malformed] == [2]
+    assert rows == [1, 3]
