@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 FILE = Path(__file__).with_name("costs.json")
 FAST_SECONDS = 3.0
@@ -73,6 +74,32 @@ class Scheduling(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Give what a worker has left to the others; returns the test that it died of, which nobody tries again.
+
+        pytest-xdist 3.8 hands on all that the worker ever had. Who is given a file that is done has nothing to report,
+        is given nothing more, and the run waits for ever.
+        """
+        work = self.assigned_work[node]
+        died_of = next((test for tests in work.values() for test, done in tests.items() if not done), None)
+        if died_of is not None:
+            work[self._split_scope(died_of)][died_of] = True
+        self.assigned_work[node] = {group: tests for group, tests in work.items() if not all(tests.values())}
+        super().remove_node(node)
+        return died_of
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Give a worker files until it has three tests; it does not begin one without the next or its dismissal.
+
+        pytest-xdist 3.8 gives one file, which may have one test left, and also asks workers that have not collected.
+        """
+        if node.shutting_down or node not in self.registered_collections:
+            return
+        while self.workqueue and self._pending_of(self.assigned_work[node]) <= 2:
+            self._assign_work_unit(node)
+        if not self.workqueue:
+            node.shutdown()
 
 
 class Recorder:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -74,6 +78,31 @@ def test_a_recorded_run_is_read_again(recorded):
     recorder.pytest_sessionfinish(exitstatus=0)
     costs.read_costs.cache_clear()
     assert costs.read_costs() == {"tests/quick_test.py": (1.2, 1.2), "tests/slow_test.py": (22.0, 2.0)}
+
+
+def test_a_worker_that_dies_costs_one_test_and_the_run_ends(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "from tests import costs\n"
+        "def pytest_xdist_make_scheduler(config, log):\n"
+        "    return costs.Scheduling(config, log)\n"
+    )
+    for number in range(6):
+        (tmp_path / f"test_{number}.py").write_text(
+            "import os, signal, pytest\n"
+            "@pytest.mark.parametrize('k', range(4))\n"
+            "def test(k):\n"
+            f"    if {number} in (3, 5) and k == 2:\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "-q"]
+    ended = subprocess.run(
+        [*command, "-p", "no:cacheprovider", f"--rootdir={tmp_path}", "-c", os.devnull, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(Path(costs.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "2 failed, 22 passed" in ended.stdout, ended.stdout
 
 
 def test_fast_tests_are_so_together():
