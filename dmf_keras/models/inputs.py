@@ -20,6 +20,8 @@ RESERVED = (HISTORY_INDEX, HISTORY_CONTENT_ROW, USER_INDEX, CANDIDATE_INDEX, CAN
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _STORAGE_DTYPES = ("int8", "float16", "float32")
+# Fields that schemas did not always have: one that does not use them is written as before.
+_LATER = ("item_columns",)
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ class RankingSchema:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them."""
         values = {**asdict(self), "numeric": list(self.numeric)}
-        if not self.item_columns:
-            # As a schema was written before there were such columns.
-            del values["item_columns"]
+        for name in _LATER:
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod

@@ -14,10 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -150,6 +148,8 @@ def _modality_names(modalities: dict[str, Any]) -> dict[str, Any]:
 class Features(Section):
     """What the model sees of users, items, profiles and context."""
 
+    later = frozenset({"item"})
+
     user_id: Vocabulary | None = Field(None, description="absent: no embedding per user")
     item_id: Vocabulary = Vocabulary()
     user: dict[str, Column] = Field({}, description="profile columns, of data.users")
@@ -168,14 +168,6 @@ class Features(Section):
             if both:
                 raise ValueError(f"columns in both '{one}' and '{other}': {', '.join(both)}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before_item_columns(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Keys of steps and trainings are made of it: without item columns they stay what they were.
-        values: dict[str, Any] = handler(self)
-        if not self.item:
-            values.pop("item", None)
-        return values
 
     def of_requests(self) -> str:
         """The section as JSON without what is no part of requests: the columns of items."""
@@ -268,6 +260,8 @@ class Model(Section):
 class Training(Section):
     """How the model is trained. A batch is a number of requests, not of candidates."""
 
+    later = frozenset({"keep_negatives"})
+
     batch_size: Integer = Field(1024, ge=1)
     epochs: Integer = Field(5, ge=1)
     patience: Integer = Field(
@@ -287,14 +281,6 @@ class Training(Section):
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
     mixed_precision: Literal["auto", "never"] = Field("auto", description="auto: on GPUs only")
-
-    @model_serializer(mode="wrap")
-    def _as_before_keep_negatives(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Keys of trainings are made of it: with all negatives they stay what they were.
-        values: dict[str, Any] = handler(self)
-        if self.keep_negatives == 1:
-            values.pop("keep_negatives", None)
-        return values
 
 
 class Threshold(Section):
