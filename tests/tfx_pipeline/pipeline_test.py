@@ -39,6 +39,7 @@ CHANGES = [
     ("data.interactions.columns.time", "other", LOGS),
     ("data.interactions.columns.label", "other", LOGS),
     ("data.interactions.columns.request", "other", LOGS),
+    ("data.interactions.columns.weight", "other", LOGS),
     ("data.interactions.time_unit", "s", LOGS),
     ("data.items.path", "other.csv", {*LOGS, CONTENT}),
     ("data.items.format", "parquet", {*LOGS, CONTENT}),

@@ -59,5 +59,4 @@ class IngestionConfig(Section):
     def log_columns(self) -> tuple[str, ...]:
         """Columns read from the log, each once."""
         names = self.data.interactions.columns
-        required = (names.user, names.item, names.time, names.label, *([names.request] if names.request else []))
-        return tuple(dict.fromkeys((*required, *map(self.column, self.context))))
+        return tuple(dict.fromkeys((*names.given, *map(self.column, self.context))))

@@ -37,7 +37,17 @@ SEEDS = 2**32
 
 # What the examples and the model themselves use; a profile or context column of that name would overwrite it.
 RESERVED_COLUMNS = frozenset(
-    {"user_id", "history_item_id", "candidate_item_id", "label", "request_time_us", "split", "score", *MODEL_INPUTS}
+    {
+        "user_id",
+        "history_item_id",
+        "candidate_item_id",
+        "candidate_weight",
+        "label",
+        "request_time_us",
+        "split",
+        "score",
+        *MODEL_INPUTS,
+    }
 )
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PIPELINE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")

@@ -65,11 +65,22 @@ class Table(Section):
 class InteractionColumns(Section):
     """The names, in the log, of what the pipeline needs of it."""
 
+    later = frozenset({"weight"})
+
     user: str = "user_id"
     item: str = "item_id"
     time: str = "timestamp"
     label: str = "label"
     request: str | None = Field(None, description="request id; without it a request is (user, time)")
+    weight: str | None = Field(
+        None, description="of an impression in training, at least 0; without it each has 1. Metrics are unweighted"
+    )
+
+    @property
+    def given(self) -> list[str]:
+        """Those that a row must have."""
+        names = (self.user, self.item, self.time, self.label, self.request, self.weight)
+        return [name for name in names if name is not None]
 
 
 class Interactions(Table):

@@ -59,7 +59,7 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
         history = [item.decode() for item in requests.event_items[-config.history.max_length :]]
         times = requests.event_times[-config.history.max_length :]
         clicked = frozenset(rows.item[index].decode() for index in np.flatnonzero(rows.label))
-        columns |= {name: _plain(column[-1]) for name, column in rows.context.items()}
+        columns |= {name: _plain(column[-1]) for name, column in rows.columns.items()}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)
     return UserSnapshot(history, columns, times, clicked)

@@ -134,6 +134,7 @@ def train_model(
         shuffle_buffer=min(training.shuffle_buffer, data.requests["train"]),
         seed=training.seed,
         keep_negatives=training.keep_negatives,
+        weighted=True,
     )
     eval_batches = data.eval_batches(training.batch_size)
 

@@ -49,6 +49,7 @@ def request_batches(
     shuffle_buffer: int = 0,
     seed: int = 0,
     keep_negatives: float = 1.0,
+    weighted: bool = False,
 ) -> tf.data.Dataset:
     """Batches of requests, each padded to its own longest history and candidate list.
 
@@ -62,9 +63,10 @@ def request_batches(
         seed: of the shuffling; the order differs between epochs and is the same in every run.
         keep_negatives: share of the candidates without a positive label that are kept, drawn anew in every epoch;
             requests that keep none are left out, so that batches have at most `batch_size` requests.
+        weighted: give the weights of the log, where it has them; else every candidate weighs 1.
 
     Returns:
-        Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 1 for candidates, 0 for padding).
+        Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 0 for padding).
     """
     spec = tft_output.transformed_feature_spec()
 
@@ -75,7 +77,9 @@ def request_batches(
         if seeds:
             transformed = _with_some_negatives(transformed, keep_negatives, tf.stack(seeds))
         labels = transformed[transformed_features.LABEL]
-        weights = labels.with_values(tf.ones_like(labels.values, tf.float32))
+        weights = transformed.get(transformed_features.WEIGHT) if weighted else None
+        if weights is None:
+            weights = labels.with_values(tf.ones_like(labels.values, tf.float32))
         return (
             transform.model_inputs(transformed),
             tf.cast(tf.sparse.to_dense(labels), tf.float32),
@@ -129,7 +133,12 @@ def _ragged(values: tf.Tensor, request: tf.Tensor, count: tf.Tensor, requests: t
 
 
 _OF_CANDIDATES = frozenset(
-    {transformed_features.LABEL, transformed_features.CANDIDATE_INDEX, transformed_features.CANDIDATE_ITEM}
+    {
+        transformed_features.LABEL,
+        transformed_features.WEIGHT,
+        transformed_features.CANDIDATE_INDEX,
+        transformed_features.CANDIDATE_ITEM,
+    }
 )
 
 

@@ -39,6 +39,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         transformed_features.HISTORY_ITEM: history,
         transformed_features.LABEL: _sparse(inputs[raw_features.LABEL]),
     }
+    if raw_features.WEIGHT in inputs:
+        outputs[transformed_features.WEIGHT] = _sparse(inputs[raw_features.WEIGHT])
     if features.user_id is not None:
         user = _sparse(inputs[raw_features.USER_ID])
         users = _vocabulary(user, features.user_id, transformed_features.USER_VOCABULARY)

@@ -137,7 +137,7 @@ class RequestTransform(tf.Module):
         return tf.cast(tf.where(ids == "", tf.zeros_like(known), known), tf.int32), tf.cast(rows, tf.int32)
 
 
-_NEVER_INPUTS = frozenset({raw_features.LABEL, raw_features.REQUEST_TIME, raw_features.SPLIT})
+_NEVER_INPUTS = frozenset({raw_features.LABEL, raw_features.WEIGHT, raw_features.REQUEST_TIME, raw_features.SPLIT})
 
 
 def _padded(values: tf.SparseTensor, padding: int | str) -> tf.Tensor:

@@ -14,6 +14,7 @@ CANDIDATE_INDEX = "candidate_index"
 HISTORY_ITEM = "history_item"
 CANDIDATE_ITEM = "candidate_item"
 LABEL = "candidate_label"
+WEIGHT = "candidate_weight"
 
 # Vocabulary names inside the transform graph.
 ITEM_VOCABULARY = "items"

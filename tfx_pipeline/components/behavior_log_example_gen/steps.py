@@ -137,7 +137,8 @@ class BuildExamples(TallyingDoFn):
         for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history):
             split = cuts.split_of(request.time_us)
             by_split[split].append(request)
-            data = encode(user, history, request, split, columns, self._kinds)
+            weights = rows.weight[request.rows].tolist() if rows.weight is not None else None
+            data = encode(user, history, request, split, columns, self._kinds, weights)
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
             self._example_bytes += len(data)

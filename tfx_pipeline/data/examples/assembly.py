@@ -44,5 +44,5 @@ def known_requests(
         history.delay_us,
     )
     for request, items in zip(requests, known, strict=True):
-        context = {name: column[request.first_row] for name, column in rows.context.items()}
+        context = {name: column[request.first_row] for name, column in rows.columns.items()}
         yield KnownRequest(request, items, {**profile, **context})

@@ -25,7 +25,7 @@ RULES = {
     "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
-    "candidate_label_mismatch": "candidates and labels are not those of the log",
+    "candidate_label_mismatch": "candidates, labels and weights are not those of the log",
 }
 
 
@@ -68,8 +68,11 @@ class UserAuditor:
         index = _one_row_per_impression(request, item, rows.label)
         earliest = np.full(int(request.max(initial=0)) + 1, np.iinfo(np.int64).max)
         np.minimum.at(earliest, request, rows.time_us)
-        # One line (request time, item, label) per impression; the same is gathered from the examples.
-        self._expected = np.stack([earliest[request[index]], item[index], rows.label[index].astype(np.int64)], axis=1)
+        weight = rows.weight if rows.weight is not None else np.ones(len(item), np.float32)
+        # One line (request time, item, label, weight) per impression; the same is gathered from the examples.
+        columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32))
+        self._expected = np.stack(columns, axis=1, dtype=np.int64)
+        self._weighted = rows.weight is not None
         self._shown: array[int] = array("q")
         event = index if history.events == "all" else index[rows.label[index] == 1]
         self._event_times: list[int] = rows.time_us[event].tolist()
@@ -97,14 +100,17 @@ class UserAuditor:
             audit.violations["request_in_wrong_split"] += 1
         candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
         labels = feature[raw_features.LABEL].int64_list.value
-        if len(candidates) != len(labels) or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
-            audit.violations["candidate_label_mismatch"] += max(len(candidates), len(labels), 1)
-        for item, label in zip(candidates, labels, strict=False):
-            self._shown.extend((time, self._code_of.get(item, -1), label))
+        weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
+        sizes = {len(candidates), len(labels), len(weights)}
+        if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
+            audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
+        bits = np.array(weights, np.float32).view(np.int32).tolist()
+        for item, label, weight in zip(candidates, labels, bits, strict=False):
+            self._shown.extend((time, self._code_of.get(item, -1), label, weight))
 
     def finish(self) -> Audit:
         """The result, once every example of the user was checked: now what is missing is known too."""
-        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, 3)
+        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, 4)
         wrong = _unmatched(shown, self._expected)
         if wrong:
             self._audit.violations["candidate_label_mismatch"] += wrong

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -20,6 +20,7 @@ def encode(
     split: str,
     columns: Mapping[str, Value],
     kinds: Mapping[str, str],
+    weights: Sequence[float] | None = None,
 ) -> bytes:
     """Serialises one request; equal requests give equal bytes.
 
@@ -31,6 +32,7 @@ def encode(
         columns: values of profile and context columns; a missing one is absent, None or NaN.
         kinds: "categorical" or "numeric" for every column of the configuration. Each is written, empty when missing,
             so that every example has the same features.
+        weights: of the candidates, where the log has them.
 
     Returns:
         A serialised `tf.Example` with the raw features of `tfx_pipeline.data.examples.raw_features`.
@@ -41,6 +43,8 @@ def encode(
     feature[raw_features.HISTORY_ITEM_ID].bytes_list.value.extend(history)
     feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value.extend(request.candidates)
     feature[raw_features.LABEL].int64_list.value.extend(request.labels)
+    if weights is not None:
+        feature[raw_features.WEIGHT].float_list.value.extend(weights)
     feature[raw_features.REQUEST_TIME].int64_list.value.append(request.time_us)
     feature[raw_features.SPLIT].bytes_list.value.append(split.encode())
     for name, kind in kinds.items():

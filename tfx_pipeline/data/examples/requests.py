@@ -27,7 +27,8 @@ class RowChunk(NamedTuple):
         label: bytes of int8 [n].
         item: n ids.
         request: n ids (None: the row has none); None without that column.
-        context: by column n values, or bytes of float32 [n] if numeric.
+        weight: bytes of float32 [n]; None where the log has none.
+        columns: by column n values, or bytes of float32 [n] if numeric.
     """
 
     file: int
@@ -36,11 +37,12 @@ class RowChunk(NamedTuple):
     label: bytes
     item: list[bytes]
     request: list[bytes | None] | None
-    context: tuple[Values, ...]
+    weight: bytes | None
+    columns: tuple[Values, ...]
 
 
 # The fields of a `RowChunk`, in its order.
-RowTuple = tuple[int, bytes, bytes, bytes, list[bytes], list[bytes | None] | None, tuple[Values, ...]]
+RowTuple = tuple[int, bytes, bytes, bytes, list[bytes], list[bytes | None] | None, bytes | None, tuple[Values, ...]]
 
 
 @dataclasses.dataclass
@@ -48,8 +50,8 @@ class UserRows:
     """All rows of one user as columns, sorted by (time, file, row): that is the order of events everywhere.
 
     `file` and `row` int64 [n]: as in the chunks. `time_us` int64 and `label` int8 [n]; `item` n ids; `request` n ids
-    (None: the row has none) or None without that column; `context` by column name n values: bytes or None if
-    categorical, float (NaN: missing) if numeric.
+    (None: the row has none) or None without that column; `weight` float32 [n] or None without that column; `columns`
+    by name n values: bytes or None if categorical, float (NaN: missing) if numeric.
     """
 
     file: np.ndarray
@@ -58,10 +60,11 @@ class UserRows:
     label: np.ndarray
     item: list[bytes]
     request: list[bytes | None] | None
-    context: dict[str, list[Any]]
+    weight: np.ndarray | None
+    columns: dict[str, list[Any]]
 
     @classmethod
-    def from_chunks(cls, chunks: Iterable[RowTuple], context_columns: Iterable[str]) -> UserRows:
+    def from_chunks(cls, chunks: Iterable[RowTuple], columns: Iterable[str]) -> UserRows:
         """Joins and sorts what `split_by_user` made of the batches of the log, in any order."""
         parts = [RowChunk(*chunk) for chunk in chunks]
         row = np.concatenate([np.frombuffer(part.row, np.int64) for part in parts])
@@ -77,9 +80,9 @@ class UserRows:
                 flat.extend(np.frombuffer(column, np.float32).tolist() if isinstance(column, bytes) else column)
             return [flat[place] for place in places]
 
-        # A log has request ids in all of its files or in none.
+        # A log has request ids in all of its files or in none. One to be scored has no weights.
         requests = [part.request for part in parts if part.request is not None]
-        context = {name: joined(part.context[at] for part in parts) for at, name in enumerate(context_columns)}
+        weights = [np.frombuffer(part.weight, np.float32) for part in parts if part.weight is not None]
         return cls(
             file[order],
             row[order],
@@ -87,7 +90,8 @@ class UserRows:
             label[order],
             joined(part.item for part in parts),
             joined(requests) if requests else None,
-            context,
+            np.concatenate(weights)[order] if len(weights) == len(parts) else None,
+            {name: joined(part.columns[at] for part in parts) for at, name in enumerate(columns)},
         )
 
 
@@ -103,14 +107,15 @@ def split_by_user(batch: CleanBatch, ordinal: int) -> Iterator[tuple[str, RowTup
     take = pa.array(order)
     items = batch.item.take(take).to_pylist()
     requests = batch.request.take(take).to_pylist() if batch.request is not None else None
-    context = [
+    columns = [
         column[order] if isinstance(column, np.ndarray) else column.take(take).to_pylist()
-        for column in batch.context.values()
+        for column in batch.columns.values()
     ]
+    weights = batch.weight[order] if batch.weight is not None else None
     rows, times, labels = batch.row[order], batch.time_us[order], batch.label[order]
     # Dictionary codes are given in order of first appearance, so code k is user k.
     for user, start, end in zip(encoded.dictionary.to_pylist(), starts.tolist(), ends, strict=True):
-        columns = (column[start:end] for column in context)
+        own = (column[start:end] for column in columns)
         yield (
             user.decode(),
             (
@@ -120,7 +125,8 @@ def split_by_user(batch: CleanBatch, ordinal: int) -> Iterator[tuple[str, RowTup
                 labels[start:end].tobytes(),
                 items[start:end],
                 requests[start:end] if requests is not None else None,
-                tuple(column.tobytes() if isinstance(column, np.ndarray) else column for column in columns),
+                weights[start:end].tobytes() if weights is not None else None,
+                tuple(column.tobytes() if isinstance(column, np.ndarray) else column for column in own),
             ),
         )
 
@@ -128,12 +134,13 @@ def split_by_user(batch: CleanBatch, ordinal: int) -> Iterator[tuple[str, RowTup
 @dataclasses.dataclass(slots=True)
 class Request:
     """One request. `time_us`: that of its earliest row; `first_row`: index of that row in `UserRows`;
-    `candidates` and `labels`: in the order of events, an item once."""
+    `candidates` and `labels`: in the order of events, an item once; `rows`: index of the row that stands for each."""
 
     time_us: int
     first_row: int
     candidates: list[bytes]
     labels: list[int]
+    rows: list[int] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -175,13 +182,12 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: History
     ordinal = [ordinals.setdefault(key, len(ordinals)) for key in keys]
 
     requests: list[Request] = []
-    standing: list[int] = []  # the row of each impression, request by request
     duplicates = merged = 0
     current = -1
     for index in sorted(range(len(ordinal)), key=ordinal.__getitem__):
         if ordinal[index] != current:
             current = ordinal[index]
-            request, first = Request(times[index], index, [], []), len(standing)
+            request = Request(times[index], index, [], [])
             requests.append(request)
             place_of: dict[bytes, int] = {}
             seen: set[tuple[bytes, int, int]] = set()
@@ -196,13 +202,14 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: History
             place_of[item] = len(request.candidates)
             request.candidates.append(item)
             request.labels.append(label)
-            standing.append(index)
+            request.rows.append(index)
         else:
             merged += 1
             if not label or request.labels[place]:
                 continue
             request.labels[place] = 1
-            standing[first + place] = index
+            request.rows[place] = index
+    standing = (index for request in requests for index in request.rows)
     known = sorted(index for index in standing if events == "all" or labels[index])
     event_times, event_items = [times[i] for i in known], [items[i] for i in known]
     return UserRequests(requests, event_times, event_items, ordinal, duplicates, merged)

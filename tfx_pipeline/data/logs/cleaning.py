@@ -28,7 +28,8 @@ class CleanBatch:
 
     `row` int64: number in the file. `time_us` int64: microseconds since the epoch. `label` int8.
     `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
-    `context`: categorical columns as `large_binary` (null: missing), numeric ones as float32 (NaN: missing).
+    `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), numeric ones
+    as float32 (NaN: missing).
     """
 
     row: np.ndarray
@@ -37,7 +38,8 @@ class CleanBatch:
     time_us: np.ndarray
     label: np.ndarray
     request: pa.Array | None
-    context: dict[str, pa.Array | np.ndarray]
+    weight: np.ndarray | None
+    columns: dict[str, pa.Array | np.ndarray]
 
 
 @dataclasses.dataclass
@@ -78,6 +80,8 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     else:
         label, label_valid = np.zeros(len(batch.rows), np.int8), np.ones(len(batch.rows), bool)
 
+    weight = read(names.weight, values.numbers)[0] if names.weight is not None else None
+
     earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
     faults = {
         "not_utf8": np.logical_or.reduce([values.not_utf8(batch.columns[name], texts) for name, texts in ids.items()]),
@@ -87,6 +91,7 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         "negative_time": time_us < 0,
         "time_out_of_range": (time_us < earliest) | (time_us > latest),
         "bad_label": ~label_valid,
+        "bad_weight": ~(weight >= 0) if weight is not None else np.zeros(len(batch.rows), bool),
     }
     reason = np.select(list(faults.values()), np.arange(len(faults)), default=-1)
     good = reason < 0
@@ -99,14 +104,14 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         bad.append(BadRow(file.ordinal, int(batch.rows[index]), file.path, reasons[reason[index]], row_values))
 
     mask = pa.array(good)
-    context: dict[str, pa.Array | np.ndarray] = {}
+    columns: dict[str, pa.Array | np.ndarray] = {}
     no_number = {}
     for name, kind in config.context.items():
         column = config.column(name)
         if kind == "categorical":
-            context[name] = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
+            columns[name] = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
         else:
-            context[name], no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
+            columns[name], no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
     rows = CleanBatch(
         row=batch.rows[good],
         user=user.filter(mask).cast(pa.large_binary()),
@@ -114,7 +119,8 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         time_us=time_us[good],
         label=label[good],
         request=ids[names.request].filter(mask).cast(pa.large_binary()) if names.request else None,
-        context=context,
+        weight=weight[good] if weight is not None else None,
+        columns=columns,
     )
     return Cleaned(rows, counts, bad, no_number)
 

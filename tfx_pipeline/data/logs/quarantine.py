@@ -23,6 +23,7 @@ REASONS = (
     "negative_time",
     "time_out_of_range",
     "bad_label",
+    "bad_weight",
 )
 # All bad rows are counted; this many, the first by file and row, are written with their values.
 MAX_WRITTEN = 100_000
@@ -81,7 +82,8 @@ class Example:
 
 def examples(lines: Iterable[str], columns: InteractionColumns) -> dict[str, Example]:
     """The first row of each reason, of the lines of `quarantine.jsonl`; its value is that of the column at fault."""
-    at_fault = {"null_user": columns.user, "null_item": columns.item, "bad_label": columns.label}
+    at_fault: dict[str, str | None] = {"null_user": columns.user, "null_item": columns.item}
+    at_fault |= {"bad_label": columns.label, "bad_weight": columns.weight}
     at_fault |= dict.fromkeys(("bad_time", "negative_time", "time_out_of_range"), columns.time)
     found: dict[str, Example] = {}
     for line in lines:
@@ -141,6 +143,7 @@ def _wanted(reason: str, data: Data) -> str:
         "time_out_of_range": f"outside data.earliest_time..latest_time; often a wrong unit: "
         f"data.interactions.time_unit is '{unit}', and s, ms, us and ns differ by 1000 each",
         "bad_label": "expected 0, 1, true or false; 0.0 and 1.00 will do",
+        "bad_weight": "expected a number of at least 0",
     }[reason]
 
 

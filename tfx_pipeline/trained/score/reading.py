@@ -67,7 +67,8 @@ class Sources:
                 f"{version.path} does not say how its logs are read ({LOGS_FILE}, {METADATA_FILE}): "
                 f"{first_line(error)}; a model that `dmf run` has pushed does"
             ) from None
-        interactions = own.data.interactions.model_copy(update={"path": log})
+        columns = own.data.interactions.columns.model_copy(update={"weight": None})
+        interactions = own.data.interactions.model_copy(update={"path": log, "columns": columns})
         asked = own.model_copy(update={"data": own.data.model_copy(update={"interactions": interactions})})
         check_log("the log to be scored", asked, labelled=False)
         try:

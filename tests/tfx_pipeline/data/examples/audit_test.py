@@ -148,6 +148,18 @@ def test_candidates_and_labels_are_those_of_the_log(user_rows: Rows, change: Cal
     assert _audit(rows, change(_built(rows))).violations["candidate_label_mismatch"] == mismatches
 
 
+def test_weights_are_those_of_the_rows_that_stand_for_the_candidates(user_rows: Rows) -> None:
+    rows = user_rows([(3, "a", 0, "r"), (1, "b", 0, "r"), (4, "a", 1, "r")], True, [1, 2, 3])
+    (request,) = form_requests(rows).requests
+    assert (request.candidates, request.labels) == ([b"b", b"a"], [0, 1])
+    # b was shown once; a is merged into its first positive row.
+    assert rows.weight is not None and rows.weight[request.rows].tolist() == [2, 3]
+    for weights, mismatches in (([2, 3], 0), ([3, 2], 2), ([2], 3), (None, 4)):
+        auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))
+        auditor.check("train", encode(b"u", [], request, "train", {}, {}, weights))
+        assert auditor.finish().violations["candidate_label_mismatch"] == mismatches
+
+
 def test_an_example_of_another_user(user_rows: Rows) -> None:
     rows = user_rows(EVENTS[:1])
     auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))

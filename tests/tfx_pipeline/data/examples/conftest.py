@@ -16,10 +16,12 @@ from tfx_pipeline.data.logs.cleaning import CleanBatch
 def user_rows() -> Callable[..., UserRows]:
     """Returns user_rows(events, with_requests): rows of one user from (time, item, label[, request id or None]).
 
+    `weights`: of the rows, where the log has them.
+
     They take the way of real rows: cut into batches of three, joined in reverse.
     """
 
-    def build(events: Sequence[tuple], with_requests: bool = False) -> UserRows:
+    def build(events: Sequence[tuple], with_requests: bool = False, weights: Sequence[float] = ()) -> UserRows:
         chunks = []
         for start in range(0, len(events), 3):
             part = events[start : start + 3]
@@ -31,7 +33,8 @@ def user_rows() -> Callable[..., UserRows]:
                 time_us=np.array([event[0] for event in part], dtype=np.int64),
                 label=np.array([event[2] for event in part], dtype=np.int8),
                 request=pa.array(requests, pa.large_string()).cast(pa.large_binary()) if with_requests else None,
-                context={},
+                weight=np.array(weights[start : start + 3], np.float32) if weights else None,
+                columns={},
             )
             chunks.extend(chunk for _, chunk in split_by_user(batch, ordinal=0))
         return UserRows.from_chunks(chunks[::-1], ())

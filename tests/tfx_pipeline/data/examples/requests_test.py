@@ -51,7 +51,8 @@ def test_order_of_the_log_breaks_ties_across_files() -> None:
             time_us=np.array(times),
             label=np.ones(n, np.int8),
             request=None,
-            context={"place": pa.array([f"{item}!".encode() for item in items], pa.large_binary())},
+            weight=None,
+            columns={"place": pa.array([f"{item}!".encode() for item in items], pa.large_binary())},
         )
 
     chunks = [
@@ -61,7 +62,7 @@ def test_order_of_the_log_breaks_ties_across_files() -> None:
     ]
     rows = UserRows.from_chunks(chunks, ["place"])
     assert b"".join(rows.item) == b"zabcd"
-    assert rows.context["place"] == [b"z!", b"a!", b"b!", b"c!", b"d!"]
+    assert rows.columns["place"] == [b"z!", b"a!", b"b!", b"c!", b"d!"]
     formed = form_requests(rows)
     assert (formed.event_times, formed.event_items) == ([4, 5, 5, 5, 5], [b"z", b"a", b"b", b"c", b"d"])
     assert [request.first_row for request in formed.requests] == [0, 1]
@@ -114,13 +115,13 @@ def test_split_by_user_keeps_every_row_with_its_user() -> None:
         time_us=np.arange(5),
         label=np.zeros(5, np.int8),
         request=pa.array([b"r", None, b"r", b"s", None], pa.large_binary()),
-        context={"hour": np.arange(5, dtype=np.float32)},
+        weight=None,
+        columns={"hour": np.arange(5, dtype=np.float32)},
     )
     by_user = {user: UserRows.from_chunks([chunk], ["hour"]) for user, chunk in split_by_user(batch, 0)}
     assert {user: rows.item for user, rows in by_user.items()} == {"b": [b"1", b"3"], "a": [b"2", b"5"], "c": [b"4"]}
     assert by_user["a"].request == [None, None] and by_user["b"].request == [b"r", b"r"]
-    assert by_user["a"].context == {"hour": [1.0, 4.0]}
-    empty = CleanBatch(
-        np.array([], np.int64), batch.user[:0], batch.item[:0], np.array([], np.int64), np.array([], np.int8), None, {}
-    )
+    assert by_user["a"].columns == {"hour": [1.0, 4.0]}
+    nothing = np.array([], np.int64)
+    empty = CleanBatch(nothing, batch.user[:0], batch.item[:0], nothing, nothing.astype(np.int8), None, None, {})
     assert list(split_by_user(empty, 0)) == []

@@ -71,6 +71,19 @@ def test_each_reason_names_row_and_values(reason: str, values: dict[str, Any]) -
     assert set(cleaned.bad_counts) == set(REASONS)
 
 
+def test_a_weight_is_a_number_of_at_least_zero() -> None:
+    interactions = CONFIG.data.interactions
+    columns = interactions.columns.model_copy(update={"weight": "weight"})
+    data = CONFIG.data.model_copy(update={"interactions": interactions.model_copy(update={"columns": columns})})
+    given = ["2.5", "0", "", None, "-1", "nan", "inf", "much", "1e39"]
+    values = {name: pa.array([value] * len(given), pa.string()) for name, value in GOOD.items()}
+    batch = RawBatch({**values, "weight": pa.array(given, pa.string())}, np.arange(len(given)), [])
+    cleaned = clean(batch, FILE, CONFIG.model_copy(update={"data": data}))
+    assert cleaned.good.weight is not None and cleaned.good.weight.tolist() == [2.5, 0]
+    assert cleaned.bad_counts["bad_weight"] == len(given) - 2
+    assert _clean({}).good.weight is None
+
+
 def test_a_row_with_several_faults_counts_once() -> None:
     cleaned = _clean({"user_id": None, "item_id": None, "label": "x", "timestamp": "x"})
     assert sum(cleaned.bad_counts.values()) == 1 and cleaned.bad_counts["null_user"] == 1
@@ -95,8 +108,8 @@ def test_bounds_of_time_are_inside() -> None:
 
 def test_context_columns_never_make_a_row_bad() -> None:
     cleaned = _clean({}, {"device": None, "hour": "late"}, {"device": "", "hour": ""})
-    assert cleaned.good.context["device"].to_pylist() == [b"tv", None, None]
-    np.testing.assert_array_equal(cleaned.good.context["hour"], np.array([3, np.nan, np.nan], np.float32))
+    assert cleaned.good.columns["device"].to_pylist() == [b"tv", None, None]
+    np.testing.assert_array_equal(cleaned.good.columns["hour"], np.array([3, np.nan, np.nan], np.float32))
     assert cleaned.no_number == {"hour": 1}
     assert cleaned.bad_rows == []
 
@@ -155,4 +168,4 @@ def test_ids_that_are_not_utf8_are_quarantined() -> None:
     columns |= {"user_id": foreign, "device": foreign.take(pa.array([0, 0, 1]))}
     cleaned = clean(RawBatch(columns, np.arange(3), []), FILE, CONFIG)
     assert cleaned.bad_counts["not_utf8"] == 1
-    assert cleaned.good.context["device"].to_pylist()[1] == b"caf\\xe9"
+    assert cleaned.good.columns["device"].to_pylist()[1] == b"caf\\xe9"
