@@ -58,5 +58,4 @@ class IngestionConfig(Section):
     @property
     def log_columns(self) -> tuple[str, ...]:
         """Columns read from the log, each once."""
-        names = self.data.interactions.columns
-        return tuple(dict.fromkeys((*names.given, *map(self.column, self.context))))
+        return tuple(dict.fromkeys((*self.data.interactions.given, *map(self.column, self.context))))

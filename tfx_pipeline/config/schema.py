@@ -101,13 +101,21 @@ class SplitDates(Section):
 class Split(Section):
     """Train, then eval, then test: by shares of the impressions or by dates; exactly one of the two."""
 
+    later = frozenset({"train_from"})
+
     fractions: SplitFractions | None = None
     dates: SplitDates | None = None
+    train_from: UtcTime | None = Field(
+        None,
+        description="rows before it bring history only: none of their requests is written; shares are of what follows",
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Split:
         if (self.fractions is None) == (self.dates is None):
             raise ValueError("give exactly one of 'fractions' and 'dates'")
+        if self.dates is not None and self.train_from is not None and self.train_from >= self.dates.eval_from:
+            raise ValueError(f"train_from {self.train_from} must be before eval_from {self.dates.eval_from}")
         return self
 
 
@@ -403,6 +411,21 @@ class PipelineConfig(Section):
         if self.features.user and self.data.users is None:
             columns = ", ".join(sorted(self.features.user))
             raise ValueError(f"data.users: absent, but features.user names columns of it: {columns}")
+        return self
+
+    @model_validator(mode="after")
+    def _histories_are_built_or_given(self) -> PipelineConfig:
+        given = self.data.interactions.columns.history
+        if given is not None and self.history.events != "positives":
+            raise ValueError(
+                f"history.events: '{self.history.events}' says what histories are made of, and "
+                "data.interactions.columns.history says that the log gives them; leave one of the two out"
+            )
+        if given is not None and given.times is None and self.history.delay_s:
+            raise ValueError(
+                f"history.delay_s: {self.history.delay_s:g} cannot be applied to histories that the log gives without "
+                "times (data.interactions.columns.history.times); leave it out"
+            )
         return self
 
     @model_validator(mode="after")

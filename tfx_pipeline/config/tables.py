@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from tfx_pipeline.config.log_lists import GivenHistory, Impressions
+from tfx_pipeline.config.time_unit import TimeUnit, is_format
 from tfx_pipeline.config.values import ConfigPath, Fraction, Section, UtcTime
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
 Quoting = Literal["rfc4180", "none"]
-TimeUnit = Literal["s", "ms", "us", "ns", "iso8601"]
 
 
 class Table(Section):
@@ -65,7 +66,7 @@ class Table(Section):
 class InteractionColumns(Section):
     """The names, in the log, of what the pipeline needs of it."""
 
-    later = frozenset({"weight"})
+    later = frozenset({"weight", "history"})
 
     user: str = "user_id"
     item: str = "item_id"
@@ -75,6 +76,7 @@ class InteractionColumns(Section):
     weight: str | None = Field(
         None, description="of an impression in training, at least 0; without it each has 1. Metrics are unweighted"
     )
+    history: GivenHistory | None = None
 
     @property
     def given(self) -> list[str]:
@@ -84,10 +86,53 @@ class InteractionColumns(Section):
 
 
 class Interactions(Table):
-    """The behaviour log: one row per impression."""
+    """The behaviour log: one row per impression, or per list of impressions."""
+
+    later = frozenset({"impressions"})
 
     columns: InteractionColumns = InteractionColumns()
+    impressions: Impressions | None = None
     time_unit: TimeUnit = "s"
+
+    @model_validator(mode="after")
+    def _times_can_be_told_apart(self) -> Interactions:
+        history = self.columns.history
+        separator = history.separator if history is not None and history.times is not None else None
+        if separator is not None and is_format(self.time_unit) and separator in self.time_unit:
+            raise ValueError(
+                f"columns.history.separator is {separator!r}, which times of the form {self.time_unit!r} hold too; "
+                "write the lists with another separator"
+            )
+        return self
+
+    @property
+    def of_impressions(self) -> list[str]:
+        """Columns that say something about an impression: lists, where a row is a list of impressions."""
+        pairs = self.impressions is not None and self.impressions.label_separator is not None
+        names = (self.columns.item, None if pairs else self.columns.label, self.columns.weight)
+        return [name for name in names if name is not None]
+
+    @property
+    def of_history(self) -> list[str]:
+        """Columns of the history that the log gives."""
+        history = self.columns.history
+        return [] if history is None else [name for name in (history.column, history.times) if name is not None]
+
+    @property
+    def given(self) -> list[str]:
+        """Columns that a row must have."""
+        labelled = self.columns.label in self.of_impressions
+        names = [name for name in self.columns.given if labelled or name != self.columns.label]
+        return [*names, *self.of_history]
+
+    @property
+    def list_columns(self) -> frozenset[str]:
+        """Columns whose values are lists, and not text of several values."""
+        lists = self.impressions is not None and self.impressions.separator is None
+        names = set(self.of_impressions if lists else ())
+        if self.columns.history is not None and self.columns.history.separator is None:
+            names.update(self.of_history)
+        return frozenset(names)
 
 
 class ItemTable(Table):

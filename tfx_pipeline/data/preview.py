@@ -19,7 +19,7 @@ from tfx_pipeline.data.logs.cleaning import CleanBatch, Cleaned, clean
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.id_forms import describe_mismatch
 from tfx_pipeline.data.logs.quarantine import check_bad_fraction, examples
-from tfx_pipeline.data.logs.reader import pieces, read_piece
+from tfx_pipeline.data.logs.reader import pieces, log_batches, read_piece
 from tfx_pipeline.errors import DataError
 
 _SHOWN_ROWS = 10
@@ -82,10 +82,9 @@ def preview(config: PipelineConfig) -> Preview:
 
 def _first_batch(config: IngestionConfig) -> tuple[int, Cleaned]:
     for file in list_files(config.data.interactions):
-        for piece in pieces(file):
-            for batch in read_piece(piece, config.log_columns):
-                if batch.size:
-                    return batch.size, clean(batch, file, config)
+        for batch in log_batches(file, config.data.interactions, config.log_columns):
+            if batch.size:
+                return batch.size, clean(batch, file, config)
     raise DataError(f"data.interactions: no rows in {config.data.interactions.path}; expected at least one")
 
 

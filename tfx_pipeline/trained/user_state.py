@@ -17,7 +17,7 @@ from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.data.logs.cleaning import clean
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.profiles import first_profile, read_profiles
-from tfx_pipeline.data.logs.reader import RawBatch, read_file
+from tfx_pipeline.data.logs.reader import RawBatch, read_file, log_batches
 from tfx_pipeline.data.logs.tally import Tally
 
 
@@ -45,7 +45,7 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     chunks = []
     names = config.data.interactions.columns
     for file in list_files(config.data.interactions):
-        for batch in read_file(file, config.log_columns):
+        for batch in log_batches(file, config.data.interactions, config.log_columns):
             own = _rows_of(batch, names.user, user)
             if len(own.rows):
                 chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]

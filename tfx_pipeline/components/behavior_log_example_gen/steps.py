@@ -24,7 +24,7 @@ from tfx_pipeline.data.logs.cleaning import clean, refusing_column
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.profiles import Profile, first_profile, read_profiles
 from tfx_pipeline.data.logs.quarantine import BadRow, FirstBadRows
-from tfx_pipeline.data.logs.reader import Piece, pieces, read_piece
+from tfx_pipeline.data.logs.reader import Piece, pieces, log_batches, read_piece
 from tfx_pipeline.data.logs.tally import MergeTallies, Tally, TallyingDoFn
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.writing import write_text
@@ -46,7 +46,7 @@ class ReadLog(TallyingDoFn):
     def process(self, piece: Piece) -> Iterator[Any]:  # noqa: D102
         with_times = self._config.split.fractions is not None
         try:
-            for batch in read_piece(piece, self._config.log_columns):
+            for batch in log_batches(piece, self._config.data.interactions, self._config.log_columns):
                 cleaned = clean(batch, piece.file, self._config)
                 self.tally.add("rows_read", count=batch.size)
                 for reason, count in cleaned.bad_counts.items():

@@ -11,6 +11,7 @@ from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tables import Table
 from tfx_pipeline.data.logs import values
+from tfx_pipeline.data.logs.cells import usable_as_list
 from tfx_pipeline.data.logs.files import LogFile, list_files
 from tfx_pipeline.data.logs.reader import Peeked, peek
 from tfx_pipeline.errors import DataError
@@ -44,12 +45,14 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     Raises:
         DataError: as `check_sources`.
     """
-    names = config.data.interactions.columns
-    fits = _fits(config, config.context) | dict.fromkeys(names.given, values.usable_as_id)
-    if names.weight is not None:
+    log = config.data.interactions
+    names = log.columns
+    fits = _fits(config, config.context) | dict.fromkeys(log.given, values.usable_as_id)
+    if names.weight is not None and log.impressions is None:
         fits[names.weight] = values.usable_as_number
+    fits |= dict.fromkeys(log.list_columns, usable_as_list)
     optional = () if labelled or names.label in map(config.column, config.context) else (names.label,)
-    _check_table(key, config.data.interactions, fits, names.given, optional)
+    _check_table(key, log, fits, log.given, optional)
 
 
 def check_users(config: IngestionConfig) -> None:
@@ -112,11 +115,18 @@ def check_columns(file: LogFile, peeked: Peeked, fits: Mapping[str, Fits], requi
     if twice:
         raise DataError(f"{file.path}: several columns are named {_named(twice)}; rename or remove all but one of them")
     for name, fit in fits.items():
+        if file.format == "jsonl" and fit is usable_as_list:
+            # What its values are is known once they are read.
+            continue
         # A column of nulls has no type of its own: its rows are quarantined, or its values missing.
         if name in columns and not pa.types.is_null(columns[name]) and not fit(columns[name]):
-            raise DataError(
-                f"{file.path}: column '{name}' has type {columns[name]}; expected single values, text or numbers"
-            )
+            raise DataError(f"{file.path}: column '{name}' has type {columns[name]}; expected {_expected(fit)}")
+
+
+def _expected(fit: Fits) -> str:
+    if fit is usable_as_list:
+        return "lists of ids or numbers; for text of several values, give their `separator`"
+    return "single values, text or numbers"
 
 
 def _missing(missing: list[str], file: LogFile, columns: Mapping[str, pa.DataType]) -> str:

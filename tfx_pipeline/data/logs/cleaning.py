@@ -15,21 +15,25 @@ from serving.messages import first_line
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.files import LogFile
+from tfx_pipeline.data.logs.impressions import Histories, given_histories, shown
 from tfx_pipeline.data.logs.quarantine import MAX_WRITTEN, BadRow
 from tfx_pipeline.data.logs.reader import RawBatch
 from tfx_pipeline.errors import DataError
 
+# Of a bad row in the quarantine: a list of impressions may be of any length.
+_SHOWN_VALUES, _SHOWN_CHARACTERS = 100, 10_000
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclasses.dataclass
 class CleanBatch:
-    """The good rows of a batch, all columns of one length n.
+    """The impressions of the good rows of a batch, all columns of one length n.
 
-    `row` int64: number in the file. `time_us` int64: microseconds since the epoch. `label` int8.
+    `row` int64: number in the file; impressions of one row lie together. `time_us` int64: microseconds since the epoch.
+    `label` int8.
     `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
     `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), numeric ones
-    as float32 (NaN: missing).
+    as float32 (NaN: missing). `history`: of their rows, where the log gives it.
     """
 
     row: np.ndarray
@@ -40,14 +44,16 @@ class CleanBatch:
     request: pa.Array | None
     weight: np.ndarray | None
     columns: dict[str, pa.Array | np.ndarray]
+    history: Histories | None = None
 
 
 @dataclasses.dataclass
 class Cleaned:
-    """Good rows, the number of bad ones by reason, the bad ones themselves (at most `MAX_WRITTEN`), and by numeric
-    column how many values were no number and count as missing."""
+    """Impressions of good rows and the number of these rows, the number of bad ones by reason, the bad ones themselves
+    (at most `MAX_WRITTEN`), and by numeric column how many values were no number and count as missing."""
 
     good: CleanBatch
+    good_rows: int
     bad_counts: dict[str, int]
     bad_rows: list[BadRow]
     no_number: dict[str, int]
@@ -66,32 +72,37 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     Raises:
         DataError: the values of a column cannot be read at all; the message has file, column and first row.
     """
-    names = config.data.interactions.columns
+    interactions = config.data.interactions
+    names = interactions.columns
+    earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
 
     def read(column: str, convert: Callable[[pa.Array], Any]) -> Any:
         with refusing_column(file, column, batch):
             return convert(batch.columns[column])
 
-    ids = {name: read(name, values.text) for name in (names.user, names.item, names.request) if name is not None}
-    user, item = ids[names.user], ids[names.item]
-    time_us, time_valid = read(names.time, lambda array: values.times(array, config.data.interactions.time_unit))
-    if names.label in batch.columns:
-        label, label_valid = read(names.label, values.labels)
-    else:
-        label, label_valid = np.zeros(len(batch.rows), np.int8), np.ones(len(batch.rows), bool)
+    ids = {name: read(name, values.text) for name in (names.user, names.request) if name is not None}
+    user = ids[names.user]
+    time_us, time_valid = read(names.time, lambda array: values.times(array, interactions.time_unit))
+    seen = shown(batch.columns, interactions, lambda column: refusing_column(file, column, batch))
+    given, no_fault = None, np.zeros(len(batch.rows), bool)
+    if names.history is not None:
+        with refusing_column(file, names.history.column, batch):
+            given = given_histories(batch.columns, interactions, names.history, earliest, latest)
 
-    weight = read(names.weight, values.numbers)[0] if names.weight is not None else None
-
-    earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
+    not_utf8 = [values.not_utf8(batch.columns[name], texts) for name, texts in ids.items()]
+    not_utf8 += [seen.any_of_row(seen.not_utf8), no_fault if given is None else given.not_utf8]
     faults = {
-        "not_utf8": np.logical_or.reduce([values.not_utf8(batch.columns[name], texts) for name, texts in ids.items()]),
+        "not_utf8": np.logical_or.reduce(not_utf8),
         "null_user": user.is_null().to_numpy(zero_copy_only=False),
-        "null_item": item.is_null().to_numpy(zero_copy_only=False),
+        "no_impressions": seen.none,
+        "unequal_lists": seen.unequal,
+        "null_item": seen.any_of_row(seen.item.is_null().to_numpy(zero_copy_only=False)),
         "bad_time": ~time_valid,
         "negative_time": time_us < 0,
         "time_out_of_range": (time_us < earliest) | (time_us > latest),
-        "bad_label": ~label_valid,
-        "bad_weight": ~(weight >= 0) if weight is not None else np.zeros(len(batch.rows), bool),
+        "bad_label": seen.any_of_row(~seen.labelled),
+        "bad_weight": seen.any_of_row(~(seen.weight >= 0)) if seen.weight is not None else no_fault,
+        "bad_history": no_fault if given is None else given.bad,
     }
     reason = np.select(list(faults.values()), np.arange(len(faults)), default=-1)
     good = reason < 0
@@ -104,25 +115,37 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         bad.append(BadRow(file.ordinal, int(batch.rows[index]), file.path, reasons[reason[index]], row_values))
 
     mask = pa.array(good)
+    # Of the good rows: the place of each impression's row among them, and which impressions are theirs.
+    of, own = np.arange(int(good.sum())), good
+    if seen.row is not None:
+        own = good[seen.row]
+        of = (np.cumsum(good) - 1)[seen.row[own]]
+
+    def spread(of_rows: Any) -> Any:
+        return of_rows if seen.row is None else of_rows.take(of if isinstance(of_rows, np.ndarray) else pa.array(of))
+
     columns: dict[str, pa.Array | np.ndarray] = {}
     no_number = {}
     for name, kind in config.context.items():
         column = config.column(name)
         if kind == "categorical":
-            columns[name] = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
+            texts = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
+            columns[name] = spread(texts)
         else:
-            columns[name], no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
+            numbers, no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
+            columns[name] = spread(numbers)
     rows = CleanBatch(
-        row=batch.rows[good],
-        user=user.filter(mask).cast(pa.large_binary()),
-        item=item.filter(mask).cast(pa.large_binary()),
-        time_us=time_us[good],
-        label=label[good],
-        request=ids[names.request].filter(mask).cast(pa.large_binary()) if names.request else None,
-        weight=weight[good] if weight is not None else None,
+        row=spread(batch.rows[good]),
+        user=spread(user.filter(mask).cast(pa.large_binary())),
+        item=seen.item.filter(pa.array(own)).cast(pa.large_binary()),
+        time_us=spread(time_us[good]),
+        label=seen.label[own],
+        request=spread(ids[names.request].filter(mask).cast(pa.large_binary())) if names.request else None,
+        weight=seen.weight[own] if seen.weight is not None else None,
         columns=columns,
+        history=given.of_rows(good, of) if given is not None else None,
     )
-    return Cleaned(rows, counts, bad, no_number)
+    return Cleaned(rows, int(good.sum()), counts, bad, no_number)
 
 
 @contextlib.contextmanager
@@ -144,5 +167,14 @@ def _shown(column: pa.Array, index: int) -> Any:
         value = column[index].as_py()
     # A text that is not UTF-8, a time that Python's cannot hold: the quarantine has them as text.
     except (ValueError, OverflowError):
+        if pa.types.is_nested(column.type):
+            return f"{column.type} that cannot be shown"
         value = values.text(column[index : index + 1])[0].as_py()
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    if isinstance(value, list):
+        return [_text(part) for part in value[:_SHOWN_VALUES]]
+    return _text(value)
+
+
+def _text(value: Any) -> Any:
+    value = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    return f"{value[:_SHOWN_CHARACTERS]}..." if isinstance(value, str) and len(value) > _SHOWN_CHARACTERS else value

@@ -18,12 +18,15 @@ REASONS = (
     "malformed",
     "not_utf8",
     "null_user",
+    "no_impressions",
+    "unequal_lists",
     "null_item",
     "bad_time",
     "negative_time",
     "time_out_of_range",
     "bad_label",
     "bad_weight",
+    "bad_history",
 )
 # All bad rows are counted; this many, the first by file and row, are written with their values.
 MAX_WRITTEN = 100_000
@@ -82,15 +85,22 @@ class Example:
 
 def examples(lines: Iterable[str], columns: InteractionColumns) -> dict[str, Example]:
     """The first row of each reason, of the lines of `quarantine.jsonl`; its value is that of the column at fault."""
-    at_fault: dict[str, str | None] = {"null_user": columns.user, "null_item": columns.item}
-    at_fault |= {"bad_label": columns.label, "bad_weight": columns.weight}
-    at_fault |= dict.fromkeys(("bad_time", "negative_time", "time_out_of_range"), columns.time)
+    shown = (columns.item, columns.label, columns.weight)
+    history = (columns.history.column, columns.history.times) if columns.history is not None else ()
+    at_fault: dict[str, tuple[str | None, ...]] = {"null_user": (columns.user,), "unequal_lists": shown}
+    at_fault |= dict.fromkeys(("no_impressions", "null_item"), (columns.item,))
+    # Labels of pairs are in the column of items.
+    at_fault |= {"bad_label": (columns.label, columns.item), "bad_weight": (columns.weight,), "bad_history": history}
+    at_fault |= dict.fromkeys(("bad_time", "negative_time", "time_out_of_range"), (columns.time,))
     found: dict[str, Example] = {}
     for line in lines:
         row = json.loads(line)
         reason, given = row["reason"], row["values"]
         if reason not in found:
-            value = given[at_fault[reason]] if reason in at_fault else given.get("text", given)
+            value = given.get("text", given)
+            if names := [name for name in at_fault.get(reason, ()) if name in given]:
+                several = reason in ("unequal_lists", "bad_history")
+                value = {name: given[name] for name in names} if several else given[names[0]]
             found[reason] = Example(row["file"], row["row"], _shortened(value))
             if len(found) == len(REASONS):
                 break
@@ -137,14 +147,25 @@ def _wanted(reason: str, data: Data) -> str:
         "malformed": "expected a record with the columns of the header, or a JSON object of single values",
         "not_utf8": "expected UTF-8; another encoding is given by data.interactions.encoding",
         "null_user": "expected an id",
+        "no_impressions": "expected a list of at least one item",
+        "unequal_lists": "expected lists of one length: an item of the list, its label and its weight",
         "null_item": "expected an id",
-        "bad_time": f"data.interactions.time_unit is '{unit}', which takes {_TIMES[unit]}",
+        "bad_time": f"data.interactions.time_unit is '{unit}', which takes {_TIMES.get(unit, 'text of that form')}",
         "negative_time": "expected a time after 1970",
         "time_out_of_range": f"outside data.earliest_time..latest_time; often a wrong unit: "
         f"data.interactions.time_unit is '{unit}', and s, ms, us and ns differ by 1000 each",
-        "bad_label": "expected 0, 1, true or false; 0.0 and 1.00 will do",
+        "bad_label": "expected 0, 1, true or false; 0.0 and 1.00 will do" + _of_pairs(data),
         "bad_weight": "expected a number of at least 0",
+        "bad_history": "expected ids and, where data.interactions.columns.history has times, as many times between "
+        f"data.earliest_time and data.latest_time, written as time_unit '{unit}' says",
     }[reason]
+
+
+def _of_pairs(data: Data) -> str:
+    lists = data.interactions.impressions
+    if lists is None or lists.label_separator is None:
+        return ""
+    return f", behind the last '{lists.label_separator}' of each value (data.interactions.impressions.label_separator)"
 
 
 _NUMBER = "a number, for example 1700000000{}; text such as 2023-11-14T22:13:20Z takes time_unit: iso8601"

@@ -23,6 +23,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from serving.messages import first_line
+from tfx_pipeline.config.tables import Interactions
 from tfx_pipeline.data.logs.csv_records import BLOCK_BYTES, peek_csv, read_csv
 from tfx_pipeline.data.logs.encodings import foreign_encoding
 from tfx_pipeline.data.logs.files import LogFile, compression_of
@@ -159,19 +160,38 @@ def read_file(file: LogFile, columns: Sequence[str]) -> Iterator[RawBatch]:
         yield from read_piece(piece, columns)
 
 
-def read_piece(piece: Piece, columns: Sequence[str], lists: Collection[str] = ()) -> Iterator[RawBatch]:
-    """Batches of at most about 65,536 rows with the named columns.
+def log_batches(part: LogFile | Piece, log: Interactions, columns: Sequence[str]) -> Iterator[RawBatch]:
+    """All batches of a file of the log, or of a piece of one, as `read_piece` gives them.
+
+    Args:
+        part: of the log.
+        log: the section of the configuration.
+        columns: to read.
+    """
+    lists = [name for name in columns if name in log.list_columns]
+    # A row may hold hundreds of impressions, which are taken apart a batch at a time.
+    rows = BATCH_ROWS if log.impressions is None and log.columns.history is None else BATCH_ROWS // 16
+    for piece in pieces(part) if isinstance(part, LogFile) else [part]:
+        yield from read_piece(piece, columns, lists, rows)
+
+
+def read_piece(
+    piece: Piece, columns: Sequence[str], lists: Collection[str] = (), rows: int = BATCH_ROWS
+) -> Iterator[RawBatch]:
+    """Batches of at most about `rows` rows with the named columns; those of CSV have 4 MiB of the file.
 
     Args:
         piece: of a file.
         columns: to read.
         lists: those of them whose values may be lists; a single value of JSON becomes a list of one.
+        rows: the most at once.
 
     Raises:
         DataError: the content is damaged; what was yielded before is sound.
     """
-    read_json = functools.partial(_read_jsonl, lists=frozenset(lists))
-    readers: dict[str, _Reader] = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": read_json}
+    read_json = functools.partial(_read_jsonl, lists=frozenset(lists), most=rows)
+    read_parquet = functools.partial(_read_parquet, most=rows)
+    readers: dict[str, _Reader] = {"parquet": read_parquet, "csv": _read_csv, "jsonl": read_json}
     read = readers[piece.file.format]
     last_row = piece.first_row - 1
     boundary = _refusing(piece.file, lambda: f"damaged {piece.file.format} file after row {last_row:,}")
@@ -234,10 +254,10 @@ def _opened(file: LogFile) -> Iterator[BinaryIO]:
             yield text
 
 
-def _read_parquet(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Iterator[RawBatch]:
+def _read_parquet(stream: BinaryIO, piece: Piece, columns: Sequence[str], most: int) -> Iterator[RawBatch]:
     row = piece.first_row
     parquet = pa.parquet.ParquetFile(stream)
-    for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[piece.row_group], columns=list(columns)):
+    for batch in parquet.iter_batches(most, row_groups=[piece.row_group], columns=list(columns)):
         numbers = np.arange(row, row + batch.num_rows, dtype=np.int64)
         yield RawBatch({name: batch.column(name) for name in columns}, numbers, [])
         row += batch.num_rows
@@ -253,7 +273,7 @@ def _read_csv(stream: BinaryIO, piece: Piece, columns: Sequence[str]) -> Iterato
 
 
 def _read_jsonl(
-    stream: BinaryIO, piece: Piece, columns: Sequence[str], lists: frozenset[str] = frozenset()
+    stream: BinaryIO, piece: Piece, columns: Sequence[str], lists: frozenset[str], most: int
 ) -> Iterator[RawBatch]:
     values: list[list[Any]] = [[] for _ in columns]
     rows: list[int] = []
@@ -271,7 +291,7 @@ def _read_jsonl(
             rows.append(number)
             for column, text in zip(values, texts, strict=True):
                 column.append(text)
-        if len(rows) + len(malformed) >= BATCH_ROWS:
+        if len(rows) + len(malformed) >= most:
             yield _json_batch(columns, values, rows, malformed, lists)
             values, rows, malformed = [[] for _ in columns], [], []
     if rows or malformed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 import numpy as np
@@ -9,11 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.config.tables import TimeUnit
+from tfx_pipeline.config.time_unit import TimeUnit, is_format
 
 # (multiplier, divisor) to microseconds.
 _TO_MICROSECONDS = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _INT64_MAX = 2**63 - 1
+# With a day for offsets from UTC.
+_AFTER_SHORT_MONTHS = pa.array([3, 5, 7, 10, 12])
 _INTEGER = re.compile(r"[+-]?\d+")
 _ZONE_APART = r"(?i)(\s*UTC|\s*GMT|\s+Z|\s+[+-]\d{2}:?(\d{2})?)\s*$"
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -37,7 +40,7 @@ def text(array: pa.Array) -> pa.Array:
     Bytes are read as UTF-8; those that are not UTF-8 are escaped as `\\xff`, so that different bytes stay different
     ids, in a column of text too.
     """
-    array = _plain(array)
+    array = plain(array)
     kind = array.type
     if isinstance(kind, pa.UuidType):
         shown = [None if value is None else str(value) for value in array.to_pylist()]
@@ -46,7 +49,7 @@ def text(array: pa.Array) -> pa.Array:
         values = array.cast(pa.float64()).to_numpy(zero_copy_only=False)
         shown = [None if np.isnan(v) else str(int(v)) if v.is_integer() else repr(v) for v in values.tolist()]
         return pa.array(shown, pa.large_string())
-    if _is_textual(kind):
+    if is_textual(kind):
         result = array.cast(pa.large_binary())
         try:
             result = result.cast(pa.large_string())
@@ -60,9 +63,9 @@ def text(array: pa.Array) -> pa.Array:
 
 def not_utf8(array: pa.Array, texts: pa.Array) -> np.ndarray:
     """bool [n]: whether a value has bytes that are not UTF-8, which `text` escaped; `texts` is what it gave."""
-    array = _plain(array)
+    array = plain(array)
     # Escaping makes values longer.
-    if not _is_textual(array.type) or pc.sum(pc.binary_length(array)).equals(pc.sum(pc.binary_length(texts))):
+    if not is_textual(array.type) or pc.sum(pc.binary_length(array)).equals(pc.sum(pc.binary_length(texts))):
         return np.zeros(len(array), bool)
     encoded = array.cast(pa.large_binary()).to_pylist()
     return np.array([value is not None and not _is_utf8(value) for value in encoded])
@@ -76,12 +79,12 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _plain(array: pa.Array) -> pa.Array:
+def plain(array: pa.Array) -> pa.Array:
     """The array as its values are: no dictionary, no extension type but UUID, which has a form of its own as text."""
     if pa.types.is_dictionary(array.type):
-        return _plain(array.cast(array.type.value_type))
+        return plain(array.cast(array.type.value_type))
     if isinstance(array, pa.ExtensionArray) and not isinstance(array.type, pa.UuidType):
-        return _plain(array.storage)
+        return plain(array.storage)
     return array
 
 
@@ -90,12 +93,12 @@ def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
         array: timestamps or dates (whatever `unit` says), integers, floats (rounded to microseconds) or text.
-        unit: of numbers; "iso8601" expects text, without an offset it is UTC.
+        unit: of numbers; "iso8601" and a format of strptime expect text, without an offset it is UTC.
 
     Returns:
         int64 [n], saturated where the value does not fit, and bool [n]: False where it is absent or cannot be parsed.
     """
-    array = _plain(array)
+    array = plain(array)
     kind = array.type
     if pa.types.is_timestamp(kind):
         return _scale(array.cast(pa.int64()), kind.unit)
@@ -103,6 +106,8 @@ def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:
         return _scale(array.cast(pa.timestamp("s")).cast(pa.int64()), "s")
     if unit == "iso8601":
         return _iso8601(text(array))
+    if is_format(unit):
+        return _formatted(text(array), unit)
     if pa.types.is_integer(kind):
         return _scale(array, unit)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -136,8 +141,8 @@ def _zero_or_one(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 def numbers(array: pa.Array) -> tuple[np.ndarray, int]:
     """float32 [n], NaN where missing, and how many values were there but are no finite number."""
-    array = _plain(array)
-    if _is_textual(array.type):
+    array = plain(array)
+    if is_textual(array.type):
         texts = text(array)
         values = pd.to_numeric(texts.to_pandas(), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         given = len(texts) - texts.null_count
@@ -158,14 +163,15 @@ def usable_as_number(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.BaseExtensionType):
         return usable_as_number(kind.storage_type) and not isinstance(kind, pa.UuidType)
     plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    return plain or pa.types.is_boolean(kind) or _is_textual(kind)
+    return plain or pa.types.is_boolean(kind) or is_textual(kind)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
-def _is_textual(kind: pa.DataType) -> bool:
+def is_textual(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text, or bytes that may be."""
     return _is_bytes(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
@@ -203,6 +209,23 @@ def _iso8601(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     valid = parsed.notna().to_numpy()
     nanoseconds = parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]").astype(np.int64)
     return np.where(valid, nanoseconds // 1000, 0), valid
+
+
+def _formatted(texts: pa.Array, form: str) -> tuple[np.ndarray, np.ndarray]:
+    texts = pc.utf8_trim_whitespace(texts)
+    parsed = pc.strptime(texts, form, "us", error_is_null=True)
+    valid = parsed.is_valid().to_numpy(zero_copy_only=False)
+    times = pc.fill_null(parsed.cast(pa.int64()), 0).to_numpy()
+    # C's strptime takes 30 February for 2 March, so the days behind the end of a shorter month are looked at again.
+    naive = parsed.cast(pa.timestamp("us"))
+    doubtful = pc.and_(pc.less_equal(pc.day(naive), 4), pc.is_in(pc.month(naive), _AFTER_SHORT_MONTHS))
+    places = np.flatnonzero(pc.fill_null(doubtful, False).to_numpy(zero_copy_only=False))
+    for place, value in zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True):
+        try:
+            dt.datetime.strptime(value, form)
+        except ValueError:
+            valid[place] = False
+    return np.where(valid, times, 0), valid
 
 
 def _parse_each(texts: pa.Array, unit: str) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from tfx_pipeline.data.logs.cleaning import Cleaned, clean, microseconds, refusi
 from tfx_pipeline.data.logs.files import LogFile, list_files
 from tfx_pipeline.data.logs.profiles import read_profiles
 from tfx_pipeline.data.logs.quarantine import REASONS, BadRow, FirstBadRows, examples, faults
-from tfx_pipeline.data.logs.reader import RawBatch, peek, read_file
+from tfx_pipeline.data.logs.reader import RawBatch, log_batches, peek, read_file
 from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.files.spill import MAX_PARTS, Spill
@@ -164,7 +164,7 @@ def read_own(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) ->
     """
     done, config = 0, sources.own
     for file in list_files(config.data.interactions):
-        for batch in read_file(file, config.log_columns):
+        for batch in log_batches(file, config.data.interactions, config.log_columns):
             known = _of_users(batch, file, config.data.interactions.columns.user, users)
             spill.add(split_by_user(clean(known, file, config).good, file.ordinal))
             done += batch.size
