@@ -64,16 +64,50 @@ class ItemCounts:
 
 
 @dataclass(frozen=True)
+class GivenHistoryCounts:
+    """Histories that the log gives, of the requests that were written.
+
+    Attributes:
+        with_times: whether the log says when the events were, so that they can be checked.
+        events: how many it gives, before histories are cut to their greatest length.
+        from_future: those of them at or after their request; left out.
+        held_back: those of them within `history.delay_s` before it; left out.
+        ends_in_own_positive: requests whose newest history item is one of their own positives.
+    """
+
+    with_times: bool
+    events: int
+    from_future: int
+    held_back: int
+    ends_in_own_positive: int
+
+
+@dataclass(frozen=True)
 class HistoryCounts:
     """Histories of the requests.
 
     Attributes:
         empty_share: of the requests; None where there is no request.
         requests_by_length_from: requests by the least length, as text, of a range of lengths.
+        given: of histories that the log gives; None where they are made of its rows.
     """
 
     empty_share: float | None
     requests_by_length_from: Mapping[str, int]
+    given: GivenHistoryCounts | None = None
+
+
+@dataclass(frozen=True)
+class ListCounts:
+    """Of a log whose rows are lists of impressions.
+
+    Attributes:
+        rows: that could be used.
+        impressions: in them.
+    """
+
+    rows: int
+    impressions: int
 
 
 @dataclass(frozen=True)
@@ -100,14 +134,16 @@ class AuditCounts:
 
 @dataclass(frozen=True)
 class IngestionReport(JsonRecord):
-    """What became of a log. `rows_read` = `rows_kept` + all of `quarantined` + `duplicates` + `merged_labels`.
+    """What became of a log. `rows_read` = `rows_kept` + all of `quarantined` + `duplicates` + `merged_labels` +
+    `history_only`. Where rows are lists, `rows_read` = `lists.rows` + all of `quarantined`, and `lists.impressions` =
+    `rows_kept` + `duplicates` + `merged_labels` + `history_only`.
 
     Attributes:
         rows_read: rows of the log.
-        rows_kept: impressions that were made of them.
+        rows_kept: impressions that were made of them and written.
         quarantined: rows set aside, by the first fault found in each.
-        duplicates: rows left out as repetitions.
-        merged_labels: rows merged with another label of the same impression.
+        duplicates: rows, or impressions of lists, left out as repetitions.
+        merged_labels: rows, or impressions of lists, merged with another label of the same impression.
         not_a_number: values that became missing, by numeric column.
         users: of the log.
         users_without_profile: those of them that the user table lacks.
@@ -118,6 +154,8 @@ class IngestionReport(JsonRecord):
         history: of the requests.
         audit: for leakage.
         tables: interactions, items and users; none in reports of before.
+        history_only: impressions before `split.train_from`, of which no request was written.
+        lists: where a row is a list of impressions; None where it is one.
     """
 
     rows_read: int
@@ -135,11 +173,19 @@ class IngestionReport(JsonRecord):
     history: HistoryCounts
     audit: AuditCounts
     tables: Mapping[str, TableCounts] = field(default_factory=dict)
+    history_only: int = 0
+    lists: ListCounts | None = None
 
     @property
     def rows_accounted_for(self) -> int:
         """Rows of which the report says what became of them: all that were read, or rows were lost."""
-        return self.rows_kept + sum(self.quarantined.values()) + self.duplicates + self.merged_labels
+        used = self.impressions_accounted_for if self.lists is None else self.lists.rows
+        return used + sum(self.quarantined.values())
+
+    @property
+    def impressions_accounted_for(self) -> int:
+        """Impressions of good rows of which the report says what became of them."""
+        return self.rows_kept + self.duplicates + self.merged_labels + self.history_only
 
     @property
     def faults(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ from tfx_pipeline.data.logs.cleaning import CleanBatch, Cleaned, clean
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.id_forms import describe_mismatch
 from tfx_pipeline.data.logs.quarantine import check_bad_fraction, examples
-from tfx_pipeline.data.logs.reader import pieces, log_batches, read_piece
+from tfx_pipeline.data.logs.reader import log_batches, pieces, read_piece
 from tfx_pipeline.errors import DataError
 
 _SHOWN_ROWS = 10
@@ -28,12 +28,16 @@ _SHOWN_IDS = 50
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """A row of the log as it was read; `time` is ISO 8601 in UTC."""
+    """An impression of the log as it was read; `time` is ISO 8601 in UTC.
+
+    `history`: how many events the log gives before it; None where it gives none.
+    """
 
     user: str
     item: str
     time: str
     label: int
+    history: int | None
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,16 @@ class Preview:
         files: of the log.
         rows: of the log that were read: those of one batch of its first file that has any.
         usable: those of them that are good.
-        first: the first of these.
-        unknown_items, unknown_users: shares of the usable rows whose item the catalogue lacks, and whose user the user
+        impressions: of these, where a row is a list of impressions; None where it is one.
+        first: the first of them.
+        unknown_items, unknown_users: shares of the impressions whose item the catalogue lacks, and whose user the user
             table lacks; None where there is no such table.
     """
 
     files: int
     rows: int
     usable: int
+    impressions: int | None
     first: list[PreviewRow]
     unknown_items: float
     unknown_users: float | None
@@ -77,7 +83,8 @@ def preview(config: PipelineConfig) -> Preview:
     if data.users is not None:
         limit = data.max_unmatched_profiles
         unknown_users = _unknown(good.user, data.users, data.users.id_column, "the user table", limit)
-    return Preview(len(files), rows, rows - bad, list(_shown(good)), unknown_items, unknown_users)
+    impressions = len(good.row) if data.interactions.impressions is not None else None
+    return Preview(len(files), rows, rows - bad, impressions, list(_shown(good)), unknown_items, unknown_users)
 
 
 def _first_batch(config: IngestionConfig) -> tuple[int, Cleaned]:
@@ -92,7 +99,8 @@ def _shown(good: CleanBatch) -> Iterator[PreviewRow]:
     times = np.datetime_as_string(good.time_us[:_SHOWN_ROWS].astype("datetime64[us]"), unit="s")
     for row, time in enumerate(times.tolist()):
         user, item = (column[row].as_py().decode() for column in (good.user, good.item))
-        yield PreviewRow(user, item, f"{time}Z", int(good.label[row]))
+        history = int(good.history.lengths[good.history.of[row]]) if good.history is not None else None
+        yield PreviewRow(user, item, f"{time}Z", int(good.label[row]), history)
 
 
 def _unknown(seen: pa.Array, table: Table, column: str, name: str, limit: float) -> float:

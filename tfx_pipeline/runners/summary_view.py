@@ -62,14 +62,15 @@ def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSu
             + (f"; {_of(table.passed_over, 'file')} of other endings passed over" if table.passed_over else "")
             for name, table in ingestion.tables.items()
         ),
-        f"{ingestion.rows_read:,} rows read, {ingestion.rows_kept:,} kept; "
+        f"{ingestion.rows_read:,} rows read, {_lists(ingestion)}{ingestion.rows_kept:,} kept; "
         f"quarantined {sum(bad.values()):,}{f' ({reasons})' if bad else ''}; "
-        f"duplicates {ingestion.duplicates:,}; merged labels {ingestion.merged_labels:,}",
+        f"duplicates {ingestion.duplicates:,}; merged labels {ingestion.merged_labels:,}"
+        + (f"; history only {ingestion.history_only:,}" if ingestion.history_only else ""),
         f"{ingestion.users:,} users{_profiles(ingestion)}; {items.distinct:,} items, of which "
         f"{items.not_in_catalogue:,} are not in the catalogue; "
         f"{ingestion.history.empty_share:.1%} of the requests have an empty history",
         f"leakage audit: {audit.requests_checked:,} requests checked, {sum(audit.violations.values()):,} "
-        f"violations; history is {_age(audit.newest_history_age_s)} to {_age(audit.oldest_history_age_s)} old",
+        f"violations; {_history(ingestion)}",
     ]
     for name, facts in content.items():
         coverage = facts.coverage
@@ -78,6 +79,27 @@ def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSu
             line += f"; zero vectors {coverage.zero_vectors:,}, such as that of '{coverage.zero_vector_items[0]}'"
         notes.append(line)
     return notes
+
+
+def _lists(ingestion: IngestionReport) -> str:
+    lists = ingestion.lists
+    return "" if lists is None else f"{lists.impressions:,} impressions in {lists.rows:,} good ones, "
+
+
+def _history(ingestion: IngestionReport) -> str:
+    given, audit = ingestion.history.given, ingestion.audit
+    ages = f"history is {_age(audit.newest_history_age_s)} to {_age(audit.oldest_history_age_s)} old"
+    if given is None:
+        return ages
+    if not given.with_times:
+        return (
+            "history is given without times, so that its age cannot be checked; it ends in a positive of its own "
+            f"request {given.ends_in_own_positive:,} times"
+        )
+    return (
+        f"given {ages}; {given.from_future:,} of {given.events:,} events were from the future of their request and "
+        f"{given.held_back:,} held back by the delay: left out"
+    )
 
 
 def _profiles(ingestion: IngestionReport) -> str:

@@ -17,14 +17,15 @@ from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.data.logs.cleaning import clean
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.profiles import first_profile, read_profiles
-from tfx_pipeline.data.logs.reader import RawBatch, read_file, log_batches
+from tfx_pipeline.data.logs.reader import RawBatch, log_batches, read_file
 from tfx_pipeline.data.logs.tally import Tally
 
 
 class UserSnapshot(NamedTuple):
     """What a request of the user carries: history item ids, oldest first, and profile and context columns.
 
-    A column is a string, a float, or None where it is missing; context is that of the user's last request.
+    A column is a string, a float, or None where it is missing; context is that of the user's last request, and so is
+    the history where the log gives it.
     `history_time_us` has the times of the history's items, or nothing where they are not known. `clicked`: all items
     that the user clicked, not only those of the history; None where that is not known.
     """
@@ -55,10 +56,17 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     clicked: frozenset[str] = frozenset()
     if chunks:
         rows = UserRows.from_chunks(chunks, config.context)
-        requests = form_requests(rows, events=config.history.events)
-        history = [item.decode() for item in requests.event_items[-config.history.max_length :]]
-        times = requests.event_times[-config.history.max_length :]
         clicked = frozenset(rows.item[index].decode() for index in np.flatnonzero(rows.label))
+        if rows.given is not None:
+            # What the log said of the user last; a click since then is in nobody's history yet.
+            last = rows.given.at(-1).known_at(int(rows.time_us[-1]), config.history)
+            items, times = last.items, last.time_us.tolist() if last.time_us is not None else []
+            clicked |= {item.decode() for item in rows.given.items}
+        else:
+            formed = form_requests(rows, events=config.history.events)
+            items = formed.event_items[-config.history.max_length :]
+            times = formed.event_times[-config.history.max_length :]
+        history = [item.decode() for item in items]
         columns |= {name: _plain(column[-1]) for name, column in rows.columns.items()}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)

@@ -105,7 +105,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         tally = Tally.from_json(read_text(tally_path))
         remove(tally_path)
-        report = build_report(tally, dict(_tables(config.data)))
+        report = build_report(tally, dict(_tables(config.data)), config.data.interactions)
         write_text(join(report_dir, artifact_files.INGESTION_REPORT), to_text(report))
         columns = config.data.interactions.columns
         try:

@@ -7,15 +7,18 @@ import json
 from collections.abc import Mapping
 
 from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.config.log_lists import GivenHistory
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.config.tables import Interactions, Table
 from tfx_pipeline.data.examples.audit import RULES
 from tfx_pipeline.data.ingestion_report import (
     AuditCounts,
     Cuts,
+    GivenHistoryCounts,
     HistoryCounts,
     IngestionReport,
     ItemCounts,
+    ListCounts,
     SplitCounts,
     TableCounts,
 )
@@ -29,12 +32,15 @@ from tfx_pipeline.files.listing import find_files
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def build_report(tally: Tally, tables: Mapping[str, Table] | None = None) -> IngestionReport:
+def build_report(
+    tally: Tally, tables: Mapping[str, Table] | None = None, log: Interactions | None = None
+) -> IngestionReport:
     """The contents of `report.json`.
 
     Args:
         tally: of all steps of the run.
         tables: interactions, items and users, to look at their files.
+        log: how the log is written; None: a row is an impression.
     """
     counts = tally.counts
     requests = sum(tally.under("requests").values())
@@ -69,6 +75,7 @@ def build_report(tally: Tally, tables: Mapping[str, Table] | None = None) -> Ing
         history=HistoryCounts(
             empty_share=lengths.get(0, 0) / requests if requests else None,
             requests_by_length_from={str(edge): lengths[edge] for edge in sorted(lengths)},
+            given=_given(tally, log.columns.history) if log is not None and log.columns.history is not None else None,
         ),
         audit=AuditCounts(
             requests_checked=counts[("audited",)],
@@ -80,6 +87,23 @@ def build_report(tally: Tally, tables: Mapping[str, Table] | None = None) -> Ing
             name: _table_counts(table, counts[("rows_read",)] if name == "interactions" else counts[("rows", name)])
             for name, table in (tables or {}).items()
         },
+        history_only=counts[("history_only",)],
+        lists=(
+            ListCounts(counts[("rows_good",)], counts[("impressions_read",)])
+            if log is not None and log.impressions is not None
+            else None
+        ),
+    )
+
+
+def _given(tally: Tally, given: GivenHistory) -> GivenHistoryCounts:
+    facts = tally.under("given_history")
+    return GivenHistoryCounts(
+        with_times=given.times is not None,
+        events=facts.get("events", 0),
+        from_future=facts.get("from_future", 0),
+        held_back=facts.get("held_back", 0),
+        ends_in_own_positive=facts.get("ends_in_own_positive", 0),
     )
 
 
@@ -118,7 +142,14 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
             f"{report.rows_read:,} rows were read, but {report.rows_accounted_for:,} were kept, quarantined, left out "
             "as duplicates or merged; rows were lost or counted twice: please report this with the log file"
         )
+    if report.lists is not None and report.lists.impressions != report.impressions_accounted_for:
+        raise DataError(
+            f"{report.lists.impressions:,} impressions were read, but {report.impressions_accounted_for:,} were kept, "
+            "left out as duplicates, merged or history only; impressions were lost or counted twice: please report "
+            "this with the log file"
+        )
     check_bad_fraction(report.quarantined, report.rows_read, config.data, bad)
+    _check_given(config, report)
     _check_labels(interactions, report)
     faults = [fault for split in SPLITS if (fault := _split_fault(split, report))]
     if faults:
@@ -131,6 +162,18 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
             f"the leakage audit of {checked:,} requests found violations; nothing was published\n" + "\n".join(lines)
         )
     _check_matches(config, tally, report)
+
+
+def _check_given(config: IngestionConfig, report: IngestionReport) -> None:
+    """Refuses a log whose histories know the future more often than bad rows are tolerated."""
+    given, limit = report.history.given, config.data.max_bad_fraction
+    if given is not None and given.from_future > limit * given.events:
+        raise LeakageError(
+            f"{given.from_future:,} of {given.events:,} events of the histories that the log gives are at or after "
+            f"their request ({given.from_future / given.events:.2%}), more than data.max_bad_fraction = {limit:g} "
+            "allows. Such events are left out of the examples, and so many of them say that times of requests or of "
+            "events are wrong: look at data.interactions.columns.time, .history.times and time_unit"
+        )
 
 
 def _check_matches(config: IngestionConfig, tally: Tally, report: IngestionReport) -> None:

@@ -20,11 +20,11 @@ from tfx_pipeline.data.examples.encoding import encode
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows, form_requests, split_by_user
 from tfx_pipeline.data.examples.splits import Cuts, QuantileCuts, histogram
 from tfx_pipeline.data.logs import values
-from tfx_pipeline.data.logs.cleaning import clean, refusing_column
+from tfx_pipeline.data.logs.cleaning import clean, microseconds, refusing_column
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.profiles import Profile, first_profile, read_profiles
 from tfx_pipeline.data.logs.quarantine import BadRow, FirstBadRows
-from tfx_pipeline.data.logs.reader import Piece, pieces, log_batches, read_piece
+from tfx_pipeline.data.logs.reader import Piece, log_batches, pieces, read_piece
 from tfx_pipeline.data.logs.tally import MergeTallies, Tally, TallyingDoFn
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.writing import write_text
@@ -44,11 +44,15 @@ class ReadLog(TallyingDoFn):
         self._config = config
 
     def process(self, piece: Piece) -> Iterator[Any]:  # noqa: D102
-        with_times = self._config.split.fractions is not None
+        split = self._config.split
+        with_times = split.fractions is not None
+        train_from_us = None if split.train_from is None else microseconds(split.train_from)
         try:
             for batch in log_batches(piece, self._config.data.interactions, self._config.log_columns):
                 cleaned = clean(batch, piece.file, self._config)
                 self.tally.add("rows_read", count=batch.size)
+                self.tally.add("rows_good", count=cleaned.good_rows)
+                self.tally.add("impressions_read", count=len(cleaned.good.row))
                 for reason, count in cleaned.bad_counts.items():
                     self.tally.add("quarantined", reason, count=count)
                 for column, count in cleaned.no_number.items():
@@ -56,7 +60,9 @@ class ReadLog(TallyingDoFn):
                 if cleaned.bad_rows:
                     yield beam.pvalue.TaggedOutput(self.BAD_ROWS, cleaned.bad_rows)
                 if with_times:
-                    yield beam.pvalue.TaggedOutput(self.TIMES, histogram(cleaned.good.time_us))
+                    times = cleaned.good.time_us
+                    times = times if train_from_us is None else times[times >= train_from_us]
+                    yield beam.pvalue.TaggedOutput(self.TIMES, histogram(times))
                 yield from split_by_user(cleaned.good, piece.file.ordinal)
         except DataError as error:
             # Counted, not raised: Beam would bury the message in a traceback of its own. The executor stops the run.
@@ -131,10 +137,11 @@ class BuildExamples(TallyingDoFn):
             self.tally.add("users_without_profile")
             self.tally.show("user_without_profile", text=element[0])
         rows = UserRows.from_chunks(chunks, self._config.context)
-        formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), self._config.history.events)
+        formed = form_requests(rows, cuts.times, self._config.history.events)
+        written = [index for index, request in enumerate(formed.requests) if cuts.holds(request.time_us)]
         auditor = UserAuditor(user, rows, cuts, self._config.history)
         by_split: dict[str, list[Request]] = defaultdict(list)
-        for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history):
+        for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history, written):
             split = cuts.split_of(request.time_us)
             by_split[split].append(request)
             weights = rows.weight[request.rows].tolist() if rows.weight is not None else None
@@ -167,6 +174,10 @@ class BuildExamples(TallyingDoFn):
         return outputs
 
     def _count(self, formed: UserRequests, by_split: dict[str, list[Request]]) -> None:
+        impressions = sum(len(request.candidates) for request in formed.requests)
+        for requests in by_split.values():
+            impressions -= sum(len(request.candidates) for request in requests)
+        self.tally.add("history_only", count=impressions)
         self.tally.add("duplicates", count=formed.duplicates)
         self.tally.add("merged_labels", count=formed.merged_labels)
         for split, requests in by_split.items():
@@ -180,6 +191,8 @@ class BuildExamples(TallyingDoFn):
         self.tally.add("audited", count=audit.checked)
         for rule, count in audit.violations.items():
             self.tally.add("violations", rule, count=count)
+        for fact, count in audit.given.items():
+            self.tally.add("given_history", fact, count=count)
         bins = np.searchsorted(LENGTH_EDGES, audit.history_lengths, side="right") - 1
         for edge, count in enumerate(np.bincount(bins).tolist()):
             self.tally.add("history_length", str(LENGTH_EDGES[edge]), count=count)
@@ -253,10 +266,12 @@ class LogsToExamples(beam.PTransform):
         else:
             assert config.split.dates is not None, "a split is given by fractions or by dates"
             cuts = pipeline | "DateCuts" >> beam.Create([Cuts.from_dates(config.split.dates)])
+        if config.split.train_from is not None:
+            cuts |= "TrainFrom" >> beam.Map(Cuts.after, config.split.train_from)
         shards = beam.pvalue.AsSingleton(
             log[ReadLog.TALLY]
             | "SumRows" >> beam.CombineGlobally(MergeTallies())
-            | "CountShards" >> beam.Map(lambda tally: shard_count(tally.counts["rows_read",]))
+            | "CountShards" >> beam.Map(lambda tally: shard_count(tally.counts[_size(config),]))
         )
         build = BuildExamples(config)
         built = (
@@ -290,6 +305,11 @@ class LogsToExamples(beam.PTransform):
             | "GroupByShard" >> beam.GroupByKey()
             | "WriteShards" >> beam.ParDo(WriteShard(self._split_uris), shards)
         )
+
+
+def _size(config: IngestionConfig) -> str:
+    """Of the tally: how many impressions there are, of a log of single ones the bad rows among them."""
+    return "rows_read" if config.data.interactions.impressions is None else "impressions_read"
 
 
 def _write_tally(tally: Tally, path: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tfx_pipeline.config.schema import History
@@ -28,6 +28,8 @@ def known_requests(
 ) -> Iterator[KnownRequest]:
     """One user's requests, each with what was known of the user strictly before it.
 
+    Histories are those that the log gives or, where it gives none, made of the user's earlier events.
+
     Args:
         rows: of the user.
         formed: `form_requests` of them.
@@ -36,13 +38,18 @@ def known_requests(
         wanted: indices of requests, ascending; None: all of them.
     """
     requests = formed.requests if wanted is None else [formed.requests[index] for index in wanted]
-    known = histories(
-        formed.event_times,
-        formed.event_items,
-        [request.time_us for request in requests],
-        history.max_length,
-        history.delay_us,
-    )
+    known: Iterable[list[bytes]]
+    if rows.given is not None:
+        given = rows.given
+        known = (given.at(request.first_row).known_at(request.time_us, history).items for request in requests)
+    else:
+        known = histories(
+            formed.event_times,
+            formed.event_items,
+            [request.time_us for request in requests],
+            history.max_length,
+            history.delay_us,
+        )
     for request, items in zip(requests, known, strict=True):
         context = {name: column[request.first_row] for name, column in rows.columns.items()}
         yield KnownRequest(request, items, {**profile, **context})

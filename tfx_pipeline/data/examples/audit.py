@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfx_pipeline.config.schema import SPLITS, History
 from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.data.examples.given_audit import GivenHistoryAuditor
 from tfx_pipeline.data.examples.requests import UserRows
 from tfx_pipeline.data.examples.splits import Cuts
 
@@ -23,6 +24,7 @@ RULES = {
     "history_not_before_request": "a history holds an event that was not yet known at the request",
     "history_from_later_split": "a history holds an event of a later split than the request's",
     "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
+    "history_not_as_given": "a history is not the end of the one that the log gives for its request",
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
     "candidate_label_mismatch": "candidates, labels and weights are not those of the log",
@@ -35,7 +37,8 @@ class Audit:
 
     `violations`: number of requests by rule (candidate_label_mismatch: of candidates).
     `history_lengths`: of each request, as written. `newest_age_us`, `oldest_age_us`: smallest distance from a request
-    to the newest event of its history, greatest to the oldest; None without any history.
+    to the newest event of its history, greatest to the oldest; None without any history, or without times of events.
+    `given`: `FACTS` of histories that the log gives.
     """
 
     checked: int = 0
@@ -43,6 +46,7 @@ class Audit:
     history_lengths: list[int] = dataclasses.field(default_factory=list)
     newest_age_us: int | None = None
     oldest_age_us: int | None = None
+    given: Counter[str] = dataclasses.field(default_factory=Counter)
 
 
 class UserAuditor:
@@ -57,6 +61,7 @@ class UserAuditor:
 
     def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History) -> None:
         self._user = user
+        self._first_us = cuts.train_from_us
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
         self._max_length = history.max_length
         self._delay_us = history.delay_us
@@ -64,19 +69,24 @@ class UserAuditor:
 
         names, item = np.unique(np.array(rows.item, dtype=object), return_inverse=True)
         self._code_of = {name: code for code, name in enumerate(names.tolist())}
-        request = _request_codes(rows, self._cuts)
+        borders = self._cuts if self._first_us is None else [self._first_us, *self._cuts]
+        request = _request_codes(rows, borders)
         index = _one_row_per_impression(request, item, rows.label)
         earliest = np.full(int(request.max(initial=0)) + 1, np.iinfo(np.int64).max)
         np.minimum.at(earliest, request, rows.time_us)
         weight = rows.weight if rows.weight is not None else np.ones(len(item), np.float32)
         # One line (request time, item, label, weight) per impression; the same is gathered from the examples.
         columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32))
-        self._expected = np.stack(columns, axis=1, dtype=np.int64)
+        expected = np.stack(columns, axis=1, dtype=np.int64)
+        self._expected = expected if self._first_us is None else expected[expected[:, 0] >= self._first_us]
         self._weighted = rows.weight is not None
         self._shown: array[int] = array("q")
         event = index if history.events == "all" else index[rows.label[index] == 1]
         self._event_times: list[int] = rows.time_us[event].tolist()
         self._event_items: list[bytes] = [rows.item[place] for place in event.tolist()]
+        self._given: GivenHistoryAuditor | None = None
+        if rows.given is not None:
+            self._given = GivenHistoryAuditor(rows, request, self._max_length, self._delay_us)
 
     def check(self, split: str, data: bytes) -> None:
         """Checks one serialised `tf.Example` that is about to be written to `split`."""
@@ -86,20 +96,20 @@ class UserAuditor:
         time = feature[raw_features.REQUEST_TIME].int64_list.value[0]
         history = list(feature[raw_features.HISTORY_ITEM_ID].bytes_list.value)
         audit.history_lengths.append(len(history))
-        end = bisect.bisect_right(self._event_times, time - max(self._delay_us, 1))
-        begin = max(0, end - self._max_length)
         place = bisect.bisect_right(self._cuts, time)
-        if history != self._event_items[begin:end]:
-            later_from = self._cuts[place] if place < len(self._cuts) else None
-            audit.violations.update(self._what_is_wrong(history, end, later_from))
-        elif history:
-            newest, oldest = time - self._event_times[end - 1], time - self._event_times[begin]
-            audit.newest_age_us = newest if audit.newest_age_us is None else min(newest, audit.newest_age_us)
-            audit.oldest_age_us = oldest if audit.oldest_age_us is None else max(oldest, audit.oldest_age_us)
-        if not split == SPLITS[place] == feature[raw_features.SPLIT].bytes_list.value[0].decode():
-            audit.violations["request_in_wrong_split"] += 1
         candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
         labels = feature[raw_features.LABEL].int64_list.value
+        if self._given is not None:
+            positives = {item for item, label in zip(candidates, labels, strict=False) if label}
+            broken, facts, ages = self._given.check(time, history, positives)
+            audit.violations.update(broken)
+            audit.given.update(facts)
+            self._count_ages(*ages)
+        else:
+            self._check_built(time, history, place)
+        too_early = self._first_us is not None and time < self._first_us
+        if too_early or not split == SPLITS[place] == feature[raw_features.SPLIT].bytes_list.value[0].decode():
+            audit.violations["request_in_wrong_split"] += 1
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
         sizes = {len(candidates), len(labels), len(weights)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
@@ -115,6 +125,22 @@ class UserAuditor:
         if wrong:
             self._audit.violations["candidate_label_mismatch"] += wrong
         return self._audit
+
+    def _check_built(self, time: int, history: list[bytes], place: int) -> None:
+        """Checks a history that is made of the user's events, of a request behind so many of the cuts."""
+        end = bisect.bisect_right(self._event_times, time - max(self._delay_us, 1))
+        begin = max(0, end - self._max_length)
+        if history != self._event_items[begin:end]:
+            later_from = self._cuts[place] if place < len(self._cuts) else None
+            self._audit.violations.update(self._what_is_wrong(history, end, later_from))
+        elif history:
+            self._count_ages(time - self._event_times[end - 1], time - self._event_times[begin])
+
+    def _count_ages(self, newest: int | None = None, oldest: int | None = None) -> None:
+        audit = self._audit
+        if newest is not None and oldest is not None:
+            audit.newest_age_us = newest if audit.newest_age_us is None else min(newest, audit.newest_age_us)
+            audit.oldest_age_us = oldest if audit.oldest_age_us is None else max(oldest, audit.oldest_age_us)
 
     def _what_is_wrong(self, history: list[bytes], end: int, later_from: int | None) -> list[str]:
         """The rules that a history other than the expected one breaks."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.config.schema import HistoryEvents
+from tfx_pipeline.data.examples.given import GivenHistories, HistoryTuple, histories_by_user
 from tfx_pipeline.data.logs.cleaning import CleanBatch
 
 Values = list[bytes] | list[bytes | None] | bytes
@@ -29,6 +30,7 @@ class RowChunk(NamedTuple):
         request: n ids (None: the row has none); None without that column.
         weight: bytes of float32 [n]; None where the log has none.
         columns: by column n values, or bytes of float32 [n] if numeric.
+        history: of the k rows of the log that these are of; None where the log gives none.
     """
 
     file: int
@@ -39,10 +41,21 @@ class RowChunk(NamedTuple):
     request: list[bytes | None] | None
     weight: bytes | None
     columns: tuple[Values, ...]
+    history: HistoryTuple | None = None
 
 
 # The fields of a `RowChunk`, in its order.
-RowTuple = tuple[int, bytes, bytes, bytes, list[bytes], list[bytes | None] | None, bytes | None, tuple[Values, ...]]
+RowTuple = tuple[
+    int,
+    bytes,
+    bytes,
+    bytes,
+    list[bytes],
+    list[bytes | None] | None,
+    bytes | None,
+    tuple[Values, ...],
+    HistoryTuple | None,
+]
 
 
 @dataclasses.dataclass
@@ -51,7 +64,8 @@ class UserRows:
 
     `file` and `row` int64 [n]: as in the chunks. `time_us` int64 and `label` int8 [n]; `item` n ids; `request` n ids
     (None: the row has none) or None without that column; `weight` float32 [n] or None without that column; `columns`
-    by name n values: bytes or None if categorical, float (NaN: missing) if numeric.
+    by name n values: bytes or None if categorical, float (NaN: missing) if numeric; `given`: the histories that the log
+    gives, or None.
     """
 
     file: np.ndarray
@@ -62,6 +76,7 @@ class UserRows:
     request: list[bytes | None] | None
     weight: np.ndarray | None
     columns: dict[str, list[Any]]
+    given: GivenHistories | None = None
 
     @classmethod
     def from_chunks(cls, chunks: Iterable[RowTuple], columns: Iterable[str]) -> UserRows:
@@ -92,6 +107,7 @@ class UserRows:
             joined(requests) if requests else None,
             np.concatenate(weights)[order] if len(weights) == len(parts) else None,
             {name: joined(part.columns[at] for part in parts) for at, name in enumerate(columns)},
+            GivenHistories.joined([part.history for part in parts if part.history is not None], order),
         )
 
 
@@ -112,6 +128,7 @@ def split_by_user(batch: CleanBatch, ordinal: int) -> Iterator[tuple[str, RowTup
         for column in batch.columns.values()
     ]
     weights = batch.weight[order] if batch.weight is not None else None
+    histories = histories_by_user(batch.history, order) if batch.history is not None else None
     rows, times, labels = batch.row[order], batch.time_us[order], batch.label[order]
     # Dictionary codes are given in order of first appearance, so code k is user k.
     for user, start, end in zip(encoded.dictionary.to_pylist(), starts.tolist(), ends, strict=True):
@@ -127,6 +144,7 @@ def split_by_user(batch: CleanBatch, ordinal: int) -> Iterator[tuple[str, RowTup
                 requests[start:end] if requests is not None else None,
                 weights[start:end].tobytes() if weights is not None else None,
                 tuple(column.tobytes() if isinstance(column, np.ndarray) else column for column in own),
+                histories(start, end) if histories is not None else None,
             ),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import math
 from collections.abc import Iterable
 
@@ -21,10 +22,24 @@ _MERGE_EVERY = 64
 
 @dataclasses.dataclass(frozen=True)
 class Cuts:
-    """Eval begins at `eval_from_us`, test at `test_from_us` (microseconds since the epoch)."""
+    """Eval begins at `eval_from_us`, test at `test_from_us` (microseconds since the epoch).
+
+    Requests before `train_from_us`, where it is given, are of no split: their rows are history only.
+    """
 
     eval_from_us: int
     test_from_us: int
+    train_from_us: int | None = None
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """All of them, ascending: no request goes over one."""
+        first = () if self.train_from_us is None else (self.train_from_us,)
+        return (*first, self.eval_from_us, self.test_from_us)
+
+    def holds(self, time_us: int) -> bool:
+        """Whether a request at that time is of a split."""
+        return self.train_from_us is None or time_us >= self.train_from_us
 
     def split_of(self, time_us: int) -> str:
         """The split of a request at that time."""
@@ -36,6 +51,10 @@ class Cuts:
     def from_dates(cls, dates: SplitDates) -> Cuts:
         """Cuts at the configured dates."""
         return cls(microseconds(dates.eval_from), microseconds(dates.test_from))
+
+    def after(self, train_from: dt.datetime | None) -> Cuts:
+        """The same, of the requests from a time on."""
+        return dataclasses.replace(self, train_from_us=None if train_from is None else microseconds(train_from))
 
 
 def histogram(values: np.ndarray) -> Histogram:

@@ -75,7 +75,8 @@ def split_pairs(texts: pa.Array, separator: str) -> tuple[pa.Array, pa.Array]:
 
 
 def _not_empty(array: pa.Array) -> np.ndarray:
-    return pc.fill_null(pc.greater(pc.binary_length(array), 0), False).to_numpy(zero_copy_only=False)
+    filled: np.ndarray = pc.fill_null(pc.greater(pc.binary_length(array), 0), False).to_numpy(zero_copy_only=False)
+    return filled
 
 
 def _split(column: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray]:

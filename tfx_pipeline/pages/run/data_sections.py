@@ -18,7 +18,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.data.content.table import ContentManifest
 from tfx_pipeline.data.examples import raw_features
-from tfx_pipeline.data.ingestion_report import AuditCounts, Cuts, IngestionReport
+from tfx_pipeline.data.ingestion_report import AuditCounts, Cuts, GivenHistoryCounts, IngestionReport, ListCounts
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.figures import INK, WIDE_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Picture, Prose, Section, Table
@@ -35,12 +35,17 @@ _HATCHES = ("", "///", "...")
 _LONGEST_VALUE = 120
 _REASONS = {
     "malformed": "the line could not be read",
+    "not_utf8": "an id that is not UTF-8",
     "null_user": "no user",
+    "no_impressions": "an empty list of impressions",
+    "unequal_lists": "lists of different lengths",
     "null_item": "no item",
     "bad_time": "the time is no time",
     "negative_time": "a time before 1970",
     "time_out_of_range": "a time outside earliest_time to latest_time",
     "bad_label": "a label other than 0 and 1",
+    "bad_weight": "a weight that is no number of at least 0",
+    "bad_history": "a history with an event without an id or time, or lists of different lengths",
 }
 
 
@@ -51,12 +56,16 @@ def arrival_section(run: FinishedRun) -> Section:
         return Section("data", "What came in", [Prose("The run has no ingestion report: no example was written.")])
     bad = report.faults
     read = max(report.rows_read, 1)
-    rows = [
+    impressions = [
         ("kept as impressions", report.rows_kept),
-        ("quarantined", sum(bad.values())),
         ("left out as repetitions", report.duplicates),
         ("merged with another label", report.merged_labels),
+        *([("history only, before split.train_from", report.history_only)] if report.history_only else []),
     ]
+    rows = [impressions[0], ("quarantined", sum(bad.values())), *impressions[1:]]
+    lists = report.lists
+    if lists is not None:
+        rows = [("taken as lists of impressions", lists.rows), rows[1]]
     blocks: list[Block] = [
         Prose(
             f"The log has {count(report.rows_read)} rows of {count(report.users)} users and "
@@ -69,11 +78,38 @@ def arrival_section(run: FinishedRun) -> Section:
             [(what, count(number), percent(number / read, 2)) for what, number in rows],
             numbers=2,
         ),
+        *([] if lists is None else [_impressions(impressions, lists)]),
         *_quarantine(run, bad, read),
         _audit(report.audit),
+        *([] if report.history.given is None else [_given(report.history.given)]),
         *_content(run),
     ]
     return Section("data", "What came in", blocks)
+
+
+def _impressions(counts: Sequence[tuple[str, int]], lists: ListCounts) -> Table:
+    every = max(lists.impressions, 1)
+    return Table(
+        "What became of the impressions in these lists",
+        ("impressions", "impressions", "share of all impressions"),
+        [(what, count(number), percent(number / every, 2)) for what, number in counts],
+        numbers=2,
+    )
+
+
+def _given(given: GivenHistoryCounts) -> Prose:
+    """What could be checked of histories that the log gives."""
+    own = (
+        f"{count(given.ends_in_own_positive)} requests have one of their own positives as the newest history item; "
+        "many such requests would mean that histories were taken after the click."
+    )
+    if not given.with_times:
+        return Prose(f"Histories are given by the log, without times: their age cannot be checked. {own}")
+    return Prose(
+        f"Histories are given by the log, with times: of {count(given.events)} events, {count(given.from_future)} are "
+        f"at or after their request, and {count(given.held_back)} within history.delay_s before it; both were left "
+        f"out. {own}"
+    )
 
 
 def _empty_histories(report: IngestionReport) -> str:

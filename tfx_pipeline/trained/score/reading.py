@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_log, check_users
 from tfx_pipeline.data.logs.cleaning import Cleaned, clean, microseconds, refusing_column
 from tfx_pipeline.data.logs.files import LogFile, list_files
+from tfx_pipeline.data.logs.impressions import shown
 from tfx_pipeline.data.logs.profiles import read_profiles
 from tfx_pipeline.data.logs.quarantine import REASONS, BadRow, FirstBadRows, examples, faults
 from tfx_pipeline.data.logs.reader import RawBatch, log_batches, peek, read_file
@@ -89,17 +91,51 @@ class Sources:
         size = sum(file.size for table in tables for file in list_files(table))
         return min(MAX_PARTS, 1 + size // _BYTES_A_PART)
 
-    def batches(self) -> Iterator[tuple[LogFile, RawBatch, Cleaned]]:
+    def batches(self) -> Iterator[AskedBatch]:
         """The log to be scored, in the order of its rows, the same each time.
 
         Raises:
             DataError: a file is damaged.
         """
-        label = self.asked.data.interactions.columns.label
         for file in list_files(self.asked.data.interactions):
-            labelled = label in peek(file).columns
-            for batch in read_file(file, [name for name in self.asked.log_columns if labelled or name != label]):
-                yield file, batch, clean(batch, file, self.asked)
+            labelled = self._is_labelled(file)
+            config = self.asked if labelled else _without_labels(self.asked)
+            columns = [
+                name for name in config.log_columns if labelled or name != config.data.interactions.columns.label
+            ]
+            for batch in log_batches(file, config.data.interactions, columns):
+                yield AskedBatch(file, batch.size, labelled, clean(batch, file, config))
+
+    def _is_labelled(self, file: LogFile) -> bool:
+        """Whether a file has labels: a column of them, or pairs of an item and its label."""
+        log = self.asked.data.interactions
+        if log.columns.label in log.of_impressions:
+            return log.columns.label in peek(file).columns
+        # Pairs are in the same column as items alone would be. Where one of the first has a label, all must.
+        batches = log_batches(file, log, self.asked.log_columns)
+        first = next((batch for batch in batches if len(batch.rows)), None)
+        if first is None:
+            return False
+        seen = shown(first.columns, log, lambda column: refusing_column(file, column, first))
+        return bool(seen.labelled.any())
+
+
+class AskedBatch(NamedTuple):
+    """A batch of the log to be scored: how many rows were read, whether the file has labels, and what is good."""
+
+    file: LogFile
+    rows: int
+    labelled: bool
+    cleaned: Cleaned
+
+
+def _without_labels(config: IngestionConfig) -> IngestionConfig:
+    """The configuration of a log that has no labels: items alone where it has pairs, and no such column."""
+    log = config.data.interactions
+    lists = log.impressions.model_copy(update={"label_separator": None}) if log.impressions is not None else None
+    return config.model_copy(
+        update={"data": config.data.model_copy(update={"interactions": log.model_copy(update={"impressions": lists})})}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +143,7 @@ class LogRows:
     """What was found in the log to be scored.
 
     Attributes:
-        usable: number of its good rows, which count from 0 in the order of the log.
+        usable: number of the impressions of its good rows, which count from 0 in the order of the log.
         labelled: whether one of its files has labels.
         users: uint64 [users], ascending: hashes of their ids.
         bad_rows: the first of those that cannot be used.
@@ -122,18 +158,18 @@ class LogRows:
 
 
 def read_log(sources: Sources, spill: Spill, watch: Watch) -> LogRows:
-    """Reads the log to be scored. Chunks of rows (`split_by_user`) go to the spill, with numbers of good rows.
+    """Reads the log to be scored. Chunks of rows (`split_by_user`) go to the spill, with numbers of impressions.
 
     Raises:
         DataError: a file is damaged, or no row can be used.
     """
     tally, first_bad, hashes = Tally(), FirstBadRows(), list[np.ndarray]()
     bad_rows: list[BadRow] = first_bad.create_accumulator()
-    usable, labelled, label = 0, False, sources.asked.data.interactions.columns.label
-    for file, batch, cleaned in sources.batches():
+    usable, labelled = 0, False
+    for file, rows, has_labels, cleaned in sources.batches():
         good = cleaned.good
-        labelled |= label in batch.columns
-        tally.add("rows_read", count=batch.size)
+        labelled |= has_labels
+        tally.add("rows_read", count=rows)
         for reason, count in cleaned.bad_counts.items():
             tally.add("quarantined", reason, count=count)
         for column, count in cleaned.no_number.items():
@@ -189,12 +225,12 @@ def read_users(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) 
 
 def _cut_times(version: Version, own: IngestionConfig) -> tuple[int, ...]:
     if own.split.dates is not None:
-        cuts = Cuts.from_dates(own.split.dates)
-        return cuts.eval_from_us, cuts.test_from_us
+        return Cuts.from_dates(own.split.dates).after(own.split.train_from).times
     metadata = read_json(version.path, METADATA_FILE)
     if metadata is None:
         raise FileNotFoundError(f"there is no {METADATA_FILE}")
-    return tuple(microseconds(dt.datetime.fromisoformat(metadata["data"]["cuts"][name])) for name in _CUTS)
+    cuts = Cuts(*(microseconds(dt.datetime.fromisoformat(metadata["data"]["cuts"][name])) for name in _CUTS))
+    return cuts.after(own.split.train_from).times
 
 
 _CUTS = ("eval_from", "test_from")

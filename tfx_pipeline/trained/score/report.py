@@ -18,7 +18,8 @@ Watch: TypeAlias = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True)
 class ScoreReport(JsonRecord):
-    """What became of a log. `rows_read` = `rows_kept` + all of `quarantined` + `repeated`.
+    """What became of a log. `rows_read` = `rows_kept` + all of `quarantined` + `repeated`; where a row is a list,
+    `impressions_read` = `rows_kept` + `repeated`.
 
     Attributes:
         model: path of the version.
@@ -26,9 +27,10 @@ class ScoreReport(JsonRecord):
         output: the file of scores.
         quarantine: the file of rows that cannot be used; None: there are none.
         rows_read: rows of the log.
+        impressions_read: those of its good rows, where a row is a list of them; None where it is one.
         rows_kept: rows of the output.
         quarantined: rows set aside, by the first fault found in each; reasons without a row are left out.
-        repeated: rows of an item that its request has already.
+        repeated: rows, or impressions of lists, of an item that its request has already.
         not_a_number: values that became missing, by numeric column.
         requests: that were scored.
         requests_without_history: those of them with an empty history.
@@ -44,6 +46,7 @@ class ScoreReport(JsonRecord):
     output: str
     quarantine: str | None
     rows_read: int
+    impressions_read: int | None
     rows_kept: int
     quarantined: Mapping[str, int]
     repeated: int
@@ -71,7 +74,8 @@ def print_report(report: ScoreReport, target: Console) -> None:
 
 
 def _facts(report: ScoreReport) -> Iterator[tuple[str, str]]:
-    yield "rows read", f"{report.rows_read:,}"
+    lists = f", {report.impressions_read:,} impressions in them" if report.impressions_read is not None else ""
+    yield "rows read", f"{report.rows_read:,}{lists}"
     yield "rows kept", f"{report.rows_kept:,}, {report.rows_of_unknown_items:,} of items that the catalogue lacks"
     by_reason = ", ".join(f"{reason} {count:,}" for reason, count in report.quarantined.items())
     yield "quarantined", by_reason or "none"

@@ -82,6 +82,7 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
         output=str(output),
         quarantine=str(quarantine) if found.bad_rows else None,
         rows_read=tally.counts["rows_read",],
+        impressions_read=found.usable if sources.asked.data.interactions.impressions is not None else None,
         rows_kept=kept,
         quarantined=tally.under("quarantined"),
         repeated=found.usable - kept,
@@ -131,9 +132,9 @@ def _write(file: Path, version: Version, sources: Sources, found: LogRows, score
     catalogue = pa.array(version.items(), pa.string())
     fields = [("user_id", pa.string()), ("request_id", pa.string()), ("item_id", pa.string()), ("score", pa.float32())]
     fields += [("time", _TIME), *([("label", pa.int8())] if found.labelled else [])]
-    label, start, unknown = sources.asked.data.interactions.columns.label, 0, 0
+    start, unknown = 0, 0
     with pq.ParquetWriter(file, pa.schema(fields)) as writer:
-        for _, batch, cleaned in sources.batches():
+        for _, _, labelled, cleaned in sources.batches():
             good = cleaned.good
             rows = slice(start, start + len(good.row))
             start = rows.stop
@@ -148,7 +149,7 @@ def _write(file: Path, version: Version, sources: Sources, found: LogRows, score
                 "time": pa.array(good.time_us).cast(_TIME),
             }
             if found.labelled:
-                known = np.full(len(good.row), label in batch.columns)
+                known = np.full(len(good.row), labelled)
                 columns["label"] = pa.array(scores.positive[rows].astype(np.int8), mask=~known)
             table = pa.table(columns, pa.schema(fields)).filter(pa.array(scores.kept[rows]))
             unknown += len(table) - (pc.sum(pc.is_in(table["item_id"], value_set=catalogue)).as_py() or 0)

@@ -1,0 +1,107 @@
+"""The leakage audit of histories that the log gives: each against the row that gives it, on a path of its own."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from tfx_pipeline.data.examples.requests import UserRows
+
+FACTS = ("requests", "events", "from_future", "held_back", "ends_in_own_positive")
+"""That are counted of the requests written: `events` that the log gives them, those of them at or after the request,
+those within `history.delay_s` before it, and requests whose newest history item is one of their own positives."""
+
+
+class _Given(NamedTuple):
+    """Of one request: what its history must be, what was known too late for it, and what there is to count."""
+
+    history: list[bytes]
+    late: Counter[bytes]
+    events: int
+    from_future: int
+    newest_us: int | None
+    oldest_us: int | None
+
+
+class Finding(NamedTuple):
+    """Of one history.
+
+    Attributes:
+        broken: the rules that it breaks.
+        facts: counts of `FACTS`.
+        ages_us: how long before the request its newest and its oldest event were; empty where that is not known.
+    """
+
+    broken: list[str]
+    facts: Counter[str]
+    ages_us: list[int]
+
+
+class GivenHistoryAuditor:
+    """Checks the histories of one user's requests, one at a time.
+
+    Args:
+        rows: of the user, with histories that the log gives.
+        request: int64 [n]: of each row, a number that rows of its request share.
+        max_length: the most items of a history.
+        delay_us: an event is known this long after it happened.
+    """
+
+    def __init__(self, rows: UserRows, request: np.ndarray, max_length: int, delay_us: int) -> None:
+        self._max_length = max_length
+        self._of: dict[int, list[_Given]] = defaultdict(list)
+        # Rows are in the order of time, so the first of a request is its earliest.
+        for row in np.unique(request, return_index=True)[1].tolist():
+            time = int(rows.time_us[row])
+            self._of[time].append(_expected(rows, row, time, max_length, delay_us))
+
+    def check(self, time: int, history: list[bytes], positives: set[bytes]) -> Finding:
+        """Checks one history.
+
+        Args:
+            time: of the request, in microseconds.
+            history: as it is about to be written.
+            positives: candidates of the request with label 1.
+        """
+        there = self._of[time]
+        # Requests of one moment, told apart by their ids, each have a history of their own.
+        place = next((at for at, given in enumerate(there) if given.history == history), None)
+        if place is None:
+            late = sum((given.late for given in there), Counter[bytes]())
+            return Finding(self._what_is_wrong(history, there, late), Counter(), [])
+        given = there.pop(place)
+        facts = Counter(
+            requests=1,
+            events=given.events,
+            from_future=given.from_future,
+            held_back=given.late.total() - given.from_future,
+            ends_in_own_positive=int(bool(history) and history[-1] in positives),
+        )
+        ages = [time - moment for moment in (given.newest_us, given.oldest_us) if moment is not None]
+        return Finding([], facts, ages)
+
+    def _what_is_wrong(self, history: list[bytes], there: list[_Given], late: Counter[bytes]) -> list[str]:
+        found = ["history_too_long"] if len(history) > self._max_length else []
+        known = sum((Counter(given.history) for given in there), Counter[bytes]())
+        from_later = (Counter(history) - known) & late
+        return [*found, "history_not_before_request" if from_later else "history_not_as_given"]
+
+
+def _expected(rows: UserRows, row: int, time: int, max_length: int, delay_us: int) -> _Given:
+    assert rows.given is not None, "the log gives histories"
+    items, times = rows.given.at(row)
+    if times is None:
+        return _Given(items[-max_length:], Counter(), len(items), 0, None, None)
+    future = times >= time
+    late = future | (times > time - delay_us)
+    order = [place for place in np.argsort(times, kind="stable").tolist() if not late[place]][-max_length:]
+    return _Given(
+        [items[place] for place in order],
+        Counter(items[place] for place in np.flatnonzero(late).tolist()),
+        len(items),
+        int(future.sum()),
+        int(times[order[-1]]) if order else None,
+        int(times[order[0]]) if order else None,
+    )
