@@ -85,7 +85,8 @@ def plain(array: pa.Array) -> pa.Array:
         return plain(array.cast(array.type.value_type))
     if isinstance(array, pa.ExtensionArray) and not isinstance(array.type, pa.UuidType):
         return plain(array.storage)
-    return array
+    # Of a part of a larger array of text, Arrow 18 takes another part in a cast that is followed by `if_else`.
+    return pa.concat_arrays([array]) if array.offset and is_textual(array.type) else array
 
 
 def times(array: pa.Array, unit: TimeUnit) -> tuple[np.ndarray, np.ndarray]:

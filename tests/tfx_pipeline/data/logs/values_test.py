@@ -132,3 +132,43 @@ def test_numbers(array: pa.Array, expected: list, unusable: int) -> None:
     assert numbers.dtype == np.float32
     assert [None if np.isnan(v) else float(v) for v in numbers] == expected
     assert count == unusable
+
+
+AMERICAN = "%m/%d/%Y %I:%M:%S %p"
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "expected"),
+    [
+        ("11/15/2019 8:55:22 AM", AMERICAN, "2019-11-15T08:55:22"),
+        (" 11/9/2019 12:30:00 AM ", AMERICAN, "2019-11-09T00:30:00"),
+        ("1/1/2019 12:00:00 PM", AMERICAN, "2019-01-01T12:00:00"),
+        ("2/29/2020 1:00:00 PM", AMERICAN, "2020-02-29T13:00:00"),
+        ("2/29/2019 1:00:00 PM", AMERICAN, None),
+        ("2/30/2020 1:00:00 PM", AMERICAN, None),
+        ("4/31/2020 1:00:00 PM", AMERICAN, None),
+        ("5/1/2020 1:00:00 PM", AMERICAN, "2020-05-01T13:00:00"),
+        ("13/1/2020 1:00:00 PM", AMERICAN, None),
+        ("1/1/2020 13:00:00 PM", AMERICAN, None),
+        ("1/1/2020 1:00:00 PM and more", AMERICAN, None),
+        ("yesterday", AMERICAN, None),
+        ("", AMERICAN, None),
+        (None, AMERICAN, None),
+        ("20191130102030", "%Y%m%d%H%M%S", "2019-11-30T10:20:30"),
+        ("2019-03-01 00:30:00+0100", "%Y-%m-%d %H:%M:%S%z", "2019-02-28T23:30:00"),
+        ("03 Feb 2020", "%d %b %Y", "2020-02-03T00:00:00"),
+    ],
+)
+def test_times_by_a_format(text: str | None, form: str, expected: str | None) -> None:
+    for kind in (pa.string(), pa.binary()):
+        found, valid = values.times(pa.array([text, None], kind), form)
+        assert valid.tolist() == [expected is not None, False]
+        if expected is not None:
+            assert found[0] == np.datetime64(expected, "us").astype(np.int64)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int32(), pa.string())])
+def test_a_part_of_an_array_is_that_part(kind: pa.DataType) -> None:
+    whole = pa.array(["1", "22", "", "333", "4"], pa.string()).cast(kind)
+    for start in range(5):
+        assert values.text(whole[start:]).to_pylist() == ["1", "22", None, "333", "4"][start:]
