@@ -118,6 +118,7 @@ class IngestionReport(JsonRecord):
         history: of the requests.
         audit: for leakage.
         tables: interactions, items and users; none in reports of before.
+        negatives: impressions that were drawn, by split; none of a log that has its own.
     """
 
     rows_read: int
@@ -135,6 +136,7 @@ class IngestionReport(JsonRecord):
     history: HistoryCounts
     audit: AuditCounts
     tables: Mapping[str, TableCounts] = field(default_factory=dict)
+    negatives: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows_accounted_for(self) -> int:
