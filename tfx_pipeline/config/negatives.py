@@ -20,10 +20,7 @@ class GivenNegatives(Table):
 
 
 class Negatives(Section):
-    """Items drawn for each positive of a request, from those that the user has not had until the end of its split.
-
-    Metrics of such a run are of sampled negatives: another number of them, or another way to draw, gives others.
-    """
+    """Items drawn for each positive of a request, from those that the user has not had until the end of its split."""
 
     train: Draws = Field(4, description="per positive")
     eval: Draws | GivenNegatives = Field(99, description="per positive, or a table of them")

@@ -143,6 +143,11 @@ class IngestionReport(JsonRecord):
         """Rows of which the report says what became of them: all that were read, or rows were lost."""
         return self.rows_kept + sum(self.quarantined.values()) + self.duplicates + self.merged_labels
 
+    def sampled_negatives(self, split: str) -> str | None:
+        """What to say beside figures of a split whose negatives were drawn; None: they are of the log."""
+        drawn, positives = self.negatives.get(split, 0), self.splits[split].positives
+        return f"sampled negatives, {drawn / positives:.4g} a positive" if drawn else None
+
     @property
     def faults(self) -> dict[str, int]:
         """Faults for which rows were quarantined, with their rows."""
