@@ -6,6 +6,7 @@ import json
 
 from pydantic import Field
 
+from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig, Split
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.values import Section
@@ -17,9 +18,12 @@ class IngestionConfig(Section):
     How a column is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
     """
 
+    later = frozenset({"negatives"})
+
     data: Data
     history: History = History()
     split: Split
+    negatives: Negatives | None = None
     profile: dict[str, ColumnKind] = {}
     context: dict[str, ColumnKind] = {}
     columns: dict[str, str] = Field({}, description="names in the tables, of features that have another")
@@ -32,6 +36,7 @@ class IngestionConfig(Section):
             data=config.data.model_copy(update=unused),
             history=config.history,
             split=config.split,
+            negatives=config.negatives,
             profile={name: column.kind for name, column in config.features.user.items()},
             context={name: column.kind for name, column in config.features.context.items()},
             columns={

@@ -71,7 +71,7 @@ class InteractionColumns(Section):
     user: str = "user_id"
     item: str = "item_id"
     time: str = "timestamp"
-    label: str = "label"
+    label: str | None = Field("label", description="null: every row is a positive, see `negatives`")
     request: str | None = Field(None, description="request id; without it a request is (user, time)")
     weight: str | None = Field(
         None, description="of an impression in training, at least 0; without it each has 1. Metrics are unweighted"
@@ -93,6 +93,15 @@ class Interactions(Table):
     columns: InteractionColumns = InteractionColumns()
     impressions: Impressions | None = None
     time_unit: TimeUnit = "s"
+
+    @model_validator(mode="after")
+    def _labels_are_in_one_place(self) -> Interactions:
+        if self.columns.label is None and self.impressions is not None and self.impressions.label_separator is not None:
+            raise ValueError(
+                "columns.label is null, so every impression is a positive, but impressions.label_separator says that "
+                "each has a label; leave one of the two out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _times_can_be_told_apart(self) -> Interactions:

@@ -156,6 +156,7 @@ class IngestionReport(JsonRecord):
         tables: interactions, items and users; none in reports of before.
         history_only: impressions before `split.train_from`, of which no request was written.
         lists: where a row is a list of impressions; None where it is one.
+        negatives: impressions that were drawn, by split; none of a log that has its own.
     """
 
     rows_read: int
@@ -175,6 +176,7 @@ class IngestionReport(JsonRecord):
     tables: Mapping[str, TableCounts] = field(default_factory=dict)
     history_only: int = 0
     lists: ListCounts | None = None
+    negatives: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows_accounted_for(self) -> int:
@@ -186,6 +188,11 @@ class IngestionReport(JsonRecord):
     def impressions_accounted_for(self) -> int:
         """Impressions of good rows of which the report says what became of them."""
         return self.rows_kept + self.duplicates + self.merged_labels + self.history_only
+
+    def sampled_negatives(self, split: str) -> str | None:
+        """What to say beside figures of a split whose negatives were drawn; None: they are of the log."""
+        drawn, positives = self.negatives.get(split, 0), self.splits[split].positives
+        return f"sampled negatives, {drawn / positives:.4g} a positive" if drawn else None
 
     @property
     def faults(self) -> dict[str, int]:

@@ -37,7 +37,7 @@ class PreviewRow:
     item: str
     time: str
     label: int
-    history: int | None
+    history: int | None = None
 
 
 @dataclass(frozen=True)

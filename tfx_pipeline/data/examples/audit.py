@@ -10,6 +10,7 @@ import bisect
 import dataclasses
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +28,7 @@ RULES = {
     "history_not_as_given": "a history is not the end of the one that the log gives for its request",
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
+    "negative_of_the_user": "a drawn negative is an item that the user had until the split's end, or is there twice",
     "candidate_label_mismatch": "candidates, labels and weights are not those of the log",
 }
 
@@ -57,16 +59,19 @@ class UserAuditor:
         rows: everything the log says about the user.
         cuts: where the splits begin.
         history: the section of the configuration.
+        drawn: whether candidates with label 0 are drawn, and not of the log.
     """
 
-    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History) -> None:
+    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History, drawn: bool = False) -> None:
         self._user = user
         self._first_us = cuts.train_from_us
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
         self._max_length = history.max_length
         self._delay_us = history.delay_us
+        self._drawn = drawn
         self._audit = Audit()
 
+        self._items, self._times = list(rows.item), rows.time_us.tolist()
         names, item = np.unique(np.array(rows.item, dtype=object), return_inverse=True)
         self._code_of = {name: code for code, name in enumerate(names.tolist())}
         borders = self._cuts if self._first_us is None else [self._first_us, *self._cuts]
@@ -87,6 +92,9 @@ class UserAuditor:
         self._given: GivenHistoryAuditor | None = None
         if rows.given is not None:
             self._given = GivenHistoryAuditor(rows, request, self._max_length, self._delay_us)
+            if drawn:
+                self._items += self._given.had
+                self._times += self._given.had_at
 
     def check(self, split: str, data: bytes) -> None:
         """Checks one serialised `tf.Example` that is about to be written to `split`."""
@@ -110,13 +118,23 @@ class UserAuditor:
         too_early = self._first_us is not None and time < self._first_us
         if too_early or not split == SPLITS[place] == feature[raw_features.SPLIT].bytes_list.value[0].decode():
             audit.violations["request_in_wrong_split"] += 1
+        if self._drawn:
+            self._check_drawn(candidates, labels, place)
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
         sizes = {len(candidates), len(labels), len(weights)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
             audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
         bits = np.array(weights, np.float32).view(np.int32).tolist()
         for item, label, weight in zip(candidates, labels, bits, strict=False):
-            self._shown.extend((time, self._code_of.get(item, -1), label, weight))
+            if label or not self._drawn:
+                self._shown.extend((time, self._code_of.get(item, -1), label, weight))
+
+    def _check_drawn(self, candidates: Sequence[bytes], labels: Sequence[int], place: int) -> None:
+        negatives = [item for item, label in zip(candidates, labels, strict=False) if not label]
+        end = self._cuts[place] if place < len(self._cuts) else None
+        had = {item for item, time in zip(self._items, self._times, strict=True) if end is None or time < end}
+        if len(set(negatives)) < len(negatives) or not had.isdisjoint(negatives):
+            self._audit.violations["negative_of_the_user"] += 1
 
     def finish(self) -> Audit:
         """The result, once every example of the user was checked: now what is missing is known too."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +69,17 @@ class GivenHistories:
         """All that the log gives in a row."""
         start, end = self.ends[self.of[row]], self.ends[self.of[row] + 1]
         return GivenHistory(self.items[start:end], self.time_us[start:end] if self.time_us is not None else None)
+
+    def before(self, times: np.ndarray) -> Iterator[tuple[int, list[bytes]]]:
+        """Of each history, the time of its first row and the items that the user had by then.
+
+        Args:
+            times: int64 [n] microseconds of the rows, ascending.
+        """
+        for row in np.unique(self.of, return_index=True)[1].tolist():
+            items, moments = self.at(row)
+            known = len(items) if moments is None else int(np.searchsorted(moments, times[row]))
+            yield int(times[row]), items[:known]
 
 
 def histories_by_user(histories: Histories, order: np.ndarray) -> Callable[[int, int], HistoryTuple]:

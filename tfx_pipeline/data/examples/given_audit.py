@@ -47,15 +47,25 @@ class GivenHistoryAuditor:
         request: int64 [n]: of each row, a number that rows of its request share.
         max_length: the most items of a history.
         delay_us: an event is known this long after it happened.
+
+    Attributes:
+        had, had_at: items that histories say the user had before a request, and the request's time in microseconds.
     """
 
     def __init__(self, rows: UserRows, request: np.ndarray, max_length: int, delay_us: int) -> None:
+        assert rows.given is not None, "the log gives histories"
         self._max_length = max_length
         self._of: dict[int, list[_Given]] = defaultdict(list)
+        self.had: list[bytes] = []
+        self.had_at: list[int] = []
         # Rows are in the order of time, so the first of a request is its earliest.
         for row in np.unique(request, return_index=True)[1].tolist():
             time = int(rows.time_us[row])
             self._of[time].append(_expected(rows, row, time, max_length, delay_us))
+            items, times = rows.given.at(row)
+            known = [item for place, item in enumerate(items) if times is None or times[place] < time]
+            self.had += known
+            self.had_at += [time] * len(known)
 
     def check(self, time: int, history: list[bytes], positives: set[bytes]) -> Finding:
         """Checks one history.

@@ -32,6 +32,9 @@ def check_sources(config: PipelineConfig | IngestionConfig) -> None:
     ids = [config.data.items.id_column]
     _check_table("data.items", config.data.items, dict.fromkeys(ids, values.usable_as_id), ids)
     check_users(config)
+    for split, table in (config.negatives.tables if config.negatives else {}).items():
+        fits = {table.user_column: values.usable_as_id, table.items_column: values.usable_as_ids}
+        _check_table(f"negatives.{split}", table, fits, list(fits))
 
 
 def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> None:
@@ -51,7 +54,8 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     if names.weight is not None and log.impressions is None:
         fits[names.weight] = values.usable_as_number
     fits |= dict.fromkeys(log.list_columns, usable_as_list)
-    optional = () if labelled or names.label in map(config.column, config.context) else (names.label,)
+    label = names.label
+    optional = () if labelled or label is None or label in map(config.column, config.context) else (label,)
     _check_table(key, log, fits, log.given, optional)
 
 

@@ -67,7 +67,8 @@ def microseconds(time: dt.datetime) -> int:
 def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     """Separates a batch into usable rows and quarantine. Row order is kept.
 
-    A batch without the column of labels, as a log to be scored may be, has label 0 throughout.
+    Where there is no column of labels, every row is a positive. A batch without the column that there should be, as a
+    log to be scored may be, has label 0 throughout.
 
     Raises:
         DataError: the values of a column cannot be read at all; the message has file, column and first row.

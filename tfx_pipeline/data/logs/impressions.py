@@ -50,7 +50,8 @@ class Shown:
 
 
 def shown(columns: dict[str, pa.Array], interactions: Interactions, refusing: Refusing) -> Shown:
-    """The impressions of a batch; of a log without labels each has label 0.
+    """The impressions of a batch. Without a column of labels in the configuration each is a positive; without the one
+    that there should be, as in a log to be scored, each has label 0.
 
     Args:
         columns: of the batch; those of `interactions.of_impressions` are looked at.
@@ -68,12 +69,12 @@ def shown(columns: dict[str, pa.Array], interactions: Interactions, refusing: Re
         raw = own[names.item]
         item = values.text(raw)
         not_utf8 = values.not_utf8(raw, item)
-        given = own.get(names.label)
+        given = own.get(names.label) if names.label is not None else None
         if lists is not None and lists.label_separator is not None:
             item, given = split_pairs(item, lists.label_separator)
-    label, labelled = np.zeros(len(item), np.int8), np.ones(len(item), bool)
+    label, labelled = np.full(len(item), names.label is None, np.int8), np.ones(len(item), bool)
     if given is not None:
-        with refusing(names.label):
+        with refusing(names.label or names.item):
             label, labelled = values.labels(given)
     weight = None
     if names.weight is not None:

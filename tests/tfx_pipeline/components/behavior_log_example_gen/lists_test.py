@@ -193,7 +193,8 @@ def test_rows_before_train_from_bring_history_only(make_config: Callable, run: C
         return [row for row in times if row[1][0] >= first * 10**6]
 
     # The same requests with the same histories, of which the first reach back before it.
-    assert later(part.examples) == later(whole.examples) == sorted(sum(_tuples(part.examples).values(), []))
+    assert later(part.examples) == later(whole.examples)
+    assert len(later(part.examples)) == sum(map(len, part.examples.values()))
     assert not any(part.report["audit"]["violations"].values())
     if "fractions" in split:
         shares = [part.report["splits"][name]["impressions"] for name in ("train", "eval", "test")]
@@ -213,3 +214,19 @@ def test_a_request_does_not_go_over_train_from(make_config: Callable, run: Calla
     (example,) = (row for row in result.examples["train"] if row["request_time_us"] == [(T0 + 8 * DAY) * 10**6])
     assert example["candidate_item_id"] == [b"i2"] and example["history_item_id"][-1] == b"i1"
     assert not any(result.report["audit"]["violations"].values())
+
+
+def test_negatives_are_not_what_a_given_history_has(make_config: Callable, run: Callable) -> None:
+    rows = [{**row, "items": row["items"][:1]} for row in _lists()]
+    log = {"columns": {"item": "items", "label": None, "history": GIVEN}, "impressions": {}}
+    negatives = {"train": 3, "eval": 3, "test": 3}
+    result = run(make_config(rows, split=DATES, interactions=log, negatives=negatives))
+    assert result.report["lists"] == {"rows": 60, "impressions": 60} and result.report["rows_kept"] == 60
+    assert not any(result.report["audit"]["violations"].values())
+    drawn = 0
+    for example in (example for examples in result.examples.values() for example in examples):
+        labels = dict(zip(example["candidate_item_id"], example["label"], strict=True))
+        shown = {item for item, label in labels.items() if not label}
+        drawn += len(shown)
+        assert not shown & set(example["history_item_id"])
+    assert drawn == sum(result.report["negatives"].values()) > 60
