@@ -92,19 +92,26 @@ def histories_by_user(histories: Histories, order: np.ndarray) -> Callable[[int,
     Returns:
         A function of two places in `order`, where a user begins and ends: the histories of the user's rows.
     """
+    # Everything in the order of users at once; then each user's is a slice.
     of = histories.of[order]
-    starts = np.flatnonzero(np.diff(of, prepend=-1))
-    ends = np.concatenate([[0], np.cumsum(histories.lengths)])
-    items = histories.item
+    begins = np.diff(of, prepend=-1) != 0
+    rank = np.cumsum(begins) - 1
+    rows = of[begins]
+    lengths = histories.lengths[rows]
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    starts = (np.cumsum(histories.lengths) - histories.lengths)[rows]
+    places = np.arange(ends[-1]) + np.repeat(starts - ends[:-1], lengths)
+    items = histories.item.take(pa.array(places)).to_pylist()
+    times = histories.time_us[places] if histories.time_us is not None else None
 
     def of_user(start: int, end: int) -> HistoryTuple:
-        first, last = np.searchsorted(starts, [start, end])
-        rows = of[starts[first:last]]
-        own = np.searchsorted(starts[first:last], np.arange(start, end), side="right") - 1
-        lengths = histories.lengths[rows]
-        shifts = ends[rows] - np.concatenate([[0], np.cumsum(lengths[:-1])])
-        places = np.arange(lengths.sum()) + np.repeat(shifts, lengths)
-        times = histories.time_us[places].tobytes() if histories.time_us is not None else None
-        return own.tobytes(), lengths.tobytes(), items.take(pa.array(places)).to_pylist(), times
+        first, last = int(rank[start]), int(rank[end - 1]) + 1
+        own = slice(int(ends[first]), int(ends[last]))
+        return (
+            (rank[start:end] - first).tobytes(),
+            lengths[first:last].tobytes(),
+            items[own],
+            times[own].tobytes() if times is not None else None,
+        )
 
     return of_user
