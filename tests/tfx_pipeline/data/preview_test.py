@@ -82,3 +82,24 @@ def test_what_a_run_would_refuse_is_refused(folder: Path, spoil, said: str) -> N
     spoil(folder)
     with pytest.raises(DataError, match=said):
         preview(load_config(folder / "c.yaml"))
+
+
+def test_lists_are_shown_as_impressions(folder: Path, capsys) -> None:
+    lists = """
+    header: [user_id, timestamp, past, shown]
+    columns: {item: shown, history: {column: past, separator: " "}}
+    impressions: {separator: " ", label_separator: "-"}
+"""
+    config = _CONFIG.replace("  interactions: {path: log.csv}", f"  interactions:\n    path: log.csv{lists.rstrip()}")
+    (folder / "c.yaml").write_text(config)
+    (folder / "log.csv").write_text(f"u1,{_T0},i0 i1 i2,i1-1 i2-0\nu1,{_T0 + 1},,i0-0\n")
+    seen = preview(load_config(folder / "c.yaml"))
+    assert (seen.rows, seen.usable, seen.impressions) == (2, 2, 3)
+    assert [(row.item, row.label, row.history) for row in seen.first] == [("i1", 1, 3), ("i2", 0, 3), ("i0", 0, 0)]
+    assert main(["config", "check", str(folder / "c.yaml"), "--data"]) == exit_status.OK
+    printed = capsys.readouterr().out
+    assert "3 items" in printed and "2 rows looked at, 2 usable, of 3 impressions;" in printed
+    # A column of text, and nothing said of what separates its values.
+    (folder / "c.yaml").write_text(config.replace('separator: " ", label_separator', "label_separator"))
+    with pytest.raises(DataError, match=r"'shown' has type string; expected lists .* give their `separator`"):
+        preview(load_config(folder / "c.yaml"))

@@ -113,3 +113,24 @@ def test_no_anomalies_is_said(tmp_path):
     files = {"Split-eval/SchemaDiff.pb": anomalies_pb2.Anomalies().SerializeToString()}
     (good,) = prose(anomalies_section(run_of(tmp_path, {("ExampleValidator", "anomalies"): files})), "good")
     assert "fit the schema" in good
+
+
+def test_lists_and_given_histories_have_their_counts(tmp_path):
+    report = copy.deepcopy(REPORT) | {"lists": {"rows": 990, "impressions": 1010}, "history_only": 20}
+    report["history"]["given"] = {
+        "with_times": True,
+        "events": 5000,
+        "from_future": 3,
+        "held_back": 4,
+        "ends_in_own_positive": 2,
+    }
+    section = arrival_section(run_of(tmp_path, {INGESTION: {"report.json": report, "quarantine.jsonl": ""}}))
+    rows, impressions, *_ = (block for block in section.blocks if isinstance(block, Table))
+    assert [row[1] for row in rows.rows] == ["990", "10"]
+    assert sum(int(row[1]) for row in impressions.rows) == 1010 and impressions.rows[-1][1] == "20"
+    (given,) = (block.text for block in section.blocks if isinstance(block, Prose) and "given by the log" in block.text)
+    assert "of 5,000 events, 3 are at or after their request, and 4 within history.delay_s" in given
+    report["history"]["given"]["with_times"] = False
+    section = arrival_section(run_of(tmp_path, {INGESTION: {"report.json": report, "quarantine.jsonl": ""}}))
+    (given,) = (block.text for block in section.blocks if isinstance(block, Prose) and "given by the log" in block.text)
+    assert "their age cannot be checked. 2 requests have one of their own positives" in given

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serving import contract
+from serving.export.servable import request_arrays
 from tests.tfx_pipeline.trained.score.conftest import T0, once, rows_of
 from tfx_pipeline.files import spill
 from tfx_pipeline.trained.score import asking, reading
@@ -173,3 +175,63 @@ def test_the_command_prints_what_became_of_the_log(world, capsys):
     assert "10, " in capsys.readouterr().out
     assert output.read_bytes() == first
     shutil.rmtree(output.parent)
+
+
+def _as_lists(rows: list[dict], labels: bool = True) -> list[dict]:
+    """Requests of rows as rows, each with pairs and a given history of its own."""
+    requests: dict[str, dict] = {}
+    for row in rows:
+        shown = requests.setdefault(row["session"], {**row, "item": [], "past": ["i1", f"i{len(requests) % 40}"]})
+        shown["item"].append(f"{row['item']}-{row['clicked']}" if labels else row["item"])
+    made = [{**row, "item": " ".join(row["item"]), "past": " ".join(row["past"])} for row in requests.values()]
+    return [{name: value for name, value in row.items() if name != "clicked"} for row in made]
+
+
+def _read_lists(world) -> None:
+    columns = {"user": "user", "item": "item", "time": "at", "request": "session"}
+    history = {"column": "past", "separator": " "}
+    pairs = {"separator": " ", "label_separator": "-"}
+    log = {
+        "path": str(world.write("lists/log.csv", _as_lists(world.own))),
+        "columns": {**columns, "history": history},
+        "impressions": pairs,
+    }
+    world.configure(data={"interactions": log})
+
+
+def test_lists_and_given_histories_are_scored_as_the_log_gives_them(world):
+    _read_lists(world)
+    rows = once(rows_of(2, LATER, 40))
+    lists = _as_lists(rows)
+    report, scores = world.score(world.write("new.csv", lists))
+    assert of(scores, "item_id") == [row["item"] for row in rows]
+    assert of(scores, "label") == [row["clicked"] for row in rows]
+    assert (report.rows_read, report.impressions_read, report.rows_kept) == (40, len(rows), len(rows))
+    assert report.requests == 40 and report.requests_without_history == 0
+    profiles = {row["user"]: row for row in world.users}
+    past = {row["session"]: row["past"].split() for row in lists}
+    with Version(world.model).load() as servable:
+        for row, score in list(zip(rows, of(scores, "score"), strict=True))[::7]:
+            profile = profiles.get(row["user"], {})
+            request = {
+                contract.USER_ID: row["user"],
+                contract.HISTORY_ITEM_ID: past[row["session"]],
+                contract.CANDIDATE_ITEM_ID: [row["item"]],
+                "income": row["income"],
+                **{name: profile.get(name) for name in ("age", "gender")},
+            }
+            arrays = request_arrays(request, Version(world.model).contract)
+            assert servable.run(contract.RANK, arrays)[contract.SCORE][0, 0] == pytest.approx(score, abs=1e-6)
+
+
+def test_lists_without_labels_are_scored_alike(world):
+    _read_lists(world)
+    rows = once(rows_of(2, LATER, 40))
+    _, labelled = world.score(world.write("new.csv", _as_lists(rows)))
+    report, scores = world.score(world.write("new.csv", _as_lists(rows, labels=False)))
+    assert list(scores) == ["user_id", "request_id", "item_id", "score", "time"] and report.quarantined == {}
+    pd.testing.assert_frame_equal(scores, labelled.drop(columns="label"))
+    # Where one of the first has a label, all must.
+    mixed = [*_as_lists(rows)[:-1], *_as_lists(rows, labels=False)[-1:]]
+    report, _ = world.score(world.write("new.csv", mixed))
+    assert report.quarantined == {"bad_label": 1}
