@@ -40,8 +40,12 @@ CHANGES = [
     ("data.interactions.columns.label", "other", LOGS),
     ("data.interactions.columns.request", "other", LOGS),
     ("data.interactions.columns.weight", "other", LOGS),
-    ("data.interactions.columns.history", "{column: other}", LOGS),
-    ("data.interactions.impressions", "{separator: '|'}", LOGS),
+    ("data.interactions.columns.history.column", "other", LOGS),
+    ("data.interactions.columns.history.times", "other", LOGS),
+    ("data.interactions.columns.history.separator", "'|'", LOGS),
+    ("data.interactions.columns.history.order", "newest_first", LOGS),
+    ("data.interactions.impressions.separator", "'|'", LOGS),
+    ("data.interactions.impressions.label_separator", "'-'", LOGS),
     ("negatives.train", 3, LOGS),
     ("negatives.eval", 9, LOGS),
     ("negatives.test", "{path: negatives.parquet}", LOGS),
@@ -167,7 +171,9 @@ def test_equal_configurations_give_equal_parameters(config_file, before):
 def test_a_changed_key_changes_the_parameters_of_exactly_these_steps(config_file, before, key, value, steps):
     # Negatives are drawn where the log has positives alone.
     also = ["data.interactions.columns.label=null"] if key.startswith("negatives.") else []
-    after = _steps(config_file, f"{key}={value}", *also)
+    if key.startswith("data.interactions.columns.history."):
+        also = ["data.interactions.columns.history.column=past"]
+    after = _steps(config_file, *also, f"{key}={value}")
     assert {step for step in before if before[step] != after[step]} == steps
 
 

@@ -7,7 +7,8 @@ import json
 from pydantic import Field
 
 from tfx_pipeline.config.negatives import Negatives
-from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig, Split
+from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig
+from tfx_pipeline.config.split import Split
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.values import Section
 

@@ -223,7 +223,9 @@ def _check_labels(interactions: Interactions, report: IngestionReport) -> None:
     """Refuses a log of one label class, which no other split would mend."""
     impressions = sum(counts.impressions for counts in report.splits.values())
     positives = sum(counts.positives for counts in report.splits.values())
-    label, log = interactions.columns.label, interactions.path
+    # Labels of pairs are in the column of items.
+    of_items = interactions.columns.label not in interactions.of_impressions
+    label, log = interactions.columns.item if of_items else interactions.columns.label, interactions.path
     if impressions and positives == impressions:
         raise DataError(
             f"data.interactions: the log has positives only: all {impressions:,} impressions of {log} have label 1 in "

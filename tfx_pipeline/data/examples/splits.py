@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import apache_beam as beam
 import numpy as np
 
-from tfx_pipeline.config.schema import SPLITS, SplitDates, SplitFractions
+from tfx_pipeline.config.schema import SPLITS
+from tfx_pipeline.config.split import SplitDates, SplitFractions
 from tfx_pipeline.data.logs.cleaning import microseconds
 
 # Distinct instants with the number of rows of each; int64 [k] both, instants ascending.

@@ -10,7 +10,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tfx_pipeline.config.schema import SplitDates, SplitFractions
+from tfx_pipeline.config.split import SplitDates, SplitFractions
 from tfx_pipeline.data.examples import splits
 from tfx_pipeline.data.examples.splits import Cuts, QuantileCuts, SumHistograms, histogram
 
