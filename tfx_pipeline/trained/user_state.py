@@ -54,12 +54,12 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     times: list[int] = []
     clicked: frozenset[str] = frozenset()
     if chunks:
-        rows = UserRows.from_chunks(chunks, config.context)
+        rows = UserRows.from_chunks(chunks, config.of_rows)
         requests = form_requests(rows, events=config.history.events)
         history = [item.decode() for item in requests.event_items[-config.history.max_length :]]
         times = requests.event_times[-config.history.max_length :]
         clicked = frozenset(rows.item[index].decode() for index in np.flatnonzero(rows.label))
-        columns |= {name: _plain(column[-1]) for name, column in rows.columns.items()}
+        columns |= {name: _plain(rows.columns[name][-1]) for name in config.context}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)
     return UserSnapshot(history, columns, times, clicked)

@@ -83,7 +83,8 @@ def new_model(
         without: what else it is not given, as in `Label`.
         seed: of the initial weights.
     """
-    schema = ranking_schema(data.features, data.tft_output, data.content, modalities, without)
+    serving_values = data.transform.serving_values() if data.features.candidate else {}
+    schema = ranking_schema(data.features, data.tft_output, data.content, modalities, without, serving_values)
     model = build_model(name, params, schema, seed=seed)
     for modality, layer in model.content.items():
         layer.set_rows(*content_rows(data.content, modality))

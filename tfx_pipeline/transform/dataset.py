@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -75,7 +75,7 @@ def request_batches(
     def to_batch(serialized: tf.Tensor, *seeds: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         transformed = tf.io.parse_example(serialized, spec)
         if seeds:
-            transformed = _with_some_negatives(transformed, keep_negatives, tf.stack(seeds))
+            transformed = _with_some_negatives(transformed, transform.of_candidates, keep_negatives, tf.stack(seeds))
         labels = transformed[transformed_features.LABEL]
         weights = transformed.get(transformed_features.WEIGHT) if weighted else None
         if weights is None:
@@ -107,7 +107,7 @@ def request_batches(
 
 
 def _with_some_negatives(
-    transformed: dict[str, tf.Tensor | tf.SparseTensor], share: float, seed: tf.Tensor
+    transformed: dict[str, tf.Tensor | tf.SparseTensor], of_candidates: Collection[str], share: float, seed: tf.Tensor
 ) -> dict[str, tf.Tensor | tf.SparseTensor]:
     """The requests with all positives and a random `share` of the others, without requests that are left with none."""
     labels = transformed[transformed_features.LABEL]
@@ -117,7 +117,7 @@ def _with_some_negatives(
     requests = tf.unique(request).y
     result = {}
     for name, feature in transformed.items():
-        if name in _OF_CANDIDATES:
+        if name in of_candidates:
             values = tf.boolean_mask(feature.values, kept)
             result[name] = _ragged(values, request, labels.dense_shape[0], requests)
         elif isinstance(feature, tf.SparseTensor):
@@ -130,16 +130,6 @@ def _with_some_negatives(
 def _ragged(values: tf.Tensor, request: tf.Tensor, count: tf.Tensor, requests: tf.Tensor) -> tf.SparseTensor:
     """Values of some requests, as a sparse tensor whose rows they fill from the left."""
     return tf.gather(tf.RaggedTensor.from_value_rowids(values, request, count), requests).to_sparse()
-
-
-_OF_CANDIDATES = frozenset(
-    {
-        transformed_features.LABEL,
-        transformed_features.WEIGHT,
-        transformed_features.CANDIDATE_INDEX,
-        transformed_features.CANDIDATE_ITEM,
-    }
-)
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -130,15 +130,18 @@ class BuildExamples(TallyingDoFn):
         if profile is None and self._config.data.users is not None:
             self.tally.add("users_without_profile")
             self.tally.show("user_without_profile", text=element[0])
-        rows = UserRows.from_chunks(chunks, self._config.context)
+        rows = UserRows.from_chunks(chunks, self._config.of_rows)
         formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), self._config.history.events)
-        auditor = UserAuditor(user, rows, cuts, self._config.history)
+        auditor = UserAuditor(user, rows, cuts, self._config.history, self._config.candidate)
         by_split: dict[str, list[Request]] = defaultdict(list)
         for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history):
             split = cuts.split_of(request.time_us)
             by_split[split].append(request)
             weights = rows.weight[request.rows].tolist() if rows.weight is not None else None
-            data = encode(user, history, request, split, columns, self._kinds, weights)
+            shown = {name: [rows.columns[name][row] for row in request.rows] for name in self._config.candidate}
+            data = encode(
+                user, history, request, split, columns, self._kinds, weights, shown, self._config.candidate
+            )
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
             self._example_bytes += len(data)

@@ -10,11 +10,13 @@ import bisect
 import dataclasses
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfx_pipeline.config.schema import SPLITS, History
+from tfx_pipeline.config.schema import SPLITS, ColumnKind, History
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.examples.requests import UserRows
 from tfx_pipeline.data.examples.splits import Cuts
@@ -25,7 +27,7 @@ RULES = {
     "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
-    "candidate_label_mismatch": "candidates, labels and weights are not those of the log",
+    "candidate_label_mismatch": "candidates, labels, weights and columns of candidates are not those of the log",
 }
 
 
@@ -53,9 +55,17 @@ class UserAuditor:
         rows: everything the log says about the user.
         cuts: where the splits begin.
         history: the section of the configuration.
+        candidate: kinds of the columns of candidates, by name.
     """
 
-    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History) -> None:
+    def __init__(
+        self,
+        user: bytes,
+        rows: UserRows,
+        cuts: Cuts,
+        history: History,
+        candidate: Mapping[str, ColumnKind] | None = None,
+    ) -> None:
         self._user = user
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
         self._max_length = history.max_length
@@ -69,8 +79,11 @@ class UserAuditor:
         earliest = np.full(int(request.max(initial=0)) + 1, np.iinfo(np.int64).max)
         np.minimum.at(earliest, request, rows.time_us)
         weight = rows.weight if rows.weight is not None else np.ones(len(item), np.float32)
-        # One line (request time, item, label, weight) per impression; the same is gathered from the examples.
-        columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32))
+        self._kinds = candidate or {}
+        self._names: dict[bytes, int] = {}
+        shown = [self._codes(name, [rows.columns[name][place] for place in index]) for name in self._kinds]
+        # One line (request time, item, label, weight, columns) per impression; the same is gathered from the examples.
+        columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32), *shown)
         self._expected = np.stack(columns, axis=1, dtype=np.int64)
         self._weighted = rows.weight is not None
         self._shown: array[int] = array("q")
@@ -101,20 +114,34 @@ class UserAuditor:
         candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
         labels = feature[raw_features.LABEL].int64_list.value
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
-        sizes = {len(candidates), len(labels), len(weights)}
+        columns = [
+            feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value
+            for name, kind in self._kinds.items()
+        ]
+        sizes = {len(candidates), len(labels), len(weights), *map(len, columns)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
             audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
         bits = np.array(weights, np.float32).view(np.int32).tolist()
-        for item, label, weight in zip(candidates, labels, bits, strict=False):
-            self._shown.extend((time, self._code_of.get(item, -1), label, weight))
+        codes = [self._codes(name, values) for name, values in zip(self._kinds, columns, strict=True)]
+        for item, label, weight, *own in zip(candidates, labels, bits, *codes, strict=False):
+            self._shown.extend((time, self._code_of.get(item, -1), label, weight, *own))
 
     def finish(self) -> Audit:
         """The result, once every example of the user was checked: now what is missing is known too."""
-        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, 4)
+        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, self._expected.shape[1])
         wrong = _unmatched(shown, self._expected)
         if wrong:
             self._audit.violations["candidate_label_mismatch"] += wrong
         return self._audit
+
+    def _codes(self, name: str, values: Iterable[Any]) -> list[int]:
+        """Values of a candidate column as integers, equal where the values are; missing ones are all equal."""
+        if self._kinds[name] == "categorical":
+            return [self._names.setdefault(value or b"", len(self._names)) for value in values]
+        numbers = np.array([np.nan if value is None else value for value in values], np.float32)
+        # NaNs have many bit patterns.
+        bits: list[int] = np.where(np.isnan(numbers), np.float32(np.nan), numbers).view(np.int32).tolist()
+        return bits
 
     def _what_is_wrong(self, history: list[bytes], end: int, later_from: int | None) -> list[str]:
         """The rules that a history other than the expected one breaks."""
