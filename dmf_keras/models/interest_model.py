@@ -35,8 +35,8 @@ class InterestModel(RankingModel):
 
     The head is an MLP on user, profile and context (user part), the vector e_n of the candidate with its own columns
     (item part) and the interest (pair part); the interest sees e_n alone. A tower beside it takes what a click owes to
-    how the candidate was shown: in training the values given, otherwise the schema's constants. Subclasses write `build_interest`, `interest` and mostly `encode_interest`; padding and an
-    empty history are theirs to get right.
+    how the candidate was shown: in training of the values given, otherwise of the schema's constants. Subclasses write
+    `build_interest`, `interest` and mostly `encode_interest`; padding and an empty history are theirs to get right.
 
     Args:
         schema: sizes and names that come from the data.

@@ -140,7 +140,9 @@ class AsyncRankingClient:
     ) -> Ranking:
         """Scores candidates for a user; see `RankingClient.rank`."""
         limit = self._engine.deadline(deadline)
-        return await self._engine.rank(user, Candidates.of(candidates, content, columns), Selector(version, label), limit)
+        return await self._engine.rank(
+            user, Candidates.of(candidates, content, columns), Selector(version, label), limit
+        )
 
     async def encode_user(
         self,
@@ -163,7 +165,9 @@ class AsyncRankingClient:
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates with a kept state; see `RankingClient.score`."""
-        return await self._engine.score(state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline))
+        return await self._engine.score(
+            state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline)
+        )
 
     async def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions; see `RankingClient.model_status`."""

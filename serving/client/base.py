@@ -62,7 +62,12 @@ class BlockingClient:
             VersionNotFound: the version or label is not served.
         """
         return run(
-            self._engine.rank(user, Candidates.of(candidates, content, columns), Selector(version, label), self._engine.deadline(deadline))
+            self._engine.rank(
+                user,
+                Candidates.of(candidates, content, columns),
+                Selector(version, label),
+                self._engine.deadline(deadline),
+            )
         )
 
     def encode_user(
@@ -109,9 +114,11 @@ class BlockingClient:
             deadline: as in `rank`.
 
         Raises:
-            BadRequest: a candidate, a content array or a column is wrong, or the state is another model's; `field` names it.
+            BadRequest: a candidate, its content or column is wrong, or the state is another model's; `field` names it.
         """
-        return run(self._engine.score(state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline)))
+        return run(
+            self._engine.score(state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline))
+        )
 
     def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions as one of the servers reports them.

@@ -148,9 +148,7 @@ class Engine:
 
         return await self._explained(self._with_metadata(selector, deadline, attempt))
 
-    async def score(
-        self, state: UserState, candidates: Candidates, deadline: Deadline
-    ) -> Ranking:
+    async def score(self, state: UserState, candidates: Candidates, deadline: Deadline) -> Ranking:
         """Scores of all candidates by the state's version or, when that is gone, by the one that encodes anew."""
         if not isinstance(state, UserState):
             raise BadRequest.of("state", f"state must be a UserState, got {type(state).__name__}")

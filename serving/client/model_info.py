@@ -48,7 +48,7 @@ class ModelMetadata:
 
     @property
     def columns(self) -> dict[str, str]:
-        """Columns of candidates that a request must carry, name to dtype: inputs of `rank` that are none of the user's."""
+        """Columns of candidates that a request must carry, name to dtype: what `rank` takes beside the user."""
         rank = self.signatures[contract.RANK].inputs if contract.RANK in self.signatures else {}
         known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *self.features}
         return {name: spec.dtype for name, spec in sorted(rank.items()) if name not in known and len(spec.shape) == 2}

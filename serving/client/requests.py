@@ -205,9 +205,7 @@ def _is_known_input(name: str) -> bool:
     return name in known or name.startswith(contract.CONTENT_PREFIX)
 
 
-def _check_names(
-    what: str, given: Mapping[str, Any], specs: Mapping[str, TensorContract], fill_missing: bool
-) -> None:
+def _check_names(what: str, given: Mapping[str, Any], specs: Mapping[str, TensorContract], fill_missing: bool) -> None:
     """Whether the features of a user, or the columns of candidates, are those that the model takes."""
     of_user = what == "feature"
     unknown = [str(name) for name in given if name not in specs]
@@ -230,9 +228,7 @@ def _check_names(
     raise BadRequest.of(field, f"{'; '.join(problems)}; the model takes {takes}{advice}")
 
 
-def _tensor(
-    field: str, values: Sequence[Any], spec: TensorContract, shape: tuple[int, ...]
-) -> tensor_pb2.TensorProto:
+def _tensor(field: str, values: Sequence[Any], spec: TensorContract, shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
     """Values of a feature (one) or a column (one a candidate) as a tensor."""
     of_user = len(shape) == 1
     if spec.dtype != "string" and spec.dtype not in _RANGES:
@@ -240,18 +236,18 @@ def _tensor(
             f"{_named(field, 0, of_user)} is {spec.dtype} in the model; expected string or one of {sorted(_RANGES)}, "
             "as in a model that this project exported"
         )
-    read = _string if spec.dtype == "string" else _number
-    found = [read(field, _named(field, place, of_user), value, spec.dtype) for place, value in enumerate(values)]
+    named = [(_named(field, place, of_user), value) for place, value in enumerate(values)]
     if spec.dtype == "string":
-        return string_tensor(found, shape)
-    return number_tensor(np.array(found, spec.dtype).reshape(shape), spec.dtype)
+        return string_tensor([_string(field, name, value) for name, value in named], shape)
+    read = [_number(field, name, value, spec.dtype) for name, value in named]
+    return number_tensor(np.array(read, spec.dtype).reshape(shape), spec.dtype)
 
 
 def _named(field: str, place: int, of_user: bool) -> str:
     return f"feature '{field}'" if of_user else f"{field}[{place}]"
 
 
-def _string(field: str, named: str, value: Any, dtype: str) -> str:
+def _string(field: str, named: str, value: Any) -> str:
     if not isinstance(value, str | None):
         raise BadRequest.of(field, f"{named} must be a string or None, got {type(value).__name__} {shown(value)}")
     return check_text(field, value or "", named)

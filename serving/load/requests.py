@@ -92,6 +92,8 @@ def draw_requests(
     for number in range(count):
         user = users[number % len(users)] if users else {contract.USER_ID: f"user-{number:06d}"}
         who, items_shown = {**user, contract.HISTORY_ITEM_ID: draw(history)}, tuple(draw(candidates))
-        shown = {name: [pool[i] for i in rng.integers(0, len(pool), candidates)] for name, pool in (columns or {}).items()}
+        shown = {
+            name: [pool[i] for i in rng.integers(0, len(pool), candidates)] for name, pool in (columns or {}).items()
+        }
         requests.append(RankRequest(who, items_shown, shown))
     return requests

@@ -62,7 +62,7 @@ Scorer = Callable[[FakeRequest], Sequence[float]]
 
 
 def hash_scorer(request: FakeRequest) -> list[float]:
-    """Scores in [0, 1) that depend on the user, the candidate with its content and columns, and the version; nothing else."""
+    """Scores in [0, 1) that depend on user, version and the candidate with its content and columns; nothing else."""
     user = hashlib.blake2b(f"{request.version}|{_user_json(request.user)}".encode(), digest_size=16).digest()
     scores = []
     for row, item in enumerate(request.candidates):

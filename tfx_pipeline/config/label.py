@@ -56,4 +56,6 @@ class Label(NamedTuple):
                 said = f" ({meant})" if meant else ""
                 raise ValueError(f"'{text}': no modality {name!r}{said}; modalities: {', '.join(modalities)}")
         chosen = tuple(name for name in modalities if name in names)
-        return cls(model, () if len(chosen) == len(modalities) else chosen, tuple(word for word in _ALL if word in without))
+        return cls(
+            model, () if len(chosen) == len(modalities) else chosen, tuple(word for word in _ALL if word in without)
+        )

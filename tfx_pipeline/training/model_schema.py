@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow_transform as tft
 
 from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
-from tfx_pipeline.config.label import CANDIDATES, ITEMS
 from tfx_pipeline.config.columns import Categorical, Numeric
+from tfx_pipeline.config.label import CANDIDATES, ITEMS
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.reading import read_lines

@@ -64,7 +64,9 @@ def _candidate_column(name: str, values: tf.SparseTensor, column: Categorical | 
     missing = tf.math.is_nan(values.values)
     if column.scaling == "quantiles":
         present = tf.boolean_mask(values.values, ~missing)
-        boundaries = tft.quantiles(present, column.buckets, epsilon=min(1 / column.buckets, 0.01), name=f"{name}_buckets")
+        # As `tft.bucketize` has it, which would count NaN.
+        epsilon = min(1 / column.buckets, 0.01)
+        boundaries = tft.quantiles(present, column.buckets, epsilon, name=f"{name}_buckets")
         buckets = tft.apply_buckets(values, boundaries)
         return buckets.with_values(tf.where(missing, tf.zeros_like(buckets.values), buckets.values + 1))
     # Mean and variance leave NaN out.

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models import inputs as model_inputs
-from tfx_pipeline.config.columns import Categorical
+from tfx_pipeline.config.columns import Categorical, Numeric
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import ModelError

@@ -54,7 +54,7 @@ def test_refuses(options, message):
 
 
 def test_refuses_columns_that_do_not_fit():
-    with pytest.raises(ValueError, match="missing columns: kind, price. Received: slot"):
+    with pytest.raises(ValueError, match=r"missing columns: kind, price\. Received: slot"):
         layer()({"slot": COLUMNS["slot"]})
     with pytest.raises(ValueError, match="slot"):
         layer()({**COLUMNS, "slot": COLUMNS["price"]})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from serving.client import BadRequest, ClientOptions, InvalidAnswer, RankingClient, SignatureNotFound
+from serving.client.candidates import Candidates
 from serving.client.model_info import ModelMetadata, Signature
 from serving.client.options import ClientOptions as Options
-from serving.client.candidates import Candidates
 from serving.client.requests import Selector, candidate_tensors, user_tensors
 from serving.client.tensors import to_array
 from serving.client.text import shown

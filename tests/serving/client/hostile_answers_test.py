@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from serving.client import RankingError, User
 from serving.client.answers import scores_of, state_of, version_of
+from serving.client.candidates import Candidates
 from serving.client.grpc_channel import GrpcMessages
 from serving.client.model_info import Signature, metadata_request, parse_metadata, parse_status
 from serving.client.options import ClientOptions
-from serving.client.candidates import Candidates
 from serving.client.requests import Selector, candidate_tensors, predict_request, scoring_signature, user_tensors
 from serving.client.rest_json import decode, error_details
 from serving.contract import TensorContract

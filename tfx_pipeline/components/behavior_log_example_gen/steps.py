@@ -139,9 +139,7 @@ class BuildExamples(TallyingDoFn):
             by_split[split].append(request)
             weights = rows.weight[request.rows].tolist() if rows.weight is not None else None
             shown = {name: [rows.columns[name][row] for row in request.rows] for name in self._config.candidate}
-            data = encode(
-                user, history, request, split, columns, self._kinds, weights, shown, self._config.candidate
-            )
+            data = encode(user, history, request, split, columns, self._kinds, weights, shown, self._config.candidate)
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
             self._example_bytes += len(data)

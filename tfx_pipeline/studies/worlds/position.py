@@ -8,7 +8,6 @@ Of the world `position` (`tfx_pipeline.studies.worlds.parts.Examination`).
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -19,13 +18,12 @@ import tensorflow as tf
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.label import CANDIDATES
 from tfx_pipeline.config.loading import load_config
-from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.studies.preparation import prepare
 from tfx_pipeline.studies.worlds.synthetic import TRUTH
 from tfx_pipeline.training.model_training import train_model
 from tfx_pipeline.training.trial_data import TrialData
-from tfx_pipeline.transform.request_transform import RequestTransform
 
 COLUMN = "position"
 VARIANTS = ("bias", "without", "feature")
@@ -58,13 +56,17 @@ def position_study(directory: Path, seeds: int = 3) -> dict[str, list[float]]:
         seeds: trainings of each variant.
     """
     config = load_config(directory / "config.yaml")
-    data = prepare(config)
     column = config.features.candidate[COLUMN].model_copy(update={"role": "feature", "serving_value": None})
     features = config.features.model_copy(update={"candidate": {COLUMN: column}})
+    with hold_output(config.output, "position-study"):
+        data = prepare(config)
+        # Roles change nothing up to the training: what was prepared is taken again.
+        as_feature = prepare(config.model_copy(update={"features": features}))
+    truth = _chances(directory / "data" / TRUTH)
     first = data.training_data.transform.serving_values()[COLUMN]
     found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     for variant in VARIANTS:
-        of_variant = _as_feature(data, features, config.history.max_length) if variant == "feature" else data
+        of_variant = as_feature if variant == "feature" else data
         for seed in range(seeds):
             model, _ = train_model(
                 config.model.name,
@@ -76,17 +78,8 @@ def position_study(directory: Path, seeds: int = 3) -> dict[str, list[float]]:
                 without=(CANDIDATES,) if variant == "without" else (),
                 progress=f"{variant}, seed {seed}",
             )
-            truth = _chances(directory / "data" / TRUTH)
             found[variant].append(_against_truth(model, of_variant, truth, first))
     return found
-
-
-def _as_feature(data: TrialData, features: Features, max_history: int) -> TrialData:
-    training = data.training_data
-    files = RequestTransform(
-        training.tft_output, training.transform.catalogue_file, features, max_history
-    )
-    return dataclasses.replace(data, training_data=dataclasses.replace(training, features=features, transform=files))
 
 
 def _chances(file: Path) -> pd.Series:

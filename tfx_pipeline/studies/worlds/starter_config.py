@@ -59,4 +59,7 @@ def starter_config(name: str, world: World, path: str) -> str:
         "training": {"batch_size": 128, "epochs": 16, "patience": 4, "learning_rate": 0.003},
         "comparison": {"models": {label: {} for label in labels}, "seeds": 3, "reference": labels[0]},
     }
+    if world.examination:
+        # Scores are those of the first position; clicks have been counted at all of them.
+        values["serving"] = {"calibration": "platt"}
     return _HEADER.format(world=name, path=path) + yaml.safe_dump(values, sort_keys=False)

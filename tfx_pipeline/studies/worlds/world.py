@@ -81,7 +81,7 @@ def simulate(
     age_effect = weights.profile * rng.standard_normal(len(TOPICS))
     sizes = rng.integers((candidates + 1) // 2, candidates + candidates // 2, requests, endpoint=True)
     exposure = items.exposure
-    promotion = examination.promotion * rng.standard_normal(len(exposure)) if examination else None
+    promotion = examination.promotion * rng.standard_normal(len(exposure)) if examination else np.zeros(0)
 
     memories: list[list[int]] = [[] for _ in users.age]
     shown, chances, clicks, adds, places = [], [], [], [], []
@@ -97,7 +97,8 @@ def simulate(
         memory = memories[user]
         content, interaction = recall(slate, memory) if memory else np.zeros((2, size))
         logit = weights.intercept + taste + popularity + context + profile + (content + interaction)
-        chance, examined = 1 / (1 + np.exp(-logit)), 1.0
+        chance = 1 / (1 + np.exp(-logit))
+        examined = np.ones(size)
         if examination is not None:
             policy = logit + promotion[slate] + examination.noise * rng.standard_normal(size)
             place = np.argsort(np.argsort(-policy)) + 1

@@ -90,9 +90,7 @@ def questions(
             standing = list(asked[index].values())
             shown = dataclasses.replace(request, candidates=list(asked[index]), labels=[])
             of_candidates = {name: [user_rows.columns[name][row] for row in standing] for name in config.candidate}
-            example = encode(
-                user.encode(), history, shown, "", columns, kinds, None, of_candidates, config.candidate
-            )
+            example = encode(user.encode(), history, shown, "", columns, kinds, None, of_candidates, config.candidate)
             yield Question(example, user_rows.row[standing].tolist())
 
 
