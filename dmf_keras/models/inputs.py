@@ -147,6 +147,15 @@ def candidate_content(modality: str) -> str:
     return f"candidate_content/{modality}"
 
 
+def as_shown(name: str) -> str:
+    """Name of the optional input by which a column of `candidate_bias` is told outside of training, [B, N].
+
+    For the validation of `fit`: which epoch explains clicks best cannot be said by scores of another position than the
+    one that they were made at. Whoever ranks does not give it, and the constant of the schema holds.
+    """
+    return f"as_shown/{name}"
+
+
 def user_inputs(schema: RankingSchema) -> dict[str, InputSpec]:
     """What `encode_user` needs."""
     specs = {HISTORY_INDEX: InputSpec("int32", (None, None)), HISTORY_CONTENT_ROW: InputSpec("int32", (None, None))}

@@ -18,6 +18,7 @@ from dmf_keras.models.inputs import (
     HISTORY_INDEX,
     USER_INDEX,
     RankingSchema,
+    as_shown,
 )
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.ops.shapes import rows
@@ -96,12 +97,15 @@ class InterestModel(RankingModel):
         return None if self.candidate_columns is None else self.candidate_columns(_without_padding(inputs, self.schema))
 
     def bias(self, inputs: Mapping[str, Tensor], training: bool) -> Tensor:
-        """The tower's logit, float32 [B, N] of the values given in training, and [1, 1] of the constants otherwise."""
+        """The tower's logit: [B, N] of the values given in training or by `as_shown`, [1, 1] of the constants otherwise."""
         if self.bias_tower is None:
             return ops.zeros((1, 1))
+        schema, told = self.schema, {name: as_shown(name) for name in self.schema.candidate_bias}
         if training:
-            return self.bias_tower(_without_padding(inputs, self.schema))
-        schema = self.schema
+            return self.bias_tower(_without_padding(inputs, schema))
+        if set(told.values()) <= set(inputs):
+            given = {name: inputs[told[name]] for name in told}
+            return self.bias_tower(_without_padding({**inputs, **given}, schema))
         kinds = {name: "int32" if name in schema.candidate_categorical else "float32" for name in schema.candidate_bias}
         return self.bias_tower({name: ops.full((1, 1), schema.candidate_bias[name], kinds[name]) for name in kinds})
 

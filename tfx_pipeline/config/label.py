@@ -40,7 +40,8 @@ class Label(NamedTuple):
             modalities: those of the configuration; the label keeps their order, and all of them are none named.
 
         Raises:
-            ValueError: no such model or modality, with those that exist, or another word than `items` and `candidates` after `~`.
+            ValueError: no such model or modality, with those that exist, or another word than `items` or `candidates`
+                after `~`.
         """
         with_content, *without = text.split("~")
         if wrong := [word for word in without if word not in _ALL]:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from dmf_keras.models.inputs import as_shown
 from tfx_pipeline.files.addresses import Address, join
 from tfx_pipeline.files.reading import list_files
 from tfx_pipeline.transform import transformed_features
@@ -50,6 +51,7 @@ def request_batches(
     seed: int = 0,
     keep_negatives: float = 1.0,
     weighted: bool = False,
+    validation: bool = False,
 ) -> tf.data.Dataset:
     """Batches of requests, each padded to its own longest history and candidate list.
 
@@ -63,6 +65,7 @@ def request_batches(
         seed: of the shuffling; the order differs between epochs and is the same in every run.
         keep_negatives: share of the candidates without a positive label that are kept, drawn anew in every epoch;
             requests that keep none are left out, so that batches have at most `batch_size` requests.
+        validation: tell by `as_shown` how candidates were shown, which only training would look at otherwise.
         weighted: give the weights of the log, where it has them; else every candidate weighs 1.
 
     Returns:
@@ -80,8 +83,11 @@ def request_batches(
         weights = transformed.get(transformed_features.WEIGHT) if weighted else None
         if weights is None:
             weights = labels.with_values(tf.ones_like(labels.values, tf.float32))
+        inputs = transform.model_inputs(transformed)
+        if validation:
+            inputs |= {as_shown(name): inputs[name] for name in transform.shown_columns}
         return (
-            transform.model_inputs(transformed),
+            inputs,
             tf.cast(tf.sparse.to_dense(labels), tf.float32),
             tf.sparse.to_dense(weights),
         )

@@ -67,6 +67,11 @@ class RequestTransform(tf.Module):
         return {name: _dtype(column) for name, column in columns.items()}
 
     @property
+    def shown_columns(self) -> list[str]:
+        """Candidate columns with role bias: how candidates were shown."""
+        return [name for name in self._features.candidate if name not in self.candidate_inputs]
+
+    @property
     def of_candidates(self) -> frozenset[str]:
         """Transformed features that have a value for each candidate."""
         columns = map(transformed_features.transformed_column, self._features.candidate)
@@ -128,8 +133,7 @@ class RequestTransform(tf.Module):
 
     def examples(self, serialized: tf.Tensor) -> Tensors:
         """All model inputs of serialised `tf.Example` requests, string [B]; candidates padded to the longest."""
-        shown = {name for name in self._features.candidate if name not in self.candidate_inputs}
-        spec = {name: spec for name, spec in self._raw_spec.items() if name not in shown}
+        spec = {name: spec for name, spec in self._raw_spec.items() if name not in self.shown_columns}
         parsed = tf.io.parse_example(serialized, spec)
         for name in self.candidate_inputs:
             _check_one_each(name, parsed[name], parsed[raw_features.CANDIDATE_ITEM_ID])

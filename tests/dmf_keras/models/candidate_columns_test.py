@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dmf_keras.models import RankingSchema, model_names
+from dmf_keras.models.inputs import as_shown
 from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
 
 to_numpy = keras.ops.convert_to_numpy
@@ -62,6 +63,15 @@ class TestEveryModel:
         # Not of whole scores: some models have statistics of the batch in training.
         as_served = to_numpy(model.bias({**given, **constants}, training=True))
         np.testing.assert_allclose(as_served, to_numpy(model.bias(given, training=False))[0, 0], atol=1e-5)
+
+    def test_validation_may_say_how_it_was_shown(self, name):
+        model, x = model_of(name), requests(3, 6, 5)
+        given = with_columns(x, shown=True)
+        told = {**given, **{as_shown(column): given[column] for column in ("position", "depth")}}
+        bias = to_numpy(model.bias(given, training=True))
+        np.testing.assert_allclose(to_numpy(model.bias(told, training=False)), bias, atol=1e-6)
+        constant = float(to_numpy(model.bias(given, training=False))[0, 0])
+        np.testing.assert_allclose(to_numpy(model(told)) - to_numpy(model(given)), bias - constant, atol=1e-4)
 
     def test_the_order_of_scores_is_that_without_the_tower(self, name):
         model, x = model_of(name), with_columns(requests(3, 6, 5))
@@ -119,6 +129,8 @@ def test_fit_learns_a_bias_that_evaluate_does_not_see():
     without = {name: value for name, value in x.items() if name != "position"}
     np.testing.assert_allclose(model.evaluate(without, y, verbose=0, return_dict=True)["loss"], evaluated["loss"])
     np.testing.assert_allclose(model.predict(without, verbose=0), model.predict(x, verbose=0))
+    told = {**without, as_shown("position"): position}
+    assert model.evaluate(told, y, verbose=0, return_dict=True)["auc"] > 0.95
     # At the first position, where all are clicked.
     assert to_numpy(keras.ops.sigmoid(model.predict(without, verbose=0))).mean() > 0.7
 

@@ -118,7 +118,7 @@ class Examination:
     """
 
     decay: float = 1.0
-    promotion: float = 1.0
+    promotion: float = 2.0
     noise: float = 0.5
 
 

@@ -104,12 +104,12 @@ def _against_truth(model: RankingModel, data: TrialData, truth: pd.Series, first
     return auc_of_chances(np.concatenate(scores), truth.loc[keys].to_numpy())
 
 
-def main(directory: str) -> None:
+def main(directory: str, seeds: str = "3") -> None:
     """Prints the study as a table."""
-    for variant, aucs in position_study(Path(directory)).items():
+    for variant, aucs in position_study(Path(directory), int(seeds)).items():
         each = " ".join(f"{auc:.4f}" for auc in aucs)
-        print(f"{variant:8} mean {np.mean(aucs):.4f}  std {np.std(aucs, ddof=1):.4f}  seeds {each}")
+        print(f"{variant:8} mean {np.mean(aucs):.4f}  std {np.std(aucs):.4f}  seeds {each}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
