@@ -97,7 +97,7 @@ class InterestModel(RankingModel):
         return None if self.candidate_columns is None else self.candidate_columns(_without_padding(inputs, self.schema))
 
     def bias(self, inputs: Mapping[str, Tensor], training: bool) -> Tensor:
-        """The tower's logit: [B, N] of the values given in training or by `as_shown`, [1, 1] of the constants otherwise."""
+        """The tower's logit: [B, N] of the values given in training or by `as_shown`, else [1, 1] of constants."""
         if self.bias_tower is None:
             return ops.zeros((1, 1))
         schema, told = self.schema, {name: as_shown(name) for name in self.schema.candidate_bias}

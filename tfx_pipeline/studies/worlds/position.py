@@ -23,6 +23,7 @@ from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.studies.preparation import prepare
 from tfx_pipeline.studies.worlds.synthetic import TRUTH
 from tfx_pipeline.training.model_training import train_model
+from tfx_pipeline.training.trainer import forget
 from tfx_pipeline.training.trial_data import TrialData
 
 COLUMN = "position"
@@ -64,6 +65,7 @@ def position_study(directory: Path, seeds: int = 3) -> dict[str, list[float]]:
         as_feature = prepare(config.model_copy(update={"features": features}))
     truth = _chances(directory / "data" / TRUTH)
     first = data.training_data.transform.serving_values()[COLUMN]
+    work = directory / "study"
     found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     for variant in VARIANTS:
         of_variant = as_feature if variant == "feature" else data
@@ -73,11 +75,12 @@ def position_study(directory: Path, seeds: int = 3) -> dict[str, list[float]]:
                 config.model.params,
                 config.training.model_copy(update={"seed": seed}),
                 of_variant.training_data,
-                state_dir=directory / "study" / f"{variant}-{seed}",
-                tensorboard_dir=directory / "study" / "tensorboard" / f"{variant}-{seed}",
+                state_dir=work / "state",
+                tensorboard_dir=work / "tensorboard",
                 without=(CANDIDATES,) if variant == "without" else (),
                 progress=f"{variant}, seed {seed}",
             )
+            forget(work / "state")
             found[variant].append(_against_truth(model, of_variant, truth, first))
     return found
 

@@ -62,5 +62,5 @@ def starter_config(name: str, world: World, path: str) -> str:
     if world.examination:
         # Scores are those of the first position; clicks have been counted at all of them.
         values["serving"] = {"calibration": "platt"}
-        values["training"] = {"batch_size": 256, "epochs": 10, "patience": 10, "learning_rate": 0.003}
+        values["training"] = {"batch_size": 256, "epochs": 25, "patience": 5, "learning_rate": 0.003}
     return _HEADER.format(world=name, path=path) + yaml.safe_dump(values, sort_keys=False)
