@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig, Split
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.values import Section
@@ -20,11 +21,12 @@ class IngestionConfig(Section):
     How a column is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
     """
 
-    later = frozenset({"candidate"})
+    later = frozenset({"candidate", "negatives"})
 
     data: Data
     history: History = History()
     split: Split
+    negatives: Negatives | None = None
     profile: dict[str, ColumnKind] = {}
     context: dict[str, ColumnKind] = {}
     candidate: dict[str, ColumnKind] = {}
@@ -40,6 +42,7 @@ class IngestionConfig(Section):
             data=config.data.model_copy(update=unused),
             history=config.history,
             split=config.split,
+            negatives=config.negatives,
             profile={name: column.kind for name, column in features.user.items()},
             context={name: column.kind for name, column in features.context.items()},
             candidate={name: column.kind for name, column in features.candidate.items()},

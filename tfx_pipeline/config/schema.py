@@ -26,6 +26,7 @@ from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model_module import find_model_class, import_model_module, lies_in
+from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Params, Section, UtcTime
@@ -356,6 +357,7 @@ class PipelineConfig(Section):
     data: Data
     history: History = History()
     split: Split
+    negatives: Negatives | None = Field(None, description="for a log of positives alone; absent: the log has both")
     features: Features = Features()
     content: Content = Content()
     model: Model = Model()
@@ -381,10 +383,34 @@ class PipelineConfig(Section):
         return name
 
     @model_validator(mode="after")
+    def _negatives_of_positives_alone(self) -> PipelineConfig:
+        label = self.data.interactions.columns.label
+        if label is None and self.negatives is None:
+            raise ValueError(
+                "negatives: absent, but data.interactions.columns.label is null: every row is a positive; say how many "
+                "negatives to draw, such as negatives: {train: 4, eval: 99, test: 99}"
+            )
+        if label is not None and self.negatives is not None:
+            raise ValueError(
+                f"negatives: given, but data.interactions.columns.label is '{label}': a log with labels has negatives "
+                "of its own; set it to null where every row is a positive, or leave out negatives"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _profile_has_table(self) -> PipelineConfig:
         if self.features.user and self.data.users is None:
             columns = ", ".join(sorted(self.features.user))
             raise ValueError(f"data.users: absent, but features.user names columns of it: {columns}")
+        return self
+
+    @model_validator(mode="after")
+    def _drawn_candidates_have_no_columns(self) -> PipelineConfig:
+        if self.negatives is not None and self.features.candidate:
+            raise ValueError(
+                f"features.candidate: {', '.join(self.features.candidate)}, but negatives are drawn and have no row of the "
+                "log: a missing value would tell the label; leave the columns out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -39,6 +39,11 @@ def test_what_is_refused(refusal, override, message):
     assert [problem for problem in problems if message in problem], problems
 
 
+def test_drawn_negatives_have_no_columns(refusal):
+    drawn = ("negatives={train: 1}", "data.interactions.columns.label=null")
+    assert [problem for problem in refusal(COLUMNS, *drawn) if "a missing value would tell the label" in problem]
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED_COLUMNS))
 def test_a_column_cannot_take_the_name_of_a_feature_of_our_own(refusal, name):
     (problem,) = refusal(f"features.candidate={{{name}: {{kind: categorical}}}}")

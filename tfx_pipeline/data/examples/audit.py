@@ -10,7 +10,7 @@ import bisect
 import dataclasses
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ RULES = {
     "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
+    "negative_of_the_user": "a drawn negative is an item that the user had until the split's end, or is there twice",
     "candidate_label_mismatch": "candidates, labels, weights and columns of candidates are not those of the log",
 }
 
@@ -55,6 +56,7 @@ class UserAuditor:
         rows: everything the log says about the user.
         cuts: where the splits begin.
         history: the section of the configuration.
+        drawn: whether candidates with label 0 are drawn, and not of the log.
         candidate: kinds of the columns of candidates, by name.
     """
 
@@ -64,14 +66,17 @@ class UserAuditor:
         rows: UserRows,
         cuts: Cuts,
         history: History,
+        drawn: bool = False,
         candidate: Mapping[str, ColumnKind] | None = None,
     ) -> None:
         self._user = user
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
         self._max_length = history.max_length
         self._delay_us = history.delay_us
+        self._drawn = drawn
         self._audit = Audit()
 
+        self._items, self._times = rows.item, rows.time_us.tolist()
         names, item = np.unique(np.array(rows.item, dtype=object), return_inverse=True)
         self._code_of = {name: code for code, name in enumerate(names.tolist())}
         request = _request_codes(rows, self._cuts)
@@ -113,6 +118,8 @@ class UserAuditor:
             audit.violations["request_in_wrong_split"] += 1
         candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
         labels = feature[raw_features.LABEL].int64_list.value
+        if self._drawn:
+            self._check_drawn(candidates, labels, place)
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
         columns = [
             feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value
@@ -124,7 +131,15 @@ class UserAuditor:
         bits = np.array(weights, np.float32).view(np.int32).tolist()
         codes = [self._codes(name, values) for name, values in zip(self._kinds, columns, strict=True)]
         for item, label, weight, *own in zip(candidates, labels, bits, *codes, strict=False):
-            self._shown.extend((time, self._code_of.get(item, -1), label, weight, *own))
+            if label or not self._drawn:
+                self._shown.extend((time, self._code_of.get(item, -1), label, weight, *own))
+
+    def _check_drawn(self, candidates: Sequence[bytes], labels: Sequence[int], place: int) -> None:
+        negatives = [item for item, label in zip(candidates, labels, strict=False) if not label]
+        end = self._cuts[place] if place < len(self._cuts) else None
+        had = {item for item, time in zip(self._items, self._times, strict=True) if end is None or time < end}
+        if len(set(negatives)) < len(negatives) or not had.isdisjoint(negatives):
+            self._audit.violations["negative_of_the_user"] += 1
 
     def finish(self) -> Audit:
         """The result, once every example of the user was checked: now what is missing is known too."""

@@ -182,7 +182,7 @@ def test_columns_are_those_of_the_rows_that_stand_for_the_candidates(
     columns = {"price": [9.0, NAN, 2.5], "slot": ["first", None, "top"]}
     rows = user_rows([(3, "a", 0, "r"), (1, "b", 0, "r"), (4, "a", 1, "r")], True, (), columns)
     (request,) = form_requests(rows).requests
-    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH), SHOWN)
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH), candidate=SHOWN)
     shown = {"price": prices, "slot": [slot and slot.encode() for slot in slots]}
     auditor.check("train", encode(b"u", [], request, "train", {}, {}, None, shown, SHOWN))
     assert auditor.finish().violations["candidate_label_mismatch"] == mismatches
