@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -69,6 +70,29 @@ class CandidateNumeric(Numeric):
 
 
 CandidateColumn = Annotated[CandidateCategorical | CandidateNumeric, Field(discriminator="kind")]
+
+
+def check_candidate_columns(columns: Mapping[str, CandidateColumn], label: str | None, *, drawn: bool) -> None:
+    """Whether columns of candidates could tell the label.
+
+    Args:
+        columns: section `features.candidate`.
+        label: the log's column of labels.
+        drawn: whether negatives are drawn.
+
+    Raises:
+        ValueError: one reads the label, or candidates are drawn, which have no row of the log.
+    """
+    for name, column in columns.items():
+        if (column.column or name) == label:
+            raise ValueError(
+                f"features.candidate.{name}: reads '{label}', which is the label; a request cannot know it"
+            )
+    if drawn and columns:
+        raise ValueError(
+            f"features.candidate: {', '.join(columns)}, but negatives are drawn and have no row of the log: a missing "
+            "value would tell the label; leave the columns out"
+        )
 
 
 def _check_role(column: CandidateCategorical | CandidateNumeric) -> None:

@@ -21,7 +21,7 @@ from pydantic import (
 
 from dmf_keras.models import BUILT_IN
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
-from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary
+from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
@@ -405,22 +405,9 @@ class PipelineConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _drawn_candidates_have_no_columns(self) -> PipelineConfig:
-        if self.negatives is not None and self.features.candidate:
-            raise ValueError(
-                f"features.candidate: {', '.join(self.features.candidate)}, but negatives are drawn and have no row of the "
-                "log: a missing value would tell the label; leave the columns out"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _candidates_do_not_carry_the_label(self) -> PipelineConfig:
         label = self.data.interactions.columns.label
-        for name, column in self.features.candidate.items():
-            if (column.column or name) == label:
-                raise ValueError(
-                    f"features.candidate.{name}: reads '{label}', which is the label; a request cannot know it"
-                )
+        check_candidate_columns(self.features.candidate, label, drawn=self.negatives is not None)
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ import tensorflow as tf
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.label import CANDIDATES
 from tfx_pipeline.config.loading import load_config
+from tfx_pipeline.console import console_on
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.studies.preparation import prepare
@@ -111,7 +112,9 @@ def main(directory: str, seeds: str = "3") -> None:
     """Prints the study as a table."""
     for variant, aucs in position_study(Path(directory), int(seeds)).items():
         each = " ".join(f"{auc:.4f}" for auc in aucs)
-        print(f"{variant:8} mean {np.mean(aucs):.4f}  std {np.std(aucs):.4f}  seeds {each}")
+        console_on(sys.stdout).print(
+            f"{variant:8} mean {np.mean(aucs):.4f}  std {np.std(aucs):.4f}  seeds {each}", highlight=False
+        )
 
 
 if __name__ == "__main__":
