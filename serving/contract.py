@@ -64,12 +64,14 @@ class ModelContract:
         user_inputs: raw user features (profile, context) beside user id and history: name to dtype,
             `string` ("" means missing) or `float32` (NaN means missing).
         signatures: per signature, `inputs` and `outputs` by name.
+        candidate_inputs: raw columns of candidates, a value for each: name to dtype as in `user_inputs`.
     """
 
     model: str
     max_history: int
     user_inputs: dict[str, str]
     signatures: dict[str, dict[str, dict[str, TensorContract]]] = dataclasses.field(default_factory=dict)
+    candidate_inputs: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -83,7 +85,11 @@ class ModelContract:
 
     def to_json(self) -> str:
         """The contract as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        values = dataclasses.asdict(self)
+        # Contracts did not always have it: of a model without, they are written as before.
+        if not self.candidate_inputs:
+            del values["candidate_inputs"]
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
     def read(cls, model_dir: str | Path) -> ModelContract:

@@ -100,7 +100,9 @@ def key_comments(text: str) -> dict[str, str]:
         while parents and parents[-1][0] >= indent:
             parents.pop()
         path = ".".join([*(parent for _, parent in parents), key])
-        path = re.sub(r"(features\.user|features\.context|modalities|thresholds)\.\w+", rf"\1.{NAME}", path)
+        path = re.sub(
+            r"(features\.user|features\.context|features\.candidate|modalities|thresholds)\.\w+", rf"\1.{NAME}", path
+        )
         if not commented_out:
             parents.append((indent, key))
         if comment:

@@ -1,5 +1,7 @@
 """Public layers. Each is serialisable, explicit about masks, and useful without the rest."""
 
+from dmf_keras.layers.bias_tower import BiasTower
+from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
 from dmf_keras.layers.content_embedding import ContentEmbedding
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
@@ -14,6 +16,8 @@ from dmf_keras.layers.similarity_histogram import SimilarityHistogram
 from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
+    "BiasTower",
+    "ColumnEmbedding",
     "ComplementaryModalityMixing",
     "ContentEmbedding",
     "DecoupledTargetAttention",

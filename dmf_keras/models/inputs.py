@@ -2,7 +2,7 @@
 
 Dimensions: B requests, L history items, N candidates; `None` in a shape is unknown. Index 0 and content row 0 are
 padding and "no content". Besides the names here, every categorical (int [B]) and numeric (float [B]) column of the
-schema is a user input under its own name.
+schema is a user input under its own name, and every candidate column (int or float [B, N]) one of candidates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RESERVED = (HISTORY_INDEX, HISTORY_CONTENT_ROW, USER_INDEX, CANDIDATE_INDEX, CAN
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _STORAGE_DTYPES = ("int8", "float16", "float32")
 # Fields that schemas did not always have: one that does not use them is written as before.
-_LATER = ("item_columns",)
+_LATER = ("item_columns", "candidate_categorical", "candidate_numeric", "candidate_bias")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class RankingSchema:
         categorical: name to rows of its embedding, row 0 ("missing") included.
         numeric: names of scaled numbers.
         item_columns: columns of the catalogue, which the model looks up by content row.
+        candidate_categorical, candidate_numeric: as `categorical` and `numeric`, with a value for each candidate.
+        candidate_bias: of these columns, those that say how a candidate was shown: name to the index or number that
+            stands for the column everywhere but in training, where alone it is an input.
 
     Raises:
         ValueError: all problems at once, each with what was received.
@@ -64,13 +67,18 @@ class RankingSchema:
     categorical: dict[str, int] = field(default_factory=dict)
     numeric: tuple[str, ...] = ()
     item_columns: dict[str, ItemColumnSpec] = field(default_factory=dict)
+    candidate_categorical: dict[str, int] = field(default_factory=dict)
+    candidate_numeric: tuple[str, ...] = ()
+    candidate_bias: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
+        object.__setattr__(self, "candidate_numeric", tuple(self.candidate_numeric))
         counts: dict[str, Any] = {"item_rows": self.item_rows, "content_rows": self.content_rows}
         if self.user_rows is not None:
             counts["user_rows"] = self.user_rows
         counts |= {f"categorical.{name}": rows for name, rows in self.categorical.items()}
+        counts |= {f"candidate_categorical.{name}": rows for name, rows in self.candidate_categorical.items()}
         counts |= {f"modalities.{name}.width": spec.width for name, spec in self.modalities.items()}
         counts |= {f"item_columns.{name}.width": spec.width for name, spec in self.item_columns.items()}
         counts |= {
@@ -86,7 +94,18 @@ class RankingSchema:
             for name, spec in self.modalities.items()
             if spec.dtype not in _STORAGE_DTYPES
         ]
-        columns = [*self.categorical, *self.numeric]
+        of_candidates = [*self.candidate_categorical, *self.candidate_numeric]
+        columns = [*self.categorical, *self.numeric, *of_candidates]
+        problems += [
+            f"candidate_bias.{name}: there is no candidate column of that name"
+            for name in self.candidate_bias
+            if name not in of_candidates
+        ]
+        problems += [
+            f"candidate_bias.{name} must be an index below {rows}, got {self.candidate_bias[name]!r}"
+            for name, rows in self.candidate_categorical.items()
+            if name in self.candidate_bias and self.candidate_bias[name] not in range(rows)
+        ]
         for name in [*columns, *self.modalities, *self.item_columns]:
             if not _NAME.fullmatch(name):
                 problems.append(f"names are letters, digits and underscores and begin with a letter, got {name!r}")
@@ -98,7 +117,8 @@ class RankingSchema:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them."""
-        values = {**asdict(self), "numeric": list(self.numeric)}
+        values = asdict(self)
+        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric")}
         for name in _LATER:
             if not values[name]:
                 del values[name]
@@ -127,6 +147,15 @@ def candidate_content(modality: str) -> str:
     return f"candidate_content/{modality}"
 
 
+def as_shown(name: str) -> str:
+    """Name of the optional input by which a column of `candidate_bias` is told outside of training, [B, N].
+
+    For the validation of `fit`: which epoch explains clicks best cannot be said by scores of another position than the
+    one that they were made at. Whoever ranks does not give it, and the constant of the schema holds.
+    """
+    return f"as_shown/{name}"
+
+
 def user_inputs(schema: RankingSchema) -> dict[str, InputSpec]:
     """What `encode_user` needs."""
     specs = {HISTORY_INDEX: InputSpec("int32", (None, None)), HISTORY_CONTENT_ROW: InputSpec("int32", (None, None))}
@@ -136,7 +165,13 @@ def user_inputs(schema: RankingSchema) -> dict[str, InputSpec]:
     return specs | {name: InputSpec("float32", (None,)) for name in schema.numeric}
 
 
-def candidate_inputs() -> dict[str, InputSpec]:
-    """What `score` needs besides the state; `candidate_content` may be added."""
+def candidate_inputs(schema: RankingSchema, training: bool = False) -> dict[str, InputSpec]:
+    """What `score` needs besides the state; `candidate_content` may be added.
+
+    Columns of `candidate_bias` are inputs in training alone.
+    """
     spec = InputSpec("int32", (None, None))
-    return {CANDIDATE_INDEX: spec, CANDIDATE_CONTENT_ROW: spec}
+    specs = {CANDIDATE_INDEX: spec, CANDIDATE_CONTENT_ROW: spec}
+    specs |= dict.fromkeys(schema.candidate_categorical, spec)
+    specs |= dict.fromkeys(schema.candidate_numeric, InputSpec("float32", (None, None)))
+    return {name: spec for name, spec in specs.items() if training or name not in schema.candidate_bias}

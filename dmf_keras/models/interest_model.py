@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from dmf_keras.layers import InterestHead, ItemColumns
+from dmf_keras.layers import BiasTower, ColumnEmbedding, InterestHead, ItemColumns
 from dmf_keras.models import explanation
 from dmf_keras.models.configs import InterestConfig
 from dmf_keras.models.inputs import (
@@ -18,6 +18,7 @@ from dmf_keras.models.inputs import (
     HISTORY_INDEX,
     USER_INDEX,
     RankingSchema,
+    as_shown,
 )
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.ops.shapes import rows
@@ -33,9 +34,10 @@ HISTORY_MASK, USER_PART = "history_mask", "user_part"
 class InterestModel(RankingModel):
     """A ranking model that differs from others in one thing: the interest of the user in each candidate.
 
-    The head is an MLP on user, profile and context (user part), the vector e_n of the candidate (item part) and the
-    interest (pair part). Subclasses write `build_interest`, `interest` and mostly `encode_interest`; padding and an
-    empty history are theirs to get right.
+    The head is an MLP on user, profile and context (user part), the vector e_n of the candidate with its own columns
+    (item part) and the interest (pair part); the interest sees e_n alone. A tower beside it takes what a click owes to
+    how the candidate was shown: in training of the values given, otherwise of the schema's constants. Subclasses write
+    `build_interest`, `interest` and mostly `encode_interest`; padding and an empty history are theirs to get right.
 
     Args:
         schema: sizes and names that come from the data.
@@ -56,10 +58,13 @@ class InterestModel(RankingModel):
             name: self._embedding(rows, config.feature_dim, f"{name}_embedding")
             for name, rows in schema.categorical.items()
         }
+        self.candidate_columns = self._candidate_columns(biased=False)
+        self.bias_tower = self._candidate_columns(biased=True)
         width = self.build_interest()
+        item_width = config.id_dim + (0 if self.candidate_columns is None else self.candidate_columns.width)
         self.head = InterestHead(config.hidden_units, dropout=config.dropout, name="head", dtype=self.dtype_policy)
         self.head.build(
-            (None, self.user_width()), (None, None, config.id_dim), None if width is None else (None, None, width)
+            (None, self.user_width()), (None, None, item_width), None if width is None else (None, None, width)
         )
         self.built = True
 
@@ -68,6 +73,41 @@ class InterestModel(RankingModel):
         layer = keras.layers.Embedding(rows, width, embeddings_regularizer=penalty, dtype=self.dtype_policy, name=name)
         layer.build((None,))
         return layer
+
+    def _candidate_columns(self, *, biased: bool) -> Any:
+        """The layer of candidate columns of one role, or None: a `BiasTower` or a `ColumnEmbedding`."""
+        schema = self.schema
+        names = {n: rows for n, rows in schema.candidate_categorical.items() if (n in schema.candidate_bias) == biased}
+        numbers = [name for name in schema.candidate_numeric if (name in schema.candidate_bias) == biased]
+        if not names and not numbers:
+            return None
+        made, name = (BiasTower, "bias_tower") if biased else (ColumnEmbedding, "candidate_columns")
+        layer = made(names, numbers, self.config.feature_dim, dtype=self.dtype_policy, name=name)
+        layer.build()
+        return layer
+
+    def head_items(self, candidates: Tensor, columns: Tensor | None) -> Tensor:
+        """The item part's input [B, N, ...]: e_n [B, N, d], joined with the candidate's own columns if any."""
+        if columns is None:
+            return candidates
+        return ops.concatenate([ops.cast(candidates, columns.dtype), columns], axis=-1)
+
+    def own_columns(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """Candidate columns of role feature, embedded [B, N, C]; None where the schema has none."""
+        return None if self.candidate_columns is None else self.candidate_columns(_without_padding(inputs, self.schema))
+
+    def bias(self, inputs: Mapping[str, Tensor], training: bool) -> Tensor:
+        """The tower's logit: [B, N] of the values given in training or by `as_shown`, else [1, 1] of constants."""
+        if self.bias_tower is None:
+            return ops.zeros((1, 1))
+        schema, told = self.schema, {name: as_shown(name) for name in self.schema.candidate_bias}
+        if training:
+            return self.bias_tower(_without_padding(inputs, schema))
+        if set(told.values()) <= set(inputs):
+            given = {name: inputs[told[name]] for name in told}
+            return self.bias_tower(_without_padding({**inputs, **given}, schema))
+        kinds = {name: "int32" if name in schema.candidate_categorical else "float32" for name in schema.candidate_bias}
+        return self.bias_tower({name: ops.full((1, 1), schema.candidate_bias[name], kinds[name]) for name in kinds})
 
     def _item_columns(self) -> ItemColumns | None:
         """The columns of items and, beside them, `item_projection`; None where the schema has none."""
@@ -181,7 +221,7 @@ class InterestModel(RankingModel):
         Args:
             state: of `encode_user`.
             inputs: see `dmf_keras.models.inputs.candidate_inputs` and `candidate_content`; others are ignored.
-            training: whether units are dropped.
+            training: whether units are dropped, and columns of `candidate_bias` are inputs.
 
         Returns:
             float32 [B, N]; at padded candidates meaningless.
@@ -189,10 +229,12 @@ class InterestModel(RankingModel):
         Raises:
             ValueError: missing inputs, wrong ranks or dtypes.
         """
-        self.check_candidate_inputs(inputs)
+        self.check_candidate_inputs(inputs, training)
         candidates = self.candidate_items(inputs)
         interest = self.interest(state, candidates, inputs, training)
-        return self.head.score_items(state[USER_PART], candidates, interest, training)
+        items = self.head_items(candidates, self.own_columns(inputs))
+        logits = self.head.score_items(state[USER_PART], items, interest, training)
+        return logits if self.bias_tower is None else logits + self.bias(inputs, training)
 
     def explain(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the history's items weigh, and what each part of the head's input adds to the logit.
@@ -227,7 +269,9 @@ class InterestModel(RankingModel):
         empty = self.interest_parts(no_history, candidates, inputs, training=False)
         features = self.user_features(inputs, state)
         part_of = {name: _PART_OF.get(name, explanation.COLUMNS) for name in features}
-        parts = list(dict.fromkeys([*interest, explanation.ITEM, *part_of.values()]))
+        own = self.own_columns(inputs)
+        of_columns = [] if own is None else [explanation.COLUMNS]
+        parts = list(dict.fromkeys([*interest, explanation.ITEM, *part_of.values(), *of_columns]))
         coalitions = explanation.coalitions(len(parts))
         count, (batch, items) = len(coalitions), ops.shape(candidates)[:2]
         inside = dict(zip(parts, coalitions.T, strict=True))
@@ -240,11 +284,13 @@ class InterestModel(RankingModel):
 
         user = {name: in_coalitions(part_of[name], each, ops.zeros_like(each)) for name, each in features.items()}
         pair = {name: in_coalitions(name, each, empty[name]) for name, each in interest.items()}
+        shown = None if own is None else in_coalitions(explanation.COLUMNS, own, ops.zeros_like(own))
+        items_shown = in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates))
         logits = self.head.score_items(
-            self._encode_features(user, count * batch),
-            in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates)),
-            self.join_interest(pair),
+            self._encode_features(user, count * batch), self.head_items(items_shown, shown), self.join_interest(pair)
         )
+        # A constant, and so a part of every coalition.
+        logits = logits if self.bias_tower is None else logits + self.bias(inputs, training=False)
         logits = ops.reshape(logits, (count, rows(batch), items))
         weights = ops.cast(explanation.contribution_weights(len(parts)), "float32")
         contributions = ops.einsum("pk,kbn->pbn", weights, logits)
@@ -253,3 +299,10 @@ class InterestModel(RankingModel):
             told[explanation.contribution(part)] = contributions[place]
             told[explanation.without(part)] = logits[count - 1 - 2**place]
         return told
+
+
+def _without_padding(inputs: Mapping[str, Tensor], schema: RankingSchema) -> dict[str, Tensor]:
+    """The candidate columns there are, 0 at padded candidates: what padding carries may be NaN, and NaN * 0 is NaN."""
+    real = ops.not_equal(inputs[CANDIDATE_INDEX], 0)
+    names = [name for name in (*schema.candidate_categorical, *schema.candidate_numeric) if name in inputs]
+    return {name: ops.where(real, inputs[name], ops.zeros_like(inputs[name])) for name in names}

@@ -116,9 +116,9 @@ class RankingModel(keras.Model):
         """Raises ValueError when an input of `encode_user` is missing or has the wrong rank or dtype."""
         self._check(inputs, user_inputs(self.schema))
 
-    def check_candidate_inputs(self, inputs: Mapping[str, Tensor]) -> None:
+    def check_candidate_inputs(self, inputs: Mapping[str, Tensor], training: bool = False) -> None:
         """Raises ValueError when an input of `score` is missing or has the wrong rank or dtype."""
-        self._check(inputs, candidate_inputs())
+        self._check(inputs, candidate_inputs(self.schema, training))
 
     def _check(self, inputs: Mapping[str, Tensor], specs: Mapping[str, Any]) -> None:
         missing = [name for name in specs if name not in inputs]

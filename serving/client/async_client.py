@@ -9,12 +9,13 @@ from typing import Any, Self, TypeVar
 
 import grpc.aio
 
+from serving.client.candidates import Candidates, Columns, Content
 from serving.client.engine import Engine
 from serving.client.grpc_channel import GrpcMessages, call_failed, channel_arguments, channel_credentials
 from serving.client.model_info import ModelMetadata, ModelStatus
 from serving.client.options import ClientOptions
 from serving.client.ranking import Ranking
-from serving.client.requests import Content, Selector
+from serving.client.requests import Selector
 from serving.client.transport import CallFailed, Payload, Step, check_targets
 from serving.client.user import UserLike
 from serving.client.user_state import UserState
@@ -132,13 +133,16 @@ class AsyncRankingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        columns: Columns | None = None,
         version: int | None = None,
         label: str | None = None,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates for a user; see `RankingClient.rank`."""
         limit = self._engine.deadline(deadline)
-        return await self._engine.rank(user, candidates, content, Selector(version, label), limit)
+        return await self._engine.rank(
+            user, Candidates.of(candidates, content, columns), Selector(version, label), limit
+        )
 
     async def encode_user(
         self,
@@ -157,10 +161,13 @@ class AsyncRankingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        columns: Columns | None = None,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates with a kept state; see `RankingClient.score`."""
-        return await self._engine.score(state, candidates, content, self._engine.deadline(deadline))
+        return await self._engine.score(
+            state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline)
+        )
 
     async def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions; see `RankingClient.model_status`."""

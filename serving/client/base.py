@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
+from serving.client.candidates import Candidates, Columns, Content
 from serving.client.engine import Engine
 from serving.client.model_info import ModelMetadata, ModelStatus
 from serving.client.ranking import Ranking
-from serving.client.requests import Content, Selector
+from serving.client.requests import Selector
 from serving.client.transport import Transport, run
 from serving.client.user import UserLike
 from serving.client.user_state import UserState
@@ -38,6 +39,7 @@ class BlockingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        columns: Columns | None = None,
         version: int | None = None,
         label: str | None = None,
         deadline: float | None = None,
@@ -49,6 +51,8 @@ class BlockingClient:
             candidates: item ids; none gives an empty ranking without a call, unknown ones get a score too.
             content: content vectors by modality, float [N, width] with a row for each candidate, for items that are
                 newer than the model's catalogue; a row of zeros keeps what the catalogue has.
+            columns: values by candidate column, one for each candidate: strings or numbers, as the model takes them
+                (`ModelMetadata.columns`), None where there is none. How an item was shown is no such column.
             version: the version to ask. None asks the newest.
             label: the version label to ask, in place of a version.
             deadline: seconds for the whole call. None takes the client's.
@@ -58,7 +62,12 @@ class BlockingClient:
             VersionNotFound: the version or label is not served.
         """
         return run(
-            self._engine.rank(user, candidates, content, Selector(version, label), self._engine.deadline(deadline))
+            self._engine.rank(
+                user,
+                Candidates.of(candidates, content, columns),
+                Selector(version, label),
+                self._engine.deadline(deadline),
+            )
         )
 
     def encode_user(
@@ -89,6 +98,7 @@ class BlockingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        columns: Columns | None = None,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates with a kept state, by the version that made it.
@@ -100,12 +110,15 @@ class BlockingClient:
             state: of `encode_user`, perhaps of another process.
             candidates: as in `rank`.
             content: as in `rank`.
+            columns: as in `rank`.
             deadline: as in `rank`.
 
         Raises:
-            BadRequest: a candidate or a content array is wrong, or the state is another model's; `field` names it.
+            BadRequest: a candidate, its content or column is wrong, or the state is another model's; `field` names it.
         """
-        return run(self._engine.score(state, candidates, content, self._engine.deadline(deadline)))
+        return run(
+            self._engine.score(state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline))
+        )
 
     def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions as one of the servers reports them.

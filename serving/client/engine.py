@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from serving import contract
 from serving.client import answers, requests
 from serving.client.calls import Calls, Deadline
+from serving.client.candidates import Candidates
 from serving.client.errors import (
     BadRequest,
     ClientClosed,
@@ -41,7 +42,7 @@ from serving.client.model_info import (
 )
 from serving.client.options import ClientOptions, check_deadline
 from serving.client.ranking import Ranking
-from serving.client.requests import Content, Selector
+from serving.client.requests import Selector
 from serving.client.text import check_text, shown
 from serving.client.transport import Step, Transport
 from serving.client.user import UserLike, as_user
@@ -105,27 +106,25 @@ class Engine:
     async def rank(
         self,
         user: UserLike,
-        candidates: Iterable[str],
-        content: Content | None,
+        candidates: Candidates,
         selector: Selector,
         deadline: Deadline,
     ) -> Ranking:
         """Scores of all candidates by one version."""
-        items = requests.candidate_items(candidates)
-        vectors = requests.candidate_content(content, len(items))
+        items = candidates.items
         if not items:
             return Ranking([], np.empty(0, np.float32), None)
         if len(items) > self._options.max_candidates_per_call:
             state = await self.encode_user(user, selector, deadline)
             again = None if selector.version is not None else selector
-            scores, state = await self._score(state, items, vectors, again, deadline)
+            scores, state = await self._score(state, candidates, again, deadline)
             return Ranking(items, scores, state.version)
 
         async def attempt(metadata: ModelMetadata) -> Ranking:
-            name, signature = requests.scoring_signature(metadata, contract.RANK, vectors)
+            name, signature = requests.scoring_signature(metadata, contract.RANK, candidates.content)
             who = as_user(user, fill_missing=self._options.fill_missing)
             inputs = requests.user_tensors(who, metadata, name, self._options)
-            inputs |= requests.candidate_tensors(items, vectors, signature)
+            inputs |= requests.candidate_tensors(candidates, signature, metadata, self._options)
             asked = self._asked(selector, metadata)
             response = await self._predict(name, signature, asked, inputs, [contract.SCORE], deadline)
             version = self._answered(response, selector, metadata)
@@ -149,20 +148,16 @@ class Engine:
 
         return await self._explained(self._with_metadata(selector, deadline, attempt))
 
-    async def score(
-        self, state: UserState, candidates: Iterable[str], content: Content | None, deadline: Deadline
-    ) -> Ranking:
+    async def score(self, state: UserState, candidates: Candidates, deadline: Deadline) -> Ranking:
         """Scores of all candidates by the state's version or, when that is gone, by the one that encodes anew."""
         if not isinstance(state, UserState):
             raise BadRequest.of("state", f"state must be a UserState, got {type(state).__name__}")
         if state.model != self._model:
             raise BadRequest.of("state", f"the state is of model '{state.model}', this client asks '{self._model}'")
-        items = requests.candidate_items(candidates)
-        vectors = requests.candidate_content(content, len(items))
-        if not items:
+        if not candidates.items:
             return Ranking([], np.empty(0, np.float32), state.version, state)
-        scores, state = await self._score(state, items, vectors, Selector(label=state.label), deadline)
-        return Ranking(items, scores, state.version, state)
+        scores, state = await self._score(state, candidates, Selector(label=state.label), deadline)
+        return Ranking(candidates.items, scores, state.version, state)
 
     async def metadata(self, selector: Selector, deadline: Deadline) -> ModelMetadata:
         """Signatures as the server has them now."""
@@ -177,8 +172,7 @@ class Engine:
     async def _score(
         self,
         state: UserState,
-        items: list[str],
-        vectors: Mapping[str, NDArray[np.float32]],
+        candidates: Candidates,
         again: Selector | None,
         deadline: Deadline,
     ) -> tuple[NDArray[np.float32], UserState]:
@@ -186,7 +180,7 @@ class Engine:
         lost: set[int] = set()
         while True:
             try:
-                return await self._score_pages(state, items, vectors, deadline), state
+                return await self._score_pages(state, candidates, deadline), state
             except VersionNotFound as error:
                 # Once per version: where versions change quickly, the next one may be gone as well.
                 if again is None or state.version in lost:
@@ -197,22 +191,21 @@ class Engine:
     async def _score_pages(
         self,
         state: UserState,
-        items: list[str],
-        vectors: Mapping[str, NDArray[np.float32]],
+        candidates: Candidates,
         deadline: Deadline,
     ) -> NDArray[np.float32]:
         pinned = Selector(version=state.version)
         known = self._known.get(pinned)
         metadata = known.metadata if known else await self._fetch(pinned, deadline)
-        name, signature = requests.scoring_signature(metadata, contract.CANDIDATE, vectors)
+        name, signature = requests.scoring_signature(metadata, contract.CANDIDATE, candidates.content)
 
         async def score_page(page: slice) -> NDArray[np.float32]:
-            page_vectors = {modality: array[page] for modality, array in vectors.items()}
-            inputs = {**state.tensors, **requests.candidate_tensors(items[page], page_vectors, signature)}
+            part = candidates.page(page)
+            inputs = {**state.tensors, **requests.candidate_tensors(part, signature, metadata, self._options)}
             response = await self._predict(name, signature, pinned, inputs, [contract.SCORE], deadline)
             return answers.scores_of(response, page.stop - page.start)
 
-        pages = requests.pages(len(items), self._options.max_candidates_per_call)
+        pages = requests.pages(len(candidates), self._options.max_candidates_per_call)
         if len(pages) == 1:
             return await score_page(pages[0])
         steps: list[Step[NDArray[np.float32]]] = [functools.partial(score_page, page) for page in pages]

@@ -47,6 +47,13 @@ class ModelMetadata:
         return {name: spec.dtype for name, spec in sorted(inputs.items()) if name not in known}
 
     @property
+    def columns(self) -> dict[str, str]:
+        """Columns of candidates that a request must carry, name to dtype: what `rank` takes beside the user."""
+        rank = self.signatures[contract.RANK].inputs if contract.RANK in self.signatures else {}
+        known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *self.features}
+        return {name: spec.dtype for name, spec in sorted(rank.items()) if name not in known and len(spec.shape) == 2}
+
+    @property
     def content(self) -> dict[str, int | None]:
         """Modalities whose vectors a request may carry, with their width."""
         signature = self.signatures.get(contract.RANK_WITH_CONTENT)

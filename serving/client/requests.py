@@ -10,31 +10,30 @@ import difflib
 import itertools
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from serving import contract
+from serving.client.candidates import Candidates, item_ids
 from serving.client.errors import BadRequest, SignatureNotFound
 from serving.client.model_info import ModelMetadata, Signature
 from serving.client.options import ClientOptions
 from serving.client.tensors import number_tensor, string_tensor
-from serving.client.text import check_text, is_text, shown
-from serving.client.user import User, item_list
+from serving.client.text import check_text, shown
+from serving.client.user import User
 from serving.contract import TensorContract
 from serving.protos import predict_pb2, tensor_pb2
 
 Tensors = dict[str, tensor_pb2.TensorProto]
-Content = Mapping[str, ArrayLike]
 
 _WITH_CONTENT = {
     contract.RANK: contract.RANK_WITH_CONTENT,
     contract.CANDIDATE: contract.CANDIDATE_WITH_CONTENT,
 }
 _LARGEST_VERSION = 2**63 - 1
-# Numbers that profile and context inputs can hold, by the dtypes that can be sent.
+# Numbers that features and columns can hold, by the dtypes that can be sent.
 _RANGES: dict[str, tuple[float, float]] = {
     **{name: (float(np.finfo(name).min), float(np.finfo(name).max)) for name in ("float16", "float32", "float64")},
     **{name: (int(np.iinfo(name).min), int(np.iinfo(name).max)) for name in ("int32", "int64")},
@@ -99,7 +98,7 @@ def signature_of(metadata: ModelMetadata, name: str, *needed: str) -> Signature:
     )
 
 
-def scoring_signature(metadata: ModelMetadata, name: str, content: Content) -> tuple[str, Signature]:
+def scoring_signature(metadata: ModelMetadata, name: str, content: Collection[str]) -> tuple[str, Signature]:
     """`rank` or `candidate`, or its twin that takes content vectors where the request carries some.
 
     Raises:
@@ -109,53 +108,12 @@ def scoring_signature(metadata: ModelMetadata, name: str, content: Content) -> t
     signature = signature_of(metadata, name, contract.CANDIDATE_ITEM_ID)
     if not content:
         return name, signature
-    for modality in content.keys() - metadata.content.keys():
+    for modality in sorted(set(content) - set(metadata.content)):
         takes = f"it takes {sorted(metadata.content)}" if metadata.content else "it takes none"
         raise BadRequest.of(
             f"content[{modality!r}]", f"the model takes no content {modality!r} with a request; {takes}"
         )
     return _WITH_CONTENT[name], signature_of(metadata, _WITH_CONTENT[name], contract.CANDIDATE_ITEM_ID)
-
-
-def candidate_items(candidates: Iterable[str]) -> list[str]:
-    """The ids of the candidates.
-
-    Raises:
-        BadRequest: naming the first id that is no string, or empty ("" is padding and has no score).
-    """
-    return _item_ids("candidates", candidates, allow_empty=False)
-
-
-def candidate_content(content: Content | None, count: int) -> dict[str, NDArray[np.float32]]:
-    """Content vectors by modality, float32 [count, width] each; their width is checked by `candidate_tensors`.
-
-    Raises:
-        BadRequest: naming the modality, when it is no array of numbers with a row for each candidate, or not finite.
-    """
-    if content is not None and not isinstance(content, Mapping):
-        raise BadRequest.of("content", f"content must map modalities to arrays, got {type(content).__name__}")
-    arrays = {}
-    for modality, values in (content or {}).items():
-        field = f"content[{modality!r}]"
-        try:
-            # Beyond float32 is infinite, and refused below.
-            with np.errstate(over="ignore"):
-                array = np.asarray(values, np.float32)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise BadRequest.of(field, f"{field} must be an array of numbers: {error}") from error
-        if array.ndim != 2 or len(array) != count:
-            raise BadRequest.of(
-                field, f"{field} must have shape [{count}, width], a row for each candidate; got {list(array.shape)}"
-            )
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-        if bad.size:
-            raise BadRequest.of(
-                field,
-                f"{field} has NaN or infinite values (as float32), first in row {bad[0]}; a row of zeros means that "
-                "the candidate keeps the content of the catalogue",
-            )
-        arrays[modality] = array
-    return arrays
 
 
 def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, options: ClientOptions) -> Tensors:
@@ -176,29 +134,31 @@ def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, optio
             "an empty string stands for a user without an id",
         )
     check_text(contract.USER_ID, user.user_id)
-    history = _item_ids(contract.HISTORY_ITEM_ID, user.history, allow_empty=True)
+    history = item_ids(contract.HISTORY_ITEM_ID, user.history, allow_empty=True)
     if options.max_history is not None:
         history = history[-options.max_history :]
     tensors = {contract.HISTORY_ITEM_ID: string_tensor(["", *history], (1, 1 + len(history)))}
     if contract.USER_ID in inputs:
         tensors[contract.USER_ID] = string_tensor([user.user_id], (1,))
-    specs = {name: spec for name, spec in inputs.items() if not _is_known_input(name)}
-    _check_feature_names(user.features, specs, options.fill_missing)
+    specs = {name: spec for name, spec in inputs.items() if not _is_known_input(name) and name not in metadata.columns}
+    _check_names("feature", user.features, specs, options.fill_missing)
     for name, spec in specs.items():
-        tensors[name] = _feature_tensor(name, user.features.get(name), spec)
+        tensors[name] = _tensor(name, [user.features.get(name)], spec, (1,))
     return tensors
 
 
 def candidate_tensors(
-    items: Sequence[str], content: Mapping[str, NDArray[np.float32]], signature: Signature
+    candidates: Candidates, signature: Signature, metadata: ModelMetadata, options: ClientOptions
 ) -> Tensors:
     """The candidate inputs of a signature, B = 1; a modality that the caller leaves out is sent as zeros.
 
     Raises:
-        BadRequest: naming a modality whose vectors have another width than the model's.
+        BadRequest: naming a modality whose vectors have another width than the model's, or a column that is missing,
+            unknown or has a value of a wrong type.
         SignatureNotFound: when the model is none of this project's.
     """
-    tensors = {contract.CANDIDATE_ITEM_ID: string_tensor(items, (1, len(items)))}
+    count = len(candidates)
+    tensors = {contract.CANDIDATE_ITEM_ID: string_tensor(candidates.items, (1, count))}
     for name, spec in signature.inputs.items():
         if not name.startswith(contract.CONTENT_PREFIX):
             continue
@@ -208,13 +168,18 @@ def candidate_tensors(
                 f"the model takes '{name}' in the shape {list(spec.shape)}, expected [null, null, width]; it is not a "
                 "model that this project exported"
             )
-        vectors = content[modality] if modality in content else np.zeros((len(items), width), np.float32)
+        content = candidates.content
+        vectors = content[modality] if modality in content else np.zeros((count, width), np.float32)
         if vectors.shape[1] != width:
             field = f"content[{modality!r}]"
             raise BadRequest.of(
                 field, f"{field} must be {width} wide, as the model's encoder gives it, got {vectors.shape[1]}"
             )
         tensors[name] = number_tensor(vectors[np.newaxis], "float32")
+    specs = {name: signature.inputs[name] for name in metadata.columns if name in signature.inputs}
+    _check_names("column", candidates.columns, specs, options.fill_missing)
+    for name, spec in specs.items():
+        tensors[name] = _tensor(f"columns[{name!r}]", candidates.columns.get(name, [None] * count), spec, (1, count))
     return tensors
 
 
@@ -240,62 +205,63 @@ def _is_known_input(name: str) -> bool:
     return name in known or name.startswith(contract.CONTENT_PREFIX)
 
 
-def _item_ids(field: str, items: Any, *, allow_empty: bool) -> list[str]:
-    ids = item_list(field, items)
-    # One by one only where there is something to say: a thousand ids are a part of every call's time.
-    if set(map(type, ids)) <= {str} and (allow_empty or "" not in ids) and is_text("".join(ids)):
-        return ids
-    for position, item in enumerate(ids):
-        if not isinstance(item, str):
-            raise BadRequest.of(
-                field, f"{field}[{position}] must be a string, as item ids are, got {type(item).__name__} {shown(item)}"
-            )
-        check_text(field, item, f"{field}[{position}]")
-        if not item and not allow_empty:
-            raise BadRequest.of(field, f"{field}[{position}] is an empty string, which is padding and has no score")
-    return ids
-
-
-def _check_feature_names(features: Mapping[str, Any], specs: Mapping[str, TensorContract], fill_missing: bool) -> None:
-    unknown = [str(name) for name in features if name not in specs]
-    missing = [] if fill_missing else [name for name in specs if name not in features]
+def _check_names(what: str, given: Mapping[str, Any], specs: Mapping[str, TensorContract], fill_missing: bool) -> None:
+    """Whether the features of a user, or the columns of candidates, are those that the model takes."""
+    of_user = what == "feature"
+    unknown = [str(name) for name in given if name not in specs]
+    missing = [] if fill_missing else [name for name in specs if name not in given]
     if not unknown and not missing:
         return
     problems = []
     for name in unknown:
-        known = [*(missing or specs), contract.HISTORY_ITEM_ID, contract.USER_ID]
+        known = [*(missing or specs), *([contract.HISTORY_ITEM_ID, contract.USER_ID] if of_user else [])]
         close = difflib.get_close_matches(name, known, n=1)
-        problems.append(f"unknown feature {name!r}" + (f" (did you mean '{close[0]}'?)" if close else ""))
-    problems += [f"feature '{name}' ({specs[name].dtype}) is missing" for name in missing]
-    takes = ", ".join(f"{name} ({spec.dtype})" for name, spec in specs.items()) or "no features"
+        problems.append(f"unknown {what} {name!r}" + (f" (did you mean '{close[0]}'?)" if close else ""))
+    problems += [f"{what} '{name}' ({specs[name].dtype}) is missing" for name in missing]
+    takes = ", ".join(f"{name} ({spec.dtype})" for name, spec in specs.items())
+    takes = takes or ("no features" if of_user else "no columns of candidates")
     advice = "; give None for a value you do not have, or set ClientOptions(fill_missing=True)" if missing else ""
-    raise BadRequest.of((unknown + missing)[0], f"{'; '.join(problems)}; the model takes {takes}{advice}")
+    if missing and not of_user:
+        advice = f"; give a list in `columns`, one value for each candidate{advice.replace('give', '')}"
+    first = (unknown + missing)[0]
+    field = first if of_user else f"columns[{first!r}]"
+    raise BadRequest.of(field, f"{'; '.join(problems)}; the model takes {takes}{advice}")
 
 
-def _feature_tensor(name: str, value: Any, spec: TensorContract) -> tensor_pb2.TensorProto:
+def _tensor(field: str, values: Sequence[Any], spec: TensorContract, shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
+    """Values of a feature (one) or a column (one a candidate) as a tensor."""
+    of_user = len(shape) == 1
+    if spec.dtype != "string" and spec.dtype not in _RANGES:
+        raise SignatureNotFound(
+            f"{_named(field, 0, of_user)} is {spec.dtype} in the model; expected string or one of {sorted(_RANGES)}, "
+            "as in a model that this project exported"
+        )
+    named = [(_named(field, place, of_user), value) for place, value in enumerate(values)]
     if spec.dtype == "string":
-        if not isinstance(value, str | None):
-            raise BadRequest.of(
-                name, f"feature '{name}' must be a string or None, got {type(value).__name__} {shown(value)}"
-            )
-        return string_tensor([check_text(name, value or "", f"feature '{name}'")], (1,))
+        return string_tensor([_string(field, name, value) for name, value in named], shape)
+    read = [_number(field, name, value, spec.dtype) for name, value in named]
+    return number_tensor(np.array(read, spec.dtype).reshape(shape), spec.dtype)
+
+
+def _named(field: str, place: int, of_user: bool) -> str:
+    return f"feature '{field}'" if of_user else f"{field}[{place}]"
+
+
+def _string(field: str, named: str, value: Any) -> str:
+    if not isinstance(value, str | None):
+        raise BadRequest.of(field, f"{named} must be a string or None, got {type(value).__name__} {shown(value)}")
+    return check_text(field, value or "", named)
+
+
+def _number(field: str, named: str, value: Any, dtype: str) -> float:
     # Booleans are numbers to Python, and never what a numeric feature means.
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real | None):
-        raise BadRequest.of(
-            name, f"feature '{name}' must be a number or None, got {type(value).__name__} {shown(value)}"
-        )
-    if spec.dtype not in _RANGES:
-        raise SignatureNotFound(
-            f"feature '{name}' is {spec.dtype} in the model; expected string or one of {sorted(_RANGES)}, as in a "
-            "model that this project exported"
-        )
-    number = _as_number(value, spec.dtype)
+        raise BadRequest.of(field, f"{named} must be a number or None, got {type(value).__name__} {shown(value)}")
+    number = _as_number(value, dtype)
     if number is None:
-        expected = (
-            "a finite number in its range, or None" if spec.dtype.startswith("float") else "an integer in its range"
-        )
-        raise BadRequest.of(name, f"feature '{name}' ({spec.dtype}) cannot be {shown(value)}; expected {expected}")
-    return number_tensor([number], spec.dtype)
+        expected = "a finite number in its range, or None" if dtype.startswith("float") else "an integer in its range"
+        raise BadRequest.of(field, f"{named} ({dtype}) cannot be {shown(value)}; expected {expected}")
+    return number
 
 
 def _as_number(value: Any, dtype: str) -> float | None:

@@ -85,8 +85,8 @@ class ContentInputs(tf.Module):
         return tf.where(length > contract.SHORTEST_PROJECTION, projected, tf.zeros_like(projected))
 
 
-def _checked(vectors: tf.Tensor, item_ids: tf.Tensor, name: str, width: int) -> tf.Tensor:
-    """The vectors, once their shape and values have been looked at.
+def of_each_candidate(values: tf.Tensor, item_ids: tf.Tensor, name: str, *rest: int) -> tf.Tensor:
+    """The values [B, N, *rest], once it has been looked at whether there are as many as candidates.
 
     The server feeds what it is sent, whatever shape the signature declares: another width would be broadcast, or fail
     somewhere inside without a name. The shapes are written as strings, such as "1, 20, 384", and the strings are
@@ -95,12 +95,18 @@ def _checked(vectors: tf.Tensor, item_ids: tf.Tensor, name: str, width: int) -> 
     """
     shape, wanted = (
         tf.strings.reduce_join(tf.strings.as_string(dimensions), separator=", ")
-        for dimensions in (tf.shape(vectors), tf.concat([tf.shape(item_ids), [width]], 0))
+        for dimensions in (tf.shape(values), tf.concat([tf.shape(item_ids), rest], 0) if rest else tf.shape(item_ids))
     )
-    message = f"{name} must have shape [B, N, {width}], B and N those of {contract.CANDIDATE_ITEM_ID}; expected, got:"
+    expected = ", ".join(["B", "N", *map(str, rest)])
+    message = f"{name} must have shape [{expected}], B and N those of {contract.CANDIDATE_ITEM_ID}; expected, got:"
     fits = tf.debugging.Assert(shape == wanted, [message, wanted, shape])
     with tf.control_dependencies([fits] if fits is not None else []):
-        return tf.debugging.check_numerics(vectors, f"{name} must be finite")
+        return tf.identity(values)
+
+
+def _checked(vectors: tf.Tensor, item_ids: tf.Tensor, name: str, width: int) -> tf.Tensor:
+    """The vectors, once their shape and values have been looked at."""
+    return tf.debugging.check_numerics(of_each_candidate(vectors, item_ids, name, width), f"{name} must be finite")
 
 
 def _unit(vectors: tf.Tensor) -> tf.Tensor:

@@ -119,12 +119,14 @@ class Servable:
 def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelContract) -> Arrays:
     """One request (lists and scalars, as in a golden request) as the arrays of the `rank` signature, B = 1.
 
-    Absent profile and context columns are missing values; extra keys are an error of the caller's and raise KeyError.
+    Absent profile, context and candidate columns are missing values; extra keys are an error of the caller's and raise
+    KeyError, and a candidate column with more or fewer values than candidates raises ValueError.
     Where the request has content vectors (`candidate_content/MODALITY`, a list per candidate) the arrays are those of
     `rank_with_content`, with zeros for the modalities it leaves out.
     """
     widths = {contract.CONTENT_PREFIX + name: width for name, width in model_contract.content_widths.items()}
     known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *model_contract.user_inputs}
+    known |= set(model_contract.candidate_inputs)
     extra = sorted(set(request) - known - set(widths))
     if extra:
         raise KeyError(f"unknown request keys {extra}; known: {sorted(known | set(widths))}")
@@ -139,8 +141,17 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
             arrays[name] = np.array(["" if value is None else value], object)
         else:
             arrays[name] = np.array([np.nan if value is None else value], np.float32)
+    count = arrays[contract.CANDIDATE_ITEM_ID].shape[1]
+    for name, dtype in model_contract.candidate_inputs.items():
+        values = [None] * count if request.get(name) is None else request[name]
+        if isinstance(values, str) or len(values) != count:
+            raise ValueError(f"{name} must be a list of {count} values, one for each candidate, got {values!r:.60}")
+        if dtype == "string":
+            filled = ["" if value is None else value for value in values]
+            arrays[name] = np.array(filled, object).reshape(1, -1)
+        else:
+            arrays[name] = np.array([np.nan if v is None else v for v in values], np.float32).reshape(1, -1)
     if set(widths) & set(request):
-        count = arrays[contract.CANDIDATE_ITEM_ID].shape[1]
         for name, width in widths.items():
             vectors = np.asarray(request.get(name, np.zeros((count, width))), np.float32)
             arrays[name] = vectors.reshape(1, *vectors.shape)

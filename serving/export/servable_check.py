@@ -81,14 +81,15 @@ def _check_golden(
 ) -> list[str]:
     problems = []
     largest = {"keras_vs_rank": 0.0, "two_step_vs_rank": 0.0}
-    state_names = [n for n in servable.signatures[contract.CANDIDATE].inputs if n != contract.CANDIDATE_ITEM_ID]
+    of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
+    state_names = [n for n in servable.signatures[contract.CANDIDATE].inputs if n not in of_candidates]
     for entry in golden:
         case = entry["case"]
         figures["golden_requests"] += 1
         arrays = request_arrays(entry["request"], model_contract)
         candidates = {n: v for n, v in arrays.items() if n.startswith(contract.CONTENT_PREFIX)}
         carries = bool(candidates)
-        candidates[contract.CANDIDATE_ITEM_ID] = arrays[contract.CANDIDATE_ITEM_ID]
+        candidates |= {name: arrays[name] for name in of_candidates}
         try:
             ranked = servable.run(contract.RANK_WITH_CONTENT if carries else contract.RANK, arrays)[contract.SCORE]
             state = servable.run(contract.USER_TOWER, {n: v for n, v in arrays.items() if n not in candidates})

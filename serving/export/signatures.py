@@ -20,7 +20,7 @@ from dmf_keras.models.inputs import HISTORY_CONTENT_ROW, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.atomic import written_whole
-from serving.export.content_inputs import ContentInputs
+from serving.export.content_inputs import ContentInputs, of_each_candidate
 from serving.export.servable import signature_defs
 
 Tensors = Mapping[str, tf.Tensor]
@@ -43,8 +43,12 @@ class Transform(Protocol):
     def user(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Model inputs of the user part."""
 
-    def candidates(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Model inputs of string candidate ids [B, N]."""
+    @property
+    def candidate_inputs(self) -> dict[str, str]:
+        """Raw inputs of each candidate besides its id: name to `string` or `float32`."""
+
+    def candidates(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Model inputs of string candidate ids [B, N] and of the `candidate_inputs` [B, N]."""
 
     def examples(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """All model inputs of serialised `tf.Example`s [B]."""
@@ -62,7 +66,7 @@ def user_input_signature(user_inputs: Mapping[str, str]) -> dict[str, tf.TensorS
 def score_requests(model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs) -> tf.Tensor:
     """Probabilities [B, N] of raw requests by the live Keras model: what every exported signature must equal."""
     state = model.encode_user(transform.user(raw))
-    return _probabilities(model, state, _candidate_inputs(transform, raw, content))
+    return _probabilities(model, state, candidate_model_inputs(transform, raw, content))
 
 
 def explain_requests(
@@ -72,7 +76,7 @@ def explain_requests(
 
     Dimension L is that of the transform's history: the items that the model uses, oldest first, and then padding.
     """
-    inputs = {**transform.user(raw), **_candidate_inputs(transform, raw, content)}
+    inputs = {**transform.user(raw), **candidate_model_inputs(transform, raw, content)}
     state = model.encode_user(inputs)
     return {**model.explain(state, inputs), contract.SCORE: _probabilities(model, state, inputs)}
 
@@ -114,8 +118,8 @@ def export_model(
     """
     content = ContentInputs(model, content_bases)
     user_signature = user_input_signature(transform.user_inputs)
-    candidate_spec = tf.TensorSpec([None, None], tf.string, contract.CANDIDATE_ITEM_ID)
-    candidate_signature = {contract.CANDIDATE_ITEM_ID: candidate_spec}
+    candidate_dtypes = {contract.CANDIDATE_ITEM_ID: "string", **transform.candidate_inputs}
+    candidate_signature = {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in candidate_dtypes.items()}
     examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
 
     def user_tower(raw: Tensors) -> dict[str, tf.Tensor]:
@@ -128,7 +132,7 @@ def export_model(
 
     def candidate(inputs: Tensors) -> dict[str, tf.Tensor]:
         state = {key: inputs[key] for key in state_signature}
-        return {contract.SCORE: _probabilities(model, state, _candidate_inputs(transform, inputs, content))}
+        return {contract.SCORE: _probabilities(model, state, candidate_model_inputs(transform, inputs, content))}
 
     def rank(raw: Tensors) -> dict[str, tf.Tensor]:
         return {contract.SCORE: score_requests(model, transform, raw, content)}
@@ -138,7 +142,7 @@ def export_model(
         return {contract.SCORE: _probabilities(model, model.encode_user(inputs), inputs)}
 
     def transformed(raw: Tensors) -> dict[str, tf.Tensor]:
-        return _named({**transform.user(raw), **transform.candidates(raw[contract.CANDIDATE_ITEM_ID])})
+        return _named({**transform.user(raw), **transform.candidates(raw)})
 
     def explained(raw: Tensors) -> dict[str, tf.Tensor]:
         return _named(explain_requests(model, transform, raw, content))
@@ -173,7 +177,10 @@ def export_model(
         shutil.rmtree(partial, ignore_errors=True)
         archive.write_out(str(partial), _WITHOUT_GRADIENTS, verbose=False)
         written = dataclasses.replace(
-            contract.ModelContract(name, max_history, transform.user_inputs), signatures=_signatures(partial)
+            contract.ModelContract(
+                name, max_history, transform.user_inputs, candidate_inputs=transform.candidate_inputs
+            ),
+            signatures=_signatures(partial),
         )
         (partial / contract.CONTRACT_FILE).write_text(written.to_json(), encoding="utf-8")
     return written
@@ -184,9 +191,11 @@ def _traced(function: Callable[[Any], Any], signature: Any) -> Any:
     return tf.function(function, input_signature=[signature], autograph=False).get_concrete_function()
 
 
-def _candidate_inputs(transform: Transform, raw: Tensors, content: ContentInputs) -> dict[str, tf.Tensor]:
+def candidate_model_inputs(transform: Transform, raw: Tensors, content: ContentInputs) -> dict[str, tf.Tensor]:
+    """Model inputs of the candidates of raw requests, with their columns and the content that they carry."""
     item_ids = raw[contract.CANDIDATE_ITEM_ID]
-    return {**transform.candidates(item_ids), **content(raw, item_ids)}
+    columns = {name: of_each_candidate(raw[name], item_ids, name) for name in transform.candidate_inputs}
+    return {**transform.candidates({**raw, **columns}), **content(raw, item_ids)}
 
 
 def _named(tensors: Tensors) -> dict[str, tf.Tensor]:

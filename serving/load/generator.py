@@ -157,10 +157,10 @@ class _Asker:
     def __call__(self, ticket: int) -> Ranking:
         request = self._requests[self.request_of(ticket)]
         if not self._keeps_state(ticket):
-            return self._client.rank(request.user, request.candidates)
+            return self._client.rank(request.user, request.candidates, columns=request.columns)
         # Threads may encode one user twice; both states are right.
         state = self._states.get(self.request_of(ticket)) or self._client.encode_user(request.user)
-        ranking = self._client.score(state, request.candidates)
+        ranking = self._client.score(state, request.candidates, columns=request.columns)
         self._states[self.request_of(ticket)] = ranking.state or state
         return ranking
 

@@ -20,28 +20,43 @@ class RankRequest:
     Attributes:
         user: by the model's input names, as the client takes it.
         candidates: item ids.
+        columns: values by candidate column, one for each candidate.
     """
 
     user: Mapping[str, Any]
     candidates: tuple[str, ...]
+    columns: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
 
 
 def golden_users(model_dir: Path) -> list[dict[str, Any]]:
     """Users of the golden requests beside an exported model, without their histories; empty where there are none."""
+    requests = _golden_requests(model_dir)
+    lists = _lists(requests)
+    users = [{name: value for name, value in request.items() if name not in lists} for request in requests]
+    return [user for number, user in enumerate(users) if user not in users[:number]]
+
+
+def golden_columns(model_dir: Path) -> dict[str, list[Any]]:
+    """Values of the candidate columns that the model takes, as the golden requests have them; there may be none."""
+    requests = _golden_requests(model_dir)
+    names = [name for name in _lists(requests) if not name.startswith(contract.CONTENT_PREFIX)]
+    return {
+        name: [value for request in requests for value in request.get(name) or ()]
+        for name in names
+        if name not in (contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID)
+    }
+
+
+def _lists(requests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of what has several values: the history, and what is of candidates."""
+    return sorted({name for request in requests for name, value in request.items() if isinstance(value, list)})
+
+
+def _golden_requests(model_dir: Path) -> list[dict[str, Any]]:
     path = model_dir / contract.GOLDEN_FILE
     if not path.exists():
         return []
-    entries = json.loads(path.read_text(encoding="utf-8"))
-    no_user = (contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID)
-    users = [
-        {
-            name: value
-            for name, value in entry["request"].items()
-            if name not in no_user and not name.startswith(contract.CONTENT_PREFIX)
-        }
-        for entry in entries
-    ]
-    return [user for number, user in enumerate(users) if user not in users[:number]]
+    return [entry["request"] for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 
 def draw_requests(
@@ -52,6 +67,7 @@ def draw_requests(
     history: int,
     count: int,
     seed: int = 0,
+    columns: Mapping[str, Sequence[Any]] | None = None,
 ) -> list[RankRequest]:
     """Different requests of one size, the same in every run.
 
@@ -63,6 +79,7 @@ def draw_requests(
         history: L of every request.
         count: of requests.
         seed: of the drawing.
+        columns: values to draw from by candidate column, see `golden_columns`.
     """
     rng = np.random.default_rng(seed)
     catalogue = np.array(items or [f"item-{number:06d}" for number in range(max(candidates, history))], object)
@@ -74,5 +91,9 @@ def draw_requests(
     requests = []
     for number in range(count):
         user = users[number % len(users)] if users else {contract.USER_ID: f"user-{number:06d}"}
-        requests.append(RankRequest({**user, contract.HISTORY_ITEM_ID: draw(history)}, tuple(draw(candidates))))
+        who, items_shown = {**user, contract.HISTORY_ITEM_ID: draw(history)}, tuple(draw(candidates))
+        shown = {
+            name: [pool[i] for i in rng.integers(0, len(pool), candidates)] for name, pool in (columns or {}).items()
+        }
+        requests.append(RankRequest(who, items_shown, shown))
     return requests

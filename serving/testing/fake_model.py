@@ -48,19 +48,21 @@ class FakeRequest:
         candidates: ids in the order of the request.
         version: the version that scores.
         content: content vectors of the request by modality, float32 [N, width]; absent where it carried none.
+        columns: values by candidate column, N each; missing values are None.
     """
 
     user: User
     candidates: tuple[str, ...]
     version: int
     content: Mapping[str, NDArray[np.float32]]
+    columns: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
 
 
 Scorer = Callable[[FakeRequest], Sequence[float]]
 
 
 def hash_scorer(request: FakeRequest) -> list[float]:
-    """Scores in [0, 1) that depend on the user, the candidate with its content, and the version; nothing else."""
+    """Scores in [0, 1) that depend on user, version and the candidate with its content and columns; nothing else."""
     user = hashlib.blake2b(f"{request.version}|{_user_json(request.user)}".encode(), digest_size=16).digest()
     scores = []
     for row, item in enumerate(request.candidates):
@@ -68,6 +70,8 @@ def hash_scorer(request: FakeRequest) -> list[float]:
         for modality, vectors in sorted(request.content.items()):
             if vectors[row].any():
                 digest.update(modality.encode() + vectors[row].tobytes())
+        for name, values in sorted(request.columns.items()):
+            digest.update(f"{name}={values[row]}".encode())
         scores.append(int.from_bytes(digest.digest(), "big") / 2**24)
     return scores
 
@@ -82,6 +86,7 @@ class FakeModel:
         content: widths of the content vectors that a request may carry, by modality.
         versions: number to scorer; the highest is the newest.
         labels: version labels.
+        columns: candidate columns, name to `string` or `float32`.
         extra_columns: answers are this much wider than asked, as after padding by a batching server.
     """
 
@@ -91,6 +96,7 @@ class FakeModel:
     versions: dict[int, Scorer]
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
     extra_columns: int = 0
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for `rank`, `user_tower` or `candidate`.
@@ -184,7 +190,8 @@ class FakeModel:
             contract.HISTORY_ITEM_ID: TensorContract("string", (None, None)),
             **{name: TensorContract(dtype, (None,)) for name, dtype in self.features.items()},
         }
-        candidates = {contract.CANDIDATE_ITEM_ID: TensorContract("string", (None, None))}
+        of_candidates = {contract.CANDIDATE_ITEM_ID: "string", **self.columns}
+        candidates = {name: TensorContract(dtype, (None, None)) for name, dtype in of_candidates.items()}
         content = {
             contract.CONTENT_PREFIX + modality: TensorContract("float32", (None, None, width))
             for modality, width in self.content.items()
@@ -218,17 +225,17 @@ class FakeModel:
         history = [value.decode() for value in to_array(inputs[contract.HISTORY_ITEM_ID])[0].tolist()]
         features: dict[str, Any] = {}
         for name, dtype in self.features.items():
-            value = to_array(inputs[name]).tolist()[0]
-            if dtype == "string":
-                features[name] = value.decode() or None
-            else:
-                features[name] = None if np.isnan(value) else value
+            [features[name]] = _values(inputs[name], dtype)
         # "" in a history is padding, wherever it stands.
         items = [item for item in history if item]
         return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features)
 
     def _scores(self, user: User, inputs: Tensors, version: int, scorer: Scorer) -> dict[str, tensor_pb2.TensorProto]:
         candidates = tuple(value.decode() for value in to_array(inputs[contract.CANDIDATE_ITEM_ID])[0].tolist())
+        columns = {name: _values(inputs[name], dtype) for name, dtype in self.columns.items()}
+        for name, values in columns.items():
+            if len(values) != len(candidates):
+                raise FakeStatus("INVALID_ARGUMENT", f"{name}: {len(values)} values for {len(candidates)} candidates")
         content = {}
         for modality in self.content:
             if contract.CONTENT_PREFIX + modality not in inputs:
@@ -242,11 +249,19 @@ class FakeModel:
                 )
             if vectors.any():
                 content[modality] = vectors
-        scores = np.asarray(scorer(FakeRequest(user, candidates, version, content)), np.float32)
+        scores = np.asarray(scorer(FakeRequest(user, candidates, version, content, columns)), np.float32)
         if scores.shape != (len(candidates),):
             raise FakeStatus("INTERNAL", f"the scorer gave {scores.shape} scores for {len(candidates)} candidates")
         padded = np.concatenate([scores, np.full(self.extra_columns, 0.5, np.float32)])
         return {contract.SCORE: number_tensor(padded[np.newaxis], "float32")}
+
+
+def _values(tensor: tensor_pb2.TensorProto, dtype: str) -> list[Any]:
+    """Strings or numbers, row by row; None where missing."""
+    flat = to_array(tensor).ravel().tolist()
+    if dtype == "string":
+        return [value.decode() or None for value in flat]
+    return [None if np.isnan(value) else value for value in flat]
 
 
 def _state_of(user: User, version: int) -> dict[str, tensor_pb2.TensorProto]:

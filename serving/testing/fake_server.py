@@ -43,6 +43,7 @@ class FakeRankingServer:
     Args:
         model: name of the model.
         features: profile and context inputs, name to `string` or `float32`.
+        columns: candidate columns, name to `string` or `float32`.
         content: widths of content vectors that a request may carry, by modality.
         scorer: scores of one request in the order of its candidates; the default is a hash of everything it depends
             on, so that wrong input gives another score.
@@ -65,6 +66,7 @@ class FakeRankingServer:
         *,
         features: Mapping[str, str] | None = None,
         content: Mapping[str, int] | None = None,
+        columns: Mapping[str, str] | None = None,
         scorer: Scorer = hash_scorer,
         versions: tuple[int, ...] = (1,),
         port: int = 0,
@@ -76,7 +78,9 @@ class FakeRankingServer:
     ):
         self.calls: collections.Counter[str] = collections.Counter()
         self.delay = 0.0
-        self._model = FakeModel(model, features or {}, content or {}, dict.fromkeys(versions, scorer))
+        self._model = FakeModel(
+            model, features or {}, content or {}, dict.fromkeys(versions, scorer), columns=columns or {}
+        )
         self._scorer = scorer
         self._port = port
         self._max_message_bytes = max_message_bytes

@@ -48,7 +48,29 @@ ITEMS = [f"i{n}" for n in range(40)]
 WITHOUT_CONTENT = set(ITEMS[-5:])
 
 
-def _example(rng: np.random.Generator, split: str):
+# Of candidates: what a request carries, and where an item was shown, which explains half of the clicks.
+SHOWN = {
+    "price_shown": {"kind": "numeric", "scaling": "quantiles", "buckets": 4},
+    "discount": {"kind": "numeric"},
+    "badge": {"kind": "categorical"},
+    "slot": {"kind": "categorical", "role": "bias", "serving_value": "1"},
+    "depth": {"kind": "numeric", "role": "bias", "serving_value": 1},
+}
+
+
+def _shown(rng: np.random.Generator, candidates: list[str]) -> dict[str, list[str | float]]:
+    """Values of `SHOWN`, one for each candidate; some are missing."""
+    nan = float("nan")
+    return {
+        "price_shown": [nan if rng.random() < 0.2 else float(rng.integers(1, 100)) for _ in candidates],
+        "discount": [nan if rng.random() < 0.2 else float(rng.normal()) for _ in candidates],
+        "badge": [("", "new", "sale", "top")[rng.integers(0, 4)] for _ in candidates],
+        "slot": [str(place + 1) for place in range(len(candidates))],
+        "depth": [float(place + 1) for place in range(len(candidates))],
+    }
+
+
+def _example(rng: np.random.Generator, split: str, shown: bool = False):
     import tensorflow as tf
 
     from tfx_pipeline.data.examples import raw_features
@@ -66,6 +88,7 @@ def _example(rng: np.random.Generator, split: str):
             return tf.train.Feature(float_list=tf.train.FloatList(value=values))
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
+    columns = _shown(rng, candidates) if shown else {}
     age = [] if rng.random() < 0.1 else [float(rng.integers(18, 70))]
     return tf.train.Example(
         features=tf.train.Features(
@@ -79,6 +102,7 @@ def _example(rng: np.random.Generator, split: str):
                 "gender": feature([] if rng.random() < 0.1 else [("f", "m")[rng.integers(0, 2)]]),
                 "age": feature(age) if age else tf.train.Feature(float_list=tf.train.FloatList()),
                 "income": feature([float(rng.lognormal())]),
+                **{name: feature(values) for name, values in columns.items()},
             }
         )
     )
@@ -96,7 +120,7 @@ def _tally():
     return tally
 
 
-def _make_tiny_world(root: Path) -> TinyWorld:
+def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None) -> TinyWorld:
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -118,7 +142,7 @@ def _make_tiny_world(root: Path) -> TinyWorld:
         (requests / f"Split-{split}").mkdir(parents=True)
         with tf.io.TFRecordWriter(str(requests / f"Split-{split}" / "data-00000-of-00001.gz"), options) as writer:
             for _ in range(count):
-                writer.write(_example(rng, split).SerializeToString())
+                writer.write(_example(rng, split, bool(candidate)).SerializeToString())
 
     features = Features.model_validate(
         {
@@ -126,6 +150,7 @@ def _make_tiny_world(root: Path) -> TinyWorld:
             "item_id": {"oov_buckets": 2},
             "user": {"gender": {"kind": "categorical"}, "age": {"kind": "numeric"}},
             "context": {"income": {"kind": "numeric", "scaling": "quantiles", "buckets": 4}},
+            "candidate": candidate or {},
         }
     )
     spec = {name: tf.io.VarLenFeature(tf.string) for name in (raw_features.USER_ID, raw_features.HISTORY_ITEM_ID)}
@@ -134,10 +159,12 @@ def _make_tiny_world(root: Path) -> TinyWorld:
     }
     spec |= {name: tf.io.VarLenFeature(tf.float32) for name in ("age", "income")}
     spec |= {name: tf.io.VarLenFeature(tf.int64) for name in (raw_features.LABEL, raw_features.REQUEST_TIME)}
+    kinds = {"categorical": tf.string, "numeric": tf.float32}
+    spec |= {name: tf.io.VarLenFeature(kinds[column["kind"]]) for name, column in (candidate or {}).items()}
     schema = schema_utils.schema_from_feature_spec(spec)
 
     def transform(inputs):
-        return preprocessing_fn(inputs, {"features": features.model_dump_json()})
+        return preprocessing_fn(inputs, {"features": features.of_requests()})
 
     def source(split: str):
         return tfxio.TFExampleRecord(f"{requests}/Split-{split}/*", schema=schema)
@@ -186,7 +213,12 @@ def _make_tiny_world(root: Path) -> TinyWorld:
 
     nowhere = {"path": str(root / "nowhere.parquet")}
     ingestion = IngestionConfig.model_validate(
-        {"data": {"interactions": nowhere, "items": nowhere}, "history": {"max_length": 4}, "split": {"fractions": {}}}
+        {
+            "data": {"interactions": nowhere, "items": nowhere},
+            "history": {"max_length": 4},
+            "split": {"fractions": {}},
+            "candidate": {name: column["kind"] for name, column in (candidate or {}).items()},
+        }
     )
     sections = {
         "ingestion": ingestion,
@@ -225,6 +257,25 @@ def trained(tiny_world: TinyWorld, once_per_run) -> Path:
         return out
 
     return once_per_run("trained", train)
+
+
+@pytest.fixture(scope="session")
+def shown_world(once_per_run) -> TinyWorld:
+    """The tiny world with columns of candidates, `SHOWN`."""
+    return once_per_run("shown_world", lambda root: _make_tiny_world(root, SHOWN))
+
+
+@pytest.fixture(scope="session")
+def shown_trained(shown_world: TinyWorld, once_per_run) -> Path:
+    """As `trained`, with columns of candidates."""
+
+    def train(out: Path) -> Path:
+        from tfx_pipeline.training.run_fn import run_fn
+
+        run_fn(shown_world.fn_args(out))
+        return out
+
+    return once_per_run("shown_trained", train)
 
 
 @pytest.fixture(scope="session")

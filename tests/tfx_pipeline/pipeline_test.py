@@ -96,6 +96,7 @@ CHANGES = [
     ("features.user.age.buckets", 3, COLUMNS),
     ("features.context", "{}", {INGEST, *COLUMNS}),
     ("features.context.device.min_count", 3, COLUMNS),
+    ("features.candidate", "{position: {kind: numeric}}", {INGEST, *COLUMNS}),
     ("features.item", "{category: {kind: categorical}}", {CONTENT, *TRAINING}),
     ("content.modalities.text.dim", 8, {CONTENT}),
     ("content.modalities.text.dtype", "int8", {CONTENT}),

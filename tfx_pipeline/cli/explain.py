@@ -20,10 +20,26 @@ def add(commands: Commands) -> None:
     add_model(parser)
     add_user(parser)
     parser.add_argument("--candidate", type=identifier, required=True, metavar="ID", help="item id")
+    parser.add_argument(
+        "--column",
+        type=_column,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="value of a candidate column that the model takes; may be repeated; without it the value is missing",
+    )
     add_history(parser)
     add_run(parser)
     add_json(parser, instead_of="tables")
     parser.set_defaults(command=run)
+
+
+def _column(text: str) -> tuple[str, str]:
+    """NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE as in price_shown=3.5, got {text!r}")
+    return name, value
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -36,7 +52,14 @@ def run(parsed: argparse.Namespace) -> int:
     with quiet_libraries(Path("/dev/null")), console().status("loading the model"):
         from tfx_pipeline.trained.explain.explanation import explain
 
-        explanation = explain(version, parsed.user, parsed.candidate, history=parsed.history, run=parsed.run)
+        explanation = explain(
+            version,
+            parsed.user,
+            parsed.candidate,
+            history=parsed.history,
+            columns=dict(parsed.column),
+            run=parsed.run,
+        )
     if parsed.json:
         print_json(explanation.to_json())
     else:

@@ -23,7 +23,8 @@ def add(commands: Commands) -> None:
         "--candidates-from",
         type=Path,
         metavar="FILE",
-        help="item ids: one a line (- is standard input), or the column of them in a CSV, JSONL or Parquet file",
+        help="item ids: one a line (- is standard input), or the column of them in a CSV, JSONL or Parquet file, which "
+        "may have the candidate columns that the model takes",
     )
     which.add_argument("--top", type=int, metavar="K", help="the best K of the whole catalogue")
     parser.add_argument(
@@ -43,15 +44,20 @@ def add(commands: Commands) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Ranks candidates and prints them; returns the exit status."""
     from tfx_pipeline.console import console, quiet_libraries
-    from tfx_pipeline.trained.candidates import read_item_ids
+    from tfx_pipeline.trained.candidate_columns import is_table, read_candidate_columns
+    from tfx_pipeline.trained.candidates import item_column, read_item_ids
     from tfx_pipeline.trained.rank import print_ranking, rank
     from tfx_pipeline.trained.version import Version
 
     version = Version.find(parsed.model)
     with quiet_libraries(Path("/dev/null")), console().status("loading the model"):
         candidates = parsed.candidates.split(",") if parsed.candidates is not None else None
+        columns = None
         if parsed.candidates_from is not None:
             candidates = read_item_ids(parsed.candidates_from, version)
+            if version.contract.candidate_inputs and is_table(parsed.candidates_from):
+                item = item_column(parsed.candidates_from, version)
+                columns = read_candidate_columns(parsed.candidates_from, item, version)
         only = read_item_ids(parsed.only, version) if parsed.only is not None else None
         ranking = rank(
             version,
@@ -61,6 +67,7 @@ def run(parsed: argparse.Namespace) -> int:
             history=parsed.history,
             exclude_seen=parsed.exclude_seen,
             only=only,
+            columns=columns,
         )
     if parsed.json:
         print_json(ranking.to_json())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
 
 from pydantic import Field
 
@@ -14,12 +17,12 @@ from tfx_pipeline.config.values import Section
 
 
 class IngestionConfig(Section):
-    """Tables, history, split, and the kind of each profile and context column.
+    """Tables, history, split, and the kind of each profile, context and candidate column.
 
     How a column is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
     """
 
-    later = frozenset({"negatives"})
+    later = frozenset({"candidate", "negatives"})
 
     data: Data
     history: History = History()
@@ -27,22 +30,26 @@ class IngestionConfig(Section):
     negatives: Negatives | None = None
     profile: dict[str, ColumnKind] = {}
     context: dict[str, ColumnKind] = {}
+    candidate: dict[str, ColumnKind] = {}
     columns: dict[str, str] = Field({}, description="names in the tables, of features that have another")
 
     @classmethod
     def of(cls, config: PipelineConfig) -> IngestionConfig:
         """The part of `config` that decides what ingestion writes."""
+        features = config.features
         unused = {"schema_file": None, "items": config.data.items.model_copy(update={"title_column": None})}
+        parts: tuple[Mapping[str, Any], ...] = (features.user, features.context, features.candidate)
         return cls(
             data=config.data.model_copy(update=unused),
             history=config.history,
             split=config.split,
             negatives=config.negatives,
-            profile={name: column.kind for name, column in config.features.user.items()},
-            context={name: column.kind for name, column in config.features.context.items()},
+            profile={name: column.kind for name, column in features.user.items()},
+            context={name: column.kind for name, column in features.context.items()},
+            candidate={name: column.kind for name, column in features.candidate.items()},
             columns={
                 name: column.column
-                for name, column in (config.features.user | config.features.context).items()
+                for name, column in chain(*(part.items() for part in parts))
                 if column.column is not None and column.column != name
             },
         )
@@ -52,8 +59,13 @@ class IngestionConfig(Section):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
     def column(self, feature: str) -> str:
-        """Name in its table of a profile or context feature."""
+        """Name in its table of a profile, context or candidate feature."""
         return self.columns.get(feature, feature)
+
+    @property
+    def of_rows(self) -> dict[str, ColumnKind]:
+        """Kinds of all features that a row of the log has: context and candidate columns."""
+        return self.context | self.candidate
 
     @property
     def profile_columns(self) -> tuple[str, ...]:
@@ -64,4 +76,4 @@ class IngestionConfig(Section):
     @property
     def log_columns(self) -> tuple[str, ...]:
         """Columns read from the log, each once."""
-        return tuple(dict.fromkeys((*self.data.interactions.given, *map(self.column, self.context))))
+        return tuple(dict.fromkeys((*self.data.interactions.given, *map(self.column, self.of_rows))))

@@ -1,7 +1,7 @@
 """How a configuration and a command name a model: a label.
 
 It is the name in the registry, after `@` the modalities that the model is given when not all, and after `~` what else
-it is not given: `dmf`, `dmf@text`, `dmf@text+image`, `dmf~items`.
+it is not given: `dmf`, `dmf@text`, `dmf@text+image`, `dmf~items`, `dmf~items~candidates`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from tfx_pipeline.config.spelling import did_you_mean
 
 ITEMS = "items"
 """Of what a model can go without: the columns of items, `features.item`."""
+CANDIDATES = "candidates"
+"""And the columns of candidates, `features.candidate`."""
+_ALL = (ITEMS, CANDIDATES)
 
 
 class Label(NamedTuple):
@@ -37,11 +40,12 @@ class Label(NamedTuple):
             modalities: those of the configuration; the label keeps their order, and all of them are none named.
 
         Raises:
-            ValueError: no such model or modality, with those that exist, or another word than `items` after `~`.
+            ValueError: no such model or modality, with those that exist, or another word than `items` or `candidates`
+                after `~`.
         """
         with_content, *without = text.split("~")
-        if wrong := [word for word in without if word != ITEMS]:
-            raise ValueError(f"'{text}': a model can go without {ITEMS}, after ~; got {wrong[0]!r}")
+        if wrong := [word for word in without if word not in _ALL]:
+            raise ValueError(f"'{text}': a model can go without {' or '.join(_ALL)}, after ~; got {wrong[0]!r}")
         model, at, given = with_content.partition("@")
         model_config(model, {})
         if not modalities and compares_content(model):
@@ -53,4 +57,6 @@ class Label(NamedTuple):
                 said = f" ({meant})" if meant else ""
                 raise ValueError(f"'{text}': no modality {name!r}{said}; modalities: {', '.join(modalities)}")
         chosen = tuple(name for name in modalities if name in names)
-        return cls(model, () if len(chosen) == len(modalities) else chosen, (ITEMS,) if without else ())
+        return cls(
+            model, () if len(chosen) == len(modalities) else chosen, tuple(word for word in _ALL if word in without)
+        )

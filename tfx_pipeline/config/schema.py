@@ -21,6 +21,7 @@ from pydantic import (
 
 from dmf_keras.models import BUILT_IN
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
+from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
@@ -72,33 +73,6 @@ class History(Section):
         return round(self.delay_s * 1e6)
 
 
-class Vocabulary(Section):
-    """Which ids get an embedding row of their own; the others share `oov_buckets` rows."""
-
-    min_count: Integer = Field(1, ge=1, description="impressions in train below which an id is out of vocabulary")
-    max_size: Integer | None = Field(None, ge=1)
-    oov_buckets: Integer = Field(1, ge=1)
-
-
-class Categorical(Vocabulary):
-    """A column of names."""
-
-    kind: Literal["categorical"]
-    column: str | None = Field(None, min_length=1, description="its name in the table; absent: the feature's")
-
-
-class Numeric(Section):
-    """A column of numbers: scaled to mean 0 and variance 1, or cut into quantile buckets that are embedded."""
-
-    kind: Literal["numeric"]
-    scaling: Literal["standard", "quantiles"] = "standard"
-    buckets: Integer = Field(10, ge=2, le=1000, description="of 'quantiles'")
-    column: str | None = Field(None, min_length=1, description="its name in the table; absent: the feature's")
-
-
-Column = Annotated[Categorical | Numeric, Field(discriminator="kind")]
-
-
 def _identifiers(named: dict[str, Any], hint: str = "") -> dict[str, Any]:
     for name in named:
         if name in RESERVED_COLUMNS:
@@ -119,21 +93,29 @@ def _modality_names(modalities: dict[str, Any]) -> dict[str, Any]:
 class Features(Section):
     """What the model sees of users, items, profiles and context."""
 
-    later = frozenset({"item"})
+    later = frozenset({"candidate", "item"})
 
     user_id: Vocabulary | None = Field(None, description="absent: no embedding per user")
     item_id: Vocabulary = Vocabulary()
     user: dict[str, Column] = Field({}, description="profile columns, of data.users")
     context: dict[str, Column] = Field({}, description="columns of the log that describe the moment of the request")
+    candidate: dict[str, CandidateColumn] = Field(
+        {}, description="columns of the log that belong to one candidate; a request carries a value for each"
+    )
     item: dict[str, ItemColumn] = Field(
         {}, description="columns of the catalogue, of candidates and history items; requests do not carry them"
     )
 
-    _names = field_validator("user", "context", "item")(_feature_names)
+    _names = field_validator("user", "context", "candidate", "item")(_feature_names)
 
     @model_validator(mode="after")
     def _no_overlap(self) -> Features:
-        kinds: dict[str, Collection[str]] = {"user": self.user, "context": self.context, "item": self.item}
+        kinds: dict[str, Collection[str]] = {
+            "user": self.user,
+            "context": self.context,
+            "candidate": self.candidate,
+            "item": self.item,
+        }
         for one, other in itertools.combinations(kinds, 2):
             both = sorted(set(kinds[one]) & set(kinds[other]))
             if both:
@@ -141,8 +123,8 @@ class Features(Section):
         return self
 
     def of_requests(self) -> str:
-        """The section as JSON without what is no part of requests: the columns of items."""
-        return self.model_dump_json(exclude={"item"})
+        """The section as JSON without what is no part of transforming requests: items, and what a model does."""
+        return self.model_dump_json(exclude={"item": True, "candidate": {"__all__": {"role", "serving_value"}}})
 
 
 class Modality(Section):
@@ -395,6 +377,12 @@ class PipelineConfig(Section):
                 f"history.delay_s: {self.history.delay_s:g} cannot be applied to histories that the log gives without "
                 "times (data.interactions.columns.history.times); leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_do_not_carry_the_label(self) -> PipelineConfig:
+        label = self.data.interactions.columns.label
+        check_candidate_columns(self.features.candidate, label, drawn=self.negatives is not None)
         return self
 
     @model_validator(mode="after")

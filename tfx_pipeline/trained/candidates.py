@@ -10,7 +10,7 @@ from pathlib import Path
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_columns
-from tfx_pipeline.data.logs.files import format_of, list_files
+from tfx_pipeline.data.logs.files import LogFile, format_of, list_files
 from tfx_pipeline.data.logs.reader import peek, read_file
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.trained.version import Version
@@ -116,7 +116,7 @@ def read_item_ids(file: Path, version: Version) -> list[str]:
     if file != STDIN and not file.is_file():
         raise DataError(f"{file}: no such file; expected item ids: {_EXPECTED}")
     table = file != STDIN and format_of(str(file)) is not None
-    found = _column(file, _names(version)) if table else _lines(file)
+    found = _column(file, item_column(file, version)) if table else _lines(file)
     if not found:
         raise DataError(f"{'standard input' if file == STDIN else file} holds no item id; expected {_EXPECTED}")
     return found
@@ -136,10 +136,13 @@ def _names(version: Version) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _column(file: Path, names: Sequence[str]) -> list[str]:
-    separator = "\t" if ".tsv" in file.suffixes else ","
-    (source,) = list_files(ItemTable(path=file.absolute(), separator=separator))
-    peeked = peek(source)
+def item_column(file: Path, version: Version) -> str:
+    """The column of item ids of a table.
+
+    Raises:
+        DataError: there is none.
+    """
+    names, peeked = _names(version), peek(_source(file))
     name = next((name for name in names if name in peeked.columns), None)
     if name is None:
         expected, there = (", ".join(map(repr, some)) for some in (names, peeked.columns))
@@ -147,7 +150,18 @@ def _column(file: Path, names: Sequence[str]) -> list[str]:
             f"{file}: no column of item ids; expected one of {expected}; columns there: {there or 'none'}. "
             "A list without a header ends in .txt"
         )
-    check_columns(source, peeked, {name: values.usable_as_id}, [name])
+    return name
+
+
+def _source(file: Path) -> LogFile:
+    separator = "\t" if ".tsv" in file.suffixes else ","
+    (source,) = list_files(ItemTable(path=file.absolute(), separator=separator))
+    return source
+
+
+def _column(file: Path, name: str) -> list[str]:
+    source = _source(file)
+    check_columns(source, peek(source), {name: values.usable_as_id}, [name])
     return [
         item for batch in read_file(source, [name]) for item in values.text(batch.columns[name]).drop_null().to_pylist()
     ]

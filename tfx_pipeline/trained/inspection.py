@@ -153,6 +153,9 @@ def _size_table(sizes: Mapping[str, int], metadata: Mapping[str, Any] | None) ->
         for name, facts in metadata["content"].get("item_columns", {}).items():
             kind = "numbers" if facts["rows"] is None else f"{facts['rows']:,} rows, up to {facts['width']} of an item"
             table.add_row(f"column '{name}'", "", f"{kind}, {facts['items_with_value']:,} items")
+        for name, facts in metadata.get("candidate_columns", {}).items():
+            kind = "numbers" if facts["rows"] is None else f"{facts['rows']:,} rows"
+            table.add_row(f"column '{name}'", "", f"of candidates, {facts['role']}, {kind}")
     return table
 
 

@@ -18,7 +18,7 @@ from serving import contract
 from serving.export.content_inputs import ContentInputs
 from serving.export.metadata import read_json
 from serving.export.servable import Arrays
-from serving.export.signatures import encode_user, explain_requests
+from serving.export.signatures import candidate_model_inputs, encode_user, explain_requests
 from serving.messages import first_line
 from tfx_pipeline.config.loading import read_model_section
 from tfx_pipeline.config.schema import Features
@@ -78,13 +78,13 @@ class KerasModel:
             reason = first_line(error)[:_LONGEST_REASON]
             raise ModelError(f"the Keras model of {version} cannot be loaded: {reason}") from None
 
-    def features(self, user: Arrays | None, item_ids: np.ndarray | None) -> Arrays:
-        """Model inputs of raw user inputs and of candidates [B, N]; each may be absent."""
+    def features(self, user: Arrays | None, candidates: Arrays | None) -> Arrays:
+        """Model inputs of raw user inputs and of candidates with their columns [B, N]; each may be absent."""
         found: dict[str, tf.Tensor] = {}
         if user is not None:
             found |= self.transform.user(_tensors(user))
-        if item_ids is not None:
-            found |= self.transform.candidates(tf.constant(item_ids))
+        if candidates is not None:
+            found |= self.transform.candidates(_tensors(candidates))
         return _arrays(found)
 
     def state(self, user: Arrays) -> Arrays:
@@ -92,10 +92,8 @@ class KerasModel:
         return _arrays(encode_user(self.model, self.transform, _tensors(user)))
 
     def score(self, state: Arrays, candidates: Arrays) -> np.ndarray:
-        """Probabilities [B, N] of candidates with the content they carry, for a state."""
-        raw = _tensors(candidates)
-        item_ids = raw[contract.CANDIDATE_ITEM_ID]
-        inputs = {**self.transform.candidates(item_ids), **self._content(raw, item_ids)}
+        """Probabilities [B, N] of candidates with their columns and the content they carry, for a state."""
+        inputs = candidate_model_inputs(self.transform, _tensors(candidates), self._content)
         scores: np.ndarray = self.model.probabilities(self.model.score(_tensors(state), inputs)).numpy()
         return scores
 

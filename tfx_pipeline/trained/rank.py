@@ -12,6 +12,7 @@ from rich.table import Table
 from serving import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.trained.candidate_columns import note_on_missing
 from tfx_pipeline.trained.candidates import OnlyList, select
 from tfx_pipeline.trained.version import Known, Version
 
@@ -76,6 +77,7 @@ def rank(
     history: Sequence[str] | None = None,
     exclude_seen: bool = False,
     only: Sequence[str] | None = None,
+    columns: Mapping[str, Mapping[str, Any]] | None = None,
     scorer: Scorer | None = None,
 ) -> Ranking:
     """Ranks candidates for one user.
@@ -88,6 +90,7 @@ def rank(
         history: item ids, oldest first; None: what the logs that the model was trained on say, if they are there.
         exclude_seen: whether items are left out that the user clicked in these logs, or that are in `history`.
         only: item ids that may be shown; None: all may.
+        columns: by candidate column, values by item id, see `read_candidate_columns`; what is not there is missing.
         scorer: who scores, such as a server. None loads the version in this process.
 
     Raises:
@@ -111,6 +114,7 @@ def rank(
         contract.HISTORY_ITEM_ID: known.snapshot.history,
         contract.CANDIDATE_ITEM_ID: candidates,
         **known.snapshot.columns,
+        **_of_candidates(version, candidates, columns or {}),
     }
     impressions, has_content = version.item_facts(candidates)
     scores = (scorer or _score)(version, request)
@@ -133,8 +137,20 @@ def rank(
         ranking=ranked,
         excluded_seen=selection.excluded_seen,
         only=selection.only,
-        notes=[*version.notes_on_user(user), *selection.notes],
+        notes=[
+            *version.notes_on_user(user),
+            *note_on_missing([name for name in version.contract.candidate_inputs if name not in (columns or {})]),
+            *selection.notes,
+        ],
     )
+
+
+def _of_candidates(
+    version: Version, candidates: Sequence[str], columns: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[Any]]:
+    return {
+        name: [columns.get(name, {}).get(item) for item in candidates] for name in version.contract.candidate_inputs
+    }
 
 
 def _seen(version: Version, known: Known, history: Sequence[str] | None) -> set[str]:

@@ -55,7 +55,7 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     times: list[int] = []
     clicked: frozenset[str] = frozenset()
     if chunks:
-        rows = UserRows.from_chunks(chunks, config.context)
+        rows = UserRows.from_chunks(chunks, config.of_rows)
         clicked = frozenset(rows.item[index].decode() for index in np.flatnonzero(rows.label))
         if rows.given is not None:
             # What the log said of the user last; a click since then is in nobody's history yet.
@@ -67,7 +67,7 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
             items = formed.event_items[-config.history.max_length :]
             times = formed.event_times[-config.history.max_length :]
         history = [item.decode() for item in items]
-        columns |= {name: _plain(column[-1]) for name, column in rows.columns.items()}
+        columns |= {name: _plain(rows.columns[name][-1]) for name in config.context}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)
     return UserSnapshot(history, columns, times, clicked)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,17 @@ _CARRIED_ITEMS = 3
 Request = dict[str, Any]
 
 
-def read_requests(files: Sequence[str], columns: Sequence[str], limit: int) -> list[Request]:
-    """The first `limit` raw requests of gzipped TFRecord files as plain values; missing columns are None."""
+def read_requests(
+    files: Sequence[str], columns: Collection[str], limit: int, of_candidates: Collection[str] = ()
+) -> list[Request]:
+    """The first `limit` raw requests of gzipped TFRecord files as plain values; missing ones are None.
+
+    Args:
+        files: of raw examples.
+        columns: of profile and context, a value each.
+        limit: requests at most.
+        of_candidates: columns of candidates, a list each.
+    """
     requests = []
     for record in tf.data.TFRecordDataset(list(files), compression_type="GZIP").take(limit).as_numpy_iterator():
         feature = tf.train.Example.FromString(record).features.feature
@@ -45,16 +55,29 @@ def read_requests(files: Sequence[str], columns: Sequence[str], limit: int) -> l
             values = feature[name].bytes_list.value or feature[name].float_list.value
             value = values[0] if values else None
             request[name] = value.decode() if isinstance(value, bytes) else value
+        for name in of_candidates:
+            values = feature[name].bytes_list.value or feature[name].float_list.value
+            request[name] = [_plain(value) for value in values]
         requests.append(request)
     return requests
 
 
-def golden_cases(requests: Sequence[Request], without_content: Sequence[str]) -> dict[str, Request]:
+def _plain(value: Any) -> str | float | None:
+    """A value of a candidate column as JSON has it."""
+    if isinstance(value, bytes):
+        return value.decode() or None
+    return None if np.isnan(value) else float(value)
+
+
+def golden_cases(
+    requests: Sequence[Request], without_content: Sequence[str], of_candidates: Collection[str] = ()
+) -> dict[str, Request]:
     """Requests that a model must answer alike everywhere: real ones and the corners of the input space.
 
     Args:
         requests: real requests, at least one.
         without_content: ids of catalogue items that no modality covers; may be empty.
+        of_candidates: names of the candidate columns.
     """
     first = requests[0]
     longest = max(requests, key=lambda request: len(request[raw_features.HISTORY_ITEM_ID]))
@@ -64,8 +87,11 @@ def golden_cases(requests: Sequence[Request], without_content: Sequence[str]) ->
     cases["unknown user"] = {**longest, raw_features.USER_ID: _UNKNOWN_ID}
     cases["unknown candidate"] = {
         **longest,
+        **{name: [None, *longest[name]] for name in of_candidates},
         raw_features.CANDIDATE_ITEM_ID: [_UNKNOWN_ID, *longest[raw_features.CANDIDATE_ITEM_ID]],
     }
+    if of_candidates:
+        cases["missing candidate columns"] = {**longest, **dict.fromkeys(of_candidates)}
     cases["unknown history"] = {
         **longest,
         raw_features.HISTORY_ITEM_ID: [_UNKNOWN_ID, *longest[raw_features.HISTORY_ITEM_ID]],
@@ -80,18 +106,22 @@ def golden_cases(requests: Sequence[Request], without_content: Sequence[str]) ->
         items = list(without_content[:4])
         cases["missing content"] = {
             **longest,
+            **dict.fromkeys(of_candidates),
             raw_features.CANDIDATE_ITEM_ID: items,
             raw_features.HISTORY_ITEM_ID: items,
         }
     return cases
 
 
-def content_cases(request: Request, content: ItemContentTable) -> dict[str, Request]:
+def content_cases(
+    request: Request, content: ItemContentTable, of_candidates: Collection[str] = ()
+) -> dict[str, Request]:
     """Requests whose candidates carry content: new items with the content of known ones, and none at all.
 
     Args:
         request: a real request.
         content: the table of the catalogue, whose vectors the new items carry at the width of their encoders.
+        of_candidates: names of the candidate columns.
     """
     real = request[raw_features.CANDIDATE_ITEM_ID][:_CARRIED_ITEMS]
     covered = np.flatnonzero(np.all([matrix.present for matrix in content.modalities.values()], axis=0))
@@ -105,9 +135,11 @@ def content_cases(request: Request, content: ItemContentTable) -> dict[str, Requ
         nothing = np.zeros((len(real), matrix.source_width))
         carried[contract.CONTENT_PREFIX + modality] = [*vectors.tolist(), *nothing.tolist()]
         zeros[contract.CONTENT_PREFIX + modality] = nothing.tolist()
+    columns = {name: request[name][:_CARRIED_ITEMS] for name in of_candidates}
+    new_columns = {name: [*[None] * len(new), *values] for name, values in columns.items()}
     return {
-        "carried content": {**request, raw_features.CANDIDATE_ITEM_ID: [*new, *real], **carried},
-        "zero content": {**request, raw_features.CANDIDATE_ITEM_ID: real, **zeros},
+        "carried content": {**request, **new_columns, raw_features.CANDIDATE_ITEM_ID: [*new, *real], **carried},
+        "zero content": {**request, **columns, raw_features.CANDIDATE_ITEM_ID: real, **zeros},
     }
 
 
@@ -150,8 +182,11 @@ def write_warmup_requests(
             request = dict(requests[number % len(requests)])
             chosen = rng.choice(len(catalogue), size=size, replace=size > len(catalogue))
             request[raw_features.CANDIDATE_ITEM_ID] = [catalogue[i] for i in chosen]
+            for name in model_contract.candidate_inputs:
+                request[name] = list(islice(cycle(request[name]), size))
             arrays = request_arrays(request, model_contract)
-            candidates = {raw_features.CANDIDATE_ITEM_ID: arrays.pop(raw_features.CANDIDATE_ITEM_ID)}
+            of_candidates = (raw_features.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs)
+            candidates = {name: arrays.pop(name) for name in of_candidates}
             state = servable.run(contract.USER_TOWER, arrays)
             state = {name: state[name] for name in servable.signatures[contract.CANDIDATE].inputs if name in state}
             warmup += [

@@ -71,6 +71,7 @@ def write_metadata(
             "best_epoch": result.best_epoch,
             "metrics": result.history[result.best_epoch],
         },
+        **_candidate_columns(model),
         "calibration": None if calibrated is None else calibrated.to_json(),
         "content": {
             "version": content.version,
@@ -97,6 +98,20 @@ def write_metadata(
         "artifacts": dict(artifacts),
     }
     write_json(model_dir, contract.METADATA_FILE, values)
+
+
+def _candidate_columns(model: RankingModel) -> dict[str, Any]:
+    """What the model knows of candidates' own columns; nothing where there are none."""
+    schema = model.schema
+    names = (*schema.candidate_categorical, *schema.candidate_numeric)
+    columns = {
+        name: {
+            "role": "bias" if name in schema.candidate_bias else "feature",
+            "rows": schema.candidate_categorical.get(name),
+        }
+        for name in names
+    }
+    return {"candidate_columns": columns} if columns else {}
 
 
 def _tables(model: RankingModel) -> list[Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow_transform as tft
 
 from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
-from tfx_pipeline.config.label import ITEMS
-from tfx_pipeline.config.schema import Categorical, Features
+from tfx_pipeline.config.columns import Categorical, Numeric
+from tfx_pipeline.config.label import CANDIDATES, ITEMS
+from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.reading import read_lines
 from tfx_pipeline.transform import transformed_features
@@ -21,6 +22,7 @@ def ranking_schema(
     content: ItemContentTable,
     modalities: Sequence[str] = (),
     without: Sequence[str] = (),
+    serving_values: Mapping[str, float] | None = None,
 ) -> RankingSchema:
     """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
 
@@ -29,27 +31,34 @@ def ranking_schema(
         tft_output: has the vocabularies.
         content: the content artifact.
         modalities: those that the model is given; none named: all.
-        without: `items`: the model does not see the columns of items.
+        without: `items`: the model does not see the columns of items; `candidates`: nor those of candidates.
+        serving_values: of candidate columns with role bias, see `RequestTransform.serving_values`.
     """
 
     def rows(vocabulary: str, oov_buckets: int) -> int:
         return 1 + tft_output.vocabulary_size_by_name(vocabulary) + oov_buckets
 
-    categorical, numeric = {}, []
-    for name, column in {**features.user, **features.context}.items():
-        if isinstance(column, Categorical):
-            categorical[name] = rows(transformed_features.column_vocabulary(name), column.oov_buckets)
-        elif column.scaling == "quantiles":
-            categorical[name] = 1 + column.buckets
-        else:
-            numeric.append(name)
+    def by_kind(columns: Mapping[str, Categorical | Numeric]) -> tuple[dict[str, int], tuple[str, ...]]:
+        """Rows of those that are embedded, and the names of the others."""
+        embedded = {
+            name: rows(transformed_features.column_vocabulary(name), column.oov_buckets)
+            if isinstance(column, Categorical)
+            else 1 + column.buckets
+            for name, column in columns.items()
+            if isinstance(column, Categorical) or column.scaling == "quantiles"
+        }
+        return embedded, tuple(name for name in columns if name not in embedded)
+
+    categorical, numeric = by_kind({**features.user, **features.context})
+    of_candidates = {} if CANDIDATES in without else features.candidate
+    candidate_categorical, candidate_numeric = by_kind(of_candidates)
     return RankingSchema(
         item_rows=rows(transformed_features.ITEM_VOCABULARY, features.item_id.oov_buckets),
         user_rows=rows(transformed_features.USER_VOCABULARY, features.user_id.oov_buckets)
         if features.user_id
         else None,
         categorical=categorical,
-        numeric=tuple(numeric),
+        numeric=numeric,
         modalities={
             name: ModalitySpec(width=modality.width, dtype=modality.storage_dtype)
             for name, modality in content.modalities.items()
@@ -61,6 +70,9 @@ def ranking_schema(
             for name, column in content.columns.items()
             if ITEMS not in without
         },
+        candidate_categorical=candidate_categorical,
+        candidate_numeric=candidate_numeric,
+        candidate_bias={name: value for name, value in (serving_values or {}).items() if name in of_candidates},
     )
 
 

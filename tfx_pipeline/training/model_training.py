@@ -57,10 +57,15 @@ class TrainingData:
         requests = {split: count_requests(paths) for split, paths in files.items()}
         return cls(files, requests, tft_output, transform, content, features)
 
-    def eval_batches(self, batch_size: int) -> tf.data.Dataset:
+    def eval_batches(self, batch_size: int, *, validation: bool = False) -> tf.data.Dataset:
         """The eval split in the order of its files, see `request_batches`."""
         return request_batches(
-            self.files["eval"], self.tft_output, self.transform, batch_size, requests=self.requests["eval"]
+            self.files["eval"],
+            self.tft_output,
+            self.transform,
+            batch_size,
+            requests=self.requests["eval"],
+            validation=validation,
         )
 
 
@@ -83,7 +88,8 @@ def new_model(
         without: what else it is not given, as in `Label`.
         seed: of the initial weights.
     """
-    schema = ranking_schema(data.features, data.tft_output, data.content, modalities, without)
+    serving_values = data.transform.serving_values() if data.features.candidate else {}
+    schema = ranking_schema(data.features, data.tft_output, data.content, modalities, without, serving_values)
     model = build_model(name, params, schema, seed=seed)
     for modality, layer in model.content.items():
         layer.set_rows(*content_rows(data.content, modality))
@@ -136,7 +142,7 @@ def train_model(
         keep_negatives=training.keep_negatives,
         weighted=True,
     )
-    eval_batches = data.eval_batches(training.batch_size)
+    eval_batches = data.eval_batches(training.batch_size, validation=True)
 
     def build() -> RankingModel:
         model = new_model(name, params, data, modalities=modalities, without=without, seed=training.seed)

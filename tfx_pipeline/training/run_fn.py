@@ -115,14 +115,16 @@ def _export(
         content_bases=bases,
         explain=settings.explain,
     )
-    requests = golden.read_requests(split_files(requests_uri, "eval"), list(written.user_inputs), _GOLDEN_CANDIDATES)
+    own = written.candidate_inputs
+    eval_files = split_files(requests_uri, "eval")
+    requests = golden.read_requests(eval_files, written.user_inputs, _GOLDEN_CANDIDATES, own)
     if not requests:
         raise ModelError("the eval split has no requests to check the exported model with")
     item_ids = list(content.item_ids)
     without_content = [item_ids[row] for row in np.flatnonzero(~content.covered)[:4]]
-    cases = golden.golden_cases(requests, without_content)
+    cases = golden.golden_cases(requests, without_content, own)
     if written.content_widths:
-        cases |= golden.content_cases(cases["longest history"], content)
+        cases |= golden.content_cases(cases["longest history"], content, own)
     golden.write_golden(model, transform, ContentInputs(model, bases), directory, cases)
     golden.write_warmup_requests(directory, settings.name, requests, item_ids, settings.warmup_candidates)
     ids, impressions, has_content = known_items(tft_output, content)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from dmf_keras.models.inputs import as_shown
 from tfx_pipeline.files.addresses import Address, join
 from tfx_pipeline.files.reading import list_files
 from tfx_pipeline.transform import transformed_features
@@ -50,6 +51,7 @@ def request_batches(
     seed: int = 0,
     keep_negatives: float = 1.0,
     weighted: bool = False,
+    validation: bool = False,
 ) -> tf.data.Dataset:
     """Batches of requests, each padded to its own longest history and candidate list.
 
@@ -63,6 +65,7 @@ def request_batches(
         seed: of the shuffling; the order differs between epochs and is the same in every run.
         keep_negatives: share of the candidates without a positive label that are kept, drawn anew in every epoch;
             requests that keep none are left out, so that batches have at most `batch_size` requests.
+        validation: tell by `as_shown` how candidates were shown, which only training would look at otherwise.
         weighted: give the weights of the log, where it has them; else every candidate weighs 1.
 
     Returns:
@@ -75,13 +78,16 @@ def request_batches(
     def to_batch(serialized: tf.Tensor, *seeds: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
         transformed = tf.io.parse_example(serialized, spec)
         if seeds:
-            transformed = _with_some_negatives(transformed, keep_negatives, tf.stack(seeds))
+            transformed = _with_some_negatives(transformed, transform.of_candidates, keep_negatives, tf.stack(seeds))
         labels = transformed[transformed_features.LABEL]
         weights = transformed.get(transformed_features.WEIGHT) if weighted else None
         if weights is None:
             weights = labels.with_values(tf.ones_like(labels.values, tf.float32))
+        inputs = transform.model_inputs(transformed)
+        if validation:
+            inputs |= {as_shown(name): inputs[name] for name in transform.shown_columns}
         return (
-            transform.model_inputs(transformed),
+            inputs,
             tf.cast(tf.sparse.to_dense(labels), tf.float32),
             tf.sparse.to_dense(weights),
         )
@@ -107,7 +113,7 @@ def request_batches(
 
 
 def _with_some_negatives(
-    transformed: dict[str, tf.Tensor | tf.SparseTensor], share: float, seed: tf.Tensor
+    transformed: dict[str, tf.Tensor | tf.SparseTensor], of_candidates: Collection[str], share: float, seed: tf.Tensor
 ) -> dict[str, tf.Tensor | tf.SparseTensor]:
     """The requests with all positives and a random `share` of the others, without requests that are left with none."""
     labels = transformed[transformed_features.LABEL]
@@ -117,7 +123,7 @@ def _with_some_negatives(
     requests = tf.unique(request).y
     result = {}
     for name, feature in transformed.items():
-        if name in _OF_CANDIDATES:
+        if name in of_candidates:
             values = tf.boolean_mask(feature.values, kept)
             result[name] = _ragged(values, request, labels.dense_shape[0], requests)
         elif isinstance(feature, tf.SparseTensor):
@@ -130,16 +136,6 @@ def _with_some_negatives(
 def _ragged(values: tf.Tensor, request: tf.Tensor, count: tf.Tensor, requests: tf.Tensor) -> tf.SparseTensor:
     """Values of some requests, as a sparse tensor whose rows they fill from the left."""
     return tf.gather(tf.RaggedTensor.from_value_rowids(values, request, count), requests).to_sparse()
-
-
-_OF_CANDIDATES = frozenset(
-    {
-        transformed_features.LABEL,
-        transformed_features.WEIGHT,
-        transformed_features.CANDIDATE_INDEX,
-        transformed_features.CANDIDATE_ITEM,
-    }
-)
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from tfx_pipeline.config.schema import Categorical, Features, Numeric, Vocabulary
+from tfx_pipeline.config.columns import Categorical, Numeric, Vocabulary
+from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.transform import transformed_features
 
@@ -24,7 +25,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         custom_config: `{"features": <JSON of the configuration's features section>}`.
 
     Returns:
-        Transformed features: scalars as dense [B], history and candidates as `tf.SparseTensor` [B, (length)].
+        Transformed features: scalars as dense [B], history, candidates and their columns as
+            `tf.SparseTensor` [B, (length)].
     """
     features = Features.model_validate_json(custom_config["features"])
     candidates = _sparse(inputs[raw_features.CANDIDATE_ITEM_ID])
@@ -47,7 +49,29 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         outputs[transformed_features.USER_INDEX] = _scalar(_index(user, users, features.user_id), 0)
     for name, column in {**features.user, **features.context}.items():
         outputs[transformed_features.transformed_column(name)] = _column(name, _sparse(inputs[name]), column)
+    for name, column in features.candidate.items():
+        values = _candidate_column(name, _sparse(inputs[name]), column)
+        outputs[transformed_features.transformed_column(name)] = values
     return outputs
+
+
+def _candidate_column(name: str, values: tf.SparseTensor, column: Categorical | Numeric) -> tf.SparseTensor:
+    """Of each candidate the index, 0 where the value is missing, or the scaled number, 0 (the mean) where missing."""
+    if isinstance(column, Categorical):
+        vocabulary = _vocabulary(values, column, transformed_features.column_vocabulary(name))
+        index = _index(values, vocabulary, column)
+        return index.with_values(tf.where(values.values == "", tf.zeros_like(index.values), index.values))
+    missing = tf.math.is_nan(values.values)
+    if column.scaling == "quantiles":
+        present = tf.boolean_mask(values.values, ~missing)
+        # As `tft.bucketize` has it, which would count NaN.
+        epsilon = min(1 / column.buckets, 0.01)
+        boundaries = tft.quantiles(present, column.buckets, epsilon, name=f"{name}_buckets")
+        buckets = tft.apply_buckets(values, boundaries)
+        return buckets.with_values(tf.where(missing, tf.zeros_like(buckets.values), buckets.values + 1))
+    # Mean and variance leave NaN out.
+    scaled = tft.scale_to_z_score(values, name=f"{name}_scale")
+    return scaled.with_values(tf.where(missing, tf.zeros_like(scaled.values), scaled.values))
 
 
 def _column(name: str, values: tf.SparseTensor, column: Categorical | Numeric) -> tf.Tensor:

@@ -9,8 +9,10 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models import inputs as model_inputs
-from tfx_pipeline.config.schema import Categorical, Features
+from tfx_pipeline.config.columns import Categorical, Numeric
+from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.transform import transformed_features
 
@@ -33,6 +35,7 @@ class RequestTransform(tf.Module):
     def __init__(self, tft_output: tft.TFTransformOutput, item_ids_file: Address, features: Features, max_history: int):
         super().__init__()
         self._features = features
+        self._tft_output = tft_output
         self._max_history = max_history
         self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if k not in _NEVER_INPUTS}
         self._layer = tft_output.transform_features_layer()
@@ -58,10 +61,49 @@ class RequestTransform(tf.Module):
         return [*tables, self._catalogue, self._catalogue_file]
 
     @property
+    def candidate_inputs(self) -> dict[str, str]:
+        """Raw inputs of each candidate: name to `string` or `float32`. How it was shown (role bias) is none."""
+        columns = {name: column for name, column in self._features.candidate.items() if column.role == "feature"}
+        return {name: _dtype(column) for name, column in columns.items()}
+
+    @property
+    def shown_columns(self) -> list[str]:
+        """Candidate columns with role bias: how candidates were shown."""
+        return [name for name in self._features.candidate if name not in self.candidate_inputs]
+
+    @property
+    def of_candidates(self) -> frozenset[str]:
+        """Transformed features that have a value for each candidate."""
+        columns = map(transformed_features.transformed_column, self._features.candidate)
+        return transformed_features.OF_CANDIDATES.union(columns)
+
+    @property
     def user_inputs(self) -> dict[str, str]:
         """Raw profile and context inputs: name to `string` or `float32`."""
         columns = {**self._features.user, **self._features.context}
-        return {name: "string" if isinstance(column, Categorical) else "float32" for name, column in columns.items()}
+        return {name: _dtype(column) for name, column in columns.items()}
+
+    def serving_values(self) -> dict[str, float]:
+        """What candidate columns with role bias are outside of training, as model inputs: an index or scaled number.
+
+        Raises:
+            ModelError: the train split does not have such a name, so that no model can learn of it.
+        """
+        values = {}
+        for name, column in self._features.candidate.items():
+            if column.serving_value is None:
+                continue
+            one = tf.constant([[column.serving_value]], tf.string if isinstance(column, Categorical) else tf.float32)
+            given = self._transform({name: _everywhere(one)})[transformed_features.transformed_column(name)]
+            values[name] = given.values.numpy().item()
+            if isinstance(column, Categorical):
+                vocabulary = transformed_features.column_vocabulary(name)
+                if values[name] > self._tft_output.vocabulary_size_by_name(vocabulary):
+                    raise ModelError(
+                        f"features.candidate.{name}.serving_value: {column.serving_value!r} is not in the vocabulary "
+                        "of the train split; expected a value that its rows often have"
+                    )
+        return values
 
     def user(self, raw: Mapping[str, tf.Tensor]) -> Tensors:
         """Model inputs of the user part.
@@ -79,16 +121,22 @@ class RequestTransform(tf.Module):
         sparse |= {name: _present(raw[name]) for name in self.user_inputs}
         return self._user_inputs(self._transform(sparse))
 
-    def candidates(self, item_ids: tf.Tensor) -> Tensors:
-        """Model inputs of the candidates: string [B, N] to index and content row, both [B, N]; "" is padding."""
-        everywhere = tf.SparseTensor(
-            tf.where(tf.ones_like(item_ids, tf.bool)), tf.reshape(item_ids, [-1]), tf.shape(item_ids, tf.int64)
-        )
-        return self._candidate_inputs(self._transform({raw_features.CANDIDATE_ITEM_ID: everywhere}))
+    def candidates(self, raw: Mapping[str, tf.Tensor]) -> Tensors:
+        """Model inputs of the candidates, each [B, N].
+
+        Args:
+            raw: item ids string [B, N] ("" is padding) and the columns of `candidate_inputs` [B, N]: string ("" is
+                missing) or float32 (NaN is missing).
+        """
+        names = (raw_features.CANDIDATE_ITEM_ID, *self.candidate_inputs)
+        return self._candidate_inputs(self._transform({name: _everywhere(raw[name]) for name in names}))
 
     def examples(self, serialized: tf.Tensor) -> Tensors:
         """All model inputs of serialised `tf.Example` requests, string [B]; candidates padded to the longest."""
-        parsed = tf.io.parse_example(serialized, self._raw_spec)
+        spec = {name: spec for name, spec in self._raw_spec.items() if name not in self.shown_columns}
+        parsed = tf.io.parse_example(serialized, spec)
+        for name in self.candidate_inputs:
+            _check_one_each(name, parsed[name], parsed[raw_features.CANDIDATE_ITEM_ID])
         transformed = self._transform({k: _as_sparse(v) for k, v in parsed.items()})
         return self.model_inputs(transformed)
 
@@ -124,7 +172,14 @@ class RequestTransform(tf.Module):
         index, rows = self._items(
             transformed[transformed_features.CANDIDATE_INDEX], transformed[transformed_features.CANDIDATE_ITEM]
         )
-        return {model_inputs.CANDIDATE_INDEX: index, model_inputs.CANDIDATE_CONTENT_ROW: rows}
+        result = {model_inputs.CANDIDATE_INDEX: index, model_inputs.CANDIDATE_CONTENT_ROW: rows}
+        for name in self._features.candidate:
+            column = transformed_features.transformed_column(name)
+            # Only training has those with role bias.
+            if column in transformed:
+                value = _padded(transformed[column], 0)
+                result[name] = tf.cast(value, tf.int32) if value.dtype.is_integer else value
+        return result
 
     def _items(self, index: tf.SparseTensor, ids: tf.SparseTensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Embedding and content rows, both int32 [B, W].
@@ -145,6 +200,27 @@ def _padded(values: tf.SparseTensor, padding: int | str) -> tf.Tensor:
     batch, width = tf.unstack(values.dense_shape)
     widened = tf.SparseTensor(values.indices, values.values, tf.stack([batch, tf.maximum(width, 1)]))
     return tf.sparse.to_dense(widened, default_value=tf.cast(padding, values.dtype) if padding == 0 else padding)
+
+
+def _dtype(column: Categorical | Numeric) -> str:
+    return "string" if isinstance(column, Categorical) else "float32"
+
+
+def _everywhere(values: tf.Tensor) -> tf.SparseTensor:
+    """Dense [B, N] to sparse, every value given, those that stand for a missing one too."""
+    return tf.SparseTensor(
+        tf.where(tf.ones_like(values, tf.bool)), tf.reshape(values, [-1]), tf.shape(values, tf.int64)
+    )
+
+
+def _check_one_each(name: str, values: tf.SparseTensor, candidates: tf.SparseTensor) -> None:
+    """Fails, when it runs, on an example that has more or fewer values than candidates."""
+    requests = tf.cast(candidates.dense_shape[0], tf.int32)
+    have, wanted = (
+        tf.math.bincount(tf.cast(each.indices[:, 0], tf.int32), minlength=requests, maxlength=requests)
+        for each in (values, candidates)
+    )
+    tf.debugging.assert_equal(have, wanted, f"{name} must have one value for each candidate")
 
 
 def _present(values: tf.Tensor) -> tf.SparseTensor:

@@ -15,6 +15,8 @@ HISTORY_ITEM = "history_item"
 CANDIDATE_ITEM = "candidate_item"
 LABEL = "candidate_label"
 WEIGHT = "candidate_weight"
+# Each has one value for every candidate; so have candidate columns.
+OF_CANDIDATES = frozenset({CANDIDATE_INDEX, CANDIDATE_ITEM, LABEL, WEIGHT})
 
 # Vocabulary names inside the transform graph.
 ITEM_VOCABULARY = "items"
@@ -24,10 +26,10 @@ ITEM_COUNTS = "item_counts"
 
 
 def transformed_column(name: str) -> str:
-    """Transformed name of a profile or context column: an int64 index or a float32 value per request."""
+    """Transformed name of a column: an int64 index or a float32 value per request, or per candidate."""
     return f"{name}_x"
 
 
 def column_vocabulary(name: str) -> str:
-    """Vocabulary name of a categorical profile or context column."""
+    """Vocabulary name of a categorical column."""
     return f"column_{name}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from serving.client import BadRequest, ClientOptions, InvalidAnswer, RankingClient, SignatureNotFound
+from serving.client.candidates import Candidates
 from serving.client.model_info import ModelMetadata, Signature
 from serving.client.options import ClientOptions as Options
 from serving.client.requests import Selector, candidate_tensors, user_tensors
@@ -170,7 +171,7 @@ def test_content_of_a_shape_that_is_none_is_named(shape):
     with pytest.raises(
         SignatureNotFound, match=r"'candidate_content/text' in the shape .*expected \[null, null, width\]"
     ):
-        candidate_tensors(["i1"], {}, signature)
+        candidate_tensors(Candidates(["i1"]), signature, metadata_of(), Options())
 
 
 def test_every_history_begins_with_padding(fake):

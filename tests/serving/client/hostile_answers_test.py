@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from serving.client import RankingError, User
 from serving.client.answers import scores_of, state_of, version_of
+from serving.client.candidates import Candidates
 from serving.client.grpc_channel import GrpcMessages
 from serving.client.model_info import Signature, metadata_request, parse_metadata, parse_status
 from serving.client.options import ClientOptions
@@ -40,10 +41,10 @@ USER = User("u1", ["i1"], {"gender": "f", "age": 34.0})
 
 def use_metadata(metadata) -> None:
     """What the client makes of metadata: a request."""
-    _ = metadata.features, metadata.content
+    _ = metadata.features, metadata.content, metadata.columns
     name, signature = scoring_signature(metadata, "rank", {})
     user_tensors(USER, metadata, name, ClientOptions())
-    candidate_tensors(["i1"], {}, signature)
+    candidate_tensors(Candidates(["i1"]), signature, metadata, ClientOptions())
 
 
 @settings(max_examples=300)
@@ -84,7 +85,7 @@ def answers():
     fake = FakeRankingServer(MODEL, features=FEATURES, content={"text": 4})
     metadata = parse_metadata(fake._model.metadata(metadata_request(Selector().spec(MODEL))))
     inputs = user_tensors(USER, metadata, "rank", ClientOptions())
-    inputs |= candidate_tensors(["i1", "i2"], {}, metadata.signatures["rank"])
+    inputs |= candidate_tensors(Candidates(["i1", "i2"]), metadata.signatures["rank"], metadata, ClientOptions())
     asked = {
         "status": GetModelStatusRequest(model_spec={"name": MODEL}),
         "metadata": metadata_request(Selector().spec(MODEL)),

@@ -45,6 +45,7 @@ class VocabularyTransform(tf.Module):
     """The `Transform` of `serving.export` with its vocabularies given, not learnt."""
 
     user_inputs = {"gender": "string", "age": "float32"}
+    candidate_inputs = {}
 
     def __init__(self):
         super().__init__()
@@ -67,8 +68,8 @@ class VocabularyTransform(tf.Module):
             "age": raw["age"],
         }
 
-    def candidates(self, item_ids):
-        index, row = self._items(item_ids)
+    def candidates(self, raw):
+        index, row = self._items(raw[contract.CANDIDATE_ITEM_ID])
         return {"candidate_index": index, "candidate_content_row": row}
 
     def examples(self, serialized):
@@ -76,7 +77,7 @@ class VocabularyTransform(tf.Module):
         spec |= {name: tf.io.FixedLenFeature([], tf.string) for name in (contract.USER_ID, "gender")}
         parsed = tf.io.parse_example(serialized, spec | {"age": tf.io.FixedLenFeature([], tf.float32)})
         raw = {k: tf.sparse.to_dense(v, "") if isinstance(v, tf.SparseTensor) else v for k, v in parsed.items()}
-        return {**self.user(raw), **self.candidates(raw[contract.CANDIDATE_ITEM_ID])}
+        return {**self.user(raw), **self.candidates(raw)}
 
     def _items(self, ids):
         return _lookup(self._index, ids), _lookup(self._row, ids)

@@ -139,7 +139,7 @@ class BuildExamples(TallyingDoFn):
         if profile is None and self._config.data.users is not None:
             self.tally.add("users_without_profile")
             self.tally.show("user_without_profile", text=element[0])
-        rows = UserRows.from_chunks(chunks, self._config.context)
+        rows = UserRows.from_chunks(chunks, self._config.of_rows)
         formed = form_requests(rows, cuts.times, self._config.history.events)
         written = [index for index, request in enumerate(formed.requests) if cuts.holds(request.time_us)]
         negatives = None
@@ -148,7 +148,7 @@ class BuildExamples(TallyingDoFn):
             negatives = UserNegatives(user, formed.requests, cuts, self._config.negatives, pool, given)
             if rows.given is not None:
                 negatives.had(rows.given.before(rows.time_us))
-        auditor = UserAuditor(user, rows, cuts, self._config.history, negatives is not None)
+        auditor = UserAuditor(user, rows, cuts, self._config.history, negatives is not None, self._config.candidate)
         by_split: dict[str, list[Request]] = defaultdict(list)
         for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history, written):
             split = cuts.split_of(request.time_us)
@@ -158,7 +158,8 @@ class BuildExamples(TallyingDoFn):
                 if weights is not None:
                     weights += [1.0] * (len(request.candidates) - len(request.rows))
             by_split[split].append(request)
-            data = encode(user, history, request, split, columns, self._kinds, weights)
+            shown = {name: [rows.columns[name][row] for row in request.rows] for name in self._config.candidate}
+            data = encode(user, history, request, split, columns, self._kinds, weights, shown, self._config.candidate)
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
             self._example_bytes += len(data)

@@ -12,7 +12,7 @@ from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
 
 
 class KnownRequest(NamedTuple):
-    """A request, the history it had, oldest first, and profile and context columns by name; absent: missing."""
+    """A request, the history it had, oldest first, and the profile's columns and those of its first row by name."""
 
     request: Request
     history: list[bytes]

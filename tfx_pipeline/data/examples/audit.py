@@ -10,12 +10,13 @@ import bisect
 import dataclasses
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfx_pipeline.config.schema import SPLITS, History
+from tfx_pipeline.config.schema import SPLITS, ColumnKind, History
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.examples.given_audit import GivenHistoryAuditor
 from tfx_pipeline.data.examples.requests import UserRows
@@ -29,7 +30,7 @@ RULES = {
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
     "negative_of_the_user": "a drawn negative is an item that the user had until the split's end, or is there twice",
-    "candidate_label_mismatch": "candidates, labels and weights are not those of the log",
+    "candidate_label_mismatch": "candidates, labels, weights and columns of candidates are not those of the log",
 }
 
 
@@ -60,9 +61,18 @@ class UserAuditor:
         cuts: where the splits begin.
         history: the section of the configuration.
         drawn: whether candidates with label 0 are drawn, and not of the log.
+        candidate: kinds of the columns of candidates, by name.
     """
 
-    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History, drawn: bool = False) -> None:
+    def __init__(
+        self,
+        user: bytes,
+        rows: UserRows,
+        cuts: Cuts,
+        history: History,
+        drawn: bool = False,
+        candidate: Mapping[str, ColumnKind] | None = None,
+    ) -> None:
         self._user = user
         self._first_us = cuts.train_from_us
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
@@ -80,8 +90,11 @@ class UserAuditor:
         earliest = np.full(int(request.max(initial=0)) + 1, np.iinfo(np.int64).max)
         np.minimum.at(earliest, request, rows.time_us)
         weight = rows.weight if rows.weight is not None else np.ones(len(item), np.float32)
-        # One line (request time, item, label, weight) per impression; the same is gathered from the examples.
-        columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32))
+        self._kinds = candidate or {}
+        self._names: dict[bytes, int] = {}
+        shown = [self._codes(name, [rows.columns[name][place] for place in index]) for name in self._kinds]
+        # One line (request time, item, label, weight, columns) per impression; the same is gathered from the examples.
+        columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32), *shown)
         expected = np.stack(columns, axis=1, dtype=np.int64)
         self._expected = expected if self._first_us is None else expected[expected[:, 0] >= self._first_us]
         self._weighted = rows.weight is not None
@@ -121,13 +134,18 @@ class UserAuditor:
         if self._drawn:
             self._check_drawn(candidates, labels, place)
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
-        sizes = {len(candidates), len(labels), len(weights)}
+        columns = [
+            feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value
+            for name, kind in self._kinds.items()
+        ]
+        sizes = {len(candidates), len(labels), len(weights), *map(len, columns)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
             audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
         bits = np.array(weights, np.float32).view(np.int32).tolist()
-        for item, label, weight in zip(candidates, labels, bits, strict=False):
+        codes = [self._codes(name, values) for name, values in zip(self._kinds, columns, strict=True)]
+        for item, label, weight, *own in zip(candidates, labels, bits, *codes, strict=False):
             if label or not self._drawn:
-                self._shown.extend((time, self._code_of.get(item, -1), label, weight))
+                self._shown.extend((time, self._code_of.get(item, -1), label, weight, *own))
 
     def _check_drawn(self, candidates: Sequence[bytes], labels: Sequence[int], place: int) -> None:
         negatives = [item for item, label in zip(candidates, labels, strict=False) if not label]
@@ -138,7 +156,7 @@ class UserAuditor:
 
     def finish(self) -> Audit:
         """The result, once every example of the user was checked: now what is missing is known too."""
-        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, 4)
+        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, self._expected.shape[1])
         wrong = _unmatched(shown, self._expected)
         if wrong:
             self._audit.violations["candidate_label_mismatch"] += wrong
@@ -159,6 +177,15 @@ class UserAuditor:
         if newest is not None and oldest is not None:
             audit.newest_age_us = newest if audit.newest_age_us is None else min(newest, audit.newest_age_us)
             audit.oldest_age_us = oldest if audit.oldest_age_us is None else max(oldest, audit.oldest_age_us)
+
+    def _codes(self, name: str, values: Iterable[Any]) -> list[int]:
+        """Values of a candidate column as integers, equal where the values are; missing ones are all equal."""
+        if self._kinds[name] == "categorical":
+            return [self._names.setdefault(value or b"", len(self._names)) for value in values]
+        numbers = np.array([np.nan if value is None else value for value in values], np.float32)
+        # NaNs have many bit patterns.
+        bits: list[int] = np.where(np.isnan(numbers), np.float32(np.nan), numbers).view(np.int32).tolist()
+        return bits
 
     def _what_is_wrong(self, history: list[bytes], end: int, later_from: int | None) -> list[str]:
         """The rules that a history other than the expected one breaks."""

@@ -21,6 +21,8 @@ def encode(
     columns: Mapping[str, Value],
     kinds: Mapping[str, str],
     weights: Sequence[float] | None = None,
+    of_candidates: Mapping[str, Sequence[Value]] | None = None,
+    candidate_kinds: Mapping[str, str] | None = None,
 ) -> bytes:
     """Serialises one request; equal requests give equal bytes.
 
@@ -33,6 +35,9 @@ def encode(
         kinds: "categorical" or "numeric" for every column of the configuration. Each is written, empty when missing,
             so that every example has the same features.
         weights: of the candidates, where the log has them.
+        of_candidates: values of candidate columns, one for each candidate; a missing one is None or NaN.
+        candidate_kinds: of these columns, as `kinds`. A missing value is written as "" or NaN, so that each of the
+            others stays with its candidate.
 
     Returns:
         A serialised `tf.Example` with the raw features of `tfx_pipeline.data.examples.raw_features`.
@@ -55,6 +60,12 @@ def encode(
             # Not narrowed, as this runs for every value: a numeric column holds no bytes.
             missing = value is None or math.isnan(value)  # type: ignore[arg-type]
             feature[name].float_list.value.extend([] if missing else [value])
+    for name, kind in (candidate_kinds or {}).items():
+        values = (of_candidates or {})[name]
+        if kind == "categorical":
+            feature[name].bytes_list.value.extend(b"" if value is None else value for value in values)
+        else:
+            feature[name].float_list.value.extend(math.nan if value is None else value for value in values)
     if not history:
         # Touching an empty list does not set the kind; without it statistics see no type.
         feature[raw_features.HISTORY_ITEM_ID].bytes_list.SetInParent()

@@ -50,12 +50,12 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     """
     log = config.data.interactions
     names = log.columns
-    fits = _fits(config, config.context) | dict.fromkeys(log.given, values.usable_as_id)
+    fits = _fits(config, config.of_rows) | dict.fromkeys(log.given, values.usable_as_id)
     if names.weight is not None and log.impressions is None:
         fits[names.weight] = values.usable_as_number
     fits |= dict.fromkeys(log.list_columns, usable_as_list)
     label = names.label
-    optional = () if labelled or label is None or label in map(config.column, config.context) else (label,)
+    optional = () if labelled or label is None or label in map(config.column, config.of_rows) else (label,)
     _check_table(key, log, fits, log.given, optional)
 
 

@@ -127,7 +127,7 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
 
     columns: dict[str, pa.Array | np.ndarray] = {}
     no_number = {}
-    for name, kind in config.context.items():
+    for name, kind in config.of_rows.items():
         column = config.column(name)
         if kind == "categorical":
             texts = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))

@@ -70,7 +70,30 @@ def training_section(run: FinishedRun) -> Section:
         rows,
         numbers=5,
     )
-    return Section("training", "Learning curves", [picture, table])
+    return Section("training", "Learning curves", [picture, table, *_candidate_columns(run)])
+
+
+def _candidate_columns(run: FinishedRun) -> list[Block]:
+    """What the model knows of candidates beside the items, and what it only learns from."""
+    columns = run.section("features").get("candidate", {})
+    if not columns:
+        return []
+    rows = []
+    biased = [name for name, column in columns.items() if column["role"] == "bias"]
+    for name, column in columns.items():
+        given = f"always {column['serving_value']}" if name in biased else "given by the request"
+        rows.append((name, column["kind"], column["role"], given))
+    table = Table("Columns of candidates", ("column", "kind", "role", "outside of training"), rows, numbers=0)
+    if not biased:
+        return [table]
+    told = ", ".join(biased)
+    return [
+        table,
+        Prose(
+            f"The curves are of scores that know {told}. All other figures are of scores that do not: logged clicks, "
+            "ranked as if all candidates had been shown alike."
+        ),
+    ]
 
 
 def headline(metrics: Mapping[str, SplitMetrics], scores: Scores | None, rankers: Rankers | None) -> list[Figure]:

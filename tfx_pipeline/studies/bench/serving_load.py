@@ -25,6 +25,7 @@ from serving.load import (
     RankRequest,
     VersionSwapper,
     draw_requests,
+    golden_columns,
     golden_users,
     publish_version,
     run_load,
@@ -211,11 +212,13 @@ def _run(
 def _requests(version: Version | None, setup: LoadSetup) -> list[RankRequest]:
     items: list[str] = []
     users: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {}
     if version is not None:
-        users = golden_users(version.path)
+        users, columns = golden_users(version.path), golden_columns(version.path)
         # A model with random weights has no catalogue.
         items = version.items() if version.has_items else []
-    return draw_requests(items, users, candidates=setup.candidates, history=setup.history, count=_REQUESTS)
+    sizes = {"candidates": setup.candidates, "history": setup.history, "count": _REQUESTS}
+    return draw_requests(items, users, **sizes, columns=columns)
 
 
 def _scores(version: Version, requests: Sequence[RankRequest]) -> list[np.ndarray]:
@@ -224,7 +227,9 @@ def _scores(version: Version, requests: Sequence[RankRequest]) -> list[np.ndarra
         return [
             servable.run(
                 contract.RANK,
-                request_arrays({**one.user, contract.CANDIDATE_ITEM_ID: one.candidates}, version.contract),
+                request_arrays(
+                    {**one.user, contract.CANDIDATE_ITEM_ID: one.candidates, **one.columns}, version.contract
+                ),
             )[contract.SCORE][0]
             for one in requests
         ]

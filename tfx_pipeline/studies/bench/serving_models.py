@@ -47,6 +47,7 @@ class CatalogueTransform(tf.Module):
     """
 
     user_inputs: Mapping[str, str] = {}
+    candidate_inputs: Mapping[str, str] = {}
 
     def __init__(self, folder: Path):
         super().__init__()
@@ -75,9 +76,9 @@ class CatalogueTransform(tf.Module):
             model_inputs.USER_INDEX: _rows(self._user, raw[contract.USER_ID]),
         }
 
-    def candidates(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+    def candidates(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Model inputs of the candidates."""
-        index, row = self._items(item_ids)
+        index, row = self._items(raw[contract.CANDIDATE_ITEM_ID])
         return {model_inputs.CANDIDATE_INDEX: index, model_inputs.CANDIDATE_CONTENT_ROW: row}
 
     def examples(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -86,7 +87,7 @@ class CatalogueTransform(tf.Module):
         spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
         parsed = tf.io.parse_example(serialized, spec | {contract.USER_ID: tf.io.FixedLenFeature([], tf.string)})
         raw = {name: parsed[name].to_tensor("") for name in names} | {contract.USER_ID: parsed[contract.USER_ID]}
-        return {**self.user(raw), **self.candidates(raw[contract.CANDIDATE_ITEM_ID])}
+        return {**self.user(raw), **self.candidates(raw)}
 
     def _items(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return _rows(self._index, ids), _rows(self._row, ids)

@@ -105,6 +105,24 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Examination:
+    """How far down users look, and in which order a logging policy shows: good items first, and promoted ones.
+
+    An item is clicked if it is examined and relevant: P(click) = position ** -decay * sigmoid(logit), position from 1.
+
+    Attributes:
+        decay: of P(examined) over the position.
+        promotion: of an item by the policy, in logits: standard deviation over the catalogue. It has nothing to do with
+            relevance, and is the same in every request.
+        noise: of the policy, in logits: standard deviation over impressions.
+    """
+
+    decay: float = 1.0
+    promotion: float = 2.0
+    noise: float = 0.5
+
+
+@dataclass(frozen=True)
 class World:
     """How a synthetic log comes about.
 
@@ -112,12 +130,14 @@ class World:
         parts: the shares that are wanted.
         recall: how recent clicks move a user, see `tfx_pipeline.studies.worlds.recall`: by their "average", or
             "count" of those that are alike.
+        examination: how position and clicks hang together; None: all that is shown is examined.
         weights: fixed; None: found by `tfx_pipeline.studies.worlds.calibration` so that the shares come out as wanted.
     """
 
     parts: WorldParts
     recall: Literal["average", "count"] = "count"
     weights: Weights | None = None
+    examination: Examination | None = None
 
     def with_shares(self, given: Mapping[str, float]) -> World:
         """The world with some shares given, see `WorldParts.with_shares`; its weights are found anew."""
@@ -137,6 +157,12 @@ WORLDS: dict[str, World] = {
     "interaction": World(WorldParts(interaction=0.4, noise=0.6, cold_items=0.0)),
     "content": World(WorldParts(content=0.4, noise=0.6, cold_items=0.5)),
     "mixed": World(WorldParts(taste=0.02, content=0.16, interaction=0.2, popularity=0.02, noise=0.6, cold_items=0.1)),
+    # Few clicks, as the decay of their odds is then that of examination.
+    "position": World(
+        WorldParts(taste=0.128, popularity=0.208, noise=0.664, cold_items=0.0),
+        weights=Weights(-2.5, taste=0.7, content=0.0, interaction=0.0, popularity=1.0, context=0.0, profile=0.0),
+        examination=Examination(),
+    ),
 }
 
 

@@ -16,6 +16,8 @@ _HEADER = """\
 """
 _MODELS = ("dmf", "dmf_enriched", "dmf_centric", "simtier", "target_attention", "mean_pooling")
 
+_POSITION = {"kind": "categorical", "role": "bias", "serving_value": "1"}
+
 
 def starter_config(name: str, world: World, path: str) -> str:
     """The text of a configuration whose data lie in `data/` beside it, and whose output goes to `output/`.
@@ -28,6 +30,7 @@ def starter_config(name: str, world: World, path: str) -> str:
     text, image = {"path": "data/text_embeddings.parquet"}, {"path": "data/image_embeddings.npz"}
     # Where clicks are counted, all that there is to know of a user lies in the history, and pictures say nothing.
     averages = world.recall == "average"
+    labels = ("mean_pooling", "mean_pooling~candidates") if world.examination else _MODELS
     values: dict[str, Any] = {
         "name": name,
         "output": "output",
@@ -48,11 +51,16 @@ def starter_config(name: str, world: World, path: str) -> str:
             "item_id": {"min_count": 20},
             "user": {"gender": {"kind": "categorical"}, "age": {"kind": "numeric", "scaling": "quantiles"}},
             "context": {"device": {"kind": "categorical"}},
+            **({"candidate": {"position": _POSITION}} if world.examination else {}),
         },
         "content": {"modalities": {"text": text, "image": image} if averages else {"text": text}},
-        "model": {"name": "dmf"},
+        "model": {"name": labels[0]},
         # What takes ids and content together shows late: for some epochs eval AUC may not move.
         "training": {"batch_size": 128, "epochs": 16, "patience": 4, "learning_rate": 0.003},
-        "comparison": {"models": {model: {} for model in _MODELS}, "seeds": 3, "reference": "dmf"},
+        "comparison": {"models": {label: {} for label in labels}, "seeds": 3, "reference": labels[0]},
     }
+    if world.examination:
+        # Scores are those of the first position; clicks have been counted at all of them.
+        values["serving"] = {"calibration": "platt"}
+        values["training"] = {"batch_size": 256, "epochs": 25, "patience": 5, "learning_rate": 0.003}
     return _HEADER.format(world=name, path=path) + yaml.safe_dump(values, sort_keys=False)

@@ -54,10 +54,12 @@ def write_demo_logs(
     """Writes the data of a world; called again with the same arguments it leaves every file untouched.
 
     Files:
-        `interactions.parquet`: request_id, user_id, item_id, time (ISO 8601), clicked, device.
+        `interactions.parquet`: request_id, user_id, item_id, time (ISO 8601), clicked, device; position, where the
+        world has an examination.
         `items.csv`: item_id, title, category. `users.jsonl`: user_id, gender, age.
         `text_embeddings.parquet` and `image_embeddings.npz`: item_id, embedding, 48 and 32 wide.
-        `truth.parquet`: request_id, user_id, item_id, time_us, clicked, probability; without the planted troubles.
+        `truth.parquet`: request_id, user_id, item_id, time_us, clicked, probability (of a click on what is examined);
+        without the planted troubles.
         `truth_parts.parquet`: float32, what each part adds to the logit of the same row of `truth.parquet`.
         `demo.json`: the arguments, and under "measured" what came of them: `shares` of the parts and of the noise in
         the variance of the utility, `weights` of the parts, `click_rate`.
@@ -102,7 +104,14 @@ def write_demo_logs(
 
     def play(weights: Weights, chance: np.random.Generator) -> Impressions:
         return simulate(
-            chance, catalogue, people, requests, candidates, weights, make_recall(world, catalogue, weights)
+            chance,
+            catalogue,
+            people,
+            requests,
+            candidates,
+            weights,
+            make_recall(world, catalogue, weights),
+            examination=world.examination,
         )
 
     weights = world.weights
@@ -222,6 +231,8 @@ def _write_log(directory: Path, rng: np.random.Generator, log: Impressions) -> N
             "clicked": log.label.astype(np.int8),
         }
     )
+    if log.position is not None:
+        clean["position"] = log.position.astype(np.int16)
     truth = clean.assign(time_us=moments.astype("datetime64[us]").astype(np.int64), probability=log.probability)
     pq.write_table(pa.Table.from_pandas(truth, preserve_index=False), directory / TRUTH)
     added = {part: contribution.astype(np.float32) for part, contribution in log.contributions.items()}

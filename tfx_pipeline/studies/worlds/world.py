@@ -10,7 +10,8 @@ The logit of a click is an intercept and a sum of parts, each with a weight (`pa
     profile      age against the item's topic
 
 `recall` has the two that come from recent clicks. Nothing is adjusted afterwards: the label is one draw with that
-probability, so the probability is the best score there can be.
+probability, so the probability is the best score there can be. With an examination (`parts.Examination`) a click takes
+more: the item is examined at its position, too. The probability is still the best score there can be, position unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfx_pipeline.studies.worlds.parts import PARTS, Weights
+from tfx_pipeline.studies.worlds.parts import PARTS, Examination, Weights
 from tfx_pipeline.studies.worlds.population import Items, Users
 from tfx_pipeline.studies.worlds.recall import Recall
 from tfx_pipeline.studies.worlds.titles import STYLES, TOPICS
@@ -39,8 +40,10 @@ class Impressions:
     time_s: np.ndarray
     """int64 seconds from the log's start; no two requests share one"""
     device: np.ndarray
+    position: np.ndarray | None
+    """int64 from 1, where the world has an examination"""
     probability: np.ndarray
-    """float64, known only here"""
+    """float64, known only here: of a click on what is examined"""
     label: np.ndarray
     contributions: dict[str, np.ndarray]
     """float64, what each part adds to the logit"""
@@ -55,6 +58,7 @@ def simulate(
     weights: Weights,
     recall: Recall,
     progress: Callable[[float], None] | None = None,
+    examination: Examination | None = None,
 ) -> Impressions:
     """Plays the log forward in time: each click becomes history of that user's later requests.
 
@@ -67,6 +71,7 @@ def simulate(
         weights: of the parts.
         recall: how recent clicks move a user.
         progress: told the share that is done, now and then.
+        examination: how position and clicks hang together; None: slates have no order.
     """
     time_s = np.sort(rng.choice(DAYS * 86_400, requests, replace=False))
     moment = time_s / (DAYS * 86_400)
@@ -76,9 +81,10 @@ def simulate(
     age_effect = weights.profile * rng.standard_normal(len(TOPICS))
     sizes = rng.integers((candidates + 1) // 2, candidates + candidates // 2, requests, endpoint=True)
     exposure = items.exposure
+    promotion = examination.promotion * rng.standard_normal(len(exposure)) if examination else np.zeros(0)
 
     memories: list[list[int]] = [[] for _ in users.age]
-    shown, chances, clicks, adds = [], [], [], []
+    shown, chances, clicks, adds, places = [], [], [], [], []
     for number, (now, user, seen_on, size) in enumerate(zip(moment, who, device, sizes, strict=True)):
         # The largest of exponential races: sampling without replacement in proportion to exposure.
         race = rng.standard_exponential(len(exposure)) / exposure
@@ -92,7 +98,13 @@ def simulate(
         content, interaction = recall(slate, memory) if memory else np.zeros((2, size))
         logit = weights.intercept + taste + popularity + context + profile + (content + interaction)
         chance = 1 / (1 + np.exp(-logit))
-        clicked = rng.random(size) < chance
+        examined = np.ones(size)
+        if examination is not None:
+            policy = logit + promotion[slate] + examination.noise * rng.standard_normal(size)
+            place = np.argsort(np.argsort(-policy)) + 1
+            places.append(place)
+            examined = place ** -float(examination.decay)
+        clicked = rng.random(size) < chance * examined
         memories[user] = (memory + slate[clicked].tolist())[-recall.memory :]
         shown.append(slate)
         chances.append(chance)
@@ -115,6 +127,7 @@ def simulate(
         item=np.concatenate(shown),
         time_s=np.repeat(time_s, sizes),
         device=np.repeat(device, sizes),
+        position=np.concatenate(places) if places else None,
         probability=np.concatenate(chances),
         label=np.concatenate(clicks),
         contributions={part: np.concatenate([added[part] for added in adds]).astype(np.float64) for part in PARTS},

@@ -12,6 +12,7 @@ from dmf_keras.models import explanation as names_told
 from serving import contract
 from serving.export.servable import Arrays, Servable, request_arrays
 from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.trained.candidate_columns import note_on_missing, typed_columns
 from tfx_pipeline.trained.explain.notes import notes_on
 from tfx_pipeline.trained.explain.report import Explanation, HistoryItem, Part, Similarity
 from tfx_pipeline.trained.version import Known, Version
@@ -23,7 +24,13 @@ _LEAST = 1e-7
 
 
 def explain(
-    version: Version, user: str, candidate: str, *, history: Sequence[str] | None = None, run: Path | None = None
+    version: Version,
+    user: str,
+    candidate: str,
+    *,
+    history: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    run: Path | None = None,
 ) -> Explanation:
     """Says why a model scores a candidate as it does for a user.
 
@@ -35,15 +42,16 @@ def explain(
         user: user id; an unknown one is answered too.
         candidate: item id; an unknown one is answered too.
         history: item ids, oldest first; None: what the logs that the model was trained on say, if they are there.
+        columns: values of candidate columns as typed, see `typed_columns`; what is not there is missing.
         run: output folder of the run that trained the model, if it was moved.
 
     Raises:
         ModelError: the model cannot be loaded, or `run` does not hold its Keras model.
-        DataError: no candidate.
+        DataError: no candidate, or a column that does not fit.
     """
     if not candidate:
         raise DataError("--candidate wants an item id, got an empty text")
-    known = version.known_of(user, history)
+    known, of_candidate = version.known_of(user, history), typed_columns(columns or {}, version)
     with version.open() as servable:
         # The model uses no more of a longer history; left in, an older item would take the place of one left out.
         used = [item for item in known.snapshot.history if item][-version.contract.max_history :]
@@ -53,11 +61,13 @@ def explain(
                 contract.HISTORY_ITEM_ID: used,
                 contract.CANDIDATE_ITEM_ID: [candidate],
                 **known.snapshot.columns,
+                **of_candidate,
             },
             version.contract,
         )
         scores = leave_one_out(servable, arrays)
         told, told_by, missing = _told(servable, version, run, arrays)
+    unknown = note_on_missing([name for name in version.contract.candidate_inputs if name not in of_candidate])
     logits = logits_of(scores)
     items = _history(told, used, scores[1:], logits[0] - logits[1:], known)
     return Explanation(
@@ -74,7 +84,7 @@ def explain(
         parts=_parts(told),
         weights=next((name for name in (names_told.ATTENTION, names_told.ACTIVATION) if name in told), None),
         history=sorted(items, key=lambda item: item.rank_by_weight or item.rank_by_effect),
-        notes=[*missing, *version.notes_on_user(user), *notes_on(version, candidate, used, told)],
+        notes=[*missing, *version.notes_on_user(user), *unknown, *notes_on(version, candidate, used, told)],
     )
 
 

@@ -78,16 +78,15 @@ def _compared(signature: str, request: CapturedRequest, model: KerasModel, serva
         ours = model.score_examples(request.inputs[contract.EXAMPLES])
         yield compare(SCORE, {contract.SCORE: ours}, answer)
     else:
-        candidates = {name: value for name, value in request.inputs.items() if _of_candidates(name)}
-        rest = {name: value for name, value in request.inputs.items() if not _of_candidates(name)}
+        candidates = {name: value for name, value in request.inputs.items() if _of_candidates(name, model)}
+        rest = {name: value for name, value in request.inputs.items() if name not in candidates}
         user = None if signature in _WITH_STATE else rest
-        ids = candidates.get(contract.CANDIDATE_ITEM_ID)
-        features = model.features(user, ids)
-        yield compare(TRANSFORMED, features, _exported_features(servable, user, ids, features))
+        features = model.features(user, candidates or None)
+        yield compare(TRANSFORMED, features, _exported_features(servable, user, candidates or None, features))
         state = rest if user is None else model.state(user)
         if user is not None:
             yield compare(STATE, state, servable.run(contract.USER_TOWER, user))
-        if ids is not None and signature != contract.TRANSFORM:
+        if candidates and signature != contract.TRANSFORM:
             # What `explain` tells beside the score is no score.
             theirs = {contract.SCORE: answer[contract.SCORE]}
             yield compare(SCORE, {contract.SCORE: model.score(state, candidates)}, theirs)
@@ -149,31 +148,31 @@ def _raw_problem(signature: str, inputs: Mapping[str, np.ndarray], model_contrac
 
 
 def _exported_features(
-    servable: Servable, user: Arrays | None, item_ids: np.ndarray | None, wanted: Mapping[str, np.ndarray]
+    servable: Servable, user: Arrays | None, candidates: Arrays | None, wanted: Mapping[str, np.ndarray]
 ) -> Arrays:
     """The same model inputs out of the exported model, whose signature takes user and candidates together."""
     specs = servable.signatures[contract.TRANSFORM].inputs
-    given = next(iter(user.values())) if user is not None else item_ids
+    given = user if user is not None else candidates
     assert given is not None, "a request has a user, or candidates"
-    batch = len(given)
+    batch = len(next(iter(given.values())))
     inputs: Arrays = {}
     for name, spec in specs.items():
-        if name == contract.CANDIDATE_ITEM_ID:
-            inputs[name] = np.full((batch, 1), b"", object) if item_ids is None else item_ids
-        elif user is not None:
-            inputs[name] = user[name]
-        elif name == contract.HISTORY_ITEM_ID:
-            inputs[name] = np.full((batch, 1), b"", object)
+        brought = {**(user or {}), **(candidates or {})}
+        # What is of the absent side is empty: [B], or [B, 1] of histories and candidates.
+        shape = (batch, 1)[: len(spec.tensor_shape.dim)]
+        if name in brought:
+            inputs[name] = brought[name]
         elif spec.dtype == tf.string.as_datatype_enum:
-            inputs[name] = np.full(batch, b"", object)
+            inputs[name] = np.full(shape, b"", object)
         else:
-            inputs[name] = np.full(batch, np.nan, np.float32)
+            inputs[name] = np.full(shape, np.nan, np.float32)
     found = servable.run(contract.TRANSFORM, inputs)
     return {name: value for name, value in found.items() if name in wanted}
 
 
-def _of_candidates(name: str) -> bool:
-    return name == contract.CANDIDATE_ITEM_ID or name.startswith(contract.CONTENT_PREFIX)
+def _of_candidates(name: str, model: KerasModel) -> bool:
+    ours = (contract.CANDIDATE_ITEM_ID, *model.transform.candidate_inputs)
+    return name in ours or name.startswith(contract.CONTENT_PREFIX)
 
 
 def _cut(captured: np.ndarray, answer: np.ndarray | None) -> np.ndarray:

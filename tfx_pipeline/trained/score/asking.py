@@ -73,7 +73,7 @@ def questions(
     for user, profile in profiles:
         profiles_of[user].append(profile)
     for user, chunks in chunks_of.items():
-        user_rows = UserRows.from_chunks(chunks, config.context)
+        user_rows = UserRows.from_chunks(chunks, config.of_rows)
         formed = form_requests(user_rows, sources.cut_times, config.history.events)
         asked = _asked(user_rows, formed.request_of, sources.first_ordinal, scores)
         if not asked:
@@ -87,19 +87,21 @@ def questions(
         for index, (request, history, columns) in zip(wanted, known, strict=True):
             scores.requests += 1
             scores.without_history += not history
+            standing = list(asked[index].values())
             shown = dataclasses.replace(request, candidates=list(asked[index]), labels=[])
-            example = encode(user.encode(), history, shown, "", columns, kinds)
-            yield Question(example, list(asked[index].values()))
+            of_candidates = {name: [user_rows.columns[name][row] for row in standing] for name in config.candidate}
+            example = encode(user.encode(), history, shown, "", columns, kinds, None, of_candidates, config.candidate)
+            yield Question(example, user_rows.row[standing].tolist())
 
 
 def _asked(rows: UserRows, request_of: list[int], first_ordinal: int, scores: Scores) -> dict[int, dict[bytes, int]]:
-    """By request, the number of the row that stands for each of its items: the first of them in the order of events."""
+    """By request, the row that stands for each of its items, an index: the first of them in the order of events."""
     asked: dict[int, dict[bytes, int]] = {}
     own = np.flatnonzero(rows.file >= first_ordinal)
     # Lists, as this runs for every row of the log.
-    places, labels, standing = rows.row[own].tolist(), rows.label[own].tolist(), list[int]()
-    for index, place in zip(own.tolist(), places, strict=True):
-        standing.append(asked.setdefault(request_of[index], {}).setdefault(rows.item[index], place))
+    places, labels, standing = rows.row.tolist(), rows.label[own].tolist(), list[int]()
+    for index in own.tolist():
+        standing.append(places[asked.setdefault(request_of[index], {}).setdefault(rows.item[index], index)])
     scores.kept[standing] = True
     scores.positive[[place for place, label in zip(standing, labels, strict=True) if label]] = True
     return asked

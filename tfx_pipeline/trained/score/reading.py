@@ -64,6 +64,9 @@ class Sources:
         """
         try:
             own = version.ingestion()
+            # How items were shown is no input of a model that is asked.
+            given = {name: kind for name, kind in own.candidate.items() if name in version.contract.candidate_inputs}
+            own = own.model_copy(update={"candidate": given})
             cut_times = _cut_times(version, own)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(

@@ -160,6 +160,43 @@ def test_weights_are_those_of_the_rows_that_stand_for_the_candidates(user_rows: 
         assert auditor.finish().violations["candidate_label_mismatch"] == mismatches
 
 
+SHOWN = {"price": "numeric", "slot": "categorical"}
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("prices", "slots", "mismatches"),
+    [
+        ([NAN, 2.5], [None, "top"], 0),
+        ([2.5, NAN], [None, "top"], 2),
+        ([NAN, 2.0], [None, "top"], 1),
+        ([NAN, 2.5], ["top", None], 2),
+        ([NAN, 2.5], [None, "other"], 1),
+        ([NAN], [None, "top"], 3),
+        ([NAN, 2.5], [None], 3),
+    ],
+)
+def test_columns_are_those_of_the_rows_that_stand_for_the_candidates(
+    user_rows: Rows, prices: list[float], slots: list[str | None], mismatches: int
+) -> None:
+    columns = {"price": [9.0, NAN, 2.5], "slot": ["first", None, "top"]}
+    rows = user_rows([(3, "a", 0, "r"), (1, "b", 0, "r"), (4, "a", 1, "r")], True, (), columns)
+    (request,) = form_requests(rows).requests
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH), candidate=SHOWN)
+    shown = {"price": prices, "slot": [slot and slot.encode() for slot in slots]}
+    auditor.check("train", encode(b"u", [], request, "train", {}, {}, None, shown, SHOWN))
+    assert auditor.finish().violations["candidate_label_mismatch"] == mismatches
+
+
+def test_missing_values_keep_the_place_of_their_candidate(user_rows: Rows) -> None:
+    rows = user_rows([(1, "a", 0), (1, "b", 0)])
+    (request,) = form_requests(rows).requests
+    data = encode(b"u", [], request, "train", {}, {}, None, {"price": [None, 2.0], "slot": [b"x", None]}, SHOWN)
+    feature = tf.train.Example.FromString(data).features.feature
+    assert str(list(feature["price"].float_list.value)) == "[nan, 2.0]"
+    assert list(feature["slot"].bytes_list.value) == [b"x", b""]
+
+
 def test_an_example_of_another_user(user_rows: Rows) -> None:
     rows = user_rows(EVENTS[:1])
     auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))

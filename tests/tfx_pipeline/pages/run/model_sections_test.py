@@ -167,3 +167,24 @@ def test_scores_are_drawn_and_counted(scores):
 def test_model_that_says_the_same_of_all_is_drawn(scores):
     constant = Scores(scores.labels, np.full(2000, 0.2, np.float32), scores.users, scores.requests, {}, "", "")
     assert "Share of clicks" in text(calibration_section(constant))
+
+
+def test_columns_of_candidates_and_what_scores_know_of_them(tmp_path):
+    epoch = {"auc": 0.6, "loss": 0.5, "val_auc": 0.6, "val_loss": 0.5}
+    training = {"history": [epoch], "best_epoch": 0, "train_requests": 1000, "eval_requests": 100}
+    training["requests_per_second"] = None
+    candidate = {
+        "price_shown": {"kind": "numeric", "role": "feature", "serving_value": None},
+        "position": {"kind": "categorical", "role": "bias", "serving_value": "1"},
+    }
+    run = run_of(
+        tmp_path,
+        {("RankingTrainer", "model_run"): {"training.json": training}},
+        settings={"training": json.dumps({"epochs": 1}), "features": json.dumps({"candidate": candidate})},
+    )
+    *_, table, prose = training_section(run).blocks
+    assert table.rows == [
+        ("price_shown", "numeric", "feature", "given by the request"),
+        ("position", "categorical", "bias", "always 1"),
+    ]
+    assert "The curves are of scores that know position." in prose.text
