@@ -235,3 +235,10 @@ def test_lists_without_labels_are_scored_alike(world):
     mixed = [*_as_lists(rows)[:-1], *_as_lists(rows, labels=False)[-1:]]
     report, _ = world.score(world.write("new.csv", mixed))
     assert report.quarantined == {"bad_label": 1}
+
+
+def test_no_request_goes_over_train_from(world):
+    dates = {"eval_from": "2023-11-14T22:13:40", "test_from": "2023-11-14T22:13:45"}
+    world.configure(split={"fractions": None, "dates": dates, "train_from": "2023-11-14T22:13:25"})
+    sources = reading.Sources.of(Version(world.model), world.write("new.csv", rows_of(2, LATER, 1)))
+    assert [(time // 10**6) - T0 for time in sources.cut_times] == [5, 20, 25]
