@@ -383,6 +383,12 @@ class PipelineConfig(Section):
     def _candidates_do_not_carry_the_label(self) -> PipelineConfig:
         label = self.data.interactions.columns.label
         check_candidate_columns(self.features.candidate, label, drawn=self.negatives is not None)
+        if self.features.candidate and self.data.interactions.impressions is not None:
+            raise ValueError(
+                f"features.candidate: {', '.join(self.features.candidate)}, but a row of the log is a list of impressions "
+                "(data.interactions.impressions), and a column has one value a row; leave the columns out, or give the "
+                "log with a row an impression"
+            )
         return self
 
     @model_validator(mode="after")

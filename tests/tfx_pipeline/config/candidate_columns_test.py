@@ -44,6 +44,11 @@ def test_drawn_negatives_have_no_columns(refusal):
     assert [problem for problem in refusal(COLUMNS, *drawn) if "a missing value would tell the label" in problem]
 
 
+def test_a_list_of_impressions_has_one_value_for_all(refusal):
+    problems = refusal(COLUMNS, "data.interactions.impressions={label_separator: '-'}")
+    assert [problem for problem in problems if "a row of the log is a list of impressions" in problem]
+
+
 @pytest.mark.parametrize("name", sorted(RESERVED_COLUMNS))
 def test_a_column_cannot_take_the_name_of_a_feature_of_our_own(refusal, name):
     (problem,) = refusal(f"features.candidate={{{name}: {{kind: categorical}}}}")
