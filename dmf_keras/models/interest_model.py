@@ -43,6 +43,7 @@ class InterestModel(RankingModel):
     """
 
     config: InterestConfig
+    has_objectives = True
 
     def __init__(self, schema: RankingSchema, config: InterestConfig, **kwargs: Any) -> None:
         super().__init__(schema, config, **kwargs)
@@ -57,7 +58,14 @@ class InterestModel(RankingModel):
             for name, rows in schema.categorical.items()
         }
         width = self.build_interest()
-        self.head = InterestHead(config.hidden_units, dropout=config.dropout, name="head", dtype=self.dtype_policy)
+        self.head = InterestHead(
+            config.hidden_units,
+            dropout=config.dropout,
+            outputs=max(1, len(schema.objectives)),
+            experts=config.experts,
+            name="head",
+            dtype=self.dtype_policy,
+        )
         self.head.build(
             (None, self.user_width()), (None, None, config.id_dim), None if width is None else (None, None, width)
         )
@@ -184,7 +192,7 @@ class InterestModel(RankingModel):
             training: whether units are dropped.
 
         Returns:
-            float32 [B, N]; at padded candidates meaningless.
+            float32 [B, N], of several objectives [B, N, T]; at padded candidates meaningless.
 
         Raises:
             ValueError: missing inputs, wrong ranks or dtypes.
@@ -203,7 +211,8 @@ class InterestModel(RankingModel):
 
         Returns:
             By the names of `dmf_keras.models.explanation`: `logit`, `base_logit` and, per part, `contribution_*` and
-            `without_*`, all float32 [B, N]; and what `explain_history` tells.
+            `without_*`, all float32 [B, N]; and what `explain_history` tells. Of several objectives the logit is that
+            of the first.
 
         Raises:
             ValueError: missing inputs, wrong ranks or dtypes.
@@ -245,6 +254,8 @@ class InterestModel(RankingModel):
             in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates)),
             self.join_interest(pair),
         )
+        if self.schema.objectives:
+            logits = logits[..., 0]
         logits = ops.reshape(logits, (count, rows(batch), items))
         weights = ops.cast(explanation.contribution_weights(len(parts)), "float32")
         contributions = ops.einsum("pk,kbn->pbn", weights, logits)

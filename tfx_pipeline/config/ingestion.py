@@ -6,6 +6,7 @@ import json
 
 from pydantic import Field
 
+from tfx_pipeline.config.objectives import FurtherLabel, further_labels
 from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig, Split
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.values import Section
@@ -17,12 +18,15 @@ class IngestionConfig(Section):
     How a column is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
     """
 
+    later = frozenset({"labels"})
+
     data: Data
     history: History = History()
     split: Split
     profile: dict[str, ColumnKind] = {}
     context: dict[str, ColumnKind] = {}
     columns: dict[str, str] = Field({}, description="names in the tables, of features that have another")
+    labels: dict[str, FurtherLabel] = Field({}, description="of the objectives beside the main one")
 
     @classmethod
     def of(cls, config: PipelineConfig) -> IngestionConfig:
@@ -34,6 +38,7 @@ class IngestionConfig(Section):
             split=config.split,
             profile={name: column.kind for name, column in config.features.user.items()},
             context={name: column.kind for name, column in config.features.context.items()},
+            labels=further_labels(config.objectives, config.data.interactions.columns),
             columns={
                 name: column.column
                 for name, column in (config.features.user | config.features.context).items()
@@ -50,6 +55,11 @@ class IngestionConfig(Section):
         return self.columns.get(feature, feature)
 
     @property
+    def label_columns(self) -> list[str]:
+        """Columns of the labels beside the main one."""
+        return [label.column for label in self.labels.values()]
+
+    @property
     def profile_columns(self) -> tuple[str, ...]:
         """Columns read from the user table, each once; there is one."""
         assert self.data.users is not None, "the configuration has a user table"
@@ -59,4 +69,4 @@ class IngestionConfig(Section):
     def log_columns(self) -> tuple[str, ...]:
         """Columns read from the log, each once."""
         names = self.data.interactions.columns
-        return tuple(dict.fromkeys((*names.given, *map(self.column, self.context))))
+        return tuple(dict.fromkeys((*names.given, *self.label_columns, *map(self.column, self.context))))

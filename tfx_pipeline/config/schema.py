@@ -25,6 +25,8 @@ from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model_module import find_model_class, import_model_module, lies_in
+from tfx_pipeline.config.objectives import Objectives
+from tfx_pipeline.config.objectives import check as check_objectives
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Params, Section, UtcTime
@@ -366,12 +368,24 @@ class Beam(Section):
     args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
 
+def _depends(objectives: Objectives, name: str | None, main: str | None) -> bool:
+    """Whether an objective is conditional on the main one, directly or through others."""
+    while name is not None and name != main:
+        name = objectives[name].given
+    return name is not None
+
+
 class PipelineConfig(Section):
     """Everything one run needs."""
+
+    later = frozenset({"objectives"})
 
     name: str
     output: ConfigPath
     data: Data
+    objectives: Objectives = Field(
+        {}, description="what the model predicts, the main objective first; absent: the label of the log alone"
+    )
     history: History = History()
     split: Split
     features: Features = Features()
@@ -403,6 +417,18 @@ class PipelineConfig(Section):
         if self.features.user and self.data.users is None:
             columns = ", ".join(sorted(self.features.user))
             raise ValueError(f"data.users: absent, but features.user names columns of it: {columns}")
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_fit_the_log(self) -> PipelineConfig:
+        check_objectives(self.objectives, self.data.interactions.columns)
+        main = next(iter(self.objectives), None)
+        beside = [name for name, each in list(self.objectives.items())[1:] if not _depends(self.objectives, name, main)]
+        if beside and self.training.keep_negatives < 1:
+            raise ValueError(
+                f"training.keep_negatives: negatives are those of '{main}', and '{beside[0]}' may happen without it: "
+                f"its probabilities could not be corrected; keep all, or give '{beside[0]}' a condition"
+            )
         return self
 
     @model_validator(mode="after")

@@ -118,6 +118,7 @@ class IngestionReport(JsonRecord):
         history: of the requests.
         audit: for leakage.
         tables: interactions, items and users; none in reports of before.
+        further_positives: of the objectives beside the main one, by name and split.
     """
 
     rows_read: int
@@ -135,6 +136,7 @@ class IngestionReport(JsonRecord):
     history: HistoryCounts
     audit: AuditCounts
     tables: Mapping[str, TableCounts] = field(default_factory=dict)
+    further_positives: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def rows_accounted_for(self) -> int:

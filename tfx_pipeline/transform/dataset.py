@@ -50,6 +50,7 @@ def request_batches(
     seed: int = 0,
     keep_negatives: float = 1.0,
     weighted: bool = False,
+    further_labels: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Batches of requests, each padded to its own longest history and candidate list.
 
@@ -64,11 +65,14 @@ def request_batches(
         keep_negatives: share of the candidates without a positive label that are kept, drawn anew in every epoch;
             requests that keep none are left out, so that batches have at most `batch_size` requests.
         weighted: give the weights of the log, where it has them; else every candidate weighs 1.
+        further_labels: names of the objectives beside the main one.
 
     Returns:
-        Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 0 for padding).
+        Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 0 for padding). Labels of several
+        objectives are [B, N, T], the main one's first.
     """
     spec = tft_output.transformed_feature_spec()
+    columns = [transformed_features.LABEL_PREFIX + name for name in further_labels]
 
     # Nothing in it is for AutoGraph, which would read all that it calls for a second.
     @tf.autograph.experimental.do_not_convert
@@ -80,9 +84,10 @@ def request_batches(
         weights = transformed.get(transformed_features.WEIGHT) if weighted else None
         if weights is None:
             weights = labels.with_values(tf.ones_like(labels.values, tf.float32))
+        dense = [tf.sparse.to_dense(column) for column in (labels, *(transformed[name] for name in columns))]
         return (
             transform.model_inputs(transformed),
-            tf.cast(tf.sparse.to_dense(labels), tf.float32),
+            tf.cast(tf.stack(dense, axis=-1) if columns else dense[0], tf.float32),
             tf.sparse.to_dense(weights),
         )
 
@@ -117,7 +122,7 @@ def _with_some_negatives(
     requests = tf.unique(request).y
     result = {}
     for name, feature in transformed.items():
-        if name in _OF_CANDIDATES:
+        if name in _OF_CANDIDATES or name.startswith(transformed_features.LABEL_PREFIX):
             values = tf.boolean_mask(feature.values, kept)
             result[name] = _ragged(values, request, labels.dense_shape[0], requests)
         elif isinstance(feature, tf.SparseTensor):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.config.tables import Interactions, Table
 from tfx_pipeline.data.examples.audit import RULES
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.ingestion_report import (
     AuditCounts,
     Cuts,
@@ -29,12 +30,15 @@ from tfx_pipeline.files.listing import find_files
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def build_report(tally: Tally, tables: Mapping[str, Table] | None = None) -> IngestionReport:
+def build_report(
+    tally: Tally, tables: Mapping[str, Table] | None = None, labels: Iterable[str] = ()
+) -> IngestionReport:
     """The contents of `report.json`.
 
     Args:
         tally: of all steps of the run.
         tables: interactions, items and users, to look at their files.
+        labels: names of the objectives beside the main one.
     """
     counts = tally.counts
     requests = sum(tally.under("requests").values())
@@ -80,6 +84,10 @@ def build_report(tally: Tally, tables: Mapping[str, Table] | None = None) -> Ing
             name: _table_counts(table, counts[("rows_read",)] if name == "interactions" else counts[("rows", name)])
             for name, table in (tables or {}).items()
         },
+        further_positives={
+            name: {split: counts["further_positives", LABEL_PREFIX + name, split] for split in SPLITS}
+            for name in labels
+        },
     )
 
 
@@ -121,6 +129,7 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
     check_bad_fraction(report.quarantined, report.rows_read, config.data, bad)
     _check_labels(interactions, report)
     faults = [fault for split in SPLITS if (fault := _split_fault(split, report))]
+    faults = faults or list(_further_faults(config, report))
     if faults:
         raise DataError("\n".join([*faults, "Choose other dates or fractions in 'split', or give more of the log"]))
     broken = report.audit.broken
@@ -200,6 +209,18 @@ def _split_fault(split: str, report: IngestionReport) -> str | None:
         what = "is empty"
     others = ", ".join(f"{name} {report.splits[name].impressions:,}" for name in SPLITS)
     return f"split '{split}' ({span}, UTC) {what}; impressions by split: {others}"
+
+
+def _further_faults(config: IngestionConfig, report: IngestionReport) -> Iterator[str]:
+    for name, positives in report.further_positives.items():
+        for split, count in positives.items():
+            impressions = report.splits[split].impressions
+            if not 0 < count < impressions:
+                column = config.labels[name].column
+                yield (
+                    f"split '{split}' holds one label class of objective '{name}' ('{column}'): {count:,} of "
+                    f"{impressions:,} impressions are positive"
+                )
 
 
 def _seconds(microseconds: int | None) -> float | None:

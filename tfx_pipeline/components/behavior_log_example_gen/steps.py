@@ -14,6 +14,7 @@ from apache_beam.transforms.window import GlobalWindows
 from tfx_pipeline.components.behavior_log_example_gen.writing import ShardKey, WriteShard, pack, shard_count, shard_of
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.tables import Table
+from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.audit import Audit, UserAuditor
 from tfx_pipeline.data.examples.encoding import encode
@@ -130,7 +131,8 @@ class BuildExamples(TallyingDoFn):
         if profile is None and self._config.data.users is not None:
             self.tally.add("users_without_profile")
             self.tally.show("user_without_profile", text=element[0])
-        rows = UserRows.from_chunks(chunks, self._config.context)
+        labels = [raw_features.LABEL_PREFIX + name for name in self._config.labels]
+        rows = UserRows.from_chunks(chunks, [*self._config.context, *labels])
         formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), self._config.history.events)
         auditor = UserAuditor(user, rows, cuts, self._config.history)
         by_split: dict[str, list[Request]] = defaultdict(list)
@@ -173,6 +175,9 @@ class BuildExamples(TallyingDoFn):
             self.tally.add("requests", split, count=len(requests))
             self.tally.add("impressions", split, count=sum(len(request.candidates) for request in requests))
             self.tally.add("positives", split, count=sum(sum(request.labels) for request in requests))
+            for name in requests[0].further_labels:
+                positives = sum(sum(request.further_labels[name]) for request in requests)
+                self.tally.add("further_positives", name, split, count=positives)
             self.tally.range("time_us", split, low=requests[0].time_us, high=requests[-1].time_us)
             self._items.update(item for request in requests for item in request.candidates)
 

@@ -71,6 +71,13 @@ class UserAuditor:
         weight = rows.weight if rows.weight is not None else np.ones(len(item), np.float32)
         # One line (request time, item, label, weight) per impression; the same is gathered from the examples.
         columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32))
+        # And the labels of further objectives, each positive if one of the impression's rows is.
+        self._labels = [name for name in rows.columns if name.startswith(raw_features.LABEL_PREFIX)]
+        impression = np.unique(np.stack([request, item]), axis=1, return_inverse=True)[1].ravel()
+        for name in self._labels:
+            positive = np.zeros(int(impression.max(initial=0)) + 1, np.int64)
+            np.maximum.at(positive, impression, np.array(rows.columns[name], np.int64))
+            columns = (*columns, positive[impression[index]])
         self._expected = np.stack(columns, axis=1, dtype=np.int64)
         self._weighted = rows.weight is not None
         self._shown: array[int] = array("q")
@@ -101,16 +108,17 @@ class UserAuditor:
         candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
         labels = feature[raw_features.LABEL].int64_list.value
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
-        sizes = {len(candidates), len(labels), len(weights)}
+        further = [feature[name].int64_list.value for name in self._labels]
+        sizes = {len(candidates), len(labels), len(weights), *map(len, further)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
             audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
         bits = np.array(weights, np.float32).view(np.int32).tolist()
-        for item, label, weight in zip(candidates, labels, bits, strict=False):
-            self._shown.extend((time, self._code_of.get(item, -1), label, weight))
+        for item, *facts in zip(candidates, labels, bits, *further, strict=False):
+            self._shown.extend((time, self._code_of.get(item, -1), *facts))
 
     def finish(self) -> Audit:
         """The result, once every example of the user was checked: now what is missing is known too."""
-        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, 4)
+        shown = np.frombuffer(self._shown, dtype=np.int64).reshape(-1, self._expected.shape[1])
         wrong = _unmatched(shown, self._expected)
         if wrong:
             self._audit.violations["candidate_label_mismatch"] += wrong

@@ -45,11 +45,12 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
         DataError: as `check_sources`.
     """
     names = config.data.interactions.columns
-    fits = _fits(config, config.context) | dict.fromkeys(names.given, values.usable_as_id)
+    required = [*names.given, *config.label_columns]
+    fits = _fits(config, config.context) | dict.fromkeys(required, values.usable_as_id)
     if names.weight is not None:
         fits[names.weight] = values.usable_as_number
     optional = () if labelled or names.label in map(config.column, config.context) else (names.label,)
-    _check_table(key, config.data.interactions, fits, names.given, optional)
+    _check_table(key, config.data.interactions, fits, required, optional)
 
 
 def check_users(config: IngestionConfig) -> None:

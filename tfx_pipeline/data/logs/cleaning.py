@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from serving.messages import first_line
 from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.quarantine import MAX_WRITTEN, BadRow
@@ -29,7 +30,7 @@ class CleanBatch:
     `row` int64: number in the file. `time_us` int64: microseconds since the epoch. `label` int8.
     `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
     `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), numeric ones
-    as float32 (NaN: missing).
+    as float32 (NaN: missing); after them, as `label/NAME`, the labels of the objectives beside the main one.
     """
 
     row: np.ndarray
@@ -79,7 +80,12 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         label, label_valid = read(names.label, values.labels)
     else:
         label, label_valid = np.zeros(len(batch.rows), np.int8), np.ones(len(batch.rows), bool)
-
+    further = {each.column: read(each.column, values.labels) for each in config.labels.values()}
+    labels = {names.label: label} | {column: found for column, (found, _) in further.items()}
+    unconditional = np.zeros(len(batch.rows), bool)
+    for each in config.labels.values():
+        if each.given is not None:
+            unconditional |= (labels[each.column] == 1) & (labels[each.given] == 0)
     weight = read(names.weight, values.numbers)[0] if names.weight is not None else None
 
     earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
@@ -90,7 +96,8 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         "bad_time": ~time_valid,
         "negative_time": time_us < 0,
         "time_out_of_range": (time_us < earliest) | (time_us > latest),
-        "bad_label": ~label_valid,
+        "bad_label": ~np.logical_and.reduce([label_valid, *(valid for _, valid in further.values())]),
+        "label_without_condition": unconditional,
         "bad_weight": ~(weight >= 0) if weight is not None else np.zeros(len(batch.rows), bool),
     }
     reason = np.select(list(faults.values()), np.arange(len(faults)), default=-1)
@@ -112,6 +119,7 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
             columns[name] = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
         else:
             columns[name], no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
+    columns |= {LABEL_PREFIX + name: labels[each.column][good].astype(np.float32) for name, each in config.labels.items()}
     rows = CleanBatch(
         row=batch.rows[good],
         user=user.filter(mask).cast(pa.large_binary()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -23,11 +23,13 @@ REASONS = (
     "negative_time",
     "time_out_of_range",
     "bad_label",
+    "label_without_condition",
     "bad_weight",
 )
 # All bad rows are counted; this many, the first by file and row, are written with their values.
 MAX_WRITTEN = 100_000
 _SHOWN = 120
+_OF_LABELS = ("bad_label", "label_without_condition")
 
 
 class BadRow(NamedTuple):
@@ -80,8 +82,13 @@ class Example:
     value: str
 
 
-def examples(lines: Iterable[str], columns: InteractionColumns) -> dict[str, Example]:
-    """The first row of each reason, of the lines of `quarantine.jsonl`; its value is that of the column at fault."""
+def examples(
+    lines: Iterable[str], columns: InteractionColumns, further_labels: Collection[str] = ()
+) -> dict[str, Example]:
+    """The first row of each reason, of the lines of `quarantine.jsonl`; its value is that of the column at fault.
+
+    Of several columns of labels all are shown, by name: `further_labels` has those beside the main one.
+    """
     at_fault: dict[str, str | None] = {"null_user": columns.user, "null_item": columns.item}
     at_fault |= {"bad_label": columns.label, "bad_weight": columns.weight}
     at_fault |= dict.fromkeys(("bad_time", "negative_time", "time_out_of_range"), columns.time)
@@ -91,6 +98,8 @@ def examples(lines: Iterable[str], columns: InteractionColumns) -> dict[str, Exa
         reason, given = row["reason"], row["values"]
         if reason not in found:
             value = given[at_fault[reason]] if reason in at_fault else given.get("text", given)
+            if reason in _OF_LABELS and further_labels:
+                value = {name: given.get(name) for name in (columns.label, *further_labels)}
             found[reason] = Example(row["file"], row["row"], _shortened(value))
             if len(found) == len(REASONS):
                 break
@@ -143,6 +152,7 @@ def _wanted(reason: str, data: Data) -> str:
         "time_out_of_range": f"outside data.earliest_time..latest_time; often a wrong unit: "
         f"data.interactions.time_unit is '{unit}', and s, ms, us and ns differ by 1000 each",
         "bad_label": "expected 0, 1, true or false; 0.0 and 1.00 will do",
+        "label_without_condition": "an objective is 1 where the one that it is `given` is 0; see `objectives`",
         "bad_weight": "expected a number of at least 0",
     }[reason]
 

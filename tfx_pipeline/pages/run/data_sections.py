@@ -41,6 +41,8 @@ _REASONS = {
     "negative_time": "a time before 1970",
     "time_out_of_range": "a time outside earliest_time to latest_time",
     "bad_label": "a label other than 0 and 1",
+    "label_without_condition": "an objective is 1 where the one that it is given is 0",
+    "bad_weight": "the weight is no number of at least 0",
 }
 
 

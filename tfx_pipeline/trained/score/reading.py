@@ -69,7 +69,8 @@ class Sources:
             ) from None
         columns = own.data.interactions.columns.model_copy(update={"weight": None})
         interactions = own.data.interactions.model_copy(update={"path": log, "columns": columns})
-        asked = own.model_copy(update={"data": own.data.model_copy(update={"interactions": interactions})})
+        data = own.data.model_copy(update={"interactions": interactions})
+        asked = own.model_copy(update={"data": data, "labels": {}})
         check_log("the log to be scored", asked, labelled=False)
         try:
             check_log("data.interactions", own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +16,13 @@ from tfx_pipeline.data.logs.cleaning import CleanBatch
 def user_rows() -> Callable[..., UserRows]:
     """Returns user_rows(events, with_requests): rows of one user from (time, item, label[, request id or None]).
 
-    `weights`: of the rows, where the log has them.
+    `weights`: of the rows, where the log has them; `further`: labels of objectives beside the main one, by name.
 
     They take the way of real rows: cut into batches of three, joined in reverse.
     """
 
-    def build(events: Sequence[tuple], with_requests: bool = False, weights: Sequence[float] = ()) -> UserRows:
+    def build(events: Sequence[tuple], with_requests: bool = False, weights: Sequence[float] = (),
+              further: Mapping[str, Sequence[int]] | None = None) -> UserRows:
         chunks = []
         for start in range(0, len(events), 3):
             part = events[start : start + 3]
@@ -34,9 +35,12 @@ def user_rows() -> Callable[..., UserRows]:
                 label=np.array([event[2] for event in part], dtype=np.int8),
                 request=pa.array(requests, pa.large_string()).cast(pa.large_binary()) if with_requests else None,
                 weight=np.array(weights[start : start + 3], np.float32) if weights else None,
-                columns={},
+                columns={
+                    f"label/{name}": np.array(labels[start : start + 3], np.float32)
+                    for name, labels in (further or {}).items()
+                },
             )
             chunks.extend(chunk for _, chunk in split_by_user(batch, ordinal=0))
-        return UserRows.from_chunks(chunks[::-1], ())
+        return UserRows.from_chunks(chunks[::-1], [f"label/{name}" for name in further or {}])
 
     return build
