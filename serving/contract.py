@@ -27,6 +27,9 @@ HISTORY_ITEM_ID = "history_item_id"
 CANDIDATE_ITEM_ID = "candidate_item_id"
 EXAMPLES = "examples"
 SCORE = "score"
+# And the objective's name, where a model has several: its probability [B, N]. Of one that is given another it is
+# p(this given that); the probability of both is the product. `score` is then a formula of these, and no probability.
+SCORE_PREFIX = "score/"
 # And the modality's name: content vectors of the candidates as the encoder gives them, float32 [B, N, width]. A vector
 # of zeros leaves a candidate the content of the catalogue.
 CONTENT_PREFIX = "candidate_content/"
@@ -64,12 +67,17 @@ class ModelContract:
         user_inputs: raw user features (profile, context) beside user id and history: name to dtype,
             `string` ("" means missing) or `float32` (NaN means missing).
         signatures: per signature, `inputs` and `outputs` by name.
+        objectives: what the model predicts, the main objective first, each with the one that it is given, or None;
+            empty: one thing that has no name.
+        formula: that `score` is of the objectives' probabilities; "" without objectives.
     """
 
     model: str
     max_history: int
     user_inputs: dict[str, str]
     signatures: dict[str, dict[str, dict[str, TensorContract]]] = dataclasses.field(default_factory=dict)
+    objectives: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    formula: str = ""
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -83,7 +91,11 @@ class ModelContract:
 
     def to_json(self) -> str:
         """The contract as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+        values = dataclasses.asdict(self)
+        if not self.objectives:
+            # As contracts were before there could be several.
+            del values["objectives"], values["formula"]
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
     def read(cls, model_dir: str | Path) -> ModelContract:

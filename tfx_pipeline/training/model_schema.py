@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow_transform as tft
 
 from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
 from tfx_pipeline.config.label import ITEMS
+from tfx_pipeline.config.objectives import Objective, specs
 from tfx_pipeline.config.schema import Categorical, Features
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.reading import read_lines
@@ -21,6 +22,7 @@ def ranking_schema(
     content: ItemContentTable,
     modalities: Sequence[str] = (),
     without: Sequence[str] = (),
+    objectives: Mapping[str, Objective] | None = None,
 ) -> RankingSchema:
     """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
 
@@ -30,6 +32,7 @@ def ranking_schema(
         content: the content artifact.
         modalities: those that the model is given; none named: all.
         without: `items`: the model does not see the columns of items.
+        objectives: the section of the configuration; None or empty: one.
     """
 
     def rows(vocabulary: str, oov_buckets: int) -> int:
@@ -61,6 +64,7 @@ def ranking_schema(
             for name, column in content.columns.items()
             if ITEMS not in without
         },
+        objectives=specs(objectives or {}),
     )
 
 

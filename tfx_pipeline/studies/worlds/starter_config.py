@@ -55,4 +55,8 @@ def starter_config(name: str, world: World, path: str) -> str:
         "training": {"batch_size": 128, "epochs": 16, "patience": 4, "learning_rate": 0.003},
         "comparison": {"models": {model: {} for model in _MODELS}, "seeds": 3, "reference": "dmf"},
     }
+    if world.purchases is not None:
+        values["objectives"] = {"click": {"label": "clicked"}, "buy": {"label": "bought", "given": "click"}}
+        values["serving"] = {"score": "click * buy"}
+        values["evaluation"] = {"thresholds": {"auc": {"min": 0.6}, "buy/auc": {"min": 0.6}}}
     return _HEADER.format(world=name, path=path) + yaml.safe_dump(values, sort_keys=False)
