@@ -132,13 +132,14 @@ class AsyncRankingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        objectives: bool = False,
         version: int | None = None,
         label: str | None = None,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates for a user; see `RankingClient.rank`."""
         limit = self._engine.deadline(deadline)
-        return await self._engine.rank(user, candidates, content, Selector(version, label), limit)
+        return await self._engine.rank(user, candidates, content, Selector(version, label), limit, objectives)
 
     async def encode_user(
         self,
@@ -157,10 +158,11 @@ class AsyncRankingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        objectives: bool = False,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates with a kept state; see `RankingClient.score`."""
-        return await self._engine.score(state, candidates, content, self._engine.deadline(deadline))
+        return await self._engine.score(state, candidates, content, self._engine.deadline(deadline), objectives)
 
     async def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions; see `RankingClient.model_status`."""

@@ -38,6 +38,7 @@ class BlockingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        objectives: bool = False,
         version: int | None = None,
         label: str | None = None,
         deadline: float | None = None,
@@ -49,6 +50,7 @@ class BlockingClient:
             candidates: item ids; none gives an empty ranking without a call, unknown ones get a score too.
             content: content vectors by modality, float [N, width] with a row for each candidate, for items that are
                 newer than the model's catalogue; a row of zeros keeps what the catalogue has.
+            objectives: whether the probabilities of the model's objectives are asked for too: `Ranking.objectives`.
             version: the version to ask. None asks the newest.
             label: the version label to ask, in place of a version.
             deadline: seconds for the whole call. None takes the client's.
@@ -58,7 +60,9 @@ class BlockingClient:
             VersionNotFound: the version or label is not served.
         """
         return run(
-            self._engine.rank(user, candidates, content, Selector(version, label), self._engine.deadline(deadline))
+            self._engine.rank(
+                user, candidates, content, Selector(version, label), self._engine.deadline(deadline), objectives
+            )
         )
 
     def encode_user(
@@ -89,6 +93,7 @@ class BlockingClient:
         candidates: Iterable[str],
         *,
         content: Content | None = None,
+        objectives: bool = False,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates with a kept state, by the version that made it.
@@ -100,12 +105,13 @@ class BlockingClient:
             state: of `encode_user`, perhaps of another process.
             candidates: as in `rank`.
             content: as in `rank`.
+            objectives: as in `rank`.
             deadline: as in `rank`.
 
         Raises:
             BadRequest: a candidate or a content array is wrong, or the state is another model's; `field` names it.
         """
-        return run(self._engine.score(state, candidates, content, self._engine.deadline(deadline)))
+        return run(self._engine.score(state, candidates, content, self._engine.deadline(deadline), objectives))
 
     def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions as one of the servers reports them.

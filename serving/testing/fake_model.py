@@ -56,7 +56,8 @@ class FakeRequest:
     content: Mapping[str, NDArray[np.float32]]
 
 
-Scorer = Callable[[FakeRequest], Sequence[float]]
+# Scores in the order of the candidates or, of a model with objectives, these as `score` and `score/NAME` by output.
+Scorer = Callable[[FakeRequest], Sequence[float] | Mapping[str, Sequence[float]]]
 
 
 def hash_scorer(request: FakeRequest) -> list[float]:
@@ -83,6 +84,7 @@ class FakeModel:
         versions: number to scorer; the highest is the newest.
         labels: version labels.
         extra_columns: answers are this much wider than asked, as after padding by a batching server.
+        objectives: names of several; empty: there is one, without a name.
     """
 
     name: str
@@ -91,6 +93,7 @@ class FakeModel:
     versions: dict[int, Scorer]
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
     extra_columns: int = 0
+    objectives: tuple[str, ...] = ()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for `rank`, `user_tower` or `candidate`.
@@ -189,17 +192,23 @@ class FakeModel:
             contract.CONTENT_PREFIX + modality: TensorContract("float32", (None, None, width))
             for modality, width in self.content.items()
         }
+        scores = _SCORE | {name: _SCORE[contract.SCORE] for name in self._outputs}
         plain = {
             contract.USER_TOWER: (user, _STATE),
-            contract.CANDIDATE: (_STATE | candidates, _SCORE),
-            contract.RANK: (user | candidates, _SCORE),
+            contract.CANDIDATE: (_STATE | candidates, scores),
+            contract.RANK: (user | candidates, scores),
         }
         if not content:
             return plain
         return plain | {
-            contract.CANDIDATE_WITH_CONTENT: (_STATE | candidates | content, _SCORE),
-            contract.RANK_WITH_CONTENT: (user | candidates | content, _SCORE),
+            contract.CANDIDATE_WITH_CONTENT: (_STATE | candidates | content, scores),
+            contract.RANK_WITH_CONTENT: (user | candidates | content, scores),
         }
+
+    @property
+    def _outputs(self) -> list[str]:
+        """Of the scoring signatures."""
+        return [contract.SCORE, *(contract.SCORE_PREFIX + name for name in self.objectives)]
 
     def signature_def_map(self) -> predict_pb2.SignatureDefMap:
         """The signatures as the server reports them."""
@@ -242,11 +251,20 @@ class FakeModel:
                 )
             if vectors.any():
                 content[modality] = vectors
-        scores = np.asarray(scorer(FakeRequest(user, candidates, version, content)), np.float32)
-        if scores.shape != (len(candidates),):
-            raise FakeStatus("INTERNAL", f"the scorer gave {scores.shape} scores for {len(candidates)} candidates")
-        padded = np.concatenate([scores, np.full(self.extra_columns, 0.5, np.float32)])
-        return {contract.SCORE: number_tensor(padded[np.newaxis], "float32")}
+        answer = scorer(FakeRequest(user, candidates, version, content))
+        if not isinstance(answer, Mapping):
+            # One list stands for every objective.
+            answer = dict.fromkeys(self._outputs, answer)
+        if set(answer) != set(self._outputs):
+            raise FakeStatus("INTERNAL", f"the scorer gave {sorted(answer)}, expected {sorted(self._outputs)}")
+        outputs = {}
+        for name, given in answer.items():
+            scores = np.asarray(given, np.float32)
+            if scores.shape != (len(candidates),):
+                raise FakeStatus("INTERNAL", f"the scorer gave {scores.shape} scores for {len(candidates)} candidates")
+            padded = np.concatenate([scores, np.full(self.extra_columns, 0.5, np.float32)])
+            outputs[name] = number_tensor(padded[np.newaxis], "float32")
+        return outputs
 
 
 def _state_of(user: User, version: int) -> dict[str, tensor_pb2.TensorProto]:

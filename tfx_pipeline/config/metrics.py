@@ -63,6 +63,11 @@ def of_objective(name: str) -> tuple[str, str]:
     return objective, metric
 
 
+def objectives_in(names: Iterable[str]) -> list[str]:
+    """Objectives beside the main one that metrics are of, in the order in which they first stand there."""
+    return list(dict.fromkeys(objective for objective, _ in map(of_objective, names) if objective))
+
+
 def with_objectives(names: Iterable[str], further: Iterable[str]) -> tuple[str, ...]:
     """Metrics of the main objective, then the same of each further one."""
     names = tuple(names)
