@@ -134,10 +134,20 @@ class _Keys:
                 continue
             meaning = field.get("description") or self._comment(key)
             yield _Row(key, " or ".join(map(_value, kinds)), default, meaning)
+            for section_of_it in (self._definition(kind) for kind in kinds if "$ref" in kind):
+                yield from self._of_alternative(key, section_of_it)
             named = kinds[0].get("additionalProperties")
             # Values of any kind, as hyper-parameters are, have no keys to list.
             if isinstance(named, dict) and named.get("type") != "object":
                 yield from self._of_named(f"{key}.{NAME}", named)
+
+    def _of_alternative(self, key: str, section: dict[str, Any]) -> Iterator[_Row]:
+        """The keys of a section that may be given in place of a plain value; those of one that was listed: where."""
+        first = self._named.setdefault(section["title"], key)
+        if first == key:
+            yield from self.of_section(f"{key}.", section)
+        else:
+            yield _Row(f"{key}.{NAME}", "", "", f"As `{first}`.")
 
     def _of_named(self, key: str, kind: dict[str, Any]) -> Iterator[_Row]:
         """The keys of what is under a name of the user's choice: a section, or one of several told apart by `kind`."""
@@ -175,6 +185,8 @@ def _without_null(field: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _value(kind: dict[str, Any]) -> str:
     """What may be given, in words."""
+    if "$ref" in kind:
+        return "section"
     if "enum" in kind:
         return ", ".join(f"`{choice}`" for choice in kind["enum"])
     if kind["type"] == "array":

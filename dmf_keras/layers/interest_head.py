@@ -88,7 +88,9 @@ class InterestHead(keras.layers.Layer):
         tail: list[keras.layers.Layer] = [keras.layers.Dropout(self.dropout, **common)]
         for place, units in enumerate(rest):
             hidden: dict[str, Any] = {
-                "activation": self.activation, "kernel_initializer": self.kernel_initializer.clone(), **common
+                "activation": self.activation,
+                "kernel_initializer": self.kernel_initializer.clone(),
+                **common,
             }
             if self.experts and place == len(rest) - 1:
                 tail.append(MultiGateMixtureOfExperts(self.experts, units, self.outputs, **hidden))

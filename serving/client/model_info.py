@@ -56,7 +56,6 @@ class ModelMetadata:
             if name.startswith(contract.CONTENT_PREFIX)
         }
 
-
     @property
     def objectives(self) -> tuple[str, ...]:
         """What the model predicts of a candidate, where that is more than one thing: `score` is then a formula."""

@@ -73,9 +73,7 @@ def answer_requests(
     return scores(model, state, _candidate_inputs(transform, raw, content), formula)
 
 
-def scores(
-    model: RankingModel, state: Tensors, candidate_inputs: Tensors, formula: str = ""
-) -> dict[str, tf.Tensor]:
+def scores(model: RankingModel, state: Tensors, candidate_inputs: Tensors, formula: str = "") -> dict[str, tf.Tensor]:
     """The scores of candidates by the live Keras model, as its signatures name them.
 
     Args:

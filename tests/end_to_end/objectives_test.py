@@ -39,7 +39,12 @@ def run(tmp_path_factory):
     values = yaml.safe_load(starter_config("funnel", WORLDS["funnel"], "config.yaml"))
     values["model"] = {"name": "din", "params": {"id_dim": 8, "hidden_units": [16, 8], "experts": 2}}
     values["training"] |= {"epochs": 3, "learning_rate": 0.01}
-    values["serving"] = {"score": "click * buy - 0.01", "calibration": "platt", "explain": True, "warmup_candidates": [1, 20]}
+    values["serving"] = {
+        "score": "click * buy - 0.01",
+        "calibration": "platt",
+        "explain": True,
+        "warmup_candidates": [1, 20],
+    }
     values["evaluation"] = {"thresholds": {"auc": {"min": 0.3}, "buy/auc": {"min": 0.3, "min_change": -0.9}}}
     file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -121,7 +126,9 @@ def test_the_page_shows_every_objective(run, tmp_path):
     page = tmp_path / "report.html"
     assert main(["report", summary["output"], "--out", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
-    assert "Objectives beside the main one" in text and f"{summary['metrics']['test']['overall']['buy/auc']:.4f}" in text
+    assert (
+        "Objectives beside the main one" in text and f"{summary['metrics']['test']['overall']['buy/auc']:.4f}" in text
+    )
 
 
 def test_models_are_compared_and_tuned_by_every_objective(run, tmp_path):

@@ -40,6 +40,12 @@ CHANGES = [
     ("data.interactions.columns.label", "other", LOGS),
     ("data.interactions.columns.request", "other", LOGS),
     ("data.interactions.columns.weight", "other", LOGS),
+    ("negatives.train", 3, LOGS),
+    ("negatives.eval", 9, LOGS),
+    ("negatives.test", "{path: negatives.parquet}", LOGS),
+    ("negatives.by", "popularity", LOGS),
+    ("negatives.power", 0.5, LOGS),
+    ("negatives.seed", 7, LOGS),
     ("data.interactions.time_unit", "s", LOGS),
     ("data.items.path", "other.csv", {*LOGS, CONTENT}),
     ("data.items.format", "parquet", {*LOGS, CONTENT}),
@@ -164,7 +170,9 @@ def test_equal_configurations_give_equal_parameters(config_file, before):
 def test_a_changed_key_changes_the_parameters_of_exactly_these_steps(config_file, before, key, value, steps):
     needed = NEEDED.get(key, ())
     before = _steps(config_file, *needed) if needed else before
-    after = _steps(config_file, *needed, f"{key}={value}")
+    # Negatives are drawn where the log has positives alone.
+    also = ["data.interactions.columns.label=null"] if key.startswith("negatives.") else []
+    after = _steps(config_file, *needed, f"{key}={value}", *also)
     assert {step for step in before if before[step] != after[step]} == steps
 
 
@@ -177,8 +185,9 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
         optional = () if typing.get_origin(field.annotation) is dict else typing.get_args(field.annotation)
         below = [one for one in (field.annotation, *optional) if isinstance(one, type) and issubclass(one, BaseModel)]
-        # Exactly one key of `split` is given: it changes as a whole.
-        if below and name != "split":
+        # Exactly one key of `split` is given: it changes as a whole, as does what may be a number instead.
+        whole = name == "split" or any(one is not type(None) for one in optional if one not in below)
+        if below and not whole:
             yield from _keys(below[0], f"{prefix}{name}.")
         else:
             yield prefix + name

@@ -6,6 +6,7 @@ import json
 
 from pydantic import Field
 
+from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.objectives import FurtherLabel, further_labels
 from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig, Split
 from tfx_pipeline.config.tables import Data
@@ -18,11 +19,12 @@ class IngestionConfig(Section):
     How a column is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
     """
 
-    later = frozenset({"labels"})
+    later = frozenset({"labels", "negatives"})
 
     data: Data
     history: History = History()
     split: Split
+    negatives: Negatives | None = None
     profile: dict[str, ColumnKind] = {}
     context: dict[str, ColumnKind] = {}
     columns: dict[str, str] = Field({}, description="names in the tables, of features that have another")
@@ -36,6 +38,7 @@ class IngestionConfig(Section):
             data=config.data.model_copy(update=unused),
             history=config.history,
             split=config.split,
+            negatives=config.negatives,
             profile={name: column.kind for name, column in config.features.user.items()},
             context={name: column.kind for name, column in config.features.context.items()},
             labels=further_labels(config.objectives, config.data.interactions.columns),

@@ -58,12 +58,18 @@ def check(objectives: Mapping[str, Objective], columns: InteractionColumns) -> N
         return
     if len(objectives) < 2:
         raise ValueError("objectives: one alone is what a run without the section has; name a second, or leave it out")
+    if columns.label is None:
+        raise ValueError(
+            "objectives: data.interactions.columns.label is null, so that every row is a positive and negatives are "
+            "drawn; several objectives need a log that says what came of each impression"
+        )
     taken: dict[str, str] = {}
     for place, (name, objective) in enumerate(objectives.items()):
         key = f"objectives.{name}"
         if not _NAME.fullmatch(name) or keyword.iskeyword(name):
-            raise ValueError(f"{key}: a name is letters, digits and underscores, begins with a letter and is no word "
-                             "of Python's")
+            raise ValueError(
+                f"{key}: a name is letters, digits and underscores, begins with a letter and is no word of Python's"
+            )
         label = objective.label
         if place == 0:
             if label not in (None, columns.label):
@@ -84,7 +90,7 @@ def check(objectives: Mapping[str, Objective], columns: InteractionColumns) -> N
 
 def further_labels(objectives: Mapping[str, Objective], columns: InteractionColumns) -> dict[str, FurtherLabel]:
     """By name what ingestion reads for each objective but the first."""
-    column_of = {name: objective.label or columns.label for name, objective in objectives.items()}
+    column_of = {name: objective.label or columns.label or "" for name, objective in objectives.items()}
     return {
         name: FurtherLabel(column=column_of[name], given=column_of.get(objective.given or ""))
         for name, objective in list(objectives.items())[1:]

@@ -26,6 +26,7 @@ from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off, of_objective
 from tfx_pipeline.config.model_module import find_model_class, import_model_module, lies_in
+from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.objectives import Objectives
 from tfx_pipeline.config.objectives import check as check_objectives
 from tfx_pipeline.config.tables import Data
@@ -396,6 +397,7 @@ class PipelineConfig(Section):
     )
     history: History = History()
     split: Split
+    negatives: Negatives | None = Field(None, description="for a log of positives alone; absent: the log has both")
     features: Features = Features()
     content: Content = Content()
     model: Model = Model()
@@ -419,6 +421,21 @@ class PipelineConfig(Section):
         if not _PIPELINE_NAME.fullmatch(name):
             raise ValueError("should be letters, digits, - and _ and begin with a letter")
         return name
+
+    @model_validator(mode="after")
+    def _negatives_of_positives_alone(self) -> PipelineConfig:
+        label = self.data.interactions.columns.label
+        if label is None and self.negatives is None:
+            raise ValueError(
+                "negatives: absent, but data.interactions.columns.label is null: every row is a positive; say how many "
+                "negatives to draw, such as negatives: {train: 4, eval: 99, test: 99}"
+            )
+        if label is not None and self.negatives is not None:
+            raise ValueError(
+                f"negatives: given, but data.interactions.columns.label is '{label}': a log with labels has negatives "
+                "of its own; set it to null where every row is a positive, or leave out negatives"
+            )
+        return self
 
     @model_validator(mode="after")
     def _profile_has_table(self) -> PipelineConfig:

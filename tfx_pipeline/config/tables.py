@@ -70,7 +70,7 @@ class InteractionColumns(Section):
     user: str = "user_id"
     item: str = "item_id"
     time: str = "timestamp"
-    label: str = "label"
+    label: str | None = Field("label", description="null: every row is a positive, see `negatives`")
     request: str | None = Field(None, description="request id; without it a request is (user, time)")
     weight: str | None = Field(
         None, description="of an impression in training, at least 0; without it each has 1. Metrics are unweighted"

@@ -119,6 +119,7 @@ class IngestionReport(JsonRecord):
         audit: for leakage.
         tables: interactions, items and users; none in reports of before.
         further_positives: of the objectives beside the main one, by name and split.
+        negatives: impressions that were drawn, by split; none of a log that has its own.
     """
 
     rows_read: int
@@ -137,11 +138,17 @@ class IngestionReport(JsonRecord):
     audit: AuditCounts
     tables: Mapping[str, TableCounts] = field(default_factory=dict)
     further_positives: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    negatives: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows_accounted_for(self) -> int:
         """Rows of which the report says what became of them: all that were read, or rows were lost."""
         return self.rows_kept + sum(self.quarantined.values()) + self.duplicates + self.merged_labels
+
+    def sampled_negatives(self, split: str) -> str | None:
+        """What to say beside figures of a split whose negatives were drawn; None: they are of the log."""
+        drawn, positives = self.negatives.get(split, 0), self.splits[split].positives
+        return f"sampled negatives, {drawn / positives:.4g} a positive" if drawn else None
 
     @property
     def faults(self) -> dict[str, int]:

@@ -113,7 +113,9 @@ class CandidateTable:
         """Reads what `save` wrote."""
         with np.load(file) as arrays:
             names = [name.removesuffix("/labels") for name in arrays.files if name.endswith("/labels")]
-            further = {name: ObjectiveColumns(arrays[f"{name}/labels"], arrays[f"{name}/probabilities"]) for name in names}
+            further = {
+                name: ObjectiveColumns(arrays[f"{name}/labels"], arrays[f"{name}/probabilities"]) for name in names
+            }
             columns = {field.name: arrays[field.name] for field in fields(cls) if field.name != _FURTHER}
             return cls(**columns, further=further)
 

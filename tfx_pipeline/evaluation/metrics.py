@@ -118,7 +118,9 @@ class CandidateMetric(metric_types.Metric):
             rows_key = metric_types.MetricKey(name_of_rows, model_name)
             # The same for every metric: TFMA runs equal computations once, and drops keys that begin with "_".
             computations.append(
-                metric_types.MetricComputation([rows_key], [_RowsPreprocessor(model_name, self.column)], _CollectRows(rows_key))
+                metric_types.MetricComputation(
+                    [rows_key], [_RowsPreprocessor(model_name, self.column)], _CollectRows(rows_key)
+                )
             )
             computations.append(_derived(metric_types.MetricKey(name, model_name), rows_key, self))
         return computations

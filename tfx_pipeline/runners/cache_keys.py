@@ -60,6 +60,7 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     """
     data = config.data
     logs = [data.interactions.path, data.items.path, *([data.users.path] if data.users else [])]
+    logs += [table.path for table in (config.negatives.tables.values() if config.negatives else ())]
     content = [data.items.path, *(modality.path for modality in config.content.modalities.values())]
     code = code_digests(_CODE)
     code["train"] = f"{code['train']}-{model_code_digest(config.model.name, config.model.module)}"

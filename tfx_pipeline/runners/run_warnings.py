@@ -6,6 +6,7 @@ the steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from tfx_pipeline.data.ingestion_report import IngestionReport
@@ -19,6 +20,8 @@ _JUDGED = "test"
 _CALIBRATED = (0.8, 1.25)
 _RATE_SHIFT = 2.0
 _LEAST_CONTENT = 0.5
+# In standard errors, and at least: an AUC of counts below chance by more is none of chance.
+_CHANCE = (4.0, 0.02)
 # Clicks, and impressions without one: below, the standard error of an AUC is above 0.04.
 _LEAST_OF_A_CLASS = 50
 
@@ -29,6 +32,7 @@ def run_warnings(
     epochs: int | None,
     metrics: Mapping[str, SplitMetrics],
     has_content: bool = True,
+    baselines: Mapping[str, Mapping[str, float | None]] | None = None,
 ) -> list[str]:
     """Warnings about a run, each a sentence or two, what is wrong before what may help.
 
@@ -38,6 +42,7 @@ def run_warnings(
         epochs: at most, as the training was told; None: not known.
         metrics: by split; empty where nothing was evaluated.
         has_content: whether the configuration gives items content.
+        baselines: metrics on test of rankers without a model; None: not known.
     """
     found: list[str] = []
     if ingestion is not None:
@@ -45,6 +50,7 @@ def run_warnings(
     if training is not None:
         found += _of_training(training, epochs)
     if _JUDGED in metrics:
+        found += _of_the_negatives(metrics[_JUDGED].overall, baselines or {})
         found += _of_the_metrics(metrics[_JUDGED], has_content)
     return found
 
@@ -60,12 +66,34 @@ def content_share(metrics: SplitMetrics) -> float | None:
 
 def _of_the_log(report: IngestionReport) -> Iterator[str]:
     rates = {split: facts.positives / facts.impressions for split, facts in report.splits.items() if facts.impressions}
-    if rates and max(rates.values()) > _RATE_SHIFT * min(rates.values()):
+    if not report.negatives and rates and max(rates.values()) > _RATE_SHIFT * min(rates.values()):
         shown = ", ".join(f"{split} {rate:.2%}" for split, rate in rates.items())
         yield (
             f"The click rate shifts between the splits by more than a factor of {_RATE_SHIFT:g}: {shown}. What a model "
             "learns about clicks in train then does not hold in test; look whether the log or the label changed on the "
             "way."
+        )
+    if sampled := report.sampled_negatives(_JUDGED):
+        yield (
+            f"Figures of {_JUDGED} are of {sampled}: they compare models, and with figures of others only where "
+            "negatives were drawn alike. Probabilities are those of the sample and no click rates."
+        )
+
+
+def _of_the_negatives(overall: MetricValues, baselines: Mapping[str, Mapping[str, float | None]]) -> Iterator[str]:
+    """Whether what train counts says which items of a later split are negatives."""
+    number, rate = overall.get("example_count") or 0.0, overall.get("base_rate") or 0.0
+    if not 0 < rate < 1:
+        return
+    error = math.sqrt((1 / (number * rate) + 1 / (number * (1 - rate))) / 12)
+    least = 0.5 - max(_CHANCE[0] * error, _CHANCE[1])
+    names = {"popularity": "impressions", "click_rate": "click rate"}
+    found = {words: auc for name, words in names.items() if (auc := baselines.get(name, {}).get("auc")) is not None}
+    if told := [f"{words} {auc:.3f}" for words, auc in found.items() if auc < least]:
+        yield (
+            f"What an item has in train says that it is not clicked in {_JUDGED}: AUC of its {' and its '.join(told)}, "
+            "far below chance. Negatives were drawn by popularity, or by one that knew what came later: a model learns "
+            "how they were drawn, and its figures are not those of a log of what was shown."
         )
 
 

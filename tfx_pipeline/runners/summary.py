@@ -191,6 +191,12 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
     is_pushed = pushed.get_int_custom_property("pushed") == 1
 
     requests = {split: counts.requests for split, counts in ingestion.splits.items()}
+    rankers = _baselines(
+        only("BehaviorLogExampleGen", "examples").uri,
+        only("ItemContentGen", "content").uri,
+        requests["train"],
+        config.evaluation.at_k,
+    )
     candidates = sum(of_split.overall["example_count"] or 0 for of_split in metrics.values())
     rows = {
         "BehaviorLogExampleGen": ingestion.rows_read,
@@ -215,12 +221,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         tuning=tuning,
         training=training,
         metrics=metrics,
-        baselines=_baselines(
-            only("BehaviorLogExampleGen", "examples").uri,
-            only("ItemContentGen", "content").uri,
-            requests["train"],
-            config.evaluation.at_k,
-        ),
+        baselines=rankers,
         validation=read_validation(evaluation_dir),
         serving_gate=gate,
         model_path=pushed.get_string_custom_property("pushed_destination") if is_pushed else None,
@@ -235,7 +236,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
             "training": only("RankingTrainer", "model_run").uri,
             "evaluation": evaluation_dir,
         },
-        warnings=run_warnings(ingestion, training, limit.epochs, metrics, bool(content.modalities)),
+        warnings=run_warnings(ingestion, training, limit.epochs, metrics, bool(content.modalities), rankers),
     )
 
 

@@ -29,11 +29,12 @@ def print_summary(summary: Summary) -> None:
         target.print(f"content covers {share:.1%} of the impressions of test", highlight=False)
     if summary.tuning is not None:
         target.print(trials_table(summary.tuning))
-    target.print(_metrics_table(summary.metrics, summary.attainable))
+    sampled = summary.ingestion.sampled_negatives("test")
+    target.print(_metrics_table(summary.metrics, summary.attainable, sampled))
     if objectives := objectives_in(name for of_split in summary.metrics.values() for name in of_split.overall):
         target.print(_objectives_table(summary.metrics, objectives))
     if "test" in summary.metrics:
-        target.print(_requests_table(summary.metrics["test"].overall, summary.baselines))
+        target.print(_requests_table(summary.metrics["test"].overall, summary.baselines, sampled))
     target.print(_steps_table(summary.steps))
     for warning in summary.warnings:
         target.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
@@ -108,8 +109,10 @@ def _objectives_table(metrics: Mapping[str, SplitMetrics], names: Sequence[str])
     return table
 
 
-def _metrics_table(metrics: Mapping[str, SplitMetrics], attainable: Mapping[str, AttainedSplit] | None) -> Table:
-    table = Table(title="metrics", title_justify="left")
+def _metrics_table(
+    metrics: Mapping[str, SplitMetrics], attainable: Mapping[str, AttainedSplit] | None, sampled: str | None
+) -> Table:
+    table = Table(title=f"metrics{f', of {sampled}' if sampled else ''}", title_justify="left")
     table.add_column("split")
     table.add_column("slice")
     table.add_column("candidates", justify="right")
@@ -131,10 +134,12 @@ def _metrics_table(metrics: Mapping[str, SplitMetrics], attainable: Mapping[str,
     return table
 
 
-def _requests_table(model: MetricValues, baselines: Mapping[str, MetricValues]) -> Table:
+def _requests_table(model: MetricValues, baselines: Mapping[str, MetricValues], sampled: str | None) -> Table:
     names = ("auc", "gauc", *outlined(model))
     table = Table(
-        title="test split, beside rankers without a model; by request, of those with a click", title_justify="left"
+        title="test split, beside rankers without a model; by request, of those with a click"
+        + (f"; {sampled}" if sampled else ""),
+        title_justify="left",
     )
     table.add_column("ranked by")
     for name in names:

@@ -57,7 +57,8 @@ def tune(
             from tfx_pipeline.training.search.report import search_report, write_best_config, write_report
 
         data = prepare(config, code=("outcome",))
-        reports = {}
+        assert data.report is not None, "`prepare` reads the report of ingestion"
+        sampled, reports = data.report.sampled_negatives("eval"), {}
         for label in labels:
             own = folder / str(label)
             search = model_search(
@@ -72,7 +73,7 @@ def tune(
                 seconds=seconds or math.inf,
             )
             search.search()
-            report = search_report(search)
+            report = search_report(search, sampled)
             write_report(report, own)
             write_best_config(config, label, report, own / "best.yaml")
             reports[str(label)] = report

@@ -118,9 +118,7 @@ class TrainingSettings(Settings):
     warmup_candidates: list[int] = dataclasses.field(metadata=taken(lambda config: config.serving.warmup_candidates))
     explain: bool = dataclasses.field(metadata=taken(lambda config: config.serving.explain))
     calibration: str = dataclasses.field(metadata=taken(lambda config: config.serving.calibration))
-    formula: str = dataclasses.field(
-        default="", metadata=taken(lambda config: config.serving.score or "", later=True)
-    )
+    formula: str = dataclasses.field(default="", metadata=taken(lambda config: config.serving.score or "", later=True))
 
     def tuned(self, values: Mapping[str, Any]) -> Self:
         """With the values that a search found best, see `tfx_pipeline.training.search.values`."""

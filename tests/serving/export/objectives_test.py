@@ -22,7 +22,13 @@ from tests.serving.export.small_models import REQUESTS, SCHEMA, VocabularyTransf
 OBJECTIVES = (ObjectiveSpec("click"), ObjectiveSpec("buy", "click"), ObjectiveSpec("like"))
 FORMULA = "2 * click * buy ** 0.5 - like"
 OUTPUTS = {"score", "score/click", "score/buy", "score/like"}
-REQUEST = {"user_id": "u1", "history_item_id": ["i1", "i3"], "candidate_item_id": ["i2", "i28"], "gender": "f", "age": 1.5}
+REQUEST = {
+    "user_id": "u1",
+    "history_item_id": ["i1", "i3"],
+    "candidate_item_id": ["i2", "i28"],
+    "gender": "f",
+    "age": 1.5,
+}
 
 
 def _model():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -99,6 +100,36 @@ def test_a_click_rate_that_shifts_between_the_splits(eval_positives, warned):
     assert len(found) == warned
     if warned:
         assert f"a factor of 2: train 20.00%, eval {eval_positives / 40:.2%}, test 20.00%." in found[0]
+
+
+def test_sampled_negatives_are_said_beside_the_figures():
+    sampled = log()
+    sampled = dataclasses.replace(sampled, negatives={"train": 32, "eval": 32, "test": 99 * 8})
+    assert "Figures of test are of sampled negatives, 99 a positive: " in only(ingestion=sampled)
+    # How many there are in a split is no shift of the click rate.
+    sampled = dataclasses.replace(log(eval=1), negatives={"train": 32, "eval": 32, "test": 99 * 8})
+    assert "sampled negatives" in only(ingestion=sampled)
+
+
+@pytest.mark.parametrize(
+    ("popularity", "click_rate", "said"),
+    [
+        (0.395, 0.6, "AUC of its impressions 0.395, far"),
+        (0.6, 0.3, "AUC of its click rate 0.300, far"),
+        (0.2, 0.3, "AUC of its impressions 0.200 and its click rate 0.300, far"),
+    ],
+)
+def test_counts_of_train_that_tell_the_negatives_of_test(popularity, click_rate, said):
+    rankers = {"popularity": {"auc": popularity}, "click_rate": {"auc": click_rate}, "constant": {"auc": 0.5}}
+    assert said in only(baselines=rankers)
+
+
+def test_counts_of_train_that_are_below_chance_by_chance():
+    rankers = {"popularity": {"auc": 0.44}, "click_rate": {"auc": None}}
+    assert run_warnings(**{**GOOD_RUN, "baselines": rankers}) == []
+    # Of 100,000 candidates the same is none.
+    large = metrics({"item_frequency": {"cold": GOOD, "head": GOOD}, **content(900, 800)}, example_count=1e5)
+    assert "impressions 0.440" in only(baselines=rankers, metrics=large)
 
 
 def test_content_that_covers_few_impressions():

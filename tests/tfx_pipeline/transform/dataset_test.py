@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX
+from tfx_pipeline.transform import transformed_features
 from tfx_pipeline.transform.dataset import request_batches
 
 Shown = tuple[int, int, int]
@@ -78,3 +81,31 @@ def test_histories_stay_with_their_requests(batches) -> None:
         return found
 
     assert histories(batches(keep_negatives=0.3)) <= histories(batches())
+
+
+def test_weights_of_the_log_stay_with_their_candidates_where_they_are_asked_for(tiny_data, tmp_path) -> None:
+    """Weights that say the candidate: they must meet it whatever is left out, and padding has none."""
+    data = tiny_data.training_data
+    spec = data.tft_output.transformed_feature_spec()
+    file = str(tmp_path / "data.gz")
+    with tf.io.TFRecordWriter(file, tf.io.TFRecordOptions("GZIP")) as writer:
+        for record in tf.data.TFRecordDataset(data.files["train"], "GZIP").as_numpy_iterator():
+            example = tf.train.Example.FromString(record)
+            feature = example.features.feature
+            index = np.array(feature[transformed_features.CANDIDATE_INDEX].int64_list.value)
+            feature[transformed_features.WEIGHT].float_list.value.extend(index + 0.5)
+            writer.write(example.SerializeToString())
+    weighted = SimpleNamespace(
+        transformed_feature_spec=lambda: {**spec, transformed_features.WEIGHT: tf.io.VarLenFeature(tf.float32)}
+    )
+    requests = data.requests["train"]
+    for options in ({}, {"keep_negatives": 0.4}):
+        batches = request_batches([file], weighted, data.transform, 7, requests=requests, weighted=True, **options)
+        for inputs, _, weights in batches:
+            index = inputs[CANDIDATE_INDEX].numpy()
+            # The model's index is another for items that the catalogue lacks.
+            known = (index > 0) & (inputs[CANDIDATE_CONTENT_ROW].numpy() > 0)
+            np.testing.assert_array_equal(weights.numpy()[known], index[known] + 0.5)
+            assert (weights.numpy()[index == 0] == 0).all() and (weights.numpy()[index > 0] > 0).all()
+    plain = request_batches([file], weighted, data.transform, 7, requests=requests)
+    assert {weight for _, _, weights in plain for weight in weights.numpy().ravel().tolist()} == {0.0, 1.0}

@@ -27,6 +27,7 @@ from tfx_pipeline.data.logs.tally import Tally
 from tfx_pipeline.errors import DataError, LeakageError
 from tfx_pipeline.files.listing import find_files
 
+_SHOWN_USERS = 3
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -46,7 +47,7 @@ def build_report(
     lengths = {int(edge): count for edge, count in tally.under("history_length").items()}
     return IngestionReport(
         rows_read=counts[("rows_read",)],
-        rows_kept=sum(tally.under("impressions").values()),
+        rows_kept=sum(tally.under("impressions").values()) - sum(tally.under("negatives").values()),
         quarantined={reason: quarantined.get(reason, 0) for reason in REASONS},
         duplicates=counts[("duplicates",)],
         merged_labels=counts[("merged_labels",)],
@@ -80,6 +81,7 @@ def build_report(
             newest_history_age_s=_seconds(tally.smallest.get(("history_age_us",))),
             oldest_history_age_s=_seconds(tally.largest.get(("history_age_us",))),
         ),
+        negatives=tally.under("negatives"),
         tables={
             name: _table_counts(table, counts[("rows_read",)] if name == "interactions" else counts[("rows", name)])
             for name, table in (tables or {}).items()
@@ -128,6 +130,12 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
         )
     check_bad_fraction(report.quarantined, report.rows_read, config.data, bad)
     _check_labels(interactions, report)
+    for split, count in tally.under("without_negatives").items():
+        users = ", ".join(tally.texts["without_negatives", split][:_SHOWN_USERS])
+        raise DataError(
+            f"negatives.{split}: {count:,} requests have none, such as those of user {users}; a table must have "
+            "items, which the user never had, for every user with a request in the split"
+        )
     faults = [fault for split in SPLITS if (fault := _split_fault(split, report))]
     faults = faults or list(_further_faults(config, report))
     if faults:
@@ -186,7 +194,8 @@ def _check_labels(interactions: Interactions, report: IngestionReport) -> None:
         raise DataError(
             f"data.interactions: the log has positives only: all {impressions:,} impressions of {log} have label 1 in "
             f"'{label}'. There is nothing to learn a click rate from: log what was shown and not clicked too, with "
-            "label 0 (for a log of ratings or plays, choose the label so that some rows are 0)"
+            "label 0 (for a log of ratings or plays, choose the label so that some rows are 0), or set "
+            "data.interactions.columns.label to null and have `negatives` drawn"
         )
     if impressions and not positives:
         raise DataError(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
+from tfx_pipeline.components.behavior_log_example_gen.negative_steps import ReadNegatives, negative_pool
 from tfx_pipeline.components.behavior_log_example_gen.writing import ShardKey, WriteShard, pack, shard_count, shard_of
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.tables import Table
@@ -18,6 +19,7 @@ from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.audit import Audit, UserAuditor
 from tfx_pipeline.data.examples.encoding import encode
+from tfx_pipeline.data.examples.negatives import NegativePool, UserNegatives
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows, form_requests, split_by_user
 from tfx_pipeline.data.examples.splits import Cuts, QuantileCuts, histogram
 from tfx_pipeline.data.logs import values
@@ -98,12 +100,13 @@ class ReadItemIds(TallyingDoFn):
 
 
 class BuildExamples(TallyingDoFn):
-    """(user, {rows, profiles}) -> ((split, shard), packed examples); `ITEMS`: (item, impressions).
+    """(user, {rows, profiles, negatives}) -> ((split, shard), packed examples); `ITEMS`: (item, impressions).
 
-    Each example goes through the audit before it goes out. Side inputs: the cuts, and the number of shards per split.
+    Each example goes through the audit before it goes out. Side inputs: the cuts, the number of shards per split, and
+    what negatives are drawn from (None: the log has its own).
     """
 
-    ROWS, PROFILES, EXAMPLES, ITEMS = "rows", "profiles", "examples", "items"
+    ROWS, PROFILES, NEGATIVES, EXAMPLES, ITEMS = "rows", "profiles", "negatives", "examples", "items"
 
     def __init__(self, config: IngestionConfig) -> None:
         self._config = config
@@ -116,7 +119,7 @@ class BuildExamples(TallyingDoFn):
         self._example_bytes = 0
 
     def process(  # noqa: D102
-        self, element: tuple[str, dict[str, Iterable[Any]]], cuts: Cuts, shards: int
+        self, element: tuple[str, dict[str, Iterable[Any]]], cuts: Cuts, shards: int, pool: NegativePool | None
     ) -> Iterator[beam.pvalue.TaggedOutput]:
         user, grouped = element[0].encode(), element[1]
         profiles = list(grouped[self.PROFILES])
@@ -134,12 +137,20 @@ class BuildExamples(TallyingDoFn):
         labels = [raw_features.LABEL_PREFIX + name for name in self._config.labels]
         rows = UserRows.from_chunks(chunks, [*self._config.context, *labels])
         formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), self._config.history.events)
-        auditor = UserAuditor(user, rows, cuts, self._config.history)
+        negatives = None
+        if pool is not None and self._config.negatives is not None:
+            given = dict(sorted(grouped[self.NEGATIVES]))
+            negatives = UserNegatives(user, formed.requests, cuts, self._config.negatives, pool, given)
+        auditor = UserAuditor(user, rows, cuts, self._config.history, negatives is not None)
         by_split: dict[str, list[Request]] = defaultdict(list)
         for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history):
             split = cuts.split_of(request.time_us)
-            by_split[split].append(request)
             weights = rows.weight[request.rows].tolist() if rows.weight is not None else None
+            if negatives is not None:
+                request = self._complete(request, split, negatives, element[0])
+                if weights is not None:
+                    weights += [1.0] * (len(request.candidates) - len(request.rows))
+            by_split[split].append(request)
             data = encode(user, history, request, split, columns, self._kinds, weights)
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
@@ -150,6 +161,13 @@ class BuildExamples(TallyingDoFn):
         self._count_audit(auditor.finish())
         if len(self._items) > _MAX_COUNTED_ITEMS:
             yield from self._flush_items()
+
+    def _complete(self, request: Request, split: str, negatives: UserNegatives, user: str) -> Request:
+        completed = negatives.complete(request, split)
+        if len(completed.candidates) == len(request.candidates):
+            self.tally.add("without_negatives", split)
+            self.tally.show("without_negatives", split, text=user)
+        return completed
 
     def finish_bundle(self) -> Iterator[beam.pvalue.TaggedOutput]:  # noqa: D102
         for output in (*self._flush_examples(), *self._flush_items()):
@@ -178,8 +196,10 @@ class BuildExamples(TallyingDoFn):
             for name in requests[0].further_labels:
                 positives = sum(sum(request.further_labels[name]) for request in requests)
                 self.tally.add("further_positives", name, split, count=positives)
+            self.tally.add("negatives", split, count=sum(len(one.candidates) - len(one.rows) for one in requests))
             self.tally.range("time_us", split, low=requests[0].time_us, high=requests[-1].time_us)
-            self._items.update(item for request in requests for item in request.candidates)
+            # What was drawn has no row, and comes last.
+            self._items.update(item for request in requests for item in request.candidates[: len(request.rows)])
 
     def _count_audit(self, audit: Audit) -> None:
         self.tally.add("audited", count=audit.checked)
@@ -263,18 +283,28 @@ class LogsToExamples(beam.PTransform):
             | "SumRows" >> beam.CombineGlobally(MergeTallies())
             | "CountShards" >> beam.Map(lambda tally: shard_count(tally.counts["rows_read",]))
         )
+        catalogue = read("Items", data.items, ReadItemIds(data.items.id_column))["Items"]
+        pool, given = None, []
+        if config.negatives is not None:
+            made, tally = negative_pool(config.negatives, catalogue, log["Log"], cuts)
+            pool = beam.pvalue.AsSingleton(made)
+            tallies.append(tally)
+            for split, table in config.negatives.tables.items():
+                name = f"{split.title()}Negatives"
+                given.append(read(name, table, ReadNegatives(split, table))[name])
+        grouped[BuildExamples.NEGATIVES] = given | beam.Flatten() if given else pipeline | beam.Create([])
         build = BuildExamples(config)
         built = (
             grouped
             | "GroupByUser" >> beam.CoGroupByKey()
             | "BuildExamples"
-            >> beam.ParDo(build, beam.pvalue.AsSingleton(cuts), shards).with_outputs(
+            >> beam.ParDo(build, beam.pvalue.AsSingleton(cuts), shards, pool).with_outputs(
                 build.TALLY, build.ITEMS, build.EXAMPLES
             )
         )
         items = {
             "seen": built[build.ITEMS] | "SumItems" >> beam.CombinePerKey(sum),
-            "catalogue": read("Items", data.items, ReadItemIds(data.items.id_column))["Items"],
+            "catalogue": catalogue,
         }
         counted = items | "JoinItems" >> beam.CoGroupByKey() | "CountItems" >> beam.ParDo(CountItems()).with_outputs()
         cut_tally = cuts | "TallyCuts" >> beam.ParDo(TallyCuts()).with_outputs()

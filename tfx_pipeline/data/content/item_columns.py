@@ -70,7 +70,7 @@ def fits(column: ItemColumn, kind: pa.DataType) -> bool:
         return values.usable_as_id(kind)
     if isinstance(column, NumericItemColumn):
         return values.usable_as_number(kind)
-    if column.multiple and _is_list(kind):
+    if column.multiple and values.is_list(kind):
         return values.usable_as_id(kind.value_type)
     return values.usable_as_id(kind)
 
@@ -92,7 +92,7 @@ def in_one_form(array: pa.Array, column: ItemColumn) -> tuple[pa.Array, int]:
         return pa.array(numbers, pa.float32(), from_pandas=True), bad
     if not column.multiple:
         return values.text(array), 0
-    if _is_list(array.type):
+    if values.is_list(array.type):
         # Of a list column of one value too many, as JSON has it, the texts may still be several values.
         inner = values.text(array.flatten())
         offsets = pa.array(np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(array), 0).to_numpy())]))
@@ -115,10 +115,6 @@ def _split(lists: pa.LargeListArray, separator: str) -> pa.LargeListArray:
     ends = np.concatenate([[0], np.cumsum(counts)])
     offsets = ends[lists.offsets.to_numpy() - lists.offsets[0].as_py()]
     return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pc.utf8_trim_whitespace(parts.flatten()))
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def build_column(array: pa.Array, column: ItemColumn, no_number: int = 0) -> ItemColumnTable:

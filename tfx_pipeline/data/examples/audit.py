@@ -10,6 +10,7 @@ import bisect
 import dataclasses
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -25,6 +26,7 @@ RULES = {
     "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
     "history_too_long": "a history is longer than history.max_length",
     "request_in_wrong_split": "a request is in another split than its time says",
+    "negative_of_the_user": "a drawn negative is an item that the user had until the split's end, or is there twice",
     "candidate_label_mismatch": "candidates, labels and weights are not those of the log",
 }
 
@@ -53,15 +55,18 @@ class UserAuditor:
         rows: everything the log says about the user.
         cuts: where the splits begin.
         history: the section of the configuration.
+        drawn: whether candidates with label 0 are drawn, and not of the log.
     """
 
-    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History) -> None:
+    def __init__(self, user: bytes, rows: UserRows, cuts: Cuts, history: History, drawn: bool = False) -> None:
         self._user = user
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
         self._max_length = history.max_length
         self._delay_us = history.delay_us
+        self._drawn = drawn
         self._audit = Audit()
 
+        self._items, self._times = rows.item, rows.time_us.tolist()
         names, item = np.unique(np.array(rows.item, dtype=object), return_inverse=True)
         self._code_of = {name: code for code, name in enumerate(names.tolist())}
         request = _request_codes(rows, self._cuts)
@@ -73,7 +78,8 @@ class UserAuditor:
         columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32))
         # And the labels of further objectives, each positive if one of the impression's rows is.
         self._labels = [name for name in rows.columns if name.startswith(raw_features.LABEL_PREFIX)]
-        impression = np.unique(np.stack([request, item]), axis=1, return_inverse=True)[1].ravel()
+        impression = request * (len(names) + 1) + item
+        impression = np.unique(impression, return_inverse=True)[1] if self._labels else impression
         for name in self._labels:
             positive = np.zeros(int(impression.max(initial=0)) + 1, np.int64)
             np.maximum.at(positive, impression, np.array(rows.columns[name], np.int64))
@@ -107,14 +113,24 @@ class UserAuditor:
             audit.violations["request_in_wrong_split"] += 1
         candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
         labels = feature[raw_features.LABEL].int64_list.value
+        if self._drawn:
+            self._check_drawn(candidates, labels, place)
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
         further = [feature[name].int64_list.value for name in self._labels]
         sizes = {len(candidates), len(labels), len(weights), *map(len, further)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
             audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
         bits = np.array(weights, np.float32).view(np.int32).tolist()
-        for item, *facts in zip(candidates, labels, bits, *further, strict=False):
-            self._shown.extend((time, self._code_of.get(item, -1), *facts))
+        for item, label, *facts in zip(candidates, labels, bits, *further, strict=False):
+            if label or not self._drawn:
+                self._shown.extend((time, self._code_of.get(item, -1), label, *facts))
+
+    def _check_drawn(self, candidates: Sequence[bytes], labels: Sequence[int], place: int) -> None:
+        negatives = [item for item, label in zip(candidates, labels, strict=False) if not label]
+        end = self._cuts[place] if place < len(self._cuts) else None
+        had = {item for item, time in zip(self._items, self._times, strict=True) if end is None or time < end}
+        if len(set(negatives)) < len(negatives) or not had.isdisjoint(negatives):
+            self._audit.violations["negative_of_the_user"] += 1
 
     def finish(self) -> Audit:
         """The result, once every example of the user was checked: now what is missing is known too."""

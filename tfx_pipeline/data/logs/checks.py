@@ -31,6 +31,9 @@ def check_sources(config: PipelineConfig | IngestionConfig) -> None:
     ids = [config.data.items.id_column]
     _check_table("data.items", config.data.items, dict.fromkeys(ids, values.usable_as_id), ids)
     check_users(config)
+    for split, table in (config.negatives.tables if config.negatives else {}).items():
+        fits = {table.user_column: values.usable_as_id, table.items_column: values.usable_as_ids}
+        _check_table(f"negatives.{split}", table, fits, list(fits))
 
 
 def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> None:
@@ -49,7 +52,8 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     fits = _fits(config, config.context) | dict.fromkeys(required, values.usable_as_id)
     if names.weight is not None:
         fits[names.weight] = values.usable_as_number
-    optional = () if labelled or names.label in map(config.column, config.context) else (names.label,)
+    label = names.label
+    optional = () if labelled or label is None or label in map(config.column, config.context) else (label,)
     _check_table(key, config.data.interactions, fits, required, optional)
 
 

@@ -62,7 +62,8 @@ def microseconds(time: dt.datetime) -> int:
 def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     """Separates a batch into usable rows and quarantine. Row order is kept.
 
-    A batch without the column of labels, as a log to be scored may be, has label 0 throughout.
+    Where there is no column of labels, every row is a positive. A batch without the column that there should be, as a
+    log to be scored may be, has label 0 throughout.
 
     Raises:
         DataError: the values of a column cannot be read at all; the message has file, column and first row.
@@ -76,10 +77,11 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     ids = {name: read(name, values.text) for name in (names.user, names.item, names.request) if name is not None}
     user, item = ids[names.user], ids[names.item]
     time_us, time_valid = read(names.time, lambda array: values.times(array, config.data.interactions.time_unit))
-    if names.label in batch.columns:
+    if names.label is not None and names.label in batch.columns:
         label, label_valid = read(names.label, values.labels)
     else:
-        label, label_valid = np.zeros(len(batch.rows), np.int8), np.ones(len(batch.rows), bool)
+        label = np.full(len(batch.rows), names.label is None, np.int8)
+        label_valid = np.ones(len(batch.rows), bool)
     further = {each.column: read(each.column, values.labels) for each in config.labels.values()}
     labels = {names.label: label} | {column: found for column, (found, _) in further.items()}
     unconditional = np.zeros(len(batch.rows), bool)
@@ -119,7 +121,9 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
             columns[name] = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
         else:
             columns[name], no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
-    columns |= {LABEL_PREFIX + name: labels[each.column][good].astype(np.float32) for name, each in config.labels.items()}
+    columns |= {
+        LABEL_PREFIX + name: labels[each.column][good].astype(np.float32) for name, each in config.labels.items()
+    }
     rows = CleanBatch(
         row=batch.rows[good],
         user=user.filter(mask).cast(pa.large_binary()),

@@ -30,6 +30,29 @@ def usable_as_id(kind: pa.DataType) -> bool:
     return not pa.types.is_nested(kind)
 
 
+def usable_as_ids(kind: pa.DataType) -> bool:
+    """Whether `ids` can read a column of this type: lists of ids, or text."""
+    return usable_as_id(kind.value_type if is_list(kind) else kind)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of the type are lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def ids(array: pa.Array) -> list[list[bytes]]:
+    """Several ids a row: of a list, or of text with spaces between them; none where it is null or empty."""
+    if not is_list(array.type):
+        return [[] if value is None else value.encode().split() for value in text(array).to_pylist()]
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+    flat = text(array.flatten()).cast(pa.large_binary()).to_pylist()
+    ends = np.cumsum(lengths).tolist()
+    return [
+        [item for item in flat[end - length : end] if item is not None]
+        for end, length in zip(ends, lengths.tolist(), strict=True)
+    ]
+
+
 def text(array: pa.Array) -> pa.Array:
     """Ids and categorical values as `large_string`; null and "" become null.
 

@@ -72,6 +72,7 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
         run.section("training").get("epochs"),
         metrics,
         bool(run.section("content").get("modalities", True)),
+        rankers.others if rankers is not None else None,
     )
     name = run.section("model").get("name", "no model")
     return Page(

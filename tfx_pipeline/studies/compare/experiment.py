@@ -72,6 +72,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
         attainable=Attainable(best.auc, best.gauc) if best else None,
         machine=machine(),
         baselines=plain(baseline_metrics(rankers, config.evaluation.at_k)),
+        sampled=data.report.sampled_negatives("test"),
     )
 
 

@@ -239,6 +239,7 @@ class Report(JsonRecord):
         attainable: what true probabilities reach; None of logs that are not synthetic.
         machine: that timed ranking.
         baselines: metrics of rankers without a model, by ranker and metric; None of a report of before they were there.
+        sampled: what to say beside figures of sampled negatives; None: they are of the log.
     """
 
     format: int
@@ -255,6 +256,7 @@ class Report(JsonRecord):
     attainable: Attainable | None
     machine: Machine
     baselines: Mapping[str, Mapping[str, float | None]] | None = None
+    sampled: str | None = None
 
     @property
     def at_k(self) -> list[int]:
@@ -274,9 +276,10 @@ class Report(JsonRecord):
     @property
     def over_seeds(self) -> str:
         """What a metric of a model is, in words."""
+        of = f"{self.sampled}; " if self.sampled else ""
         if len(self.seeds) == 1:
-            return f"of one training, with seed {self.seeds[0]}"
-        return f"mean ± standard deviation over {len(self.seeds)} seeds"
+            return f"{of}of one training, with seed {self.seeds[0]}"
+        return f"{of}mean ± standard deviation over {len(self.seeds)} seeds"
 
     @property
     def trained_once(self) -> bool:

@@ -75,7 +75,12 @@ def explain(
         parts=_parts(told),
         weights=next((name for name in (names_told.ATTENTION, names_told.ACTIVATION) if name in told), None),
         history=sorted(items, key=lambda item: item.rank_by_weight or item.rank_by_effect),
-        notes=[*_note_on_objective(version.contract), *missing, *version.notes_on_user(user), *notes_on(version, candidate, used, told)],
+        notes=[
+            *_note_on_objective(version.contract),
+            *missing,
+            *version.notes_on_user(user),
+            *notes_on(version, candidate, used, told),
+        ],
     )
 
 

@@ -16,6 +16,7 @@ from serving.contract import LOGS_FILE, METADATA_FILE
 from serving.export.metadata import read_json
 from serving.messages import first_line
 from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.config.tables import InteractionColumns
 from tfx_pipeline.data.examples.requests import split_by_user
 from tfx_pipeline.data.examples.splits import Cuts
 from tfx_pipeline.data.logs import values
@@ -68,6 +69,9 @@ class Sources:
                 f"{first_line(error)}; a model that `dmf run` has pushed does"
             ) from None
         columns = own.data.interactions.columns.model_copy(update={"weight": None})
+        if columns.label is None:
+            # Every row of the model's own log is a positive. Of those to be scored nobody knows.
+            columns = columns.model_copy(update={"label": InteractionColumns().label})
         interactions = own.data.interactions.model_copy(update={"path": log, "columns": columns})
         data = own.data.model_copy(update={"interactions": interactions})
         asked = own.model_copy(update={"data": data, "labels": {}})

@@ -73,6 +73,7 @@ class SearchReport(JsonRecord):
         trials: by number.
         best: number of the best trial.
         out_of_time: whether trials were left when the time was over.
+        sampled: what to say beside figures of sampled negatives; None: they are of the log, or it is not known.
     """
 
     model: str
@@ -84,6 +85,7 @@ class SearchReport(JsonRecord):
     trials: Sequence[TrialReport]
     best: int
     out_of_time: bool
+    sampled: str | None = None
 
     @property
     def best_trial(self) -> TrialReport:
@@ -103,8 +105,8 @@ class SearchReport(JsonRecord):
         ]
 
 
-def search_report(search: RankingSearch) -> SearchReport:
-    """The report of a search that has ended."""
+def search_report(search: RankingSearch, sampled: str | None = None) -> SearchReport:
+    """The report of a search that has ended; `sampled` as in `SearchReport`."""
     tuning, best = search.tuning, search.best
     assert best is not None, "a search without a completed trial ends with an error"
     return SearchReport(
@@ -117,6 +119,7 @@ def search_report(search: RankingSearch) -> SearchReport:
         trials=[_trial(trial) for trial in search.trials],
         best=best.number,
         out_of_time=search.out_of_time,
+        sampled=sampled,
     )
 
 
@@ -225,6 +228,7 @@ def trials_table(report: SearchReport) -> Table:
     shown += [trial for trial in completed[_SHOWN_TRIALS:] if trial.number == 0]
     failed = len(report.trials) - len(completed)
     title = f"{report.model}: {len(report.trials)} trials by {objective} of eval"
+    title += f" ({report.sampled})" if report.sampled else ""
     table = Table(title=f"{title}, {failed} failed" if failed else title, title_justify="left")
     table.add_column("trial", justify="right")
     metrics = dict.fromkeys((*COMPARED, objective))

@@ -21,8 +21,12 @@ def user_rows() -> Callable[..., UserRows]:
     They take the way of real rows: cut into batches of three, joined in reverse.
     """
 
-    def build(events: Sequence[tuple], with_requests: bool = False, weights: Sequence[float] = (),
-              further: Mapping[str, Sequence[int]] | None = None) -> UserRows:
+    def build(
+        events: Sequence[tuple],
+        with_requests: bool = False,
+        weights: Sequence[float] = (),
+        further: Mapping[str, Sequence[int]] | None = None,
+    ) -> UserRows:
         chunks = []
         for start in range(0, len(events), 3):
             part = events[start : start + 3]

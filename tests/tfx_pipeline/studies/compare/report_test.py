@@ -253,7 +253,7 @@ def test_a_model_that_never_left_chance_is_named_with_its_seeds(report):
 def test_entries_of_the_file_stand_in_the_order_that_is_documented(report):
     assert list(report.to_json()) == [
         *("format", "pipeline", "created", "output", "reference", "seeds", "data", "training", "bootstrap", "models"),
-        *("rank", "attainable", "machine", "baselines"),
+        *("rank", "attainable", "machine", "baselines", "sampled"),
     ]
     assert list(report.to_json()["models"][0]) == [
         *("label", "model", "params", "parameters", "training", "history", "metrics", "slices", "difference"),

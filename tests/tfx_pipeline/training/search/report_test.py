@@ -92,8 +92,9 @@ def test_report_survives_a_file(report, tmp_path):
 
 
 def test_entries_of_the_file_stand_in_their_order(report):
-    entries = ["model", "algorithm", "objective", "seed", "space", "left_out", "trials", "best", "out_of_time"]
-    assert list(report.to_json()) == entries
+    assert list(report.to_json()) == [
+        *("model", "algorithm", "objective", "seed", "space", "left_out", "trials", "best", "out_of_time", "sampled"),
+    ]
     trial = ["number", "values", "metrics", "epochs", "best_epoch", "seconds", "failure"]
     assert list(report.to_json()["trials"][0]) == trial
 
