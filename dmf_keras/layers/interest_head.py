@@ -191,7 +191,7 @@ class InterestHead(keras.layers.Layer):
         return () if self.outputs == 1 else (self.outputs,)
 
     def call(self, user: Tensor, item: Tensor, pair: Tensor | None = None, training: bool = False) -> Tensor:
-        """Logits float32 [B, N], of several outputs [B, N, T], of `user` [B, U], `item` [B, N, I] and `pair` [B, N, P] or None."""
+        """Logits float32 [B, N] or [B, N, T] of `user` [B, U], `item` [B, N, I] and `pair` [B, N, P] or None."""
         return self.score_items(self.encode_user(user), item, pair, training)
 
     def get_config(self) -> dict[str, Any]:

@@ -58,8 +58,8 @@ class RankingModel(keras.Model):
         super().__init__(autocast=False, **kwargs)
         if schema.objectives and not self.has_objectives:
             raise ValueError(
-                f"{type(self).__name__} has one logit per candidate, but there are {len(schema.objectives)} objectives; "
-                "a model whose `score` gives [B, N, T] says so by `has_objectives = True`"
+                f"{type(self).__name__} has one logit per candidate, but there are {len(schema.objectives)} objectives"
+                "; a model whose `score` gives [B, N, T] says so by `has_objectives = True`"
             )
         self.schema = schema
         self.config = config

@@ -30,7 +30,9 @@ def joint_logits(logits: Tensor, parents: Sequence[int | None]) -> Tensor:
         Entire Space Multi-Task Model (ESMM), arXiv:1804.07931.
     """
     logits = ops.cast(logits, "float32")
-    joint, happens, fails = [], [], []
+    joint: list[Tensor] = []
+    happens: list[Tensor] = []
+    fails: list[Tensor] = []
     for place, parent in enumerate(parents):
         own = logits[..., place]
         yes, no = ops.log_sigmoid(own), ops.log_sigmoid(-own)

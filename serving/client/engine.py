@@ -195,7 +195,7 @@ class Engine:
         deadline: Deadline,
         objectives: bool,
     ) -> tuple[_Scores, UserState]:
-        """Scores in request order by output, and the state that gave all of them; `again` says which version encodes anew."""
+        """Scores in request order by output, and the state that gave them; `again` says which version encodes anew."""
         lost: set[int] = set()
         while True:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,8 @@ class Ranking(Sequence[RankedItem]):
         self.objectives: dict[str, NDArray[np.float32]] = {
             name: values[self.positions] for name, values in (objectives or {}).items()
         }
-        for array in (self.positions, self.scores, self.scores_in_request_order, *self.objectives.values()):
+        arrays: list[NDArray[Any]] = [self.positions, self.scores, self.scores_in_request_order]
+        for array in (*arrays, *self.objectives.values()):
             array.flags.writeable = False
 
     def top(self, count: int) -> list[RankedItem]:

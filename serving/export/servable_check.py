@@ -132,10 +132,10 @@ def _difference(ranked: np.ndarray, other: Any) -> float:
 
 def _wrong_scores(outputs: Mapping[str, np.ndarray], model_contract: contract.ModelContract) -> str:
     """What is wrong with the scores themselves; "" if nothing is."""
-    by_name = {name: outputs.get(contract.SCORE_PREFIX + name) for name in model_contract.objectives}
-    missing = sorted(name for name, values in by_name.items() if values is None)
-    if missing:
+    names = {name: contract.SCORE_PREFIX + name for name in model_contract.objectives}
+    if missing := sorted(name for name, output in names.items() if output not in outputs):
         return f"there is no probability of {', '.join(missing)}; outputs are {sorted(outputs)}"
+    by_name = {name: outputs[output] for name, output in names.items()}
     probabilities = by_name or {contract.SCORE: outputs[contract.SCORE]}
     for values in probabilities.values():
         if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):

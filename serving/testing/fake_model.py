@@ -192,7 +192,7 @@ class FakeModel:
             contract.CONTENT_PREFIX + modality: TensorContract("float32", (None, None, width))
             for modality, width in self.content.items()
         }
-        scores = _SCORE | {name: _SCORE[contract.SCORE] for name in self._outputs}
+        scores = dict.fromkeys(self._outputs, _SCORE[contract.SCORE])
         plain = {
             contract.USER_TOWER: (user, _STATE),
             contract.CANDIDATE: (_STATE | candidates, scores),

@@ -122,7 +122,7 @@ def test_commands_say_which_objective_they_mean(run, capsys):
 
 
 def test_the_page_shows_every_objective(run, tmp_path):
-    file, summary = run
+    _, summary = run
     page = tmp_path / "report.html"
     assert main(["report", summary["output"], "--out", str(page)]) == 0
     text = page.read_text(encoding="utf-8")

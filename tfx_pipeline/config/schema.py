@@ -365,8 +365,8 @@ class Serving(Section):
     )
     score: str | None = Field(
         None,
-        description="of several objectives: what `score` is, of names, numbers, + - * / ** and parentheses; absent: the "
-        "first. A name is the probability by itself, of an objective with `given` p(this given that)",
+        description="of several objectives: what `score` is, of names, numbers, + - * / ** and parentheses; absent: "
+        "the first. A name is the probability by itself, of an objective with `given` p(this given that)",
     )
     explain: bool = Field(False, description="export the signature `explain` too, which says why a score is what it is")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ _FURTHER = "further"
 
 
 class ObjectiveColumns(NamedTuple):
-    """Labels bool [n] and probabilities float32 [n] of an objective beside the main one; joint where it is conditional."""
+    """Labels bool [n] and probabilities float32 [n] of an objective beside the main one, joint of a conditional one."""
 
     labels: np.ndarray
     probabilities: np.ndarray
@@ -193,11 +194,10 @@ def score_rows(
         read += len(users)
     if not any(len(part[0]) for part in parts):
         raise DataError("there are no candidates to score: the split is empty; see `split` of the configuration")
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    columns: list[Any] = [np.concatenate(column) for column in zip(*parts, strict=True)]
     rest = iter(columns[_COLUMNS:])
-    return CandidateTable(
-        *columns[:_COLUMNS], further={name: ObjectiveColumns(next(rest), next(rest)) for name in further.values()}
-    )
+    by_name = {name: ObjectiveColumns(next(rest), next(rest)) for name in further.values()}
+    return dataclasses.replace(CandidateTable(*columns[:_COLUMNS]), further=by_name)
 
 
 def _check_labels(candidates: np.ndarray, labels: np.ndarray) -> None:

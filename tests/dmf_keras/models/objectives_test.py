@@ -133,5 +133,5 @@ def test_a_model_of_one_logit_refuses_several_objectives():
 def test_labels_of_one_objective_are_refused_by_name():
     model = small_model(schema=SEVERAL)
     model.compile()
-    with pytest.raises(ValueError, match="labels.*batch, candidates, objectives"):
+    with pytest.raises(ValueError, match=r"labels.*batch, candidates, objectives"):
         model.test_on_batch(requests(2, 3, 4), np.zeros((2, 3), np.float32))

@@ -86,9 +86,12 @@ def test_what_is_no_score_is_refused(kind, output, value, message):
         return {**_scorer(request), output: [value] * len(request.candidates)}
 
     options = {"features": FEATURES, "scorer": scorer, "objectives": ("click", "buy")}
-    with FakeRankingServer(MODEL, **options) as fake, _connect(kind, fake) as client:
-        with pytest.raises(InvalidAnswer, match=message):
-            client.rank(USER, items(2), objectives=True)
+    with (
+        FakeRankingServer(MODEL, **options) as fake,
+        _connect(kind, fake) as client,
+        pytest.raises(InvalidAnswer, match=message),
+    ):
+        client.rank(USER, items(2), objectives=True)
 
 
 def test_a_scorer_that_gives_other_outputs_fails(kind):

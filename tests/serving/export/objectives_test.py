@@ -1,4 +1,4 @@
-"""A model of several objectives, exported: a formula and its parts by every signature, and what the gate finds wrong."""
+"""A model of several objectives, exported: a formula and its parts by every signature, and what the gate finds."""
 
 from __future__ import annotations
 

@@ -104,12 +104,12 @@ def test_what_does_not_fit_the_objectives(tmp_path, sections, message):
 
 def test_a_log_of_positives_alone_has_one_objective(tmp_path):
     data = {**PLAIN["data"], "interactions": {"path": "log.csv", "columns": {"label": None}}}
-    with pytest.raises(ConfigError, match="objectives: data.interactions.columns.label is null"):
+    with pytest.raises(ConfigError, match=r"objectives: data.interactions.columns.label is null"):
         _load(tmp_path, data=data, negatives={"train": 4, "eval": 9, "test": 9}, objectives=FUNNEL)
 
 
 def test_what_needs_objectives_is_refused_without(tmp_path):
-    with pytest.raises(ConfigError, match="serving.score: a formula of objectives, and there are none"):
+    with pytest.raises(ConfigError, match=r"serving.score: a formula of objectives, and there are none"):
         _load(tmp_path, serving={"score": "click"})
     with pytest.raises(ConfigError, match="no other, as there are no `objectives`"):
         _load(tmp_path, evaluation={"thresholds": {"buy/auc": {"min": 0.5}}})

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow_model_analysis import constants
 
 from serving import contract
+from tests.tfx_pipeline.evaluation.extractors_test import record_batch
 from tfx_pipeline.config.schema import Evaluation, Threshold
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError, ModelError
@@ -18,7 +19,6 @@ from tfx_pipeline.evaluation.candidate_table import CandidateTable, ObjectiveCol
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.joint import joint_probabilities
 from tfx_pipeline.evaluation.metrics import REQUEST_KEY, USER_KEY, _derived, _RowsPreprocessor, evaluated, named
-from tests.tfx_pipeline.evaluation.extractors_test import record_batch
 
 FUNNEL = {"click": None, "buy": "click", "like": None}
 OUTPUTS = {"score": 9.0, "score/click": 0.5, "score/buy": 0.25, "score/like": 0.125}

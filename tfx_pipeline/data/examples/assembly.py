@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from tfx_pipeline.config.schema import History
 from tfx_pipeline.data.examples.encoding import Value
-from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.history import histories
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
 
 

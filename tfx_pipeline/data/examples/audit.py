@@ -75,7 +75,12 @@ class UserAuditor:
         np.minimum.at(earliest, request, rows.time_us)
         weight = rows.weight if rows.weight is not None else np.ones(len(item), np.float32)
         # One line (request time, item, label, weight) per impression; the same is gathered from the examples.
-        columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32))
+        columns: tuple[np.ndarray, ...] = (
+            earliest[request[index]],
+            item[index],
+            rows.label[index],
+            weight[index].view(np.int32),
+        )
         # And the labels of further objectives, each positive if one of the impression's rows is.
         self._labels = [name for name in rows.columns if name.startswith(raw_features.LABEL_PREFIX)]
         impression = request * (len(names) + 1) + item

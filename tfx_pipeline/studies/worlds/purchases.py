@@ -1,9 +1,9 @@
 """What users of a world buy of what they click.
 
-A purchase is a draw with probability sigmoid(intercept + desire x d + quality x q), given a click: d is the logit of the
-click without its intercept, q the quality of the item, which clicks do not depend on. So who clicks more readily buys
-more readily, and what was not clicked would have been bought less often: a model that has seen clicks alone has seen
-others than those that it is asked about.
+A purchase is a draw with probability sigmoid(intercept + desire x d + quality x q), given a click: d is the logit of
+the click without its intercept, q the quality of the item, which clicks do not depend on. So who clicks more readily
+buys more readily, and what was not clicked would have been bought less often: a model that has seen clicks alone has
+seen others than those that it is asked about.
 """
 
 from __future__ import annotations

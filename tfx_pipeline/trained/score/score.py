@@ -36,8 +36,9 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
         version: the exported model.
         log: a file, a folder or a glob, written as the log that the model was trained on; it may lack the labels.
         output: Parquet file of `user_id`, `request_id`, `item_id` (string), `score` and, of several
-            objectives, `score/NAME` (float32), `time` (microseconds, UTC) and, where the log has labels, `label` (int8). It appears whole, and replaces what is there. Beside it,
-            with the ending `.quarantine.jsonl`, are the rows that cannot be used, if there are any.
+            objectives, `score/NAME` (float32), `time` (microseconds, UTC) and, where the log has labels, `label`
+            (int8). It appears whole, and replaces what is there. Beside it, with the ending `.quarantine.jsonl`, are
+            the rows that cannot be used, if there are any.
         watch: is told how far it is.
         batch: the most requests that the model is asked at once.
 
