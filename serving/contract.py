@@ -27,6 +27,9 @@ HISTORY_ITEM_ID = "history_item_id"
 CANDIDATE_ITEM_ID = "candidate_item_id"
 EXAMPLES = "examples"
 SCORE = "score"
+# And the objective's name, where a model has several: its probability [B, N]. Of one that is given another it is
+# p(this given that); the probability of both is the product. `score` is then a formula of these, and no probability.
+SCORE_PREFIX = "score/"
 # And the modality's name: content vectors of the candidates as the encoder gives them, float32 [B, N, width]. A vector
 # of zeros leaves a candidate the content of the catalogue.
 CONTENT_PREFIX = "candidate_content/"
@@ -65,6 +68,9 @@ class ModelContract:
             `string` ("" means missing) or `float32` (NaN means missing).
         signatures: per signature, `inputs` and `outputs` by name.
         candidate_inputs: raw columns of candidates, a value for each: name to dtype as in `user_inputs`.
+        objectives: what the model predicts, the main objective first, each with the one that it is given, or None;
+            empty: one thing that has no name.
+        formula: that `score` is of the objectives' probabilities; "" without objectives.
     """
 
     model: str
@@ -72,6 +78,8 @@ class ModelContract:
     user_inputs: dict[str, str]
     signatures: dict[str, dict[str, dict[str, TensorContract]]] = dataclasses.field(default_factory=dict)
     candidate_inputs: dict[str, str] = dataclasses.field(default_factory=dict)
+    objectives: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    formula: str = ""
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -86,9 +94,11 @@ class ModelContract:
     def to_json(self) -> str:
         """The contract as indented JSON."""
         values = dataclasses.asdict(self)
-        # Contracts did not always have it: of a model without, they are written as before.
+        # Contracts did not always have these: of a model without, they are written as before.
         if not self.candidate_inputs:
             del values["candidate_inputs"]
+        if not self.objectives:
+            del values["objectives"], values["formula"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod

@@ -190,7 +190,7 @@ def _release_steps(
         examples=example_gen.outputs["examples"],
         model=model,
         baseline_model=baseline.outputs["model"],
-        eval_config=make_eval_config(config.evaluation),
+        eval_config=make_eval_config(config.evaluation, list(config.objectives)[1:]),
         example_splits=["eval", "test"],
         module_path=EXTRACTORS,
     )

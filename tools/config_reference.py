@@ -233,9 +233,8 @@ def _model_parameters(name: str) -> str:
     defaults = model_config(name, {})
     described = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(type(defaults)) or "", re.MULTILINE)
     meanings = {key: " ".join(text.split()) for key, text in described}
-    values = defaults.to_dict()
     lines = [
-        _line(f"`{field.name}`", f"`{json.dumps(values[field.name])}`", meanings.get(field.name, ""))
+        _line(f"`{field.name}`", f"`{json.dumps(getattr(defaults, field.name))}`", meanings.get(field.name, ""))
         for field in dataclasses.fields(defaults)
     ]
     head = ["| parameter | default | meaning |", "|---|---|---|"]

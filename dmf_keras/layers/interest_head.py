@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from dmf_keras.checks import check_axis, check_counts, check_fraction, check_rank
+from dmf_keras.checks import check_axis, check_count, check_counts, check_fraction, check_rank
+from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -24,11 +25,16 @@ class InterestHead(keras.layers.Layer):
     user and item together, such as mean pooling, has no pair part. Candidates do not see each other, so none needs a
     mask; what comes out at padding is meaningless.
 
+    With several `outputs` the network is shared and each output has a last linear unit of its own; with `experts` the
+    last hidden layer is a `MultiGateMixtureOfExperts`, of which each output has its own mixture.
+
     Args:
         hidden_units: widths of the hidden layers, at least one.
         activation: of the hidden layers.
         dropout: share of each hidden layer that is dropped in training.
         kernel_initializer: of all layers.
+        outputs: logits per candidate.
+        experts: of the last hidden layer; 0: it is a dense layer. Experts need a hidden layer before them.
 
     Examples:
 
@@ -55,6 +61,8 @@ class InterestHead(keras.layers.Layer):
         activation: Any = "relu",
         dropout: float = 0.0,
         kernel_initializer: Any = "glorot_uniform",
+        outputs: int = 1,
+        experts: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,6 +70,10 @@ class InterestHead(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.dropout = check_fraction("dropout", dropout)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.outputs = check_count("outputs", outputs)
+        self.experts = check_count("experts", experts, least=0)
+        if self.experts and len(self.hidden_units) < 2:
+            raise ValueError(f"`experts` need two `hidden_units` at least. Received: {self.hidden_units}")
 
     def build(self, user_shape: Any, item_shape: Any, pair_shape: Any = None) -> None:
         """Creates the weights; without `pair_shape` a head without a pair part."""
@@ -74,18 +86,27 @@ class InterestHead(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(first,), initializer="zeros")
         common: dict[str, Any] = {"dtype": self.dtype_policy}
         tail: list[keras.layers.Layer] = [keras.layers.Dropout(self.dropout, **common)]
-        for units in rest:
-            tail.append(
-                keras.layers.Dense(
-                    units, activation=self.activation, kernel_initializer=self.kernel_initializer.clone(), **common
-                )
-            )
+        for place, units in enumerate(rest):
+            hidden: dict[str, Any] = {
+                "activation": self.activation,
+                "kernel_initializer": self.kernel_initializer.clone(),
+                **common,
+            }
+            if self.experts and place == len(rest) - 1:
+                tail.append(MultiGateMixtureOfExperts(self.experts, units, self.outputs, **hidden))
+            else:
+                tail.append(keras.layers.Dense(units, **hidden))
             tail.append(keras.layers.Dropout(self.dropout, **common))
         # Logits in float32 whatever the policy: bfloat16 has 8 bits, too few to rank by.
-        tail.append(keras.layers.Dense(1, kernel_initializer=self.kernel_initializer.clone(), dtype="float32"))
-        self.tail = tail
-        for layer, width in zip(tail, self._tail_widths(), strict=True):
-            layer.build((None, width))
+        logits: dict[str, Any] = {"kernel_initializer": self.kernel_initializer.clone(), "dtype": "float32"}
+        if self.experts:
+            last = keras.layers.EinsumDense("bth,ht->bt", (self.outputs,), bias_axes="t", **logits)
+        else:
+            last = keras.layers.Dense(self.outputs, **logits)
+        self.tail = [*tail, last]
+        for layer, width in zip(self.tail, self._tail_widths(), strict=True):
+            mixtures = (self.outputs,) if layer is last and self.experts else ()
+            layer.build((None, *mixtures, width))
 
     def _tail_widths(self) -> list[int]:
         return [units for units in self.hidden_units for _ in range(2)]
@@ -123,7 +144,7 @@ class InterestHead(keras.layers.Layer):
             training: whether units are dropped.
 
         Returns:
-            float32 [B, N] under every dtype policy.
+            float32 [B, N], of several outputs [B, N, T], under every dtype policy.
 
         Raises:
             ValueError: `pair` is missing, unexpected, or of another rank or width than the head was built for.
@@ -163,10 +184,14 @@ class InterestHead(keras.layers.Layer):
         hidden = ops.reshape(hidden, (-1, width))
         for layer in self.tail:
             hidden = layer(hidden, training=training) if isinstance(layer, keras.layers.Dropout) else layer(hidden)
-        return ops.reshape(hidden, (batch, candidates))
+        return ops.reshape(hidden, (batch, candidates, *self._several))
+
+    @property
+    def _several(self) -> tuple[int, ...]:
+        return () if self.outputs == 1 else (self.outputs,)
 
     def call(self, user: Tensor, item: Tensor, pair: Tensor | None = None, training: bool = False) -> Tensor:
-        """Logits float32 [B, N] of `user` [B, U], `item` [B, N, I] and `pair` [B, N, P] or None."""
+        """Logits float32 [B, N] or [B, N, T] of `user` [B, U], `item` [B, N, I] and `pair` [B, N, P] or None."""
         return self.score_items(self.encode_user(user), item, pair, training)
 
     def get_config(self) -> dict[str, Any]:
@@ -177,4 +202,6 @@ class InterestHead(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "outputs": self.outputs,
+            "experts": self.experts,
         }

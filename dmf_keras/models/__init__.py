@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dmf_keras.models.configs import InterestConfig
-from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
+from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, ObjectiveSpec, RankingSchema
 from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.models.registry import build_model, model_config, model_names, register_model, registered_classes
 
@@ -21,6 +21,7 @@ __all__ = [
     "ItemColumnSpec",
     "ModalitySpec",
     "ModelConfig",
+    "ObjectiveSpec",
     "RankingModel",
     "RankingSchema",
     "SimilarityModel",

@@ -20,19 +20,27 @@ class InterestConfig(ModelConfig):
         hidden_units: hidden widths of the head; (1024, 512, 256) in DMF's paper.
         dropout: of the head's hidden layers, from 0 to 0.95.
         embedding_l2: L2 penalty on the item and user embeddings; a non-zero one makes their updates dense.
+        experts: of the head's last hidden layer, of which each objective has its own mixture (MMoE); 0: one dense
+            layer for all objectives.
     """
+
+    later = frozenset({"experts"})
 
     id_dim: int = 32
     feature_dim: int = 16
     hidden_units: tuple[int, ...] = (256, 128)
     dropout: float = 0.0
     embedding_l2: float = 0.0
+    experts: int = 0
 
     def problems(self) -> list[str]:
         """See the base class."""
         found = [*count_problem("id_dim", self.id_dim), *count_problem("feature_dim", self.feature_dim)]
         found += counts_problem("hidden_units", self.hidden_units, least_length=1)
         found += number_problem("dropout", self.dropout, 0, 0.95)
+        found += count_problem("experts", self.experts, least=0)
+        if not found and self.experts and len(self.hidden_units) < 2:
+            found.append(f"experts need two hidden_units at least, got {list(self.hidden_units)!r}")
         return found + number_problem("embedding_l2", self.embedding_l2, 0, float("inf"))
 
 

@@ -21,7 +21,7 @@ RESERVED = (HISTORY_INDEX, HISTORY_CONTENT_ROW, USER_INDEX, CANDIDATE_INDEX, CAN
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _STORAGE_DTYPES = ("int8", "float16", "float32")
 # Fields that schemas did not always have: one that does not use them is written as before.
-_LATER = ("item_columns", "candidate_categorical", "candidate_numeric", "candidate_bias")
+_LATER = ("item_columns", "candidate_categorical", "candidate_numeric", "candidate_bias", "objectives")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,21 @@ class ItemColumnSpec:
 
 
 @dataclass(frozen=True)
+class ObjectiveSpec:
+    """One thing that a model predicts of a candidate.
+
+    Args:
+        name: letters, digits and underscores.
+        given: name of an objective before it, without which it cannot happen; None: of no other.
+        weight: of its loss in the sum.
+    """
+
+    name: str
+    given: str | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class RankingSchema:
     """Sizes and names that come from the data, as opposed to hyper-parameters.
 
@@ -55,6 +70,7 @@ class RankingSchema:
         candidate_categorical, candidate_numeric: as `categorical` and `numeric`, with a value for each candidate.
         candidate_bias: of these columns, those that say how a candidate was shown: name to the index or number that
             stands for the column everywhere but in training, where alone it is an input.
+        objectives: what is predicted, the main objective first; none: one thing that needs no name.
 
     Raises:
         ValueError: all problems at once, each with what was received.
@@ -70,10 +86,12 @@ class RankingSchema:
     candidate_categorical: dict[str, int] = field(default_factory=dict)
     candidate_numeric: tuple[str, ...] = ()
     candidate_bias: dict[str, float] = field(default_factory=dict)
+    objectives: tuple[ObjectiveSpec, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
         object.__setattr__(self, "candidate_numeric", tuple(self.candidate_numeric))
+        object.__setattr__(self, "objectives", tuple(self.objectives))
         counts: dict[str, Any] = {"item_rows": self.item_rows, "content_rows": self.content_rows}
         if self.user_rows is not None:
             counts["user_rows"] = self.user_rows
@@ -112,13 +130,32 @@ class RankingSchema:
         problems += [f"column name {name!r} is taken by the model's own input" for name in columns if name in RESERVED]
         twice = sorted({name for name in columns if columns.count(name) > 1})
         problems += [f"column {name!r} is named more than once" for name in twice]
+        problems += self._objective_problems()
         if problems:
             raise ValueError("; ".join(problems))
+
+    def _objective_problems(self) -> list[str]:
+        names = [objective.name for objective in self.objectives]
+        problems = [f"objectives must be at least two, got {names[0]!r} alone"] if len(names) == 1 else []
+        for place, (name, given, weight) in enumerate((o.name, o.given, o.weight) for o in self.objectives):
+            if not _NAME.fullmatch(name) or name in names[:place]:
+                problems.append(f"names of objectives are words that begin with a letter, each once, got {name!r}")
+            if given is not None and given not in names[:place]:
+                problems.append(f"objective {name!r} must be given one before it, got {given!r}")
+            if not weight > 0:
+                problems.append(f"objective {name!r} must have a weight above 0, got {weight!r}")
+        return problems
+
+    @property
+    def parents(self) -> tuple[int | None, ...]:
+        """Of each objective the place of the one that it is given; empty where there is one objective."""
+        place = {objective.name: index for index, objective in enumerate(self.objectives)}
+        return tuple(None if each.given is None else place[each.given] for each in self.objectives)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them."""
         values = asdict(self)
-        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric")}
+        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric", "objectives")}
         for name in _LATER:
             if not values[name]:
                 del values[name]
@@ -129,7 +166,8 @@ class RankingSchema:
         """The schema of `to_dict`'s values."""
         modalities = {name: ModalitySpec(**spec) for name, spec in values["modalities"].items()}
         columns = {name: ItemColumnSpec(**spec) for name, spec in values.get("item_columns", {}).items()}
-        return cls(**{**values, "modalities": modalities, "item_columns": columns})
+        objectives = tuple(ObjectiveSpec(**spec) for spec in values.get("objectives", ()))
+        return cls(**{**values, "modalities": modalities, "item_columns": columns, "objectives": objectives})
 
 
 class InputSpec(NamedTuple):

@@ -45,6 +45,7 @@ class InterestModel(RankingModel):
     """
 
     config: InterestConfig
+    has_objectives = True
 
     def __init__(self, schema: RankingSchema, config: InterestConfig, **kwargs: Any) -> None:
         super().__init__(schema, config, **kwargs)
@@ -62,7 +63,14 @@ class InterestModel(RankingModel):
         self.bias_tower = self._candidate_columns(biased=True)
         width = self.build_interest()
         item_width = config.id_dim + (0 if self.candidate_columns is None else self.candidate_columns.width)
-        self.head = InterestHead(config.hidden_units, dropout=config.dropout, name="head", dtype=self.dtype_policy)
+        self.head = InterestHead(
+            config.hidden_units,
+            dropout=config.dropout,
+            outputs=max(1, len(schema.objectives)),
+            experts=config.experts,
+            name="head",
+            dtype=self.dtype_policy,
+        )
         self.head.build(
             (None, self.user_width()), (None, None, item_width), None if width is None else (None, None, width)
         )
@@ -224,7 +232,7 @@ class InterestModel(RankingModel):
             training: whether units are dropped, and columns of `candidate_bias` are inputs.
 
         Returns:
-            float32 [B, N]; at padded candidates meaningless.
+            float32 [B, N], of several objectives [B, N, T]; at padded candidates meaningless.
 
         Raises:
             ValueError: missing inputs, wrong ranks or dtypes.
@@ -234,7 +242,14 @@ class InterestModel(RankingModel):
         interest = self.interest(state, candidates, inputs, training)
         items = self.head_items(candidates, self.own_columns(inputs))
         logits = self.head.score_items(state[USER_PART], items, interest, training)
-        return logits if self.bias_tower is None else logits + self.bias(inputs, training)
+        if self.bias_tower is None:
+            return logits
+        bias = self.bias(inputs, training)
+        if self.schema.objectives:
+            # How an item is shown decides whether it is looked at: a matter of the first objective.
+            first = ops.one_hot(0, len(self.schema.objectives), dtype="float32")
+            bias = ops.expand_dims(bias, -1) * first
+        return logits + bias
 
     def explain(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the history's items weigh, and what each part of the head's input adds to the logit.
@@ -245,7 +260,8 @@ class InterestModel(RankingModel):
 
         Returns:
             By the names of `dmf_keras.models.explanation`: `logit`, `base_logit` and, per part, `contribution_*` and
-            `without_*`, all float32 [B, N]; and what `explain_history` tells.
+            `without_*`, all float32 [B, N]; and what `explain_history` tells. Of several objectives the logit is that
+            of the first.
 
         Raises:
             ValueError: missing inputs, wrong ranks or dtypes.
@@ -289,6 +305,8 @@ class InterestModel(RankingModel):
         logits = self.head.score_items(
             self._encode_features(user, count * batch), self.head_items(items_shown, shown), self.join_interest(pair)
         )
+        if self.schema.objectives:
+            logits = logits[..., 0]
         # A constant, and so a part of every coalition.
         logits = logits if self.bias_tower is None else logits + self.bias(inputs, training=False)
         logits = ops.reshape(logits, (count, rows(batch), items))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Subclasses are frozen dataclasses with a default for every field, and list what is wrong in `problems`."""
+    """Subclasses are frozen dataclasses with a default for every field, and list what is wrong in `problems`.
+
+    `later` has the fields that hyper-parameters did not always have: at their default they are not written.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -23,7 +28,12 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the constructor takes them back."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        defaults = {field.name: field.default for field in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name not in self.later or value != defaults[name]
+        }
 
 
 def count_problem(name: str, value: Any, least: int = 1) -> list[str]:

@@ -23,6 +23,8 @@ from dmf_keras.models.inputs import (
     user_inputs,
 )
 from dmf_keras.models.model_config import ModelConfig
+from dmf_keras.models.objectives import ObjectivesLoss
+from dmf_keras.ops.entire_space import joint_logits
 from dmf_keras.types import Tensor
 
 
@@ -35,6 +37,10 @@ class RankingModel(keras.Model):
     For `fit`, labels and sample weights are [B, N] like the logits, and the sample of a loss or metric is a candidate:
     losses and metrics receive [B * N, 1]. Padded candidates weigh nothing, given weights or not.
 
+    With several objectives (`schema.objectives`) logits and labels are [B, N, T] in their order. The logit of one that
+    is given another is that of its conditional probability; losses and metrics receive [B * N, T], joint logits in
+    place of those, so that all impressions count (ESMM, see `dmf_keras.ops.entire_space`).
+
     Args:
         schema: sizes and names that come from the data.
         config: hyper-parameters, of type `config_class`.
@@ -44,10 +50,17 @@ class RankingModel(keras.Model):
     config_class: ClassVar[type[ModelConfig]]
     # False in models over IDs alone: their content tables would only take memory.
     uses_content: ClassVar[bool] = True
+    # Whether `score` gives logits [B, N, T] where the schema has T objectives.
+    has_objectives: ClassVar[bool] = False
 
     def __init__(self, schema: RankingSchema, config: ModelConfig, **kwargs: Any) -> None:
         # Without autocast=False a mixed policy would round content vectors before they are compared.
         super().__init__(autocast=False, **kwargs)
+        if schema.objectives and not self.has_objectives:
+            raise ValueError(
+                f"{type(self).__name__} has one logit per candidate, but there are {len(schema.objectives)} objectives"
+                "; a model whose `score` gives [B, N, T] says so by `has_objectives = True`"
+            )
         self.schema = schema
         self.config = config
         self._kept_negatives = 1.0
@@ -66,17 +79,24 @@ class RankingModel(keras.Model):
         raise NotImplementedError(f"{type(self).__name__} must implement `encode_user`")
 
     def score(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
-        """Logits float32 [B, N] of the candidates in `inputs` for the users in `state`."""
+        """Logits float32 [B, N], of T objectives [B, N, T], of the candidates in `inputs` for the users in `state`."""
         raise NotImplementedError(f"{type(self).__name__} must implement `score`")
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
-        """Logits float32 [B, N]: `score` after `encode_user`."""
+        """Logits float32 [B, N] or [B, N, T]: `score` after `encode_user`."""
         return self.score(self.encode_user(inputs, training), inputs, training)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities float32 [...] of `score`'s logits, calibrated where `calibrate` was called."""
+        """Probabilities float32 [...] of `score`'s logits, calibrated where `calibrate` was called.
+
+        Of several objectives each has its own, one that is given another p(this given that); the first is calibrated.
+        """
         logits = ops.cast(logits, "float32")
-        return ops.sigmoid(logits if self.calibration is None else self.calibration(logits))
+        if self.calibration is not None and self.schema.objectives:
+            logits = ops.concatenate([self.calibration(logits[..., :1]), logits[..., 1:]], axis=-1)
+        elif self.calibration is not None:
+            logits = self.calibration(logits)
+        return ops.sigmoid(logits)
 
     def calibrate(self, x: np.ndarray, y: np.ndarray) -> None:
         """Makes `probabilities` calibrated; logits, and so losses and metrics of training, stay as they are.
@@ -173,7 +193,9 @@ class RankingModel(keras.Model):
         if not 0 < kept_negatives <= 1:
             raise ValueError(f"`kept_negatives` must be above 0 and at most 1. Received: {kept_negatives!r}")
         self._kept_negatives = float(kept_negatives)
-        if loss is None:
+        if loss is None and self.schema.objectives:
+            loss = ObjectivesLoss([objective.weight for objective in self.schema.objectives])
+        elif loss is None:
             loss = keras.losses.BinaryCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
         super().compile(
             optimizer=optimizer,
@@ -192,14 +214,30 @@ class RankingModel(keras.Model):
     ) -> Any:
         """As `keras.Model.compute_loss`, over real candidates."""
         if training and self._kept_negatives < 1:
-            y_pred = y_pred - math.log(self._kept_negatives)
-        y, y_pred, sample_weight = _by_candidate(x, y, y_pred, sample_weight)
+            correction = -math.log(self._kept_negatives)
+            if self.schema.objectives:
+                # The others that are conditional on the first are corrected through it.
+                correction = ops.cast([correction] + [0.0] * (len(self.schema.objectives) - 1), "float32")
+            y_pred = y_pred + correction
+        y, y_pred, sample_weight = self._samples(x, y, y_pred, sample_weight)
         return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """As `keras.Model.compute_metrics`, over real candidates."""
-        y, y_pred, sample_weight = _by_candidate(x, y, y_pred, sample_weight)
+        y, y_pred, sample_weight = self._samples(x, y, y_pred, sample_weight)
         return super().compute_metrics(x, y, y_pred, sample_weight)  # type: ignore[no-any-return]
+
+    def _samples(self, x: Any, y: Tensor, y_pred: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
+        objectives = self.schema.objectives
+        if not objectives:
+            return _by_candidate(x, y, y_pred, weight)
+        check_rank("labels", y, "batch candidates objectives")
+        # Before the joint logits: NaN in padding must not come into a gradient.
+        real = ops.expand_dims(ops.not_equal(x[CANDIDATE_INDEX], 0), -1)
+        joint = joint_logits(ops.where(real, y_pred, 0), self.schema.parents)
+        columns = [_by_candidate(x, y[..., t], joint[..., t], weight) for t in range(len(objectives))]
+        labels, logits, weights = zip(*columns, strict=True)
+        return ops.concatenate(labels, axis=1), ops.concatenate(logits, axis=1), weights[0]
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """As Keras's own for distributed training, but with the batch of the first replica.

@@ -104,6 +104,15 @@ def model_config(name: str, params: dict[str, Any]) -> ModelConfig:
     return config(**params)
 
 
+def parameters(name: str) -> list[str]:
+    """Names of a model's hyper-parameters.
+
+    Raises:
+        ValueError: no such model; lists those that exist.
+    """
+    return [field.name for field in fields(_entry(name).config)]
+
+
 def build_model(name: str, params: dict[str, Any], schema: RankingSchema, seed: int | None = None) -> RankingModel:
     """A new model with all its weights, content tables still empty.
 

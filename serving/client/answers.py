@@ -15,18 +15,40 @@ from serving.client.tensors import held_values, shape_of
 from serving.protos import predict_pb2, tensor_pb2
 
 
-def scores_of(response: predict_pb2.PredictResponse, count: int) -> NDArray[np.float32]:
-    """The scores of `count` candidates, float32 [count].
+def answered_scores(
+    response: predict_pb2.PredictResponse, outputs: Collection[str], count: int, *, formula: bool
+) -> dict[str, NDArray[np.float32]]:
+    """The scores of `count` candidates by output, float32 [count] each.
+
+    Args:
+        response: of `rank` or `candidate`.
+        outputs: that were asked for.
+        count: candidates.
+        formula: whether `score` is one of several objectives, and so need only be finite.
+
+    Raises:
+        InvalidAnswer: as `scores_of`.
+    """
+    return {
+        name: scores_of(response, count, name, probable=not (formula and name == contract.SCORE)) for name in outputs
+    }
+
+
+def scores_of(
+    response: predict_pb2.PredictResponse, count: int, output: str = contract.SCORE, *, probable: bool = True
+) -> NDArray[np.float32]:
+    """One output's scores of `count` candidates, float32 [count].
 
     An answer may be wider: a server that batches pads a request to the longest of its batch. The padding is cut off,
     and no memory is taken for it.
 
     Raises:
-        InvalidAnswer: without scores, with fewer than `count`, or with one that is no probability.
+        InvalidAnswer: without scores, with fewer than `count`, or with one that is not finite or, where `probable`, no
+            probability.
     """
-    if contract.SCORE not in response.outputs:
-        raise InvalidAnswer(f"the answer has no '{contract.SCORE}', it has {sorted(response.outputs)}")
-    proto = response.outputs[contract.SCORE]
+    if output not in response.outputs:
+        raise InvalidAnswer(f"the answer has no '{output}', it has {sorted(response.outputs)}")
+    proto = response.outputs[output]
     try:
         shape = shape_of(proto)
         scores: NDArray[Any] = held_values(proto, shape, count)
@@ -36,9 +58,9 @@ def scores_of(response: predict_pb2.PredictResponse, count: int) -> NDArray[np.f
         raise InvalidAnswer(f"expected float scores of shape [1, {count}] or wider, got {scores.dtype} {list(shape)}")
     if len(scores) < count:
         raise InvalidAnswer(f"the answer holds {len(scores)} scores, expected one for each of {count} candidates")
-    probable = (scores >= 0) & (scores <= 1)
-    if not probable.all():
-        bad = np.flatnonzero(~probable)
+    possible = (scores >= 0) & (scores <= 1) if probable else np.isfinite(scores)
+    if not possible.all():
+        bad = np.flatnonzero(~possible)
         what = "outside [0, 1]" if np.isfinite(scores).all() else "not finite"
         raise InvalidAnswer(
             f"{bad.size} of {count} scores are {what}, the first is that of candidate {bad[0]}: {scores[bad[0]]}"

@@ -134,6 +134,7 @@ class AsyncRankingClient:
         *,
         content: Content | None = None,
         columns: Columns | None = None,
+        objectives: bool = False,
         version: int | None = None,
         label: str | None = None,
         deadline: float | None = None,
@@ -141,7 +142,7 @@ class AsyncRankingClient:
         """Scores candidates for a user; see `RankingClient.rank`."""
         limit = self._engine.deadline(deadline)
         return await self._engine.rank(
-            user, Candidates.of(candidates, content, columns), Selector(version, label), limit
+            user, Candidates.of(candidates, content, columns), Selector(version, label), limit, objectives
         )
 
     async def encode_user(
@@ -162,11 +163,12 @@ class AsyncRankingClient:
         *,
         content: Content | None = None,
         columns: Columns | None = None,
+        objectives: bool = False,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates with a kept state; see `RankingClient.score`."""
         return await self._engine.score(
-            state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline)
+            state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline), objectives
         )
 
     async def model_status(self, *, deadline: float | None = None) -> ModelStatus:

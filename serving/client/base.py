@@ -40,6 +40,7 @@ class BlockingClient:
         *,
         content: Content | None = None,
         columns: Columns | None = None,
+        objectives: bool = False,
         version: int | None = None,
         label: str | None = None,
         deadline: float | None = None,
@@ -53,6 +54,7 @@ class BlockingClient:
                 newer than the model's catalogue; a row of zeros keeps what the catalogue has.
             columns: values by candidate column, one for each candidate: strings or numbers, as the model takes them
                 (`ModelMetadata.columns`), None where there is none. How an item was shown is no such column.
+            objectives: whether the probabilities of the model's objectives are asked for too: `Ranking.objectives`.
             version: the version to ask. None asks the newest.
             label: the version label to ask, in place of a version.
             deadline: seconds for the whole call. None takes the client's.
@@ -67,6 +69,7 @@ class BlockingClient:
                 Candidates.of(candidates, content, columns),
                 Selector(version, label),
                 self._engine.deadline(deadline),
+                objectives,
             )
         )
 
@@ -99,6 +102,7 @@ class BlockingClient:
         *,
         content: Content | None = None,
         columns: Columns | None = None,
+        objectives: bool = False,
         deadline: float | None = None,
     ) -> Ranking:
         """Scores candidates with a kept state, by the version that made it.
@@ -111,13 +115,16 @@ class BlockingClient:
             candidates: as in `rank`.
             content: as in `rank`.
             columns: as in `rank`.
+            objectives: as in `rank`.
             deadline: as in `rank`.
 
         Raises:
             BadRequest: a candidate, its content or column is wrong, or the state is another model's; `field` names it.
         """
         return run(
-            self._engine.score(state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline))
+            self._engine.score(
+                state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline), objectives
+            )
         )
 
     def model_status(self, *, deadline: float | None = None) -> ModelStatus:

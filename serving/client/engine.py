@@ -37,6 +37,7 @@ from serving.client.model_info import (
     ModelStatus,
     Signature,
     metadata_request,
+    objectives_of,
     parse_metadata,
     parse_status,
 )
@@ -51,6 +52,8 @@ from serving.protos import model_status_pb2, predict_pb2
 
 T = TypeVar("T")
 NEWEST = Selector()
+# By output, float32 [N].
+_Scores = dict[str, NDArray[np.float32]]
 # Seconds for asking which versions there are, when a call has failed and its error should say so.
 _EXPLANATION_SECONDS = 0.5
 
@@ -109,6 +112,7 @@ class Engine:
         candidates: Candidates,
         selector: Selector,
         deadline: Deadline,
+        objectives: bool = False,
     ) -> Ranking:
         """Scores of all candidates by one version."""
         items = candidates.items
@@ -117,8 +121,8 @@ class Engine:
         if len(items) > self._options.max_candidates_per_call:
             state = await self.encode_user(user, selector, deadline)
             again = None if selector.version is not None else selector
-            scores, state = await self._score(state, candidates, again, deadline)
-            return Ranking(items, scores, state.version)
+            scores, state = await self._score(state, candidates, again, deadline, objectives)
+            return _ranking(items, scores, state.version)
 
         async def attempt(metadata: ModelMetadata) -> Ranking:
             name, signature = requests.scoring_signature(metadata, contract.RANK, candidates.content)
@@ -126,9 +130,11 @@ class Engine:
             inputs = requests.user_tensors(who, metadata, name, self._options)
             inputs |= requests.candidate_tensors(candidates, signature, metadata, self._options)
             asked = self._asked(selector, metadata)
-            response = await self._predict(name, signature, asked, inputs, [contract.SCORE], deadline)
+            outputs = requests.scoring_outputs(metadata, signature, objectives)
+            response = await self._predict(name, signature, asked, inputs, outputs, deadline)
             version = self._answered(response, selector, metadata)
-            return Ranking(items, answers.scores_of(response, len(items)), version)
+            formula = bool(objectives_of(signature))
+            return _ranking(items, answers.answered_scores(response, outputs, len(items), formula=formula), version)
 
         return await self._explained(self._with_metadata(selector, deadline, attempt))
 
@@ -148,7 +154,9 @@ class Engine:
 
         return await self._explained(self._with_metadata(selector, deadline, attempt))
 
-    async def score(self, state: UserState, candidates: Candidates, deadline: Deadline) -> Ranking:
+    async def score(
+        self, state: UserState, candidates: Candidates, deadline: Deadline, objectives: bool = False
+    ) -> Ranking:
         """Scores of all candidates by the state's version or, when that is gone, by the one that encodes anew."""
         if not isinstance(state, UserState):
             raise BadRequest.of("state", f"state must be a UserState, got {type(state).__name__}")
@@ -156,8 +164,9 @@ class Engine:
             raise BadRequest.of("state", f"the state is of model '{state.model}', this client asks '{self._model}'")
         if not candidates.items:
             return Ranking([], np.empty(0, np.float32), state.version, state)
-        scores, state = await self._score(state, candidates, Selector(label=state.label), deadline)
-        return Ranking(candidates.items, scores, state.version, state)
+        again = Selector(label=state.label)
+        scores, state = await self._score(state, candidates, again, deadline, objectives)
+        return _ranking(candidates.items, scores, state.version, state)
 
     async def metadata(self, selector: Selector, deadline: Deadline) -> ModelMetadata:
         """Signatures as the server has them now."""
@@ -175,12 +184,13 @@ class Engine:
         candidates: Candidates,
         again: Selector | None,
         deadline: Deadline,
-    ) -> tuple[NDArray[np.float32], UserState]:
-        """Scores in request order and the state that gave all of them; `again` says which version encodes anew."""
+        objectives: bool,
+    ) -> tuple[_Scores, UserState]:
+        """Scores in request order by output, and the state that gave them; `again` says which version encodes anew."""
         lost: set[int] = set()
         while True:
             try:
-                return await self._score_pages(state, candidates, deadline), state
+                return await self._score_pages(state, candidates, deadline, objectives), state
             except VersionNotFound as error:
                 # Once per version: where versions change quickly, the next one may be gone as well.
                 if again is None or state.version in lost:
@@ -193,24 +203,28 @@ class Engine:
         state: UserState,
         candidates: Candidates,
         deadline: Deadline,
-    ) -> NDArray[np.float32]:
+        objectives: bool,
+    ) -> _Scores:
         pinned = Selector(version=state.version)
         known = self._known.get(pinned)
         metadata = known.metadata if known else await self._fetch(pinned, deadline)
         name, signature = requests.scoring_signature(metadata, contract.CANDIDATE, candidates.content)
 
-        async def score_page(page: slice) -> NDArray[np.float32]:
+        outputs = requests.scoring_outputs(metadata, signature, objectives)
+        formula = bool(objectives_of(signature))
+
+        async def score_page(page: slice) -> _Scores:
             part = candidates.page(page)
             inputs = {**state.tensors, **requests.candidate_tensors(part, signature, metadata, self._options)}
-            response = await self._predict(name, signature, pinned, inputs, [contract.SCORE], deadline)
-            return answers.scores_of(response, page.stop - page.start)
+            response = await self._predict(name, signature, pinned, inputs, outputs, deadline)
+            return answers.answered_scores(response, outputs, page.stop - page.start, formula=formula)
 
         pages = requests.pages(len(candidates), self._options.max_candidates_per_call)
         if len(pages) == 1:
             return await score_page(pages[0])
-        steps: list[Step[NDArray[np.float32]]] = [functools.partial(score_page, page) for page in pages]
+        steps: list[Step[_Scores]] = [functools.partial(score_page, page) for page in pages]
         scores = await self._transport.gather(steps)
-        return np.concatenate(scores)
+        return {output: np.concatenate([page[output] for page in scores]) for output in outputs}
 
     async def _with_metadata(
         self, selector: Selector, deadline: Deadline, attempt: Callable[[ModelMetadata], Awaitable[T]]
@@ -293,3 +307,10 @@ class Engine:
         if isinstance(explained, VersionNotFound):
             explained.available = status.available
         return explained
+
+
+def _ranking(items: list[str], scores: _Scores, version: int, state: UserState | None = None) -> Ranking:
+    by_objective = {
+        name.removeprefix(contract.SCORE_PREFIX): values for name, values in scores.items() if name != contract.SCORE
+    }
+    return Ranking(items, scores[contract.SCORE], version, state, by_objective)

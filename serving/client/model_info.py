@@ -63,6 +63,20 @@ class ModelMetadata:
             if name.startswith(contract.CONTENT_PREFIX)
         }
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What the model predicts of a candidate, where that is more than one thing: `score` is then a formula."""
+        return objectives_of(self.signatures[contract.RANK]) if contract.RANK in self.signatures else ()
+
+
+def objectives_of(signature: Signature) -> tuple[str, ...]:
+    """Objectives of which a signature answers the probability beside `score`."""
+    return tuple(
+        name.removeprefix(contract.SCORE_PREFIX)
+        for name in sorted(signature.outputs)
+        if name.startswith(contract.SCORE_PREFIX)
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class VersionStatus:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, overload
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RankedItem(NamedTuple):
-    """One candidate with its score, a probability."""
+    """One candidate with its score: a probability or, of a model of several objectives, a formula of such."""
 
     item: str
     score: float
@@ -29,6 +29,7 @@ class Ranking(Sequence[RankedItem]):
         scores: float32 [N], of each candidate in the order of the request.
         model_version: the version that scored all of them; None when nothing was scored.
         state: see the attribute.
+        objectives: probabilities float32 [N] by objective, in the order of the request.
 
     Attributes:
         items: ids, best first.
@@ -38,6 +39,8 @@ class Ranking(Sequence[RankedItem]):
         model_version: the version that scored all of them; None for an empty ranking of `rank`.
         state: after `score`, the user state that was used: the one given or, when its version was gone, the one
             encoded anew. Keep it in place of the given one. None after `rank`.
+        objectives: where they were asked for, the probabilities float32 [N] of each objective in the order of `items`;
+            of a conditional one p(this given its condition).
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Ranking(Sequence[RankedItem]):
         scores: NDArray[np.float32],
         model_version: int | None,
         state: UserState | None = None,
+        objectives: Mapping[str, NDArray[np.float32]] | None = None,
     ):
         self.positions: NDArray[np.int64] = np.argsort(-scores, kind="stable").astype(np.int64)
         self.items: tuple[str, ...] = tuple(map(candidates.__getitem__, self.positions.tolist()))
@@ -53,7 +57,11 @@ class Ranking(Sequence[RankedItem]):
         self.scores_in_request_order = scores
         self.model_version = model_version
         self.state = state
-        for array in (self.positions, self.scores, self.scores_in_request_order):
+        self.objectives: dict[str, NDArray[np.float32]] = {
+            name: values[self.positions] for name, values in (objectives or {}).items()
+        }
+        arrays: list[NDArray[Any]] = [self.positions, self.scores, self.scores_in_request_order]
+        for array in (*arrays, *self.objectives.values()):
             array.flags.writeable = False
 
     def top(self, count: int) -> list[RankedItem]:

@@ -18,7 +18,7 @@ import numpy as np
 from serving import contract
 from serving.client.candidates import Candidates, item_ids
 from serving.client.errors import BadRequest, SignatureNotFound
-from serving.client.model_info import ModelMetadata, Signature
+from serving.client.model_info import ModelMetadata, Signature, objectives_of
 from serving.client.options import ClientOptions
 from serving.client.tensors import number_tensor, string_tensor
 from serving.client.text import check_text, shown
@@ -114,6 +114,22 @@ def scoring_signature(metadata: ModelMetadata, name: str, content: Collection[st
             f"content[{modality!r}]", f"the model takes no content {modality!r} with a request; {takes}"
         )
     return _WITH_CONTENT[name], signature_of(metadata, _WITH_CONTENT[name], contract.CANDIDATE_ITEM_ID)
+
+
+def scoring_outputs(metadata: ModelMetadata, signature: Signature, objectives: bool) -> list[str]:
+    """Outputs to ask a scoring signature for.
+
+    Raises:
+        BadRequest: objectives are asked for and the model has but one, without a name.
+    """
+    names = objectives_of(signature)
+    if objectives and not names:
+        raise BadRequest.of(
+            "objectives",
+            f"version {metadata.version} of model '{metadata.model}' has no objectives beside its score; leave "
+            "objectives=True out",
+        )
+    return [contract.SCORE, *(contract.SCORE_PREFIX + name for name in names if objectives)]
 
 
 def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, options: ClientOptions) -> Tensors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from serving import contract
 from serving.export.servable import Servable, request_arrays
 from serving.export.warmup import read_warmup
+from serving.formula import Formula
 from serving.messages import first_line
 
 
@@ -21,7 +23,8 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
     It loads; it has the signatures of its contract; every warm-up request is answered with finite scores; on the golden
     requests the `rank` signature equals the scores that the live Keras model gave before the export, `user_tower` and
     then `candidate` equal `rank`, and scores are probabilities. Golden requests that carry content go to
-    `rank_with_content` and `candidate_with_content` instead.
+    `rank_with_content` and `candidate_with_content` instead. Of several objectives all this holds of each, and `score`
+    is the formula of the contract.
 
     Args:
         directory: of the SavedModel.
@@ -91,20 +94,22 @@ def _check_golden(
         carries = bool(candidates)
         candidates |= {name: arrays[name] for name in of_candidates}
         try:
-            ranked = servable.run(contract.RANK_WITH_CONTENT if carries else contract.RANK, arrays)[contract.SCORE]
+            ranked = servable.run(contract.RANK_WITH_CONTENT if carries else contract.RANK, arrays)
             state = servable.run(contract.USER_TOWER, {n: v for n, v in arrays.items() if n not in candidates})
             two_step = servable.run(
                 contract.CANDIDATE_WITH_CONTENT if carries else contract.CANDIDATE,
                 {**{n: state[n] for n in state_names}, **candidates},
-            )[contract.SCORE]
+            )
         except Exception as error:
             problems.append(f"golden request '{case}' fails: {first_line(error)}")
             continue
-        if not (np.isfinite(ranked).all() and (ranked >= 0).all() and (ranked <= 1).all()):
-            problems.append(f"golden request '{case}': scores are not probabilities: {ranked.ravel()[:5]}")
+        if wrong := _wrong_scores(ranked, model_contract):
+            problems.append(f"golden request '{case}': {wrong}")
             continue
-        for name, other in (("keras_vs_rank", np.array(entry["scores"], np.float32)), ("two_step_vs_rank", two_step)):
-            difference = float(np.abs(ranked.ravel() - np.ravel(other)).max(initial=0.0))
+        keras = {contract.SCORE: entry["scores"], **entry.get("objectives", {})}
+        for name, other in (("keras_vs_rank", keras), ("two_step_vs_rank", two_step)):
+            differences = (_difference(ranked[output], other.get(output, ())) for output in sorted(ranked))
+            difference = max(differences)
             largest[name] = max(largest[name], difference)
             if not difference <= max_difference:
                 problems.append(
@@ -115,3 +120,30 @@ def _check_golden(
         problems.append("there are no golden requests")
     figures["max_difference"] = largest
     return problems
+
+
+def _difference(ranked: np.ndarray, other: Any) -> float:
+    """The largest difference of scores, absolute and, for values beyond 1, relative; infinite for other numbers."""
+    values = np.ravel(np.asarray(other, np.float32))
+    if values.size != ranked.size:
+        return float("inf")
+    scale = np.maximum(1.0, np.abs(ranked.ravel()))
+    return float((np.abs(ranked.ravel() - values) / scale).max(initial=0.0))
+
+
+def _wrong_scores(outputs: Mapping[str, np.ndarray], model_contract: contract.ModelContract) -> str:
+    """What is wrong with the scores themselves; "" if nothing is."""
+    names = {name: contract.SCORE_PREFIX + name for name in model_contract.objectives}
+    if missing := sorted(name for name, output in names.items() if output not in outputs):
+        return f"there is no probability of {', '.join(missing)}; outputs are {sorted(outputs)}"
+    by_name = {name: outputs[output] for name, output in names.items()}
+    probabilities = by_name or {contract.SCORE: outputs[contract.SCORE]}
+    for values in probabilities.values():
+        if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
+            return f"scores are not probabilities: {values.ravel()[:5]}"
+    if by_name:
+        expected = Formula(model_contract.formula, list(by_name))(by_name)
+        score = outputs[contract.SCORE]
+        if not np.isfinite(score).all() or not np.allclose(score, expected, rtol=1e-4, atol=1e-6):
+            return f"scores are not '{model_contract.formula}': {score.ravel()[:5]}, expected {np.ravel(expected)[:5]}"
+    return ""

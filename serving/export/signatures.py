@@ -22,6 +22,7 @@ from serving import contract
 from serving.export.atomic import written_whole
 from serving.export.content_inputs import ContentInputs, of_each_candidate
 from serving.export.servable import signature_defs
+from serving.formula import Formula
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -64,21 +65,52 @@ def user_input_signature(user_inputs: Mapping[str, str]) -> dict[str, tf.TensorS
 
 
 def score_requests(model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs) -> tf.Tensor:
-    """Probabilities [B, N] of raw requests by the live Keras model: what every exported signature must equal."""
+    """`score` [B, N] of raw requests by the live Keras model, of several objectives that of the first."""
+    return answer_requests(model, transform, raw, content)[contract.SCORE]
+
+
+def answer_requests(
+    model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs, formula: str = ""
+) -> dict[str, tf.Tensor]:
+    """Outputs of raw requests by the live Keras model: what every exported signature must equal, see `scores`."""
     state = model.encode_user(transform.user(raw))
-    return _probabilities(model, state, candidate_model_inputs(transform, raw, content))
+    return scores(model, state, candidate_model_inputs(transform, raw, content), formula)
+
+
+def scores(model: RankingModel, state: Tensors, candidate_inputs: Tensors, formula: str = "") -> dict[str, tf.Tensor]:
+    """The scores of candidates by the live Keras model, as its signatures name them.
+
+    Args:
+        model: trained.
+        state: of `encode_user`.
+        candidate_inputs: of the model.
+        formula: of the objectives' probabilities; "": the first objective.
+
+    Returns:
+        `score` float32 [B, N]; where the model has several objectives also `score/NAME` of each.
+
+    Raises:
+        FormulaError: the formula is refused.
+    """
+    probabilities = model.probabilities(model.score(state, candidate_inputs))
+    names = [objective.name for objective in model.schema.objectives]
+    if not names:
+        return {contract.SCORE: probabilities}
+    by_name = {name: probabilities[..., place] for place, name in enumerate(names)}
+    score = Formula(formula or names[0], names)(by_name)
+    return {contract.SCORE: score} | {contract.SCORE_PREFIX + name: value for name, value in by_name.items()}
 
 
 def explain_requests(
-    model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs
+    model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs, formula: str = ""
 ) -> dict[str, tf.Tensor]:
-    """`score` of raw requests and what `model.explain` tells of it, by the live Keras model.
+    """Scores of raw requests and what `model.explain` tells of it, by the live Keras model.
 
     Dimension L is that of the transform's history: the items that the model uses, oldest first, and then padding.
     """
     inputs = {**transform.user(raw), **candidate_model_inputs(transform, raw, content)}
     state = model.encode_user(inputs)
-    return {**model.explain(state, inputs), contract.SCORE: _probabilities(model, state, inputs)}
+    return {**model.explain(state, inputs), **scores(model, state, inputs, formula)}
 
 
 def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict[str, tf.Tensor]:
@@ -101,6 +133,7 @@ def export_model(
     max_history: int,
     content_bases: Mapping[str, np.ndarray] | None = None,
     explain: bool = False,
+    formula: str = "",
 ) -> contract.ModelContract:
     """Writes the SavedModel and its contract; the directory appears whole or not at all.
 
@@ -112,6 +145,7 @@ def export_model(
         max_history: longest history used, for the contract.
         content_bases: projections of the modalities whose width was reduced, see `ContentInputs`.
         explain: whether the signature `explain` is written too.
+        formula: that `score` is, where the model has several objectives; "": the first of them.
 
     Returns:
         The contract that was written beside the model.
@@ -132,20 +166,20 @@ def export_model(
 
     def candidate(inputs: Tensors) -> dict[str, tf.Tensor]:
         state = {key: inputs[key] for key in state_signature}
-        return {contract.SCORE: _probabilities(model, state, candidate_model_inputs(transform, inputs, content))}
+        return _named(scores(model, state, candidate_model_inputs(transform, inputs, content), formula))
 
     def rank(raw: Tensors) -> dict[str, tf.Tensor]:
-        return {contract.SCORE: score_requests(model, transform, raw, content)}
+        return _named(answer_requests(model, transform, raw, content, formula))
 
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         inputs = transform.examples(examples)
-        return {contract.SCORE: _probabilities(model, model.encode_user(inputs), inputs)}
+        return _named(scores(model, model.encode_user(inputs), inputs, formula))
 
     def transformed(raw: Tensors) -> dict[str, tf.Tensor]:
         return _named({**transform.user(raw), **transform.candidates(raw)})
 
     def explained(raw: Tensors) -> dict[str, tf.Tensor]:
-        return _named(explain_requests(model, transform, raw, content))
+        return _named(explain_requests(model, transform, raw, content, formula))
 
     archive = keras.export.ExportArchive()
     # Inside a module: variables that functions use are saved in any case, and those of a tracked Keras model once more
@@ -181,6 +215,8 @@ def export_model(
                 name, max_history, transform.user_inputs, candidate_inputs=transform.candidate_inputs
             ),
             signatures=_signatures(partial),
+            objectives={objective.name: objective.given for objective in model.schema.objectives},
+            formula=formula or (model.schema.objectives[0].name if model.schema.objectives else ""),
         )
         (partial / contract.CONTRACT_FILE).write_text(written.to_json(), encoding="utf-8")
     return written
@@ -200,11 +236,6 @@ def candidate_model_inputs(transform: Transform, raw: Tensors, content: ContentI
 
 def _named(tensors: Tensors) -> dict[str, tf.Tensor]:
     return {key: tf.identity(value, name=key) for key, value in tensors.items()}
-
-
-def _probabilities(model: RankingModel, state: Tensors, candidate_inputs: Tensors) -> tf.Tensor:
-    logits = model.score(state, candidate_inputs)
-    return tf.identity(model.probabilities(logits), name=contract.SCORE)
 
 
 def _signatures(directory: Path) -> dict[str, dict[str, dict[str, contract.TensorContract]]]:

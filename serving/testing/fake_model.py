@@ -58,7 +58,8 @@ class FakeRequest:
     columns: Mapping[str, list[Any]] = dataclasses.field(default_factory=dict)
 
 
-Scorer = Callable[[FakeRequest], Sequence[float]]
+# Scores in the order of the candidates or, of a model with objectives, these as `score` and `score/NAME` by output.
+Scorer = Callable[[FakeRequest], Sequence[float] | Mapping[str, Sequence[float]]]
 
 
 def hash_scorer(request: FakeRequest) -> list[float]:
@@ -88,6 +89,7 @@ class FakeModel:
         labels: version labels.
         columns: candidate columns, name to `string` or `float32`.
         extra_columns: answers are this much wider than asked, as after padding by a batching server.
+        objectives: names of several; empty: there is one, without a name.
     """
 
     name: str
@@ -97,6 +99,7 @@ class FakeModel:
     labels: dict[str, int] = dataclasses.field(default_factory=dict)
     extra_columns: int = 0
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    objectives: tuple[str, ...] = ()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for `rank`, `user_tower` or `candidate`.
@@ -196,17 +199,23 @@ class FakeModel:
             contract.CONTENT_PREFIX + modality: TensorContract("float32", (None, None, width))
             for modality, width in self.content.items()
         }
+        scores = dict.fromkeys(self._outputs, _SCORE[contract.SCORE])
         plain = {
             contract.USER_TOWER: (user, _STATE),
-            contract.CANDIDATE: (_STATE | candidates, _SCORE),
-            contract.RANK: (user | candidates, _SCORE),
+            contract.CANDIDATE: (_STATE | candidates, scores),
+            contract.RANK: (user | candidates, scores),
         }
         if not content:
             return plain
         return plain | {
-            contract.CANDIDATE_WITH_CONTENT: (_STATE | candidates | content, _SCORE),
-            contract.RANK_WITH_CONTENT: (user | candidates | content, _SCORE),
+            contract.CANDIDATE_WITH_CONTENT: (_STATE | candidates | content, scores),
+            contract.RANK_WITH_CONTENT: (user | candidates | content, scores),
         }
+
+    @property
+    def _outputs(self) -> list[str]:
+        """Of the scoring signatures."""
+        return [contract.SCORE, *(contract.SCORE_PREFIX + name for name in self.objectives)]
 
     def signature_def_map(self) -> predict_pb2.SignatureDefMap:
         """The signatures as the server reports them."""
@@ -249,11 +258,20 @@ class FakeModel:
                 )
             if vectors.any():
                 content[modality] = vectors
-        scores = np.asarray(scorer(FakeRequest(user, candidates, version, content, columns)), np.float32)
-        if scores.shape != (len(candidates),):
-            raise FakeStatus("INTERNAL", f"the scorer gave {scores.shape} scores for {len(candidates)} candidates")
-        padded = np.concatenate([scores, np.full(self.extra_columns, 0.5, np.float32)])
-        return {contract.SCORE: number_tensor(padded[np.newaxis], "float32")}
+        answer = scorer(FakeRequest(user, candidates, version, content, columns))
+        if not isinstance(answer, Mapping):
+            # One list stands for every objective.
+            answer = dict.fromkeys(self._outputs, answer)
+        if set(answer) != set(self._outputs):
+            raise FakeStatus("INTERNAL", f"the scorer gave {sorted(answer)}, expected {sorted(self._outputs)}")
+        outputs = {}
+        for name, given in answer.items():
+            scores = np.asarray(given, np.float32)
+            if scores.shape != (len(candidates),):
+                raise FakeStatus("INTERNAL", f"the scorer gave {scores.shape} scores for {len(candidates)} candidates")
+            padded = np.concatenate([scores, np.full(self.extra_columns, 0.5, np.float32)])
+            outputs[name] = number_tensor(padded[np.newaxis], "float32")
+        return outputs
 
 
 def _values(tensor: tensor_pb2.TensorProto, dtype: str) -> list[Any]:

@@ -7,7 +7,7 @@ import dataclasses
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from types import TracebackType
 from typing import Any, Self
@@ -54,6 +54,7 @@ class FakeRankingServer:
         required_metadata: a call without these entries is answered with UNAUTHENTICATED.
         credentials: TLS of the gRPC port.
         rest_tls: TLS of the REST port.
+        objectives: names of several; the scorer then gives `score` and `score/NAME` by output, or one list for all.
 
     Attributes:
         calls: how often each signature was asked, and "GetModelMetadata" and "GetModelStatus", failures included.
@@ -75,11 +76,13 @@ class FakeRankingServer:
         required_metadata: Mapping[str, str] | None = None,
         credentials: grpc.ServerCredentials | None = None,
         rest_tls: ssl.SSLContext | None = None,
+        objectives: Sequence[str] = (),
     ):
         self.calls: collections.Counter[str] = collections.Counter()
         self.delay = 0.0
+        scorers = dict.fromkeys(versions, scorer)
         self._model = FakeModel(
-            model, features or {}, content or {}, dict.fromkeys(versions, scorer), columns=columns or {}
+            model, features or {}, content or {}, scorers, columns=columns or {}, objectives=tuple(objectives)
         )
         self._scorer = scorer
         self._port = port

@@ -130,7 +130,8 @@ def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None) -> Ti
 
     from tfx_pipeline.components.behavior_log_example_gen.report import build_report, to_text
     from tfx_pipeline.config.ingestion import IngestionConfig
-    from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
+    from tfx_pipeline.config.model import Model
+    from tfx_pipeline.config.schema import Evaluation, Features, Training
     from tfx_pipeline.data.content.table import ContentMatrix, Coverage, ItemContentTable, write_content
     from tfx_pipeline.data.examples import raw_features
     from tfx_pipeline.transform.preprocessing import preprocessing_fn

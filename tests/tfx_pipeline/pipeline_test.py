@@ -78,6 +78,7 @@ CHANGES = [
     ("data.earliest_time", "1999-01-01", LOGS),
     ("data.latest_time", "2099-01-01", LOGS),
     ("data.fail_on_leakage", "false", LOGS),
+    ("objectives", "{click: {}, buy: {label: bought, given: click}}", {*LOGS, TUNER, EVALUATOR}),
     ("history.events", "all", LOGS),
     ("history.max_length", 7, {*LOGS, TUNER}),
     ("history.delay_s", 5, LOGS),
@@ -123,6 +124,7 @@ CHANGES = [
     ("serving.warmup_candidates", "[1, 7]", {TRAINER}),
     ("serving.max_score_difference", 0.5, {GATE}),
     ("serving.calibration", "platt", {TRAINER}),
+    ("serving.score", "click * buy", {TRAINER}),
     ("serving.explain", "true", {TRAINER}),
     ("comparison.models", "{dmf: {}}", set()),
     ("comparison.training", "{dmf: {batch_size: 7}}", set()),
@@ -135,6 +137,10 @@ CHANGES = [
     ("tuning.space", "{params.id_dim: {choice: [8]}}", {TUNER}),
     ("beam.args", "[--runner=FlinkRunner]", set()),
 ]
+
+
+# What a key cannot be given without.
+NEEDED = {"serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"]}
 
 
 @pytest.fixture(scope="module")
@@ -170,11 +176,13 @@ def test_equal_configurations_give_equal_parameters(config_file, before):
 
 @pytest.mark.parametrize(("key", "value", "steps"), CHANGES, ids=[key for key, *_ in CHANGES])
 def test_a_changed_key_changes_the_parameters_of_exactly_these_steps(config_file, before, key, value, steps):
+    needed = NEEDED.get(key, ())
+    before = _steps(config_file, *needed) if needed else before
     # Negatives are drawn where the log has positives alone.
     also = ["data.interactions.columns.label=null"] if key.startswith("negatives.") else []
     if key.startswith("data.interactions.columns.history."):
         also = ["data.interactions.columns.history.column=past"]
-    after = _steps(config_file, *also, f"{key}={value}")
+    after = _steps(config_file, *needed, *also, f"{key}={value}")
     assert {step for step in before if before[step] != after[step]} == steps
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field
 
 from dmf_keras.models import BUILT_IN
-from dmf_keras.models.registry import model_config, model_names
+from dmf_keras.models.registry import model_config, model_names, parameters
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.values import Integer, Number, Params, Section
 
@@ -66,7 +66,7 @@ class Comparison(Section):
         Raises:
             ValueError: the model has no parameter of a name given for it, or refuses a value.
         """
-        known = model_config(label.model, {}).to_dict()
+        known = parameters(label.model)
         own = {**self.models.get(label.model, {}), **self.models.get(str(label), {})}
         given = {} if shared_by not in BUILT_IN and label.model in BUILT_IN else shared
         params = {name: value for name, value in given.items() if name in known} | own

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from tfx_pipeline.config.negatives import Negatives
+from tfx_pipeline.config.objectives import FurtherLabel, further_labels
 from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig
 from tfx_pipeline.config.split import Split
 from tfx_pipeline.config.tables import Data
@@ -22,7 +23,7 @@ class IngestionConfig(Section):
     How a column is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
     """
 
-    later = frozenset({"candidate", "negatives"})
+    later = frozenset({"candidate", "labels", "negatives"})
 
     data: Data
     history: History = History()
@@ -32,6 +33,7 @@ class IngestionConfig(Section):
     context: dict[str, ColumnKind] = {}
     candidate: dict[str, ColumnKind] = {}
     columns: dict[str, str] = Field({}, description="names in the tables, of features that have another")
+    labels: dict[str, FurtherLabel] = Field({}, description="of the objectives beside the main one")
 
     @classmethod
     def of(cls, config: PipelineConfig) -> IngestionConfig:
@@ -47,6 +49,7 @@ class IngestionConfig(Section):
             profile={name: column.kind for name, column in features.user.items()},
             context={name: column.kind for name, column in features.context.items()},
             candidate={name: column.kind for name, column in features.candidate.items()},
+            labels=further_labels(config.objectives, config.data.interactions.columns),
             columns={
                 name: column.column
                 for name, column in chain(*(part.items() for part in parts))
@@ -68,6 +71,11 @@ class IngestionConfig(Section):
         return self.context | self.candidate
 
     @property
+    def label_columns(self) -> list[str]:
+        """Columns of the labels beside the main one."""
+        return [label.column for label in self.labels.values()]
+
+    @property
     def profile_columns(self) -> tuple[str, ...]:
         """Columns read from the user table, each once; there is one."""
         assert self.data.users is not None, "the configuration has a user table"
@@ -76,4 +84,5 @@ class IngestionConfig(Section):
     @property
     def log_columns(self) -> tuple[str, ...]:
         """Columns read from the log, each once."""
-        return tuple(dict.fromkeys((*self.data.interactions.given, *map(self.column, self.of_rows))))
+        names = (*self.data.interactions.given, *self.label_columns, *map(self.column, self.of_rows))
+        return tuple(dict.fromkeys(names))

@@ -11,8 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from dmf_keras.models import BUILT_IN
+from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.problems import describe
-from tfx_pipeline.config.schema import Model, PipelineConfig
+from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.errors import ConfigError
 
 # Far above what a configuration is, and what takes a moment to read.

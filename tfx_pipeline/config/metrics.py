@@ -53,6 +53,27 @@ COMPARED = ("gauc", "auc", "log_loss")
 _AT_K = re.compile(rf"({'|'.join(AT_K)})@([1-9]\d*)")
 
 
+def of_objective(name: str) -> tuple[str, str]:
+    """Objective and metric of a name such as `buy/auc`; one without a prefix is of the main objective, "".
+
+    A metric of a conditional objective is of the probability that it happens, its condition included, on all
+    impressions.
+    """
+    objective, _, metric = name.rpartition("/")
+    return objective, metric
+
+
+def objectives_in(names: Iterable[str]) -> list[str]:
+    """Objectives beside the main one that metrics are of, in the order in which they first stand there."""
+    return list(dict.fromkeys(objective for objective, _ in map(of_objective, names) if objective))
+
+
+def with_objectives(names: Iterable[str], further: Iterable[str]) -> tuple[str, ...]:
+    """Metrics of the main objective, then the same of each further one."""
+    names = tuple(names)
+    return (*names, *(f"{objective}/{name}" for objective in further for name in names))
+
+
 def by_request(at_k: Iterable[int] = DEFAULT_AT_K) -> tuple[str, ...]:
     """Names of the metrics of ranking within requests."""
     return (*(f"{family}@{k}" for family in AT_K for k in at_k), "mrr", "request_auc")
@@ -79,16 +100,15 @@ def metric(name: str) -> Metric:
     Raises:
         KeyError: there is none of that name.
     """
+    objective, name = of_objective(name)
     found = _AT_K.fullmatch(name)
-    if found is None:
-        return METRICS[name]
-    family = AT_K[found[1]]
-    return family._replace(title=f"{family.title}@{found[2]}")
+    family = AT_K[found[1]]._replace(title=f"{AT_K[found[1]].title}@{found[2]}") if found else METRICS[name]
+    return family._replace(title=f"{objective}: {family.title}") if objective else family
 
 
 def cut_off(name: str) -> int | None:
     """The k of a metric of the first k candidates; None of any other."""
-    found = _AT_K.fullmatch(name)
+    found = _AT_K.fullmatch(of_objective(name)[1])
     return int(found[2]) if found else None
 
 
@@ -97,7 +117,8 @@ def _known(names: Sequence[str]) -> Any:
     listed = [*names, *(f"{family}@K" for family in AT_K)]
 
     def check(name: str, info: ValidationInfo) -> str:
-        if name in names or cut_off(name) is not None:
+        # Which objectives there are, the whole configuration knows.
+        if of_objective(name)[1] in names or cut_off(name) is not None:
             return name
         given = info.data.get("at_k", DEFAULT_AT_K)
         meant = did_you_mean(name, [*names, *by_request(given)])

@@ -14,23 +14,24 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from dmf_keras.models import BUILT_IN
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
+from serving.formula import Formula, FormulaError
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
-from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
-from tfx_pipeline.config.model_module import find_model_class, import_model_module, lies_in
+from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off, of_objective
+from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.negatives import Negatives
+from tfx_pipeline.config.objectives import Objectives
+from tfx_pipeline.config.objectives import check as check_objectives
 from tfx_pipeline.config.split import Split
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
-from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Params, Section
+from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Section
 
 HistoryEvents = Literal["positives", "all"]
 ColumnKind = Literal["categorical", "numeric"]
@@ -151,65 +152,6 @@ class Content(Section):
     _names = field_validator("modalities")(_modality_names)
 
 
-class Model(Section):
-    """A model of the registry and its hyper-parameters, which the model itself checks."""
-
-    name: str = "dmf"
-    module_folder: ConfigPath | None = Field(
-        None, description="where `module` lies, if it is not installed; absent: beside the configuration"
-    )
-    module: str | None = Field(
-        None,
-        description="of a model of your own: imported before the name is looked up, and registers it; installed or "
-        "in `module_folder`",
-    )
-    params: Params = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_the_folder_of_its_module(cls, values: Any, info: ValidationInfo) -> Any:
-        # As a path is absolute once loaded: who reads the section of a finished run has no configuration file.
-        folder = (info.context or {}).get("base_dir")
-        if folder is None or not isinstance(values, dict) or values.get("module_folder") is not None:
-            return values
-        return {**values, "module_folder": folder} if lies_in(values.get("module"), folder) else values
-
-    @field_validator("module")
-    @classmethod
-    def _importable(cls, module: str | None, info: ValidationInfo) -> str | None:
-        if module is not None:
-            # A module that does not lie beside the configuration was looked for there all the same.
-            import_model_module(module, info.data.get("module_folder") or (info.context or {}).get("base_dir"))
-        return module
-
-    @model_validator(mode="after")
-    def _known(self) -> Model:
-        from dmf_keras.models.registry import model_class, model_config, model_names
-
-        if self.name in model_names():
-            hint = ""
-        elif self.module is None:
-            hint = "; for a model of your own, give in `module` what registers it"
-        else:
-            hint = f"; '{self.module}' was imported, but does not call register_model('{self.name}', ...)"
-        try:
-            model_config(self.name, self.params)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{error}{hint}") from None
-        # The class of a user's hyper-parameters may raise anything.
-        except Exception as error:
-            raise ValueError(f"the hyper-parameters of '{self.name}' raise {type(error).__name__}: {error}") from None
-        if self.module is not None:
-            find_model_class(model_class(self.name))
-        return self
-
-    def without_idle_module(self) -> Model:
-        """The section without a module that its model does not need: one of another model, for a comparison."""
-        if self.name not in BUILT_IN:
-            return self
-        return self.model_copy(update={"module": None, "module_folder": None})
-
-
 class Training(Section):
     """How the model is trained. A batch is a number of requests, not of candidates."""
 
@@ -288,6 +230,8 @@ class Evaluation(Section):
 class Serving(Section):
     """What is pushed and how it is checked first."""
 
+    later = frozenset({"score"})
+
     push_dir: ConfigPath | None = Field(
         None, description="base of versions for TensorFlow Serving; default OUTPUT/serving/NAME"
     )
@@ -298,7 +242,12 @@ class Serving(Section):
         "none",
         description="fitted on eval after training and exported with the model: 'platt' scales and shifts the logits, "
         "'isotonic' takes the best rising steps, which needs tens of thousands of impressions; the order of scores "
-        "stays",
+        "stays; of several objectives the first is calibrated",
+    )
+    score: str | None = Field(
+        None,
+        description="of several objectives: what `score` is, of names, numbers, + - * / ** and parentheses; absent: "
+        "the first. A name is the probability by itself, of an objective with `given` p(this given that)",
     )
     explain: bool = Field(False, description="export the signature `explain` too, which says why a score is what it is")
 
@@ -309,12 +258,24 @@ class Beam(Section):
     args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
 
 
+def _depends(objectives: Objectives, name: str | None, main: str | None) -> bool:
+    """Whether an objective is conditional on the main one, directly or through others."""
+    while name is not None and name != main:
+        name = objectives[name].given
+    return name is not None
+
+
 class PipelineConfig(Section):
     """Everything one run needs."""
+
+    later = frozenset({"objectives"})
 
     name: str
     output: ConfigPath
     data: Data
+    objectives: Objectives = Field(
+        {}, description="what the model predicts, the main objective first; absent: the label of the log alone"
+    )
     history: History = History()
     split: Split
     negatives: Negatives | None = Field(None, description="for a log of positives alone; absent: the log has both")
@@ -385,9 +346,27 @@ class PipelineConfig(Section):
         check_candidate_columns(self.features.candidate, label, drawn=self.negatives is not None)
         if self.features.candidate and self.data.interactions.impressions is not None:
             raise ValueError(
-                f"features.candidate: {', '.join(self.features.candidate)}, but a row of the log is a list of impressions "
-                "(data.interactions.impressions), and a column has one value a row; leave the columns out, or give the "
-                "log with a row an impression"
+                f"features.candidate: {', '.join(self.features.candidate)}, but a row of the log is a list of "
+                "impressions (data.interactions.impressions), and a column has one value a row; leave the columns out, "
+                "or give the log with a row an impression"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_fit_the_log(self) -> PipelineConfig:
+        check_objectives(self.objectives, self.data.interactions.columns)
+        if self.objectives and self.data.interactions.impressions is not None:
+            raise ValueError(
+                "objectives: several, but a row of the log is a list of impressions (data.interactions.impressions), "
+                "which has one label each; give the log with a row an impression"
+            )
+        self._check_formula()
+        main = next(iter(self.objectives), None)
+        beside = [name for name, each in list(self.objectives.items())[1:] if not _depends(self.objectives, name, main)]
+        if beside and self.training.keep_negatives < 1:
+            raise ValueError(
+                f"training.keep_negatives: negatives are those of '{main}', and '{beside[0]}' may happen without it: "
+                f"its probabilities could not be corrected; keep all, or give '{beside[0]}' a condition"
             )
         return self
 
@@ -412,6 +391,28 @@ class PipelineConfig(Section):
     def _tuned_values_exist(self) -> PipelineConfig:
         self.tuning.check(self.model.name, self.model.params, self.training)
         return self
+
+    @model_validator(mode="after")
+    def _metrics_are_of_objectives(self) -> PipelineConfig:
+        main, *further = self.objectives or [""]
+        keys = {f"evaluation.thresholds.{name}": name for name in self.evaluation.thresholds}
+        for key, name in {**keys, "tuning.objective": self.tuning.objective}.items():
+            objective, of = of_objective(name)
+            if objective and objective not in further:
+                there = ", ".join(f"{each}/{of}" for each in further) or "no other, as there are no `objectives`"
+                hint = f"; that of the first objective, '{main}', is {of}" if objective == main else ""
+                raise ValueError(f"{key}: there is no metric '{name}'{hint}; beside {of} there is {there}")
+        return self
+
+    def _check_formula(self) -> None:
+        if self.serving.score is None:
+            return
+        if not self.objectives:
+            raise ValueError("serving.score: a formula of objectives, and there are none; name them in `objectives`")
+        try:
+            Formula(self.serving.score, list(self.objectives))
+        except FormulaError as error:
+            raise ValueError(f"serving.score: {error} (given: {self.serving.score!r})") from None
 
     @property
     def push_dir(self) -> Path:

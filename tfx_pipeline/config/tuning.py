@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from dmf_keras.models.registry import model_config, model_names
+from dmf_keras.models.registry import model_config, model_names, parameters
 from tfx_pipeline.config.metrics import ComparedMetric, metric
 from tfx_pipeline.config.values import Integer, Number, Section
 
@@ -113,7 +113,7 @@ class Tuning(Section):
 
     def space_of(self, model: str) -> dict[str, Range]:
         """The part of the space that a model has: without the parameters that it lacks."""
-        params = {PARAMS + name for name in model_config(model, {}).to_dict()}
+        params = {PARAMS + name for name in parameters(model)}
         return {key: values for key, values in self.space.items() if not key.startswith(PARAMS) or key in params}
 
     def check(self, model: str, params: Mapping[str, Any], training: BaseModel) -> None:
@@ -149,7 +149,7 @@ class Tuning(Section):
 
 def _check_param(model: str, params: Mapping[str, Any], name: str, value: Any) -> None:
     """Asks the configuration's model or, where it lacks the parameter, the first registered one that has it."""
-    having = [other for other in model_names() if name in model_config(other, {}).to_dict()]
+    having = [other for other in model_names() if name in parameters(other)]
     if model in having or not having:
         model_config(model, {**params, name: value})
     else:

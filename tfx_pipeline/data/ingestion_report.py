@@ -156,6 +156,7 @@ class IngestionReport(JsonRecord):
         tables: interactions, items and users; none in reports of before.
         history_only: impressions before `split.train_from`, of which no request was written.
         lists: where a row is a list of impressions; None where it is one.
+        further_positives: of the objectives beside the main one, by name and split.
         negatives: impressions that were drawn, by split; none of a log that has its own.
     """
 
@@ -176,6 +177,7 @@ class IngestionReport(JsonRecord):
     tables: Mapping[str, TableCounts] = field(default_factory=dict)
     history_only: int = 0
     lists: ListCounts | None = None
+    further_positives: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     negatives: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -76,7 +76,9 @@ def preview(config: PipelineConfig) -> Preview:
     rows, cleaned = _first_batch(ingestion)
     bad = sum(cleaned.bad_counts.values())
     lines = (row.to_json() for row in cleaned.bad_rows)
-    check_bad_fraction(cleaned.bad_counts, rows, data, examples(lines, data.interactions.columns))
+    check_bad_fraction(
+        cleaned.bad_counts, rows, data, examples(lines, data.interactions.columns, ingestion.label_columns)
+    )
     good = cleaned.good
     unknown_items = _unknown(good.item, data.items, data.items.id_column, "the catalogue", data.max_unknown_items)
     unknown_users = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
@@ -15,7 +15,7 @@ from tfx_pipeline.evaluation import metrics, slices
 BLESSING_SPLIT = "test"
 
 
-def make_eval_config(evaluation: Evaluation) -> config_pb2.EvalConfig:
+def make_eval_config(evaluation: Evaluation, further: Sequence[str] = ()) -> config_pb2.EvalConfig:
     """The metrics, slices and thresholds of the Evaluator, for the signature `serving_default`.
 
     Thresholds hold for the whole test split. Besides those configured the split must have a candidate: so an
@@ -24,6 +24,7 @@ def make_eval_config(evaluation: Evaluation) -> config_pb2.EvalConfig:
 
     Args:
         evaluation: of the configuration.
+        further: objectives beside the main one, in their order.
 
     Returns:
         A config with one unnamed model; TFX adds the baseline to it when there is one.
@@ -34,7 +35,7 @@ def make_eval_config(evaluation: Evaluation) -> config_pb2.EvalConfig:
         model_specs=[config_pb2.ModelSpec(signature_name="serving_default", model_type="tf_generic")],
         metrics_specs=[
             config_pb2.MetricsSpec(
-                metrics=[_metric_config(metric, evaluation) for metric in metrics.evaluated(evaluation.at_k)]
+                metrics=[_metric_config(metric, evaluation) for metric in metrics.evaluated(evaluation.at_k, further)]
             )
         ],
         slicing_specs=[config_pb2.SlicingSpec(feature_keys=keys) for keys in slices.SLICINGS],
@@ -43,8 +44,11 @@ def make_eval_config(evaluation: Evaluation) -> config_pb2.EvalConfig:
 
 
 def _metric_config(metric: metrics.CandidateMetric, evaluation: Evaluation) -> config_pb2.MetricConfig:
+    column = {"column": metric.column} if metric.column else {}
     config = config_pb2.MetricConfig(
-        class_name=type(metric).__name__, module=type(metric).__module__, config=json.dumps({"name": metric.name})
+        class_name=type(metric).__name__,
+        module=type(metric).__module__,
+        config=json.dumps({"name": metric.name, **column}),
     )
     thresholds: Mapping[Any, Threshold] = evaluation.thresholds
     threshold = Threshold(min=1) if isinstance(metric, metrics.CandidateCount) else thresholds.get(metric.name)

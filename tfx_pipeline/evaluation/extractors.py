@@ -24,14 +24,15 @@ from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util
 
+from serving import contract
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import read_item_facts, require_item_facts
+from tfx_pipeline.evaluation.joint import joint_probabilities
 from tfx_pipeline.evaluation.metrics import REQUEST_KEY, USER_KEY
 
 _SIGNATURE = "serving_default"
-_SCORE = "score"
 
 
 def custom_extractors(
@@ -79,6 +80,8 @@ def _slicing(spec: config_pb2.SlicingSpec) -> tuple[str, ...]:
 class _ScoreCandidates(beam.DoFn):
     """A batch of requests in, one extract of its candidate rows out.
 
+    With T objectives labels and predictions are [n, T], joint probabilities of conditional ones.
+
     The extract: labels bool [n], predictions float32 [n] (a dict of them by model name when there is a baseline),
     features `USER_KEY` uint64 [n], `REQUEST_KEY` int32 [n] and a `pandas.Categorical` [n] per slice column.
     """
@@ -87,6 +90,8 @@ class _ScoreCandidates(beam.DoFn):
         self._loaders = {model.model_name: model.model_loader for model in models}
         self._paths = {model.model_name: model.model_path for model in models}
         self._candidate_path = candidate.model_path
+        self._objectives = {model.model_name: _objectives(model.model_path) for model in models}
+        self._given = self._objectives[candidate.model_name]
 
     def setup(self) -> None:
         self._models = {name: loader.load() for name, loader in self._loaders.items()}
@@ -95,14 +100,10 @@ class _ScoreCandidates(beam.DoFn):
     def process(self, extracts: types.Extracts) -> Iterator[types.Extracts]:
         batch: pa.RecordBatch = extracts[constants.ARROW_RECORD_BATCH_KEY]
         item_ids, candidates = _lists(batch, raw_features.CANDIDATE_ITEM_ID)
-        labels, label_counts = _lists(batch, raw_features.LABEL)
-        if not np.array_equal(candidates, label_counts):
-            request = int(np.flatnonzero(candidates != label_counts)[0])
-            raise DataError(
-                f"a request of user {_scalars(batch, raw_features.USER_ID)[request]!r} has {candidates[request]} "
-                f"candidates but {label_counts[request]} labels; expected one label per candidate: generate the "
-                "examples again"
-            )
+        labels = _labels(batch, raw_features.LABEL, candidates)
+        if self._given:
+            further = [raw_features.LABEL_PREFIX + name for name in list(self._given)[1:]]
+            labels = np.stack([labels, *(_labels(batch, name, candidates) for name in further)], axis=1)
         if not candidates.any():
             return
         serialised = tf.constant(_lists(batch, constants.ARROW_INPUT_COLUMN)[0])
@@ -113,7 +114,7 @@ class _ScoreCandidates(beam.DoFn):
         user_keys = pd.util.hash_array(_scalars(batch, raw_features.USER_ID))
         split = pd.Categorical([value.decode() for value in _scalars(batch, raw_features.SPLIT)])
         yield {
-            constants.LABELS_KEY: labels.astype(bool),
+            constants.LABELS_KEY: labels,
             constants.PREDICTIONS_KEY: predictions if len(predictions) > 1 else next(iter(predictions.values())),
             constants.FEATURES_KEY: {
                 USER_KEY: np.repeat(user_keys, candidates),
@@ -127,11 +128,27 @@ class _ScoreCandidates(beam.DoFn):
 
     def _score(self, name: str, serialised: tf.Tensor, candidates: np.ndarray) -> np.ndarray:
         outputs = self._models[name].signatures[_SIGNATURE](examples=serialised)
-        if _SCORE not in outputs:
+        given = self._objectives[name]
+        if not self._given:
+            # What a baseline may predict beside it is not asked.
+            wanted = contract.SCORE if not given else contract.SCORE_PREFIX + next(iter(given))
+            return self._column(name, outputs, wanted, candidates)
+        if not given:
+            main = self._column(name, outputs, contract.SCORE, candidates)
+            by_name = {next(iter(self._given)): main}
+        else:
+            own = {each: self._column(name, outputs, contract.SCORE_PREFIX + each, candidates) for each in given}
+            by_name = joint_probabilities(own, given)
+        # Objectives that a baseline does not predict.
+        unknown = np.full(int(candidates.sum()), np.nan, np.float32)
+        return np.stack([by_name.get(each, unknown) for each in self._given], axis=1)
+
+    def _column(self, name: str, outputs: dict[str, tf.Tensor], output: str, candidates: np.ndarray) -> np.ndarray:
+        if output not in outputs:
             raise ModelError(
-                f"signature '{_SIGNATURE}' of {self._paths[name]} returns {sorted(outputs)}, expected '{_SCORE}'"
+                f"signature '{_SIGNATURE}' of {self._paths[name]} returns {sorted(outputs)}, expected '{output}'"
             )
-        scores = outputs[_SCORE].numpy()
+        scores = outputs[output].numpy()
         if scores.ndim != 2 or len(scores) != len(candidates) or scores.shape[1] < candidates.max():
             raise ModelError(
                 f"signature '{_SIGNATURE}' of {self._paths[name]} returned scores of shape {scores.shape} for"
@@ -172,6 +189,31 @@ class _CutIntoSlices(beam.DoFn):
                     ),
                     constants.FEATURES_KEY: {key: columns[key][rows] for key in (USER_KEY, REQUEST_KEY)},
                 }
+
+
+def _objectives(model_path: str) -> dict[str, str | None]:
+    """What a model predicts and under which condition; nothing of a model of one objective, or without a contract."""
+    try:
+        return contract.ModelContract.read(model_path).objectives
+    except FileNotFoundError:
+        return {}
+
+
+def _labels(batch: pa.RecordBatch, name: str, candidates: np.ndarray) -> np.ndarray:
+    """Labels bool [n] of all candidates.
+
+    Raises:
+        DataError: a request has not one for each.
+    """
+    labels, counts = _lists(batch, name)
+    if not np.array_equal(candidates, counts):
+        request = int(np.flatnonzero(candidates != counts)[0])
+        raise DataError(
+            f"a request of user {_scalars(batch, raw_features.USER_ID)[request]!r} has {candidates[request]} "
+            f"candidates but {counts[request]} labels{'' if name == raw_features.LABEL else f' in {name}'}; expected "
+            "one label per candidate: generate the examples again"
+        )
+    return labels.astype(bool)
 
 
 def _lists(batch: pa.RecordBatch, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from typing_extensions import override
 from dmf_keras.metrics import AUCByGroup, RankingByRequest, auc_by_group, ranking_by_request
 from dmf_keras.metrics.formulas import calibration, entropy_ratio, row_log_losses
 from dmf_keras.metrics.ranking_by_request import mean_of
-from tfx_pipeline.config.metrics import by_request, cut_off
+from tfx_pipeline.config.metrics import by_request, cut_off, of_objective
 
 # Features key under which an extract carries the 64-bit hash of each row's user.
 USER_KEY = "user_key"
@@ -88,8 +88,14 @@ class CandidateMetric(metric_types.Metric):
 
     metric_name: ClassVar[str]
 
-    def __init__(self, name: str = ""):
-        """Creates the metric; `name` defaults to `metric_name`."""
+    def __init__(self, name: str = "", column: int = 0):
+        """Creates the metric.
+
+        Args:
+            name: defaults to `metric_name`; `OBJECTIVE/NAME` of an objective beside the main one.
+            column: place of the objective.
+        """
+        self.column = column
         super().__init__(self._create_computations, name=name)
 
     def _default_name(self) -> str:
@@ -107,10 +113,14 @@ class CandidateMetric(metric_types.Metric):
     def _create_computations(self, name: str, model_names: list[str] | None) -> metric_types.MetricComputations:
         computations: metric_types.MetricComputations = []
         for model_name in model_names or [""]:
-            rows_key = metric_types.MetricKey("_candidate_rows", model_name)
+            # Of each objective rows of its own; keys of the main one are those of a model that has no other.
+            name_of_rows = "_candidate_rows" + (f"_{self.column}" if self.column else "")
+            rows_key = metric_types.MetricKey(name_of_rows, model_name)
             # The same for every metric: TFMA runs equal computations once, and drops keys that begin with "_".
             computations.append(
-                metric_types.MetricComputation([rows_key], [_RowsPreprocessor(model_name)], _CollectRows(rows_key))
+                metric_types.MetricComputation(
+                    [rows_key], [_RowsPreprocessor(model_name, self.column)], _CollectRows(rows_key)
+                )
             )
             computations.append(_derived(metric_types.MetricKey(name, model_name), rows_key, self))
         return computations
@@ -120,7 +130,9 @@ def _derived(
     key: metric_types.MetricKey, rows_key: metric_types.MetricKey, metric: CandidateMetric
 ) -> metric_types.DerivedMetricComputation:
     def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        return {key: metric.value(metrics[rows_key])}
+        rows = metrics[rows_key]
+        # Of a baseline that does not predict the objective.
+        return {key: float("nan") if np.isnan(rows.predictions).all() else metric.value(rows)}
 
     return metric_types.DerivedMetricComputation([key], result)
 
@@ -128,16 +140,19 @@ def _derived(
 class _RowsPreprocessor(metric_types.Preprocessor):
     """From an extract of arrays to the candidate rows of one model."""
 
-    def __init__(self, model_name: str):
-        super().__init__(name=f"candidate_rows:{model_name}")
+    def __init__(self, model_name: str, column: int = 0):
+        super().__init__(name=f"candidate_rows:{model_name}" + (f":{column}" if column else ""))
         self._model_name = model_name
+        self._column = column
 
     def process(self, extracts: dict[str, Any]) -> Iterator[CandidateRows]:
         predictions = extracts[constants.PREDICTIONS_KEY]
         if isinstance(predictions, dict):  # TFMA's convention: by model name when there are several
             predictions = predictions[self._model_name]
-        features = extracts[constants.FEATURES_KEY]
-        yield CandidateRows(extracts[constants.LABELS_KEY], predictions, features[USER_KEY], features[REQUEST_KEY])
+        features, labels = extracts[constants.FEATURES_KEY], extracts[constants.LABELS_KEY]
+        if labels.ndim == 2:
+            labels, predictions = labels[:, self._column], predictions[:, self._column]
+        yield CandidateRows(labels, predictions, features[USER_KEY], features[REQUEST_KEY])
 
 
 class _CollectRows(beam.CombineFn):
@@ -259,7 +274,7 @@ class _RequestMetric(CandidateMetric):
 
     @override
     def value(self, rows: CandidateRows) -> float:
-        return mean_of(*values_by_request(self.name or "", rows.by_request))
+        return mean_of(*values_by_request(of_objective(self.name or "")[1], rows.by_request))
 
 
 class RequestHitRate(_RequestMetric):
@@ -369,14 +384,18 @@ _METRICS = {
 }
 
 
-def named(name: str) -> CandidateMetric:
+def named(name: str, column: int = 0) -> CandidateMetric:
     """The metric that a configuration and an evaluation know by a name.
+
+    Args:
+        name: of the metric.
+        column: place of its objective, where the rows are those of several.
 
     Raises:
         KeyError: there is none.
     """
-    metric: type[CandidateMetric] = _METRICS[name.partition("@")[0]]
-    return metric(name)
+    metric: type[CandidateMetric] = _METRICS[of_objective(name)[1].partition("@")[0]]
+    return metric(name, column)
 
 
 def written_name(class_name: str, config: str) -> str | None:
@@ -396,14 +415,21 @@ def written_name(class_name: str, config: str) -> str | None:
     return name
 
 
-def evaluated(at_k: Iterable[int]) -> list[CandidateMetric]:
+def evaluated(at_k: Iterable[int], further: Iterable[str] = ()) -> list[CandidateMetric]:
     """All metrics of an evaluation.
 
     Args:
         at_k: of the section `evaluation`.
+        further: objectives beside the main one, in their order.
     """
     names = [name for name, metric in _METRICS.items() if not issubclass(metric, _RequestMetric)]
-    return [named(name) for name in (*names, *by_request(at_k))]
+    names += by_request(at_k)
+    # How many candidates and requests there are is the same for all objectives.
+    of_each = [name for name in names if _METRICS[name.partition("@")[0]] not in (CandidateCount, RequestCount)]
+    return [
+        *map(named, names),
+        *(named(f"{objective}/{name}", 1 + place) for place, objective in enumerate(further) for name in of_each),
+    ]
 
 
 def values(rows: CandidateRows, names: Iterable[str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tfx_pipeline.config.metrics import SHOWN, outlined
+from tfx_pipeline.config.metrics import SHOWN, objectives_in, outlined
 from tfx_pipeline.console import Console, console, styled
 from tfx_pipeline.data.ingestion_report import IngestionReport, SplitCounts
 from tfx_pipeline.training.search.report import trials_table
@@ -31,6 +31,8 @@ def print_summary(summary: Summary) -> None:
         target.print(trials_table(summary.tuning))
     sampled = summary.ingestion.sampled_negatives("test")
     target.print(_metrics_table(summary.metrics, summary.attainable, sampled))
+    if objectives := objectives_in(name for of_split in summary.metrics.values() for name in of_split.overall):
+        target.print(_objectives_table(summary.metrics, objectives))
     if "test" in summary.metrics:
         target.print(_requests_table(summary.metrics["test"].overall, summary.baselines, sampled))
     target.print(_steps_table(summary.steps))
@@ -79,6 +81,9 @@ def _ingestion_notes(ingestion: IngestionReport, content: Mapping[str, ContentSu
         if coverage.zero_vectors:
             line += f"; zero vectors {coverage.zero_vectors:,}, such as that of '{coverage.zero_vector_items[0]}'"
         notes.append(line)
+    for name, positives in ingestion.further_positives.items():
+        by_split = ", ".join(f"{split} {count:,}" for split, count in positives.items())
+        notes.append(f"positives of objective '{name}': {by_split}")
     return notes
 
 
@@ -110,6 +115,20 @@ def _profiles(ingestion: IngestionReport) -> str:
 
 def _of(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _objectives_table(metrics: Mapping[str, SplitMetrics], names: Sequence[str]) -> Table:
+    """Of the objectives beside the main one, whole splits: slices are in the JSON."""
+    table = Table(title="metrics of further objectives, on all impressions", title_justify="left")
+    table.add_column("split")
+    table.add_column("objective")
+    for metric in ("base_rate", *SHOWN):
+        table.add_column(metric.replace("_", " "), justify="right")
+    for split, of_split in metrics.items():
+        for name in names:
+            values = (of_split.overall.get(f"{name}/{metric}") for metric in ("base_rate", *SHOWN))
+            table.add_row(split, name, *map(_number, values))
+    return table
 
 
 def _metrics_table(

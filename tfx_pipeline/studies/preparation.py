@@ -52,6 +52,7 @@ def prepare(config: PipelineConfig, *, code: Sequence[str] = ()) -> TrialData:
         evaluation=config.evaluation,
         digest=data_digest(config, code),
         report=only("BehaviorLogExampleGen", "report"),
+        objectives=config.objectives,
     )
 
 

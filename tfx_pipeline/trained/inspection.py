@@ -12,7 +12,7 @@ from serving import contract
 from serving.contract import ModelContract, TensorContract
 from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
-from tfx_pipeline.config.metrics import SHOWN, by_request, cut_offs
+from tfx_pipeline.config.metrics import SHOWN, by_request, cut_offs, objectives_in
 from tfx_pipeline.console import Console
 from tfx_pipeline.data.ingestion_report import SplitCounts
 from tfx_pipeline.errors import ModelError
@@ -92,6 +92,10 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "path", found.path
     yield "model", found.contract.model
     yield "longest history", f"{found.contract.max_history} items"
+    if objectives := found.contract.objectives:
+        conditions = (f"{name}, given {given}" if given else name for name, given in objectives.items())
+        yield "objectives", "; ".join(conditions)
+        yield "score", found.contract.formula
     if metadata is None:
         return
     git = metadata["git"]
@@ -193,7 +197,10 @@ def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | 
         f"eval, {best}": {"auc": logged.get("val_auc"), _PENALISED: logged.get("val_loss")},
     }
     for split, slices in (evaluation["metrics"] if evaluation is not None else {}).items():
-        rows[f"{split}, by the Evaluator"] = slices["overall"]
+        overall = slices["overall"]
+        rows[f"{split}, by the Evaluator"] = overall
+        for objective in objectives_in(overall):
+            rows[f"{split}, {objective}"] = {metric: overall.get(f"{objective}/{metric}") for metric in SHOWN}
     for name, values in rows.items():
         shown = ("" if (value := values.get(metric)) is None else f"{value:.4f}" for metric in columns)
         table.add_row(name, *shown)

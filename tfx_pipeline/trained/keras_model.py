@@ -18,7 +18,7 @@ from serving import contract
 from serving.export.content_inputs import ContentInputs
 from serving.export.metadata import read_json
 from serving.export.servable import Arrays
-from serving.export.signatures import candidate_model_inputs, encode_user, explain_requests
+from serving.export.signatures import candidate_model_inputs, encode_user, explain_requests, scores
 from serving.messages import first_line
 from tfx_pipeline.config.loading import read_model_section
 from tfx_pipeline.config.schema import Features
@@ -72,6 +72,7 @@ class KerasModel:
                 config["ingestion"]["history"]["max_length"],
             )
             self.model: RankingModel = keras.models.load_model(model_run / artifact_files.KERAS_MODEL)
+            self._formula = contract.ModelContract.read(version).formula
             self._content = ContentInputs(self.model, content_bases(content))
         except (OSError, ValueError, KeyError, TypeError, ImportError, PipelineError, tf.errors.OpError) as error:
             # Keras writes a model's whole configuration into one line.
@@ -91,22 +92,19 @@ class KerasModel:
         """The user's state of raw user inputs."""
         return _arrays(encode_user(self.model, self.transform, _tensors(user)))
 
-    def score(self, state: Arrays, candidates: Arrays) -> np.ndarray:
-        """Probabilities [B, N] of candidates with their columns and the content they carry, for a state."""
+    def scores(self, state: Arrays, candidates: Arrays) -> Arrays:
+        """`score` [B, N], and of several objectives each, of candidates with their columns and content, for a state."""
         inputs = candidate_model_inputs(self.transform, _tensors(candidates), self._content)
-        scores: np.ndarray = self.model.probabilities(self.model.score(_tensors(state), inputs)).numpy()
-        return scores
+        return _arrays(scores(self.model, _tensors(state), inputs, self._formula))
 
     def explain(self, request: Arrays) -> Arrays:
         """What the signature `explain` would give for the inputs of `rank`."""
-        return _arrays(explain_requests(self.model, self.transform, _tensors(request), self._content))
+        return _arrays(explain_requests(self.model, self.transform, _tensors(request), self._content, self._formula))
 
-    def score_examples(self, examples: np.ndarray) -> np.ndarray:
-        """Probabilities [B, N] of serialised examples [B]."""
-        scores: np.ndarray = self.model.probabilities(
-            self.model(self.transform.examples(tf.constant(examples)))
-        ).numpy()
-        return scores
+    def scores_of_examples(self, examples: np.ndarray) -> Arrays:
+        """As `scores`, of serialised examples [B]."""
+        inputs = self.transform.examples(tf.constant(examples))
+        return _arrays(scores(self.model, self.model.encode_user(inputs), inputs, self._formula))
 
 
 def _artifact(metadata: Mapping[str, Any], name: str, run: Path | None) -> Path:

@@ -16,8 +16,9 @@ from tfx_pipeline.trained.candidate_columns import note_on_missing
 from tfx_pipeline.trained.candidates import OnlyList, select
 from tfx_pipeline.trained.version import Known, Version
 
-# Scores [N] of a request, lists and scalars by input name, by an exported version.
-Scorer = Callable[[Version, Mapping[str, Any]], np.ndarray]
+# Scores [N] by output of a request, lists and scalars by input name, by an exported version: `score` and, where the
+# model has objectives and the scorer asks for them, `score/NAME`.
+Scorer = Callable[[Version, Mapping[str, Any]], Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +27,12 @@ class RankedItem:
 
     Attributes:
         item: its id.
-        score: probability of a click, in [0, 1].
+        score: probability of a click, in [0, 1]; of a model of several objectives, the formula of its contract.
         title: from the catalogue; None where that has none, or is not there.
         train_impressions: how often it was shown in the train split.
         has_content: whether it has content in at least one modality.
+        objectives: probability of each objective, of a conditional one p(this given its condition); empty: there is
+            one.
     """
 
     item: str
@@ -37,6 +40,7 @@ class RankedItem:
     title: str | None
     train_impressions: int
     has_content: bool
+    objectives: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +69,11 @@ class Ranking:
 
     def to_json(self) -> dict[str, Any]:
         """What `dmf rank --json` prints."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        for entry in values["ranking"]:
+            if not entry["objectives"]:
+                del entry["objectives"]
+        return values
 
 
 def rank(
@@ -117,7 +125,13 @@ def rank(
         **_of_candidates(version, candidates, columns or {}),
     }
     impressions, has_content = version.item_facts(candidates)
-    scores = (scorer or _score)(version, request)
+    outputs = (scorer or _score)(version, request)
+    scores = outputs[contract.SCORE]
+    by_objective = {
+        name: outputs[contract.SCORE_PREFIX + name]
+        for name in version.contract.objectives
+        if contract.SCORE_PREFIX + name in outputs
+    }
     order = np.argsort(-scores, kind="stable")[: top or None]
     ranked = [
         RankedItem(
@@ -126,6 +140,7 @@ def rank(
             title=known.titles.get(candidates[i]),
             train_impressions=int(impressions[i]),
             has_content=bool(has_content[i]),
+            objectives={name: float(values[i]) for name, values in by_objective.items()},
         )
         for i in order
     ]
@@ -141,6 +156,7 @@ def rank(
             *version.notes_on_user(user),
             *note_on_missing([name for name in version.contract.candidate_inputs if name not in (columns or {})]),
             *selection.notes,
+            *_note_on_formula(version),
         ],
     )
 
@@ -162,12 +178,20 @@ def _seen(version: Version, known: Known, history: Sequence[str] | None) -> set[
     return {*(known.snapshot.clicked or ()), *(history or ())}
 
 
-def _score(version: Version, request: Mapping[str, Any]) -> np.ndarray:
+def _note_on_formula(version: Version) -> list[str]:
+    found = version.contract
+    if not found.objectives:
+        return []
+    conditions = [f"{name} is given {given}" for name, given in found.objectives.items() if given is not None]
+    return [f"score is {found.formula}" + (f"; {', '.join(conditions)}" if conditions else "")]
+
+
+def _score(version: Version, request: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
     from serving.export.servable import request_arrays
 
     with version.open() as servable:
-        scores: np.ndarray = servable.run(contract.RANK, request_arrays(request, version.contract))[contract.SCORE][0]
-    return scores
+        outputs = servable.run(contract.RANK, request_arrays(request, version.contract))
+    return {name: values[0] for name, values in outputs.items()}
 
 
 def print_ranking(ranked: Ranking, target: Console) -> None:
@@ -177,6 +201,9 @@ def print_ranking(ranked: Ranking, target: Console) -> None:
     table.add_column("rank", justify="right")
     table.add_column("item")
     table.add_column("score", justify="right")
+    objectives = list(ranked.ranking[0].objectives) if ranked.ranking else []
+    for name in objectives:
+        table.add_column(name, justify="right")
     with_titles = any(entry.title for entry in ranked.ranking)
     if with_titles:
         table.add_column("title", overflow="ellipsis", max_width=48)
@@ -184,7 +211,8 @@ def print_ranking(ranked: Ranking, target: Console) -> None:
     table.add_column("content")
     for position, entry in enumerate(ranked.ranking, start=1):
         title = [entry.title or ""] if with_titles else []
-        row = [str(position), entry.item, f"{entry.score:.4f}", *title]
+        row = [str(position), entry.item, f"{entry.score:.4f}"]
+        row += [*(f"{entry.objectives[name]:.4f}" for name in objectives), *title]
         table.add_row(*row, f"{entry.train_impressions:,}", "yes" if entry.has_content else "no")
     target.print(table)
     for note in ranked.notes:

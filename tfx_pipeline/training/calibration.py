@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from dmf_keras.metrics import calibration_ratio, log_loss
 from dmf_keras.models.ranking_model import RankingModel
@@ -41,6 +42,8 @@ class CalibrationResult(JsonRecord):
 def calibrate(model: RankingModel, batches: tf.data.Dataset, method: str) -> CalibrationResult | None:
     """Fits the calibration of a trained model on a split that it was not trained on; None for the method `none`.
 
+    Of several objectives the first is calibrated, and the others that are conditional on it through the product.
+
     Args:
         model: gets the calibration.
         batches: of eval, as in training.
@@ -52,10 +55,11 @@ def calibrate(model: RankingModel, batches: tf.data.Dataset, method: str) -> Cal
     if method == "none":
         return None
     logits, labels = _scored(model, batches)
-    before = np.asarray(model.probabilities(logits))
+    before = np.asarray(ops.sigmoid(logits))
     x, y = _platt(logits, labels) if method == "platt" else _isotonic(logits, labels)
     model.calibrate(x, y)
-    after = np.asarray(model.probabilities(logits))
+    assert model.calibration is not None
+    after = np.asarray(ops.sigmoid(model.calibration(logits)))
     return CalibrationResult(
         method=method,
         points=len(x),
@@ -72,8 +76,10 @@ def _scored(model: RankingModel, batches: tf.data.Dataset) -> tuple[np.ndarray, 
     logits, labels = [], []
     for inputs, label, weight in batches:
         real = weight.numpy() > 0
-        logits.append(score(inputs).numpy()[real])
-        labels.append(label.numpy()[real])
+        found, wanted = score(inputs).numpy(), label.numpy()
+        # Of several objectives the first is calibrated.
+        logits.append((found if found.ndim == 2 else found[..., 0])[real])
+        labels.append((wanted if wanted.ndim == 2 else wanted[..., 0])[real])
     return np.concatenate(logits), np.concatenate(labels)
 
 

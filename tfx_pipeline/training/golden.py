@@ -15,7 +15,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.content_inputs import ContentInputs
 from serving.export.servable import Servable, request_arrays
-from serving.export.signatures import score_requests
+from serving.export.signatures import answer_requests
 from serving.export.warmup import write_warmup
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.examples import raw_features
@@ -152,8 +152,10 @@ def write_golden(
     for case, request in cases.items():
         arrays = request_arrays(request, model_contract)
         raw = {name: tf.constant(value) for name, value in arrays.items()}
-        scores = score_requests(model, transform, raw, content)
-        entries.append({"case": case, "request": request, "scores": scores.numpy()[0].tolist()})
+        answers = answer_requests(model, transform, raw, content, model_contract.formula)
+        scores = {name: values.numpy()[0].tolist() for name, values in answers.items()}
+        entry = {"case": case, "request": request, "scores": scores.pop(contract.SCORE)}
+        entries.append({**entry, "objectives": scores} if scores else entry)
     write_text(join(model_dir, contract.GOLDEN_FILE), json.dumps(entries))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -47,7 +48,9 @@ def write_metadata(
         content: the content table that the model holds.
         artifacts: folders that `dmf replay` needs: `model_run`, `transform_graph`, `content`.
     """
-    config = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    config: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    if model.schema.objectives:
+        config["objectives"] = [dataclasses.asdict(objective) for objective in model.schema.objectives]
     digest = hashlib.sha256(json.dumps([config, content.version], sort_keys=True).encode()).hexdigest()[:16]
     sizes = saved_model_sizes(model_dir)
     values = {

@@ -10,6 +10,7 @@ import tensorflow_transform as tft
 from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
 from tfx_pipeline.config.columns import Categorical, Numeric
 from tfx_pipeline.config.label import CANDIDATES, ITEMS
+from tfx_pipeline.config.objectives import Objective, specs
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.reading import read_lines
@@ -23,6 +24,7 @@ def ranking_schema(
     modalities: Sequence[str] = (),
     without: Sequence[str] = (),
     serving_values: Mapping[str, float] | None = None,
+    objectives: Mapping[str, Objective] | None = None,
 ) -> RankingSchema:
     """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
 
@@ -33,6 +35,7 @@ def ranking_schema(
         modalities: those that the model is given; none named: all.
         without: `items`: the model does not see the columns of items; `candidates`: nor those of candidates.
         serving_values: of candidate columns with role bias, see `RequestTransform.serving_values`.
+        objectives: the section of the configuration; None or empty: one.
     """
 
     def rows(vocabulary: str, oov_buckets: int) -> int:
@@ -73,6 +76,7 @@ def ranking_schema(
         candidate_categorical=candidate_categorical,
         candidate_numeric=candidate_numeric,
         candidate_bias={name: value for name, value in (serving_values or {}).items() if name in of_candidates},
+        objectives=specs(objectives or {}),
     )
 
 

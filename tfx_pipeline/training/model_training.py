@@ -11,6 +11,7 @@ import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import build_model
+from tfx_pipeline.config.objectives import Objective
 from tfx_pipeline.config.schema import Features, Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.data.content.table import ItemContentTable
@@ -34,6 +35,7 @@ class TrainingData:
         transform: requests to model inputs.
         content: the content table of the whole catalogue.
         features: the section of the configuration.
+        objectives: the section of the configuration; empty: one.
     """
 
     files: Mapping[str, list[str]]
@@ -42,6 +44,7 @@ class TrainingData:
     transform: RequestTransform
     content: ItemContentTable
     features: Features
+    objectives: Mapping[str, Objective] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def read(
@@ -51,11 +54,17 @@ class TrainingData:
         transform: RequestTransform,
         content: ItemContentTable,
         features: Features,
+        objectives: Mapping[str, Objective] | None = None,
     ) -> TrainingData:
         """Lists and counts the transformed examples of an artifact."""
         files = {split: split_files(examples, split) for split in ("train", "eval")}
         requests = {split: count_requests(paths) for split, paths in files.items()}
-        return cls(files, requests, tft_output, transform, content, features)
+        return cls(files, requests, tft_output, transform, content, features, objectives or {})
+
+    @property
+    def further_labels(self) -> list[str]:
+        """Names of the objectives beside the main one."""
+        return list(self.objectives)[1:]
 
     def eval_batches(self, batch_size: int, *, validation: bool = False) -> tf.data.Dataset:
         """The eval split in the order of its files, see `request_batches`."""
@@ -66,6 +75,7 @@ class TrainingData:
             batch_size,
             requests=self.requests["eval"],
             validation=validation,
+            further_labels=self.further_labels,
         )
 
 
@@ -89,7 +99,9 @@ def new_model(
         seed: of the initial weights.
     """
     serving_values = data.transform.serving_values() if data.features.candidate else {}
-    schema = ranking_schema(data.features, data.tft_output, data.content, modalities, without, serving_values)
+    schema = ranking_schema(
+        data.features, data.tft_output, data.content, modalities, without, serving_values, data.objectives
+    )
     model = build_model(name, params, schema, seed=seed)
     for modality, layer in model.content.items():
         layer.set_rows(*content_rows(data.content, modality))
@@ -141,6 +153,7 @@ def train_model(
         seed=training.seed,
         keep_negatives=training.keep_negatives,
         weighted=True,
+        further_labels=data.further_labels,
     )
     eval_batches = data.eval_batches(training.batch_size, validation=True)
 

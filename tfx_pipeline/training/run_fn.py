@@ -58,7 +58,7 @@ def run_fn(fn_args: Any) -> None:
         settings.ingestion.history.max_length,
     )
     state_dir = local(join(settings.state_root, _state_key(fn_args, content_uri, settings)))
-    data = TrainingData.read(examples, tft_output, transform, content, settings.features)
+    data = TrainingData.read(examples, tft_output, transform, content, settings.features, settings.objectives)
     model, result = train_model(
         settings.model.name,
         settings.model.params,
@@ -114,6 +114,7 @@ def _export(
         max_history=settings.ingestion.history.max_length,
         content_bases=bases,
         explain=settings.explain,
+        formula=settings.formula,
     )
     own = written.candidate_inputs
     eval_files = split_files(requests_uri, "eval")
@@ -135,5 +136,7 @@ def _export(
 def _state_key(fn_args: Any, content_uri: str, settings: TrainingSettings) -> str:
     """One key per training: the same inputs and settings resume, others start anew."""
     sections = [section.model_dump_json() for section in (settings.features, settings.model, settings.training)]
+    if settings.objectives:
+        sections.append(settings.to_custom_config()["objectives"])
     parts = [fn_args.transform_output, fn_args.train_files[0], content_uri, settings.code, *sections]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -7,26 +7,35 @@ read back by `run_fn` or `tuner_fn`; one class says for both what they are.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, get_type_hints
 
+from pydantic import TypeAdapter
+
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.config.schema import Evaluation, Features, Model, PipelineConfig, Training
+from tfx_pipeline.config.model import Model
+from tfx_pipeline.config.objectives import Objectives
+from tfx_pipeline.config.schema import Evaluation, Features, PipelineConfig, Training
 from tfx_pipeline.config.values import Section
 from tfx_pipeline.training.search.values import with_values
 
 _VALUE = "value"
 _WITHOUT = "without"
+_LATER = "later"
 
 
-def taken(value: Callable[[PipelineConfig], Any] | None = None, *, without: Sequence[str] = ()) -> dict[str, Any]:
+def taken(
+    value: Callable[[PipelineConfig], Any] | None = None, *, without: Sequence[str] = (), later: bool = False
+) -> dict[str, Any]:
     """Metadata of a field of settings.
 
     Args:
         value: takes it from the configuration; None: the configuration's section of the field's name.
         without: keys of the section that no step of training looks at: a change of them must not train again.
+        later: settings did not always have it: at its default it is not written.
     """
-    return {_VALUE: value, _WITHOUT: set(without)}
+    return {_VALUE: value, _WITHOUT: set(without), _LATER: later}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,7 @@ class Settings:
     evaluation: Evaluation = dataclasses.field(metadata=taken(without=("at_k", "thresholds")))
     model: Model = dataclasses.field(metadata=taken(lambda config: config.model.without_idle_module()))
     training: Training
+    objectives: Objectives = dataclasses.field(default_factory=dict, metadata=taken(later=True))
 
     @classmethod
     def of(cls, config: PipelineConfig, code: str) -> Self:
@@ -63,6 +73,7 @@ class Settings:
         return {
             field.name: _json_of(getattr(self, field.name), field.metadata.get(_WITHOUT))
             for field in dataclasses.fields(self)
+            if getattr(self, field.name) or not field.metadata.get(_LATER)
         }
 
     @classmethod
@@ -74,7 +85,11 @@ class Settings:
         """
         types = get_type_hints(cls)
         return cls(
-            **{field.name: _of_json(custom_config[field.name], types[field.name]) for field in dataclasses.fields(cls)}
+            **{
+                field.name: _of_json(custom_config[field.name], types[field.name])
+                for field in dataclasses.fields(cls)
+                if field.name in custom_config or not field.metadata.get(_LATER)
+            }
         )
 
 
@@ -95,6 +110,7 @@ class TrainingSettings(Settings):
         warmup_candidates: numbers of candidates of the warm-up requests.
         explain: whether the signature `explain` is exported.
         calibration: how probabilities are calibrated on eval.
+        formula: that `score` is of several objectives; "": the first of them.
     """
 
     name: str
@@ -103,6 +119,7 @@ class TrainingSettings(Settings):
     warmup_candidates: list[int] = dataclasses.field(metadata=taken(lambda config: config.serving.warmup_candidates))
     explain: bool = dataclasses.field(metadata=taken(lambda config: config.serving.explain))
     calibration: str = dataclasses.field(metadata=taken(lambda config: config.serving.calibration))
+    formula: str = dataclasses.field(default="", metadata=taken(lambda config: config.serving.score or "", later=True))
 
     def tuned(self, values: Mapping[str, Any]) -> Self:
         """With the values that a search found best, see `tfx_pipeline.training.search.values`."""
@@ -113,9 +130,13 @@ class TrainingSettings(Settings):
 def _json_of(value: Any, without: set[str] | None) -> Any:
     if isinstance(value, IngestionConfig):
         return value.to_json()
+    if isinstance(value, dict):
+        return json.dumps({name: section.model_dump(mode="json") for name, section in value.items()})
     return value.model_dump_json(exclude=without) if isinstance(value, Section) else value
 
 
 def _of_json(value: Any, type_: Any) -> Any:
+    if type_ == Objectives:
+        return TypeAdapter(type_).validate_json(value)
     is_section = isinstance(type_, type) and issubclass(type_, Section)
     return type_.model_validate_json(value) if is_section else value

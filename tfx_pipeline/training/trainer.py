@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from dmf_keras.models.objectives import ObjectiveAUC
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
@@ -99,7 +100,7 @@ def train(
         model = build()
         model.compile(
             optimizer=keras.optimizers.Adam(training.learning_rate),
-            weighted_metrics=[keras.metrics.AUC(1000, from_logits=True, name="auc")],
+            weighted_metrics=_metrics(model),
             kept_negatives=training.keep_negatives,
             # Batches differ in shape, so that XLA on a CPU would compile again and again.
             jit_compile=False,
@@ -133,6 +134,14 @@ def train(
             f"(now {training.learning_rate:g}) and look at the ranges of numeric columns"
         )
     return model, TrainingResult(best.history, best.best, train_requests, eval_requests, throughput.requests_per_second)
+
+
+def _metrics(model: RankingModel) -> list[keras.metrics.Metric]:
+    """AUC, of several objectives that of each: the first goes by the name that early stopping looks at."""
+    names = [objective.name for objective in model.schema.objectives]
+    if not names:
+        return [keras.metrics.AUC(1000, from_logits=True, name="auc")]
+    return [ObjectiveAUC(place, name=f"{name}_auc" if place else "auc") for place, name in enumerate(names)]
 
 
 def forget(state_dir: Path) -> None:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,9 +70,15 @@ class Trial:
             "precision": precision(self.training),
             "model_code": model_code_digest(self.model),
             **({"without": self.without} if self.without else {}),
+            **_objectives(data),
             "versions": [library.__version__ for library in (tf, keras, np)],
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _objectives(data: TrialData) -> dict[str, Any]:
+    objectives = data.training_data.objectives
+    return {"objectives": {name: each.model_dump() for name, each in objectives.items()}} if objectives else {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pandas as pd
 import tensorflow_transform as tft
 
+from tfx_pipeline.config.objectives import Objectives
 from tfx_pipeline.config.schema import SPLITS, Evaluation, Features
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
@@ -52,6 +53,7 @@ def read_trial_data(
     evaluation: Evaluation,
     digest: str,
     report: Address | None = None,
+    objectives: Objectives | None = None,
 ) -> TrialData:
     """The data of trials from the folders of artifacts.
 
@@ -64,13 +66,14 @@ def read_trial_data(
         evaluation: the borders of the slices.
         digest: names inputs and code.
         report: of BehaviorLogExampleGen.
+        objectives: the section of the configuration; None or empty: one.
     """
     tft_output = tft.TFTransformOutput(os.fspath(transform_graph))
     table = read_content(content)
     transform = RequestTransform(tft_output, join(content, artifact_files.ITEM_IDS), features, max_history)
     ids, impressions, has_content = known_items(tft_output, table)
     return TrialData(
-        training_data=TrainingData.read(transformed, tft_output, transform, table, features),
+        training_data=TrainingData.read(transformed, tft_output, transform, table, features, objectives),
         examples={split: split_files(examples, split) for split in SPLITS},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,

@@ -52,6 +52,7 @@ def request_batches(
     keep_negatives: float = 1.0,
     weighted: bool = False,
     validation: bool = False,
+    further_labels: Sequence[str] = (),
 ) -> tf.data.Dataset:
     """Batches of requests, each padded to its own longest history and candidate list.
 
@@ -67,11 +68,14 @@ def request_batches(
             requests that keep none are left out, so that batches have at most `batch_size` requests.
         validation: tell by `as_shown` how candidates were shown, which only training would look at otherwise.
         weighted: give the weights of the log, where it has them; else every candidate weighs 1.
+        further_labels: names of the objectives beside the main one.
 
     Returns:
-        Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 0 for padding).
+        Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 0 for padding). Labels of several
+        objectives are [B, N, T], the main one's first.
     """
     spec = tft_output.transformed_feature_spec()
+    columns = [transformed_features.LABEL_PREFIX + name for name in further_labels]
 
     # Nothing in it is for AutoGraph, which would read all that it calls for a second.
     @tf.autograph.experimental.do_not_convert
@@ -86,9 +90,10 @@ def request_batches(
         inputs = transform.model_inputs(transformed)
         if validation:
             inputs |= {as_shown(name): inputs[name] for name in transform.shown_columns}
+        dense = [tf.sparse.to_dense(column) for column in (labels, *(transformed[name] for name in columns))]
         return (
             inputs,
-            tf.cast(tf.sparse.to_dense(labels), tf.float32),
+            tf.cast(tf.stack(dense, axis=-1) if columns else dense[0], tf.float32),
             tf.sparse.to_dense(weights),
         )
 
@@ -123,7 +128,7 @@ def _with_some_negatives(
     requests = tf.unique(request).y
     result = {}
     for name, feature in transformed.items():
-        if name in of_candidates:
+        if name in of_candidates or name.startswith(transformed_features.LABEL_PREFIX):
             values = tf.boolean_mask(feature.values, kept)
             result[name] = _ragged(values, request, labels.dense_shape[0], requests)
         elif isinstance(feature, tf.SparseTensor):

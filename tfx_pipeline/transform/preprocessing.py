@@ -41,6 +41,10 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         transformed_features.HISTORY_ITEM: history,
         transformed_features.LABEL: _sparse(inputs[raw_features.LABEL]),
     }
+    for name in inputs:
+        if name.startswith(raw_features.LABEL_PREFIX):
+            objective = name.removeprefix(raw_features.LABEL_PREFIX)
+            outputs[transformed_features.LABEL_PREFIX + objective] = _sparse(inputs[name])
     if raw_features.WEIGHT in inputs:
         outputs[transformed_features.WEIGHT] = _sparse(inputs[raw_features.WEIGHT])
     if features.user_id is not None:

@@ -37,7 +37,7 @@ class RequestTransform(tf.Module):
         self._features = features
         self._tft_output = tft_output
         self._max_history = max_history
-        self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if k not in _NEVER_INPUTS}
+        self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if not _is_label(k)}
         self._layer = tft_output.transform_features_layer()
         self._first_oov_index = 1 + tft_output.vocabulary_size_by_name(transformed_features.ITEM_VOCABULARY)
         self._catalogue_file = tf.saved_model.Asset(os.fspath(item_ids_file))
@@ -193,6 +193,10 @@ class RequestTransform(tf.Module):
 
 
 _NEVER_INPUTS = frozenset({raw_features.LABEL, raw_features.WEIGHT, raw_features.REQUEST_TIME, raw_features.SPLIT})
+
+
+def _is_label(name: str) -> bool:
+    return name in _NEVER_INPUTS or name.startswith(raw_features.LABEL_PREFIX)
 
 
 def _padded(values: tf.SparseTensor, padding: int | str) -> tf.Tensor:

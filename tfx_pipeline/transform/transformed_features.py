@@ -14,6 +14,8 @@ CANDIDATE_INDEX = "candidate_index"
 HISTORY_ITEM = "history_item"
 CANDIDATE_ITEM = "candidate_item"
 LABEL = "candidate_label"
+# And the objective's name, for those beside the main one.
+LABEL_PREFIX = "candidate_label/"
 WEIGHT = "candidate_weight"
 # Each has one value for every candidate; so have candidate columns.
 OF_CANDIDATES = frozenset({CANDIDATE_INDEX, CANDIDATE_ITEM, LABEL, WEIGHT})

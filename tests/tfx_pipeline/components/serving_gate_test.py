@@ -13,7 +13,7 @@ from tfx.types import standard_artifacts
 
 from serving import contract
 from tfx_pipeline.components.serving_gate import ServingGate, executor
-from tfx_pipeline.config.schema import Model
+from tfx_pipeline.config.model import Model
 
 
 @pytest.fixture(scope="module")

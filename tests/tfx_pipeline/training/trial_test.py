@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from dmf_keras.models import MeanPoolingConfig, registry
 from tests.tfx_pipeline.training.killed import KILLED
-from tfx_pipeline.config.schema import Model, Training
+from tfx_pipeline.config.model import Model
+from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial, uses_content

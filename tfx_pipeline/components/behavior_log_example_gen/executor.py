@@ -105,11 +105,11 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         )
         tally = Tally.from_json(read_text(tally_path))
         remove(tally_path)
-        report = build_report(tally, dict(_tables(config.data)), config.data.interactions)
+        report = build_report(tally, dict(_tables(config.data)), config.data.interactions, config.labels)
         write_text(join(report_dir, artifact_files.INGESTION_REPORT), to_text(report))
-        columns = config.data.interactions.columns
+        bad = examples(read_lines(quarantine_path), config.data.interactions.columns, config.label_columns)
         try:
-            check_run(config, tally, report, examples(read_lines(quarantine_path), columns))
+            check_run(config, tally, report, bad)
         except PipelineError as error:
             failure_dir = exec_properties[FAILURE_DIR_KEY]
             for name in (artifact_files.INGESTION_REPORT, artifact_files.QUARANTINE):

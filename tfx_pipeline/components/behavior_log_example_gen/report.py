@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.log_lists import GivenHistory
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.config.tables import Interactions, Table
 from tfx_pipeline.data.examples.audit import RULES
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.ingestion_report import (
     AuditCounts,
     Cuts,
@@ -34,7 +35,10 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def build_report(
-    tally: Tally, tables: Mapping[str, Table] | None = None, log: Interactions | None = None
+    tally: Tally,
+    tables: Mapping[str, Table] | None = None,
+    log: Interactions | None = None,
+    labels: Iterable[str] = (),
 ) -> IngestionReport:
     """The contents of `report.json`.
 
@@ -42,6 +46,7 @@ def build_report(
         tally: of all steps of the run.
         tables: interactions, items and users, to look at their files.
         log: how the log is written; None: a row is an impression.
+        labels: names of the objectives beside the main one.
     """
     counts = tally.counts
     requests = sum(tally.under("requests").values())
@@ -95,6 +100,10 @@ def build_report(
             if log is not None and log.impressions is not None
             else None
         ),
+        further_positives={
+            name: {split: counts["further_positives", LABEL_PREFIX + name, split] for split in SPLITS}
+            for name in labels
+        },
     )
 
 
@@ -160,6 +169,7 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
             "items, which the user never had, for every user with a request in the split"
         )
     faults = [fault for split in SPLITS if (fault := _split_fault(split, report))]
+    faults = faults or list(_further_faults(config, report))
     if faults:
         raise DataError("\n".join([*faults, "Choose other dates or fractions in 'split', or give more of the log"]))
     broken = report.audit.broken
@@ -254,6 +264,18 @@ def _split_fault(split: str, report: IngestionReport) -> str | None:
         what = "is empty"
     others = ", ".join(f"{name} {report.splits[name].impressions:,}" for name in SPLITS)
     return f"split '{split}' ({span}, UTC) {what}; impressions by split: {others}"
+
+
+def _further_faults(config: IngestionConfig, report: IngestionReport) -> Iterator[str]:
+    for name, positives in report.further_positives.items():
+        for split, count in positives.items():
+            impressions = report.splits[split].impressions
+            if not 0 < count < impressions:
+                column = config.labels[name].column
+                yield (
+                    f"split '{split}' holds one label class of objective '{name}' ('{column}'): {count:,} of "
+                    f"{impressions:,} impressions are positive"
+                )
 
 
 def _seconds(microseconds: int | None) -> float | None:

@@ -15,6 +15,7 @@ from tfx_pipeline.components.behavior_log_example_gen.negative_steps import Read
 from tfx_pipeline.components.behavior_log_example_gen.writing import ShardKey, WriteShard, pack, shard_count, shard_of
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.tables import Table
+from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.audit import Audit, UserAuditor
 from tfx_pipeline.data.examples.encoding import encode
@@ -139,7 +140,8 @@ class BuildExamples(TallyingDoFn):
         if profile is None and self._config.data.users is not None:
             self.tally.add("users_without_profile")
             self.tally.show("user_without_profile", text=element[0])
-        rows = UserRows.from_chunks(chunks, self._config.of_rows)
+        labels = [raw_features.LABEL_PREFIX + name for name in self._config.labels]
+        rows = UserRows.from_chunks(chunks, [*self._config.of_rows, *labels])
         formed = form_requests(rows, cuts.times, self._config.history.events)
         written = [index for index, request in enumerate(formed.requests) if cuts.holds(request.time_us)]
         negatives = None
@@ -203,6 +205,9 @@ class BuildExamples(TallyingDoFn):
             self.tally.add("requests", split, count=len(requests))
             self.tally.add("impressions", split, count=sum(len(request.candidates) for request in requests))
             self.tally.add("positives", split, count=sum(sum(request.labels) for request in requests))
+            for name in requests[0].further_labels:
+                positives = sum(sum(request.further_labels[name]) for request in requests)
+                self.tally.add("further_positives", name, split, count=positives)
             self.tally.add("negatives", split, count=sum(len(one.candidates) - len(one.rows) for one in requests))
             self.tally.range("time_us", split, low=requests[0].time_us, high=requests[-1].time_us)
             # What was drawn has no row, and comes last.

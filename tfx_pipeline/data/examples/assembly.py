@@ -8,6 +8,7 @@ from typing import NamedTuple
 from tfx_pipeline.config.schema import History
 from tfx_pipeline.data.examples.encoding import Value
 from tfx_pipeline.data.examples.history import histories
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
 
 
@@ -37,6 +38,7 @@ def known_requests(
         history: the section of the configuration.
         wanted: indices of requests, ascending; None: all of them.
     """
+    columns = {name: column for name, column in rows.columns.items() if not name.startswith(LABEL_PREFIX)}
     requests = formed.requests if wanted is None else [formed.requests[index] for index in wanted]
     known: Iterable[list[bytes]]
     if rows.given is not None:
@@ -51,5 +53,5 @@ def known_requests(
             history.delay_us,
         )
     for request, items in zip(requests, known, strict=True):
-        context = {name: column[request.first_row] for name, column in rows.columns.items()}
+        context = {name: column[request.first_row] for name, column in columns.items()}
         yield KnownRequest(request, items, {**profile, **context})

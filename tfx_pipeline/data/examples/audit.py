@@ -93,7 +93,16 @@ class UserAuditor:
         self._kinds = candidate or {}
         self._names: dict[bytes, int] = {}
         shown = [self._codes(name, [rows.columns[name][place] for place in index]) for name in self._kinds]
-        # One line (request time, item, label, weight, columns) per impression; the same is gathered from the examples.
+        # Labels of further objectives, each positive if one of the impression's rows is.
+        self._labels = [name for name in rows.columns if name.startswith(raw_features.LABEL_PREFIX)]
+        impression = request * (len(names) + 1) + item
+        impression = np.unique(impression, return_inverse=True)[1] if self._labels else impression
+        for name in self._labels:
+            positive = np.zeros(int(impression.max(initial=0)) + 1, np.int64)
+            np.maximum.at(positive, impression, np.array(rows.columns[name], np.int64))
+            shown.append(positive[impression[index]].tolist())
+        # One line (request time, item, label, weight, columns, further labels) per impression; the same is gathered of
+        # the examples.
         columns = (earliest[request[index]], item[index], rows.label[index], weight[index].view(np.int32), *shown)
         expected = np.stack(columns, axis=1, dtype=np.int64)
         self._expected = expected if self._first_us is None else expected[expected[:, 0] >= self._first_us]
@@ -138,14 +147,15 @@ class UserAuditor:
             feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value
             for name, kind in self._kinds.items()
         ]
-        sizes = {len(candidates), len(labels), len(weights), *map(len, columns)}
+        further = [feature[name].int64_list.value for name in self._labels]
+        sizes = {len(candidates), len(labels), len(weights), *map(len, columns), *map(len, further)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
             audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
         bits = np.array(weights, np.float32).view(np.int32).tolist()
         codes = [self._codes(name, values) for name, values in zip(self._kinds, columns, strict=True)]
-        for item, label, weight, *own in zip(candidates, labels, bits, *codes, strict=False):
+        for item, label, *own in zip(candidates, labels, bits, *codes, *further, strict=False):
             if label or not self._drawn:
-                self._shown.extend((time, self._code_of.get(item, -1), label, weight, *own))
+                self._shown.extend((time, self._code_of.get(item, -1), label, *own))
 
     def _check_drawn(self, candidates: Sequence[bytes], labels: Sequence[int], place: int) -> None:
         negatives = [item for item, label in zip(candidates, labels, strict=False) if not label]

@@ -48,6 +48,8 @@ def encode(
     feature[raw_features.HISTORY_ITEM_ID].bytes_list.value.extend(history)
     feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value.extend(request.candidates)
     feature[raw_features.LABEL].int64_list.value.extend(request.labels)
+    for name, labels in request.further_labels.items():
+        feature[name].int64_list.value.extend(labels)
     if weights is not None:
         feature[raw_features.WEIGHT].float_list.value.extend(weights)
     feature[raw_features.REQUEST_TIME].int64_list.value.append(request.time_us)

@@ -11,6 +11,8 @@ from serving.contract import USER_ID as USER_ID
 
 # Histories and candidates are var-len lists: oldest first, and in the order shown.
 LABEL = "label"
+# And the objective's name: labels of the objectives beside the main one, int64.
+LABEL_PREFIX = "label/"
 # Of each candidate in training, float32; only where the log has them.
 WEIGHT = "candidate_weight"
 # About the request, never an input of the model: int64 microseconds since the epoch, and the split's name.

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tfx_pipeline.config.schema import HistoryEvents
 from tfx_pipeline.data.examples.given import GivenHistories, HistoryTuple, histories_by_user
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.logs.cleaning import CleanBatch
 
 Values = list[bytes] | list[bytes | None] | bytes
@@ -152,13 +153,15 @@ def split_by_user(batch: CleanBatch, ordinal: int) -> Iterator[tuple[str, RowTup
 @dataclasses.dataclass(slots=True)
 class Request:
     """One request. `time_us`: that of its earliest row; `first_row`: index of that row in `UserRows`;
-    `candidates` and `labels`: in the order of events, an item once; `rows`: index of the row that stands for each."""
+    `candidates` and `labels`: in the order of events, an item once; `rows`: index of the row that stands for each;
+    `further_labels`: of the objectives beside the main one, by `label/NAME`."""
 
     time_us: int
     first_row: int
     candidates: list[bytes]
     labels: list[int]
     rows: list[int] = dataclasses.field(default_factory=list)
+    further_labels: dict[str, list[int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -166,8 +169,9 @@ class UserRequests:
     """Requests in order of time, and what histories are made of: the events of all of them in order of time.
 
     `request_of`: of each row of `UserRows`, the index of its request.
-    `duplicates`: rows equal to an earlier one in user, item, time, label and request; dropped.
-    `merged_labels`: other repeats of an item within a request, merged into one candidate that is positive if one was.
+    `duplicates`: rows equal to an earlier one in user, item, time, labels and request; dropped.
+    `merged_labels`: other repeats of an item within a request, merged into one candidate that is positive if one was,
+        for each objective.
     """
 
     requests: list[Request]
@@ -199,18 +203,19 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: History
     ordinals: dict[Any, int] = {}
     ordinal = [ordinals.setdefault(key, len(ordinals)) for key in keys]
 
+    further = {name: list(map(int, rows.columns[name])) for name in rows.columns if name.startswith(LABEL_PREFIX)}
     requests: list[Request] = []
     duplicates = merged = 0
     current = -1
     for index in sorted(range(len(ordinal)), key=ordinal.__getitem__):
         if ordinal[index] != current:
             current = ordinal[index]
-            request = Request(times[index], index, [], [])
+            request = Request(times[index], index, [], [], further_labels={name: [] for name in further})
             requests.append(request)
             place_of: dict[bytes, int] = {}
-            seen: set[tuple[bytes, int, int]] = set()
+            seen: set[tuple[Any, ...]] = set()
         item, label = items[index], labels[index]
-        event = (item, times[index], label)
+        event = (item, times[index], label, *(column[index] for column in further.values()))
         if event in seen:
             duplicates += 1
             continue
@@ -221,8 +226,12 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: History
             request.candidates.append(item)
             request.labels.append(label)
             request.rows.append(index)
+            for name, column in further.items():
+                request.further_labels[name].append(column[index])
         else:
             merged += 1
+            for name, column in further.items():
+                request.further_labels[name][place] |= column[index]
             if not label or request.labels[place]:
                 continue
             request.labels[place] = 1

@@ -50,13 +50,14 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     """
     log = config.data.interactions
     names = log.columns
-    fits = _fits(config, config.of_rows) | dict.fromkeys(log.given, values.usable_as_id)
+    required = [*log.given, *config.label_columns]
+    fits = _fits(config, config.of_rows) | dict.fromkeys(required, values.usable_as_id)
     if names.weight is not None and log.impressions is None:
         fits[names.weight] = values.usable_as_number
     fits |= dict.fromkeys(log.list_columns, usable_as_list)
     label = names.label
     optional = () if labelled or label is None or label in map(config.column, config.of_rows) else (label,)
-    _check_table(key, log, fits, log.given, optional)
+    _check_table(key, log, fits, required, optional)
 
 
 def check_users(config: IngestionConfig) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from serving.messages import first_line
 from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.impressions import Histories, given_histories, shown
@@ -33,7 +34,8 @@ class CleanBatch:
     `label` int8.
     `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
     `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), numeric ones
-    as float32 (NaN: missing). `history`: of their rows, where the log gives it.
+    as float32 (NaN: missing); after them, as `label/NAME`, the labels of the objectives beside the main one.
+    `history`: of their rows, where the log gives it.
     """
 
     row: np.ndarray
@@ -92,6 +94,13 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
 
     not_utf8 = [values.not_utf8(batch.columns[name], texts) for name, texts in ids.items()]
     not_utf8 += [seen.any_of_row(seen.not_utf8), no_fault if given is None else given.not_utf8]
+    # A list of impressions has one label each, see `Interactions.impressions`.
+    further = {each.column: read(each.column, values.labels) for each in config.labels.values()}
+    labels = {names.label: seen.label} | {column: found for column, (found, _) in further.items()}
+    unconditional = no_fault.copy()
+    for each in config.labels.values():
+        if each.given is not None:
+            unconditional |= (labels[each.column] == 1) & (labels[each.given] == 0)
     faults = {
         "not_utf8": np.logical_or.reduce(not_utf8),
         "null_user": user.is_null().to_numpy(zero_copy_only=False),
@@ -101,7 +110,10 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         "bad_time": ~time_valid,
         "negative_time": time_us < 0,
         "time_out_of_range": (time_us < earliest) | (time_us > latest),
-        "bad_label": seen.any_of_row(~seen.labelled),
+        "bad_label": np.logical_or.reduce(
+            [seen.any_of_row(~seen.labelled), *(~valid for _, valid in further.values())]
+        ),
+        "label_without_condition": unconditional,
         "bad_weight": seen.any_of_row(~(seen.weight >= 0)) if seen.weight is not None else no_fault,
         "bad_history": no_fault if given is None else given.bad,
     }
@@ -135,6 +147,9 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         else:
             numbers, no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
             columns[name] = spread(numbers)
+    columns |= {
+        LABEL_PREFIX + name: labels[each.column][good].astype(np.float32) for name, each in config.labels.items()
+    }
     rows = CleanBatch(
         row=spread(batch.rows[good]),
         user=spread(user.filter(mask).cast(pa.large_binary())),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -25,12 +25,14 @@ REASONS = (
     "negative_time",
     "time_out_of_range",
     "bad_label",
+    "label_without_condition",
     "bad_weight",
     "bad_history",
 )
 # All bad rows are counted; this many, the first by file and row, are written with their values.
 MAX_WRITTEN = 100_000
 _SHOWN = 120
+_OF_LABELS = ("bad_label", "label_without_condition")
 
 
 class BadRow(NamedTuple):
@@ -83,14 +85,20 @@ class Example:
     value: str
 
 
-def examples(lines: Iterable[str], columns: InteractionColumns) -> dict[str, Example]:
-    """The first row of each reason, of the lines of `quarantine.jsonl`; its value is that of the column at fault."""
+def examples(
+    lines: Iterable[str], columns: InteractionColumns, further_labels: Collection[str] = ()
+) -> dict[str, Example]:
+    """The first row of each reason, of the lines of `quarantine.jsonl`; its value is that of the column at fault.
+
+    Of several columns of labels all are shown, by name: `further_labels` has those beside the main one.
+    """
     shown = (columns.item, columns.label, columns.weight)
     history = (columns.history.column, columns.history.times) if columns.history is not None else ()
     at_fault: dict[str, tuple[str | None, ...]] = {"null_user": (columns.user,), "unequal_lists": shown}
     at_fault |= dict.fromkeys(("no_impressions", "null_item"), (columns.item,))
     # Labels of pairs are in the column of items.
-    at_fault |= {"bad_label": (columns.label, columns.item), "bad_weight": (columns.weight,), "bad_history": history}
+    labels = (columns.label, columns.item) if not further_labels else (columns.label, *further_labels)
+    at_fault |= {"bad_weight": (columns.weight,), "bad_history": history} | dict.fromkeys(_OF_LABELS, labels)
     at_fault |= dict.fromkeys(("bad_time", "negative_time", "time_out_of_range"), (columns.time,))
     found: dict[str, Example] = {}
     for line in lines:
@@ -99,7 +107,7 @@ def examples(lines: Iterable[str], columns: InteractionColumns) -> dict[str, Exa
         if reason not in found:
             value = given.get("text", given)
             if names := [name for name in at_fault.get(reason, ()) if name in given]:
-                several = reason in ("unequal_lists", "bad_history")
+                several = reason in ("unequal_lists", "bad_history") or (reason in _OF_LABELS and further_labels)
                 value = {name: given[name] for name in names} if several else given[names[0]]
             found[reason] = Example(row["file"], row["row"], _shortened(value))
             if len(found) == len(REASONS):
@@ -155,6 +163,7 @@ def _wanted(reason: str, data: Data) -> str:
         "time_out_of_range": f"outside data.earliest_time..latest_time; often a wrong unit: "
         f"data.interactions.time_unit is '{unit}', and s, ms, us and ns differ by 1000 each",
         "bad_label": "expected 0, 1, true or false; 0.0 and 1.00 will do" + _of_pairs(data),
+        "label_without_condition": "an objective is 1 where the one that it is `given` is 0; see `objectives`",
         "bad_weight": "expected a number of at least 0",
         "bad_history": "expected ids and, where data.interactions.columns.history has times, as many times between "
         f"data.earliest_time and data.latest_time, written as time_unit '{unit}' says",

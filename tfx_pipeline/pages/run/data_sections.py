@@ -44,6 +44,7 @@ _REASONS = {
     "negative_time": "a time before 1970",
     "time_out_of_range": "a time outside earliest_time to latest_time",
     "bad_label": "a label other than 0 and 1",
+    "label_without_condition": "an objective is 1 where the one that it is given is 0",
     "bad_weight": "a weight that is no number of at least 0",
     "bad_history": "a history with an event without an id or time, or lists of different lengths",
 }

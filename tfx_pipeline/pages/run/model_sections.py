@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dmf_keras.metrics import reliability
-from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, cut_offs, metric
+from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, cut_offs, metric, objectives_in
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
 from tfx_pipeline.evaluation.results import SplitMetrics
 from tfx_pipeline.files import artifact_files
@@ -127,10 +127,35 @@ def metrics_section(metrics: Mapping[str, SplitMetrics], scores: Scores | None) 
             rows.append((f"{percent(CONFIDENCE, 0)} interval", *bounds, count(len(scores.labels)) if scores else ""))
     columns = ("split", *(f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN), "candidates")
     blocks: list[Block] = [Table("Metrics of whole splits, by the Evaluator", columns, rows, numbers=len(SHOWN) + 1)]
+    blocks += _objective_tables(metrics)
     blocks.append(_requests_table(metrics, intervals))
     if scores is not None:
         blocks.append(Prose(f"{scores.sample} {scores.method}"))
     return Section("metrics", "How good it is", blocks)
+
+
+def _objective_tables(metrics: Mapping[str, SplitMetrics]) -> list[Block]:
+    """A table where there are objectives beside the main one."""
+    objectives = objectives_in(name for of_split in metrics.values() for name in of_split.overall)
+    if not objectives:
+        return []
+    names = ("base_rate", *SHOWN)
+    rows = [
+        (objective, split, *(decimal(metrics[split].overall.get(f"{objective}/{name}")) for name in names))
+        for objective in objectives
+        for split in sorted(metrics, reverse=True)
+    ]
+    columns = (
+        "objective",
+        "split",
+        "share of positives",
+        *(f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN),
+    )
+    words = (
+        "Objectives beside the main one, by the Evaluator: on all impressions, a conditional one by the probability "
+        "that it happens, its condition included"
+    )
+    return [Table(words, columns, rows, numbers=len(names))]
 
 
 def _requests_table(metrics: Mapping[str, SplitMetrics], intervals: Intervals) -> Table:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfx_pipeline.config.metrics import by_request, metric
-from tfx_pipeline.evaluation import metrics
 from tfx_pipeline.evaluation.bootstrap import RESAMPLED, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.files.json_values import plain
@@ -39,7 +38,6 @@ class Group:
             at_k: of the metrics of the first k candidates of a request.
         """
         trained = [table for seeds in tables for table in seeds]
-        judged = [table.rows(rows) for table in trained]
         resampled = resampled_metrics(
             trained[0].labels,
             trained[0].users,
@@ -50,7 +48,17 @@ class Group:
             resamples=RESAMPLES,
         )
         shape, names = (len(tables), len(tables[0])), (*RESAMPLED, *by_request(at_k))
-        observed = [metrics.values(table, names) for table in judged]
+        for objective in trained[0].further:
+            own = resampled_metrics(
+                trained[0].column(objective).labels,
+                trained[0].users,
+                [table.column(objective).probabilities for table in trained],
+                rows=rows,
+                resamples=RESAMPLES,
+            )
+            resampled |= {f"{objective}/{name}": values for name, values in own.items()}
+            names = (*names, *(f"{objective}/{name}" for name in own))
+        observed = [table.metrics(names, rows) for table in trained]
         return cls(
             {name: np.reshape([values[name] for values in observed], shape) for name in names},
             {name: values.reshape(*shape, RESAMPLES) for name, values in resampled.items()},

@@ -13,7 +13,7 @@ from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request
 from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.errors import DataError
-from tfx_pipeline.evaluation import metrics, slices
+from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.files.json_values import plain
@@ -63,6 +63,7 @@ def model_entries(
     buckets = {column: _buckets(categories) for column, categories in first.slices(evaluation).items()}
     everything = np.ones(len(first.labels), bool)
     names, at_k = (*SHOWN, *by_request(evaluation.at_k)), evaluation.at_k
+    names += tuple(f"{objective}/{name}" for objective in first.further for name in SHOWN)
     overall = Group.of(list(tables.values()), everything, at_k)
     by_frequency = {
         bucket: Group.of(list(tables.values()), rows, at_k) for bucket, rows in buckets[slices.ITEM_FREQUENCY].items()
@@ -146,7 +147,7 @@ def _buckets(categories: pd.Categorical) -> dict[str, np.ndarray]:
 
 
 def _metrics(tables: Sequence[CandidateTable], rows: np.ndarray, names: Sequence[str]) -> dict[str, Statistic]:
-    found = [metrics.values(table.rows(rows), names) for table in tables]
+    found = [table.metrics(names, rows) for table in tables]
     return {name: statistic([values[name] for values in found]) for name in names}
 
 

@@ -110,7 +110,19 @@ def _models_section(report: Report) -> Section:
     if with_share:
         headers.append("attained AUC gain (%)")
     table = Table(f"Test split: {report.over_seeds}", ("model", "content", *headers), rows, len(headers))
-    blocks: list[Block] = [table, _requests_table(report)]
+    further = [
+        Table(
+            f"Objective '{objective}' on all impressions of test: {report.over_seeds}",
+            ("model", *(f"{METRICS[name].title} ({METRICS[name].unit})" for name in SHOWN)),
+            [
+                (model.label, *(spread(model.metrics[f"{objective}/{name}"]) for name in SHOWN))
+                for model in report.models
+            ],
+            len(SHOWN),
+        )
+        for objective in report.objectives
+    ]
+    blocks: list[Block] = [table, *further, _requests_table(report)]
     if report.attainable is not None:
         blocks.append(
             Prose(
@@ -171,8 +183,9 @@ def _differences_section(report: Report) -> Section:
     )
     rows = []
     for model, differences in report.others:
-        for name in compared(report.at_k):
-            heading = f"{metric(name).title} ({'nats' if name == 'log_loss' else 'of 1'})"
+        further = (f"{objective}/{name}" for objective in report.objectives for name in COMPARED)
+        for name in (*compared(report.at_k), *further):
+            heading = f"{metric(name).title} ({'nats' if name.endswith('log_loss') else 'of 1'})"
             if (one := differences.get(name)) is None:
                 rows.append((model.label, heading, *("–" * 5)))
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tfx_pipeline.config.metrics import cut_offs
+from tfx_pipeline.config.metrics import cut_offs, objectives_in
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench.machine import Machine
 from tfx_pipeline.studies.bench.timing import Timing
@@ -262,6 +262,11 @@ class Report(JsonRecord):
     def at_k(self) -> list[int]:
         """Of the metrics of the first k candidates of a request; those of the default where the report has none."""
         return cut_offs(name for model in self.models for name in model.metrics)
+
+    @property
+    def objectives(self) -> list[str]:
+        """Objectives beside the main one."""
+        return objectives_in(self.models[0].metrics)
 
     @property
     def others(self) -> list[tuple[ModelEntry, Mapping[str, Difference]]]:

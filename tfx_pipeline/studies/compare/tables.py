@@ -24,10 +24,12 @@ _STYLES = {"ahead": "green", "behind": "red", "undecided": "", "one seed": ""}
 def print_report(report: Report, out: Console) -> None:
     """Prints the report of `tfx_pipeline.studies.compare.comparison.compare`."""
     names = outlined(f"hr@{k}" for k in report.at_k)
-    tables = [_metrics_table(report), _requests_table(report)]
+    tables = [_metrics_table(report), *(_objective_table(report, name) for name in report.objectives)]
+    tables.append(_requests_table(report))
     if report.others:
+        further = [[f"{objective}/{name}" for name in _COMPARED] for objective in report.objectives]
         # Four intervals fill a line.
-        tables += [_differences_table(report, part) for part in (_COMPARED, names)]
+        tables += [_differences_table(report, part) for part in (_COMPARED, *further, names)]
     for table in (*tables, _slices_table(report), _cost_table(report)):
         out.print(table)
         out.print()
@@ -60,6 +62,17 @@ def _metrics_table(report: Report) -> Table:
         if model.attainable_share is not None:
             cells.append(_spread(model.attainable_share, digits=3))
         table.add_row(_name(model, report), *cells)
+    return table
+
+
+def _objective_table(report: Report, objective: str) -> Table:
+    """Of an objective beside the main one: its metrics, on all impressions."""
+    table = Table(title=f"objective '{objective}', on all impressions: {report.over_seeds}", title_justify="left")
+    table.add_column("model")
+    for name in SHOWN:
+        table.add_column(name.replace("_", " "), justify="right")
+    for model in report.models:
+        table.add_row(_name(model, report), *(_spread(model.metrics[f"{objective}/{name}"]) for name in SHOWN))
     return table
 
 

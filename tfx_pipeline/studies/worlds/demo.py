@@ -126,7 +126,7 @@ def rank_on_the_wire(server: ServerProcess, directory: Path, version: Version) -
     user = pq.read_table(directory / "truth.parquet", columns=["user_id"])["user_id"][-1].as_py()
     asked, milliseconds = 0, 0.0
 
-    def over_grpc(version: Version, request: Mapping[str, Any]) -> np.ndarray:
+    def over_grpc(version: Version, request: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         nonlocal asked, milliseconds
         who = {key: value for key, value in request.items() if key != contract.CANDIDATE_ITEM_ID}
         candidates = request[contract.CANDIDATE_ITEM_ID]
@@ -137,7 +137,7 @@ def rank_on_the_wire(server: ServerProcess, directory: Path, version: Version) -
             raise ModelError(
                 f"version {ranking.model_version} answered, expected {version.number}: see {version.path.parent}"
             )
-        return ranking.scores_in_request_order
+        return {contract.SCORE: ranking.scores_in_request_order}
 
     options = ClientOptions(deadline=_DEADLINE_SECONDS, fill_missing=True)
     with (

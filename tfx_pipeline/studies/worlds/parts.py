@@ -123,6 +123,15 @@ class Examination:
 
 
 @dataclass(frozen=True)
+class Purchases:
+    """Weights of the logit of a purchase, given a click, see `tfx_pipeline.studies.worlds.purchases`."""
+
+    intercept: float
+    desire: float
+    quality: float
+
+
+@dataclass(frozen=True)
 class World:
     """How a synthetic log comes about.
 
@@ -132,12 +141,14 @@ class World:
             "count" of those that are alike.
         examination: how position and clicks hang together; None: all that is shown is examined.
         weights: fixed; None: found by `tfx_pipeline.studies.worlds.calibration` so that the shares come out as wanted.
+        purchases: of what is clicked; None: there are none.
     """
 
     parts: WorldParts
     recall: Literal["average", "count"] = "count"
     weights: Weights | None = None
     examination: Examination | None = None
+    purchases: Purchases | None = None
 
     def with_shares(self, given: Mapping[str, float]) -> World:
         """The world with some shares given, see `WorldParts.with_shares`; its weights are found anew."""
@@ -164,6 +175,14 @@ WORLDS: dict[str, World] = {
         examination=Examination(),
     ),
 }
+
+# Clicks are rare, and purchases rarer: what a model of clicked impressions alone has to learn from. Half of what makes
+# users buy is what makes them click. The weights are fixed, as calibration would make half of the impressions clicks.
+WORLDS["funnel"] = World(
+    WorldParts(taste=0.06, content=0.19, popularity=0.04, noise=0.71, cold_items=0.0),
+    weights=Weights(-3.6, taste=0.5, content=2.0, interaction=0.0, popularity=0.4, context=0.0, profile=0.0),
+    purchases=Purchases(-3.0, desire=0.9, quality=0.5),
+)
 
 
 def measured_shares(contributions: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -63,4 +63,8 @@ def starter_config(name: str, world: World, path: str) -> str:
         # Scores are those of the first position; clicks have been counted at all of them.
         values["serving"] = {"calibration": "platt"}
         values["training"] = {"batch_size": 256, "epochs": 25, "patience": 5, "learning_rate": 0.003}
+    if world.purchases is not None:
+        values["objectives"] = {"click": {"label": "clicked"}, "buy": {"label": "bought", "given": "click"}}
+        values["serving"] = {"score": "click * buy"}
+        values["evaluation"] = {"thresholds": {"auc": {"min": 0.6}, "buy/auc": {"min": 0.6}}}
     return _HEADER.format(world=name, path=path) + yaml.safe_dump(values, sort_keys=False)

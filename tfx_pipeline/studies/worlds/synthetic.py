@@ -26,6 +26,7 @@ from tfx_pipeline.files.writing import recover, write_lines, write_text, writing
 from tfx_pipeline.studies.worlds.calibration import calibrate
 from tfx_pipeline.studies.worlds.parts import WORLDS, Weights, World, measured_shares
 from tfx_pipeline.studies.worlds.population import Items, Users, make_items, make_users
+from tfx_pipeline.studies.worlds.purchases import Bought, draw
 from tfx_pipeline.studies.worlds.recall import make_recall
 from tfx_pipeline.studies.worlds.titles import TOPICS, item_titles
 from tfx_pipeline.studies.worlds.world import DAYS, DEVICES, Impressions, simulate
@@ -55,11 +56,12 @@ def write_demo_logs(
 
     Files:
         `interactions.parquet`: request_id, user_id, item_id, time (ISO 8601), clicked, device; position, where the
-        world has an examination.
+            world has an examination; bought, where it has purchases.
         `items.csv`: item_id, title, category. `users.jsonl`: user_id, gender, age.
         `text_embeddings.parquet` and `image_embeddings.npz`: item_id, embedding, 48 and 32 wide.
         `truth.parquet`: request_id, user_id, item_id, time_us, clicked, probability (of a click on what is examined);
-        without the planted troubles.
+            without the planted troubles; where the world has purchases also bought and purchase_probability, that of a
+            purchase given a click.
         `truth_parts.parquet`: float32, what each part adds to the logit of the same row of `truth.parquet`.
         `demo.json`: the arguments, and under "measured" what came of them: `shares` of the parts and of the noise in
         the variance of the utility, `weights` of the parts, `click_rate`.
@@ -124,17 +126,22 @@ def write_demo_logs(
         )
     say("playing the log")
     impressions = play(weights, rng)
+    bought = None
+    if world.purchases is not None:
+        # A source of its own, so that a world without purchases has the clicks of one with them.
+        bought = draw(np.random.default_rng([seed, 1]), world.purchases, impressions, len(catalogue.topics))
 
     say("writing")
     measured = {
         "shares": measured_shares(impressions.contributions),
         "weights": dataclasses.asdict(weights),
         "click_rate": float(impressions.label.mean()),
+        **(bought.measured(impressions.label) if bought is not None else {}),
     }
     with writing_folder(directory, replace=True) as folder:
         _write_catalogue(folder, rng, catalogue, delisted)
         _write_users(folder, rng, people)
-        _write_log(folder, rng, impressions)
+        _write_log(folder, rng, impressions, bought)
         write_text(folder / MARKER, json.dumps({**arguments, "measured": measured}, indent=2) + "\n")
     return directory
 
@@ -221,7 +228,7 @@ def _write_users(directory: Path, rng: np.random.Generator, users: Users) -> Non
     write_lines(directory / "users.jsonl", (json.dumps(profile) for profile in profiles))
 
 
-def _write_log(directory: Path, rng: np.random.Generator, log: Impressions) -> None:
+def _write_log(directory: Path, rng: np.random.Generator, log: Impressions, bought: Bought | None) -> None:
     moments = np.datetime64(START, "s") + log.time_s.astype("timedelta64[s]")
     clean = pd.DataFrame(
         {
@@ -233,7 +240,11 @@ def _write_log(directory: Path, rng: np.random.Generator, log: Impressions) -> N
     )
     if log.position is not None:
         clean["position"] = log.position.astype(np.int16)
+    if bought is not None:
+        clean["bought"] = bought.label.astype(np.int8)
     truth = clean.assign(time_us=moments.astype("datetime64[us]").astype(np.int64), probability=log.probability)
+    if bought is not None:
+        truth["purchase_probability"] = bought.probability
     pq.write_table(pa.Table.from_pandas(truth, preserve_index=False), directory / TRUTH)
     added = {part: contribution.astype(np.float32) for part, contribution in log.contributions.items()}
     pq.write_table(pa.table(added), directory / TRUTH_PARTS)

@@ -65,7 +65,8 @@ def explain(
             },
             version.contract,
         )
-        scores = leave_one_out(servable, arrays)
+        explained = next((contract.SCORE_PREFIX + name for name in version.contract.objectives), contract.SCORE)
+        scores = leave_one_out(servable, arrays, explained)
         told, told_by, missing = _told(servable, version, run, arrays)
     unknown = note_on_missing([name for name in version.contract.candidate_inputs if name not in of_candidate])
     logits = logits_of(scores)
@@ -84,16 +85,30 @@ def explain(
         parts=_parts(told),
         weights=next((name for name in (names_told.ATTENTION, names_told.ACTIVATION) if name in told), None),
         history=sorted(items, key=lambda item: item.rank_by_weight or item.rank_by_effect),
-        notes=[*missing, *version.notes_on_user(user), *unknown, *notes_on(version, candidate, used, told)],
+        notes=[
+            *_note_on_objective(version.contract),
+            *missing,
+            *version.notes_on_user(user),
+            *unknown,
+            *notes_on(version, candidate, used, told),
+        ],
     )
 
 
-def leave_one_out(servable: Servable, arrays: Arrays) -> np.ndarray:
+def _note_on_objective(model: contract.ModelContract) -> list[str]:
+    if not model.objectives:
+        return []
+    main = next(iter(model.objectives))
+    return [f"what is explained is objective '{main}', the model's first; its score is {model.formula}"]
+
+
+def leave_one_out(servable: Servable, arrays: Arrays, output: str = contract.SCORE) -> np.ndarray:
     """Scores float64 [L + 1] of one request: as it is, then without each item of its history, oldest first.
 
     Args:
         servable: the exported model.
         arrays: of the `rank` signature: one user, one candidate, a history [1, L].
+        output: which score, a probability.
     """
     history = arrays[contract.HISTORY_ITEM_ID]
     length = history.shape[1]
@@ -104,7 +119,7 @@ def leave_one_out(servable: Servable, arrays: Arrays) -> np.ndarray:
         part = rows[start : start + _BATCH]
         inputs = {name: np.repeat(value, len(part), axis=0) for name, value in arrays.items()}
         answer = servable.run(contract.RANK, {**inputs, contract.HISTORY_ITEM_ID: part})
-        scores.append(answer[contract.SCORE][:, 0])
+        scores.append(answer[output][:, 0])
     return np.concatenate(scores).astype(np.float64)
 
 

@@ -28,8 +28,8 @@ def read_captured(file: Path, model_contract: contract.ModelContract) -> Iterato
     Args:
         file: TFRecords of `PredictionLog`, or JSON lines if it ends in .jsonl, .ndjson or .json: an object a line with
             `user_id`, `history`, `candidates`, profile and context columns, candidate columns (a list each, one value a
-            candidate), optionally `content` (vectors by modality) and `score` (what was answered, one number a
-            candidate).
+            candidate), optionally `content` (vectors by modality) and `score` and, of several objectives, `score/NAME`
+            (what was answered, one number a candidate).
         model_contract: of the model, by which lines of JSON become tensors.
 
     Raises:
@@ -70,10 +70,15 @@ def _captured(values: dict[str, Any], model_contract: contract.ModelContract) ->
     for name in (contract.USER_ID, contract.CANDIDATE_ITEM_ID):
         if name not in request:
             raise KeyError(f"{name} is missing")
-    score = request.pop(contract.SCORE, None)
+    answers = {
+        name: request.pop(name)
+        for name in (contract.SCORE, *(contract.SCORE_PREFIX + each for each in model_contract.objectives))
+        if request.get(name) is not None
+    }
+    request.pop(contract.SCORE, None)
     for modality, vectors in (request.pop(_CONTENT, None) or {}).items():
         request[contract.CONTENT_PREFIX + modality] = vectors
     inputs = request_arrays(request, model_contract)
     carries = any(name.startswith(contract.CONTENT_PREFIX) for name in inputs)
-    outputs = {} if score is None else {contract.SCORE: np.array([score], np.float32)}
+    outputs = {name: np.array([scores], np.float32) for name, scores in answers.items()}
     return CapturedRequest(contract.RANK_WITH_CONTENT if carries else contract.RANK, inputs, outputs, None)

@@ -75,8 +75,7 @@ def replay_request(
 def _compared(signature: str, request: CapturedRequest, model: KerasModel, servable: Servable) -> Iterator[StageResult]:
     answer = servable.run(signature, request.inputs)
     if signature == contract.SERVING_DEFAULT:
-        ours = model.score_examples(request.inputs[contract.EXAMPLES])
-        yield compare(SCORE, {contract.SCORE: ours}, answer)
+        yield compare(SCORE, model.scores_of_examples(request.inputs[contract.EXAMPLES]), answer)
     else:
         candidates = {name: value for name, value in request.inputs.items() if _of_candidates(name, model)}
         rest = {name: value for name, value in request.inputs.items() if name not in candidates}
@@ -88,8 +87,8 @@ def _compared(signature: str, request: CapturedRequest, model: KerasModel, serva
             yield compare(STATE, state, servable.run(contract.USER_TOWER, user))
         if candidates and signature != contract.TRANSFORM:
             # What `explain` tells beside the score is no score.
-            theirs = {contract.SCORE: answer[contract.SCORE]}
-            yield compare(SCORE, {contract.SCORE: model.score(state, candidates)}, theirs)
+            ours = model.scores(state, candidates)
+            yield compare(SCORE, ours, {name: answer[name] for name in ours if name in answer})
     if request.outputs:
         captured = {name: _cut(value, answer.get(name)) for name, value in request.outputs.items()}
         yield compare(CAPTURED, captured, {name: answer[name] for name in captured if name in answer})

@@ -38,14 +38,14 @@ class Scores:
     """Of every good row of the log. A row stands for a candidate of its request, or repeats one and has no score.
 
     Attributes:
-        score: float32 [rows], probabilities.
+        outputs: by name of the model's output, float32 [rows]: `score`, and of several objectives `score/NAME`.
         kept: bool [rows], whether a row stands for a candidate.
         positive: bool [rows], whether one of the rows of that candidate has label 1.
         requests, without_history, users, without_profile: how many there were.
     """
 
-    def __init__(self, rows: int) -> None:
-        self.score = np.zeros(rows, np.float32)
+    def __init__(self, rows: int, outputs: Iterable[str] = (contract.SCORE,)) -> None:
+        self.outputs = {name: np.zeros(rows, np.float32) for name in outputs}
         self.kept = np.zeros(rows, bool)
         self.positive = np.zeros(rows, bool)
         self.requests = self.without_history = self.users = self.without_profile = 0
@@ -125,13 +125,15 @@ def ask(servable: Servable, asked: Iterable[Question], scores: Scores, batch: in
     for call in _calls(asked, batch):
         try:
             examples = np.array([question.example for question in call], object)
-            answer = servable.run(contract.SERVING_DEFAULT, {"examples": examples})[contract.SCORE]
+            answer = servable.run(contract.SERVING_DEFAULT, {"examples": examples})
         except (KeyError, ValueError, tf.errors.OpError) as error:
             raise ModelError(f"the exported model fails over a request: {first_line(error)}") from None
         counts = np.array([len(question.places) for question in call])
         places = np.fromiter(chain.from_iterable(question.places for question in call), np.int64)
         # Behind a request's own candidates is padding.
-        scores.score[places] = answer[np.arange(answer.shape[1]) < counts[:, np.newaxis]]
+        for name, values in scores.outputs.items():
+            found = answer[name]
+            values[places] = found[np.arange(found.shape[1]) < counts[:, np.newaxis]]
         yield len(places)
 
 

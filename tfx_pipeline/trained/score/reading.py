@@ -78,7 +78,8 @@ class Sources:
             # Every row of the model's own log is a positive. Of those to be scored nobody knows.
             columns = columns.model_copy(update={"label": InteractionColumns().label})
         interactions = own.data.interactions.model_copy(update={"path": log, "columns": columns})
-        asked = own.model_copy(update={"data": own.data.model_copy(update={"interactions": interactions})})
+        data = own.data.model_copy(update={"interactions": interactions})
+        asked = own.model_copy(update={"data": data, "labels": {}})
         check_log("the log to be scored", asked, labelled=False)
         try:
             check_log("data.interactions", own)

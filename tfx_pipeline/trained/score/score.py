@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from serving.contract import SCORE, SCORE_PREFIX
 from tfx_pipeline.config.tables import Table
 from tfx_pipeline.data.logs.files import fingerprint, list_files
 from tfx_pipeline.errors import DataError
@@ -34,9 +35,10 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
     Args:
         version: the exported model.
         log: a file, a folder or a glob, written as the log that the model was trained on; it may lack the labels.
-        output: Parquet file of `user_id`, `request_id`, `item_id` (string), `score` (float32), `time` (microseconds,
-            UTC) and, where the log has labels, `label` (int8). It appears whole, and replaces what is there. Beside it,
-            with the ending `.quarantine.jsonl`, are the rows that cannot be used, if there are any.
+        output: Parquet file of `user_id`, `request_id`, `item_id` (string), `score` and, of several
+            objectives, `score/NAME` (float32), `time` (microseconds, UTC) and, where the log has labels, `label`
+            (int8). It appears whole, and replaces what is there. Beside it, with the ending `.quarantine.jsonl`, are
+            the rows that cannot be used, if there are any.
         watch: is told how far it is.
         batch: the most requests that the model is asked at once.
 
@@ -60,7 +62,8 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
             read_own(sources, found.users, rows, watch)
             read_users(sources, found.users, profiles, watch)
             clock.end("read")
-            scores, done = Scores(found.usable), 0
+            objectives = [SCORE_PREFIX + name for name in version.contract.objectives]
+            scores, done = Scores(found.usable, [SCORE, *objectives]), 0
             for part in zip(rows.parts(), profiles.parts(), strict=True):
                 for count in ask(servable, questions(*part, sources, scores), scores, batch):
                     done += count
@@ -130,7 +133,8 @@ def _write(file: Path, version: Version, sources: Sources, found: LogRows, score
         DataError: the log has more rows than were scored.
     """
     catalogue = pa.array(version.items(), pa.string())
-    fields = [("user_id", pa.string()), ("request_id", pa.string()), ("item_id", pa.string()), ("score", pa.float32())]
+    fields = [("user_id", pa.string()), ("request_id", pa.string()), ("item_id", pa.string())]
+    fields += [(name, pa.float32()) for name in scores.outputs]
     fields += [("time", _TIME), *([("label", pa.int8())] if found.labelled else [])]
     start, unknown = 0, 0
     with pq.ParquetWriter(file, pa.schema(fields)) as writer:
@@ -145,7 +149,7 @@ def _write(file: Path, version: Version, sources: Sources, found: LogRows, score
                 "user_id": good.user.cast(pa.string()),
                 "request_id": request,
                 "item_id": good.item.cast(pa.string()),
-                "score": pa.array(scores.score[rows]),
+                **{name: pa.array(values[rows]) for name, values in scores.outputs.items()},
                 "time": pa.array(good.time_us).cast(_TIME),
             }
             if found.labelled:

@@ -13,7 +13,6 @@ from serving.messages import first_line
 from tfx_pipeline.config.metrics import COMPARED
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
-from tfx_pipeline.evaluation.metrics import values as metric_values
 from tfx_pipeline.files.reading import exists, read_json
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
@@ -108,7 +107,7 @@ def _train_and_score(
     trained = train_trial(trial, data, folder, progress)
     table = score_rows(trained.model, data.training_data.transform, data.examples["eval"], data.facts)
     return Outcome(
-        metrics=metric_values(table.rows(), measured(objective)),
+        metrics=table.metrics(measured(objective)),
         epochs=len(trained.result.history),
         best_epoch=trained.result.best_epoch,
         seconds=time.perf_counter() - started,

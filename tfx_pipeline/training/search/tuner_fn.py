@@ -32,6 +32,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         features=settings.features,
         max_history=settings.max_history,
         evaluation=settings.evaluation,
+        objectives=settings.objectives,
         digest=_digest(transformed, content, requests, settings.code),
     )
     search = model_search(

@@ -197,6 +197,18 @@ def test_missing_values_keep_the_place_of_their_candidate(user_rows: Rows) -> No
     assert list(feature["slot"].bytes_list.value) == [b"x", b""]
 
 
+def test_labels_of_further_objectives_are_derived_again(user_rows: Rows) -> None:
+    events = [(3, "a", 1, "r"), (1, "b", 0, "r"), (4, "a", 1, "r")]
+    rows = user_rows(events, True, further={"buy": [0, 0, 1]})
+    (request,) = form_requests(rows).requests
+    assert request.further_labels == {"label/buy": [0, 1]}
+    for labels, mismatches in (([0, 1], 0), ([1, 0], 2), ([0, 0], 1), ([0], 3)):
+        auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))
+        request.further_labels = {"label/buy": labels}
+        auditor.check("train", encode(b"u", [], request, "train", {}, {}))
+        assert auditor.finish().violations["candidate_label_mismatch"] == mismatches
+
+
 def test_an_example_of_another_user(user_rows: Rows) -> None:
     rows = user_rows(EVENTS[:1])
     auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH))

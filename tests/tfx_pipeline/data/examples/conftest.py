@@ -16,7 +16,8 @@ from tfx_pipeline.data.logs.cleaning import CleanBatch
 def user_rows() -> Callable[..., UserRows]:
     """Returns user_rows(events, with_requests): rows of one user from (time, item, label[, request id or None]).
 
-    `weights`: of the rows, where the log has them. `columns`: of the rows by name, strings or float32.
+    `weights`: of the rows, where the log has them. `columns`: of the rows by name, strings or float32. `further`:
+    labels of objectives beside the main one, by name.
 
     They take the way of real rows: cut into batches of three, joined in reverse.
     """
@@ -26,6 +27,7 @@ def user_rows() -> Callable[..., UserRows]:
         with_requests: bool = False,
         weights: Sequence[float] = (),
         columns: Mapping[str, Sequence] | None = None,
+        further: Mapping[str, Sequence[int]] | None = None,
     ) -> UserRows:
         chunks = []
         for start in range(0, len(events), 3):
@@ -39,10 +41,14 @@ def user_rows() -> Callable[..., UserRows]:
                 label=np.array([event[2] for event in part], dtype=np.int8),
                 request=pa.array(requests, pa.large_string()).cast(pa.large_binary()) if with_requests else None,
                 weight=np.array(weights[start : start + 3], np.float32) if weights else None,
-                columns={name: _column(values[start : start + 3]) for name, values in (columns or {}).items()},
+                columns={name: _column(values[start : start + 3]) for name, values in (columns or {}).items()}
+                | {
+                    f"label/{name}": np.array(labels[start : start + 3], np.float32)
+                    for name, labels in (further or {}).items()
+                },
             )
             chunks.extend(chunk for _, chunk in split_by_user(batch, ordinal=0))
-        return UserRows.from_chunks(chunks[::-1], columns or ())
+        return UserRows.from_chunks(chunks[::-1], [*(columns or ()), *(f"label/{name}" for name in further or {})])
 
     return build
 

@@ -125,3 +125,13 @@ def test_split_by_user_keeps_every_row_with_its_user() -> None:
     nothing = np.array([], np.int64)
     empty = CleanBatch(nothing, batch.user[:0], batch.item[:0], nothing, nothing.astype(np.int8), None, None, {})
     assert list(split_by_user(empty, 0)) == []
+
+
+def test_a_merged_candidate_is_positive_for_an_objective_if_one_of_its_rows_is(user_rows: Rows) -> None:
+    events = [(1, "a", 1, "r"), (2, "a", 1, "r"), (1, "b", 0, "r"), (1, "b", 0, "r"), (3, "b", 1, "r")]
+    formed = form_requests(user_rows(events, True, further={"buy": [0, 1, 0, 0, 0], "like": [0, 0, 0, 1, 0]}))
+    (request,) = formed.requests
+    assert (request.candidates, request.labels) == ([b"a", b"b"], [1, 1])
+    assert request.further_labels == {"label/buy": [1, 0], "label/like": [0, 1]}
+    # Rows of b at one moment differ in a label, and so are no duplicates.
+    assert (formed.duplicates, formed.merged_labels) == (0, 3)

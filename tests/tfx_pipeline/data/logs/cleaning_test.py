@@ -84,6 +84,28 @@ def test_a_weight_is_a_number_of_at_least_zero() -> None:
     assert _clean({}).good.weight is None
 
 
+def test_labels_of_further_objectives_are_quarantined_as_the_main_one_and_by_their_condition() -> None:
+    labels = {"buy": {"column": "bought", "given": "label"}, "like": {"column": "liked"}}
+    config = CONFIG.model_validate({**CONFIG.model_dump(), "labels": labels})
+    given = [("1", "1", "0"), ("1", "0", "true"), ("0", "1.0", "0"), ("0", "0", "1"), ("1", "x", "1"), ("1", "1", None)]
+    columns = {name: pa.array([value] * len(given), pa.string()) for name, value in GOOD.items()}
+    for name, values in zip(("label", "bought", "liked"), zip(*given, strict=True), strict=True):
+        columns[name] = pa.array(values, pa.string())
+    cleaned = clean(RawBatch(columns, np.arange(len(given)), []), FILE, config)
+    assert {name: count for name, count in cleaned.bad_counts.items() if count} == {
+        "bad_label": 2,
+        "label_without_condition": 1,
+    }
+    assert cleaned.good.label.tolist() == [1, 1, 0]
+    assert cleaned.good.columns["label/buy"].tolist() == [1, 0, 0]  # type: ignore[union-attr]
+    assert cleaned.good.columns["label/like"].tolist() == [0, 1, 1]  # type: ignore[union-attr]
+    lines = [row.to_json() for row in cleaned.bad_rows]
+    found = examples(lines, config.data.interactions.columns, config.label_columns)
+    assert found["bad_label"].value == '{"label": "1", "bought": "x", "liked": "1"}'
+    with pytest.raises(DataError, match=r'label_without_condition 1, such as {"label": "0", "bought": "1.0"'):
+        check_bad_fraction(cleaned.bad_counts, 6, config.data, found)
+
+
 def test_a_row_with_several_faults_counts_once() -> None:
     cleaned = _clean({"user_id": None, "item_id": None, "label": "x", "timestamp": "x"})
     assert sum(cleaned.bad_counts.values()) == 1 and cleaned.bad_counts["null_user"] == 1

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tfx_pipeline.config.label import Label
-from tfx_pipeline.config.schema import Evaluation, Features, Model, Training
+from tfx_pipeline.config.model import Model
+from tfx_pipeline.config.schema import Evaluation, Features, Training
 from tfx_pipeline.config.tuning import Tuning
 
 LABEL = Label("mean_pooling", ())

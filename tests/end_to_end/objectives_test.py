@@ -1,0 +1,146 @@
+"""Clicks and purchases through the whole pipeline, and out of the served model again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.metrics import log_loss, roc_auc_score
+
+from serving.client import RankingClient, RestRankingClient, User
+from serving.local_server.server import LocalServer
+from tfx_pipeline.cli import main
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A configuration file and the summary of its run."""
+    from tfx_pipeline.config import load_config
+    from tfx_pipeline.runners.run import run as run_pipeline
+    from tfx_pipeline.studies.worlds.parts import WORLDS
+    from tfx_pipeline.studies.worlds.starter_config import starter_config
+    from tfx_pipeline.studies.worlds.synthetic import write_demo_logs
+
+    folder = tmp_path_factory.mktemp("funnel")
+    write_demo_logs(folder / "data", world=WORLDS["funnel"], users=200, items=80, requests=3000)
+    log = pd.read_parquet(folder / "data" / "interactions.parquet")
+    # A purchase of what was not clicked, and a label that is none.
+    unclicked = log.index[log["clicked"] == 0]
+    log["bought"] = log["bought"].astype(str)
+    log.loc[unclicked[:5], "bought"] = "1"
+    log.loc[unclicked[5:8], "bought"] = "perhaps"
+    log.to_parquet(folder / "data" / "interactions.parquet")
+    values = yaml.safe_load(starter_config("funnel", WORLDS["funnel"], "config.yaml"))
+    values["model"] = {"name": "din", "params": {"id_dim": 8, "hidden_units": [16, 8], "experts": 2}}
+    values["training"] |= {"epochs": 3, "learning_rate": 0.01}
+    values["serving"] = {
+        "score": "click * buy - 0.01",
+        "calibration": "platt",
+        "explain": True,
+        "warmup_candidates": [1, 20],
+    }
+    values["evaluation"] = {"thresholds": {"auc": {"min": 0.3}, "buy/auc": {"min": 0.3, "min_change": -0.9}}}
+    file = folder / "config.yaml"
+    file.write_text(yaml.safe_dump(values, sort_keys=False))
+    return file, run_pipeline(load_config(file), summary_json=folder / "summary.json").to_json()
+
+
+def test_rows_that_cannot_be_are_quarantined_and_positives_counted(run):
+    file, summary = run
+    ingestion = summary["ingestion"]
+    assert ingestion["quarantined"]["label_without_condition"] == 5
+    assert ingestion["quarantined"]["bad_label"] >= 3
+    bought = pd.read_parquet(file.parent / "data" / "truth.parquet")["bought"].sum()
+    assert sum(ingestion["further_positives"]["buy"].values()) <= bought
+    assert sum(ingestion["further_positives"]["buy"].values()) > 0.98 * bought
+    assert not any(ingestion["audit"]["violations"].values())
+    assert summary["pushed"], summary["failures"]
+
+
+def test_the_evaluator_judges_the_joint_probability_on_all_impressions(run, tmp_path, capsys):
+    """By `dmf score` over the log and scikit-learn, beside the truth's labels."""
+    file, summary = run
+    output = tmp_path / "scores.parquet"
+    log = file.parent / "data" / "interactions.parquet"
+    assert main(["score", str(log), "--model", summary["model_path"], "-o", str(output)]) == 0
+    capsys.readouterr()
+    scores = pd.read_parquet(output)
+    np.testing.assert_allclose(scores["score"], scores["score/click"] * scores["score/buy"] - 0.01, atol=1e-6)
+    assert scores["score"].min() < 0
+    keys = ["user_id", "request_id", "item_id"]
+    known = scores.merge(pd.read_parquet(file.parent / "data" / "truth.parquet")[[*keys, "bought"]], on=keys)
+    test = known[known["time"] >= pd.Timestamp(summary["ingestion"]["cuts"]["test_from"])]
+    metrics = summary["metrics"]["test"]["overall"]
+    assert len(test) == metrics["example_count"]
+    joint = test["score/click"] * test["score/buy"]
+    assert roc_auc_score(test["bought"], joint) == pytest.approx(metrics["buy/auc"], abs=1e-5)
+    assert log_loss(test["bought"], joint) == pytest.approx(metrics["buy/log_loss"], abs=1e-5)
+    assert joint.sum() / test["bought"].sum() == pytest.approx(metrics["buy/calibration"], abs=1e-4)
+    assert roc_auc_score(test["label"], test["score/click"]) == pytest.approx(metrics["auc"], abs=1e-5)
+    assert set(summary["metrics"]["test"]["item_frequency"]["head"]) >= {"buy/auc", "buy/gauc", "buy/ndcg@5"}
+
+
+@pytest.mark.parametrize("kind", [RankingClient, RestRankingClient])
+def test_a_server_answers_the_formula_and_its_parts(run, kind):
+    _, summary = run
+    version = Path(summary["model_path"])
+    user = User("u000001", ["i000001", "i000002"], {"gender": "f", "age": 30.0, "device": "phone"})
+    items = [f"i{number:06}" for number in range(30)]
+    with LocalServer(version.parent, rest_port=0) as server:
+        target = server.rest_target if kind is RestRankingClient else server.target
+        with kind(target, version.parent.name) as client:
+            assert client.metadata().objectives == ("buy", "click")
+            ranking = client.rank(user, items, objectives=True)
+            plain = client.rank(user, items)
+    click, buy = ranking.objectives["click"], ranking.objectives["buy"]
+    np.testing.assert_allclose(ranking.scores, click * buy - 0.01, atol=1e-6)
+    np.testing.assert_allclose(plain.scores, ranking.scores, atol=1e-6)
+
+
+def test_commands_say_which_objective_they_mean(run, capsys):
+    _, summary = run
+    model = summary["model_path"]
+    assert main(["rank", "--model", model, "--user", "u000003", "--top", "3", "--json"]) == 0
+    ranked = json.loads(capsys.readouterr().out)
+    best = ranked["ranking"][0]
+    assert best["score"] == pytest.approx(best["objectives"]["click"] * best["objectives"]["buy"] - 0.01, abs=1e-6)
+    assert "score is click * buy - 0.01; buy is given click" in ranked["notes"]
+    assert main(["explain", "--model", model, "--user", "u000003", "--candidate", best["item"], "--json"]) == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert explained["score"] == pytest.approx(best["objectives"]["click"], abs=1e-5)
+    assert any("explained is objective 'click'" in note for note in explained["notes"])
+    assert main(["replay", "--model", model]) == 0
+    assert "equal at every stage" in capsys.readouterr().out
+    assert main(["model", "inspect", model]) == 0
+    assert "click; buy, given click" in capsys.readouterr().out
+
+
+def test_the_page_shows_every_objective(run, tmp_path):
+    _, summary = run
+    page = tmp_path / "report.html"
+    assert main(["report", summary["output"], "--out", str(page)]) == 0
+    text = page.read_text(encoding="utf-8")
+    assert (
+        "Objectives beside the main one" in text and f"{summary['metrics']['test']['overall']['buy/auc']:.4f}" in text
+    )
+
+
+def test_models_are_compared_and_tuned_by_every_objective(run, tmp_path):
+    file, _ = run
+    small = ["--set", "training.epochs=1", "--set", "comparison.models={din: {}, mean_pooling: {}}"]
+    out = tmp_path / "compare.json"
+    command = ["compare", "--config", str(file), *small, "--set", "comparison.reference=din", "--seeds", "1"]
+    assert main([*command, "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    for model in report["models"]:
+        assert 0 < model["metrics"]["buy/auc"]["mean"] < 1
+        if model["difference"] is not None:
+            assert model["difference"]["buy/gauc"]["low"] is not None
+    tuned = ["--set", "tuning.objective=buy/auc", "--set", "tuning.space={training.learning_rate: {choice: [0.01]}}"]
+    assert main(["tune", "--config", str(file), *small, "--models", "din", "--trials", "1", *tuned]) == 0
