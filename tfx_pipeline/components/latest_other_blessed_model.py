@@ -43,12 +43,18 @@ class LatestOtherBlessedModel(latest_blessed_model_strategy.LatestBlessedModelSt
 
 
 def _reads_the_same_examples(model_uri: str, candidate_uri: str) -> bool:
-    """Whether no input of both models has two types; False when either's contract is gone."""
+    """Whether no input of both models has two types, and the examples have all columns of candidates that it takes.
+
+    False when either's contract is gone.
+    """
     try:
         ours, theirs = (
-            ModelContract.read(local(path_utils.serving_model_dir(uri))).user_inputs
-            for uri in (candidate_uri, model_uri)
+            ModelContract.read(local(path_utils.serving_model_dir(uri))) for uri in (candidate_uri, model_uri)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return all(theirs[name] == dtype for name, dtype in ours.items() if name in theirs)
+    if not set(theirs.candidate_inputs) <= set(ours.candidate_inputs):
+        return False
+    their_inputs = theirs.user_inputs | theirs.candidate_inputs
+    our_inputs = ours.user_inputs | ours.candidate_inputs
+    return all(their_inputs[name] == dtype for name, dtype in our_inputs.items() if name in their_inputs)

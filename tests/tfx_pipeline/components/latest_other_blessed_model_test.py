@@ -30,12 +30,14 @@ class Models:
     def store(self) -> mlmd.MetadataStore:
         return self._connection.store
 
-    def add(self, *, blessed: bool | None, age: str = "float32") -> Artifact:
+    def add(self, *, blessed: bool | None, age: str = "float32", columns: tuple[str, ...] = ()) -> Artifact:
         """A new model, which reads `age` as that type; None: it was never evaluated."""
         model = self._publish(standard_artifacts.Model())
         exported = Path(path_utils.serving_model_dir(model.uri))
         exported.mkdir(parents=True)
-        (exported / CONTRACT_FILE).write_text(ModelContract("dmf", 50, {"age": age}).to_json())
+        (exported / CONTRACT_FILE).write_text(
+            ModelContract("dmf", 50, {"age": age}, candidate_inputs=dict.fromkeys(columns, "string")).to_json()
+        )
         self.models.append(model)
         if blessed is not None:
             blessing = standard_artifacts.ModelBlessing()
@@ -105,3 +107,12 @@ def test_a_model_that_reads_a_column_as_another_type_is_passed_over(models):
     models.add(blessed=True, age="string")
     candidate = models.add(blessed=None, age="float32")
     assert models.resolve(candidate)["model"] == []
+
+
+def test_a_model_that_takes_columns_which_candidates_no_longer_have_is_passed_over(models):
+    plain = models.add(blessed=True)
+    models.add(blessed=True, columns=("badge",))
+    found = models.resolve(models.add(blessed=None))
+    assert found["model"] == [plain.id]
+    both = models.add(blessed=True, columns=("badge",))
+    assert models.resolve(models.add(blessed=None, columns=("badge", "slot")))["model"] == [both.id]

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.comparison import OwnTraining
-from tfx_pipeline.config.label import ITEMS, Label
+from tfx_pipeline.config.label import CANDIDATES, ITEMS, Label
 from tfx_pipeline.config.metrics import COMPARED, metric
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tuning import PARAMS, TRAINING
@@ -167,8 +167,9 @@ def write_best_config(config: PipelineConfig, label: Label, report: SearchReport
     if label.modalities:
         modalities = document["content"]["modalities"]
         document["content"]["modalities"] = {name: modalities[name] for name in label.modalities}
-    if ITEMS in label.without:
-        document["features"].pop("item", None)
+    for word, section in ((ITEMS, "item"), (CANDIDATES, "candidate")):
+        if word in label.without:
+            document["features"].pop(section, None)
     write_text(
         path, f"# {heading}. Written by dmf tune.\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     )

@@ -164,6 +164,15 @@ def test_best_configuration_of_another_model_and_one_modality(config_file, tmp_p
     assert list(best.content.modalities) == ["image"]
 
 
+@pytest.mark.parametrize("word", ["items", "candidates"])
+def test_best_configuration_of_a_model_without_columns(config_file, tmp_path, word):
+    section = {"items": "item", "candidates": "candidate"}[word]
+    config = load_config(config_file, [f"features.{section}={{price: {{kind: numeric}}}}"])
+    write_best_config(config, Label("dmf", (), (word,)), _report_with({}), tmp_path / "best.yaml")
+    assert not getattr(load_config(tmp_path / "best.yaml").features, section)
+    assert getattr(config.features, section)
+
+
 def test_a_search_begins_with_what_the_configuration_gives_the_model(config_file):
     """Its own model as `dmf run` trains it, another as `dmf compare` does."""
     config = load_config(config_file, ["comparison.models={dmf: {heads: 2}, simtier: {buckets: 7}}"])
