@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from dmf_keras.models.inputs import ObjectiveSpec
+from serving.formula import Formula, FormulaError
+from tfx_pipeline.config.metrics import of_objective
 from tfx_pipeline.config.tables import InteractionColumns
 from tfx_pipeline.config.values import Number, Section
 
@@ -86,6 +88,59 @@ def check(objectives: Mapping[str, Objective], columns: InteractionColumns) -> N
             above = ", ".join(taken.values()) or "none: it is the first"
             raise ValueError(f"{key}.given: should be an objective above it ({above}), got '{objective.given}'")
         taken[label] = name
+
+
+def check_formula(objectives: Mapping[str, Objective], score: str | None) -> None:
+    """Refuses a `serving.score` that is no formula of the objectives.
+
+    Raises:
+        ValueError: with the place of the fault.
+    """
+    if score is None:
+        return
+    if not objectives:
+        raise ValueError("serving.score: a formula of objectives, and there are none; name them in `objectives`")
+    try:
+        Formula(score, list(objectives))
+    except FormulaError as error:
+        raise ValueError(f"serving.score: {error} (given: {score!r})") from None
+
+
+def check_kept_negatives(objectives: Mapping[str, Objective], share: float) -> None:
+    """Refuses to leave negatives out where an objective could not be corrected for it.
+
+    Raises:
+        ValueError: an objective is not conditional on the main one, directly or through others.
+    """
+    main = next(iter(objectives), None)
+    for name in objectives if share < 1 else ():
+        above: str | None = name
+        while above is not None and above != main:
+            above = objectives[above].given
+        if above is None:
+            raise ValueError(
+                f"training.keep_negatives: negatives are those of '{main}', and '{name}' may happen without it: its "
+                f"probabilities could not be corrected; keep all, or give '{name}' a condition"
+            )
+
+
+def check_metrics(objectives: Mapping[str, Objective], named: Mapping[str, str]) -> None:
+    """Refuses metrics of objectives that there are not.
+
+    Args:
+        objectives: the section.
+        named: metrics by the key that names them.
+
+    Raises:
+        ValueError: with those that there are.
+    """
+    main, *further = objectives or [""]
+    for key, name in named.items():
+        objective, of = of_objective(name)
+        if objective and objective not in further:
+            there = ", ".join(f"{each}/{of}" for each in further) or "no other, as there are no `objectives`"
+            hint = f"; that of the first objective, '{main}', is {of}" if objective == main else ""
+            raise ValueError(f"{key}: there is no metric '{name}'{hint}; beside {of} there is {there}")
 
 
 def further_labels(objectives: Mapping[str, Objective], columns: InteractionColumns) -> dict[str, FurtherLabel]:

@@ -19,15 +19,15 @@ from pydantic import (
 )
 
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
-from serving.formula import Formula, FormulaError
+from tfx_pipeline.config import objectives
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
-from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off, of_objective
+from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.objectives import Objectives
-from tfx_pipeline.config.objectives import check as check_objectives
+from tfx_pipeline.config.serving import Serving
 from tfx_pipeline.config.split import Split
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
@@ -227,42 +227,10 @@ class Evaluation(Section):
         return self
 
 
-class Serving(Section):
-    """What is pushed and how it is checked first."""
-
-    later = frozenset({"score"})
-
-    push_dir: ConfigPath | None = Field(
-        None, description="base of versions for TensorFlow Serving; default OUTPUT/serving/NAME"
-    )
-    # Of each five requests, and one of `explain`: TensorFlow Serving takes no more than 1000.
-    warmup_candidates: list[Annotated[Integer, Field(ge=1)]] = Field([1, 100, 1200], min_length=1, max_length=199)
-    max_score_difference: Number = Field(1e-4, gt=0, description="between Keras, SavedModel and the two-step path")
-    calibration: Literal["none", "platt", "isotonic"] = Field(
-        "none",
-        description="fitted on eval after training and exported with the model: 'platt' scales and shifts the logits, "
-        "'isotonic' takes the best rising steps, which needs tens of thousands of impressions; the order of scores "
-        "stays; of several objectives the first is calibrated",
-    )
-    score: str | None = Field(
-        None,
-        description="of several objectives: what `score` is, of names, numbers, + - * / ** and parentheses; absent: "
-        "the first. A name is the probability by itself, of an objective with `given` p(this given that)",
-    )
-    explain: bool = Field(False, description="export the signature `explain` too, which says why a score is what it is")
-
-
 class Beam(Section):
     """Arguments of Apache Beam, as on its command line."""
 
     args: list[str] = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
-
-
-def _depends(objectives: Objectives, name: str | None, main: str | None) -> bool:
-    """Whether an objective is conditional on the main one, directly or through others."""
-    while name is not None and name != main:
-        name = objectives[name].given
-    return name is not None
 
 
 class PipelineConfig(Section):
@@ -354,20 +322,16 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _objectives_fit_the_log(self) -> PipelineConfig:
-        check_objectives(self.objectives, self.data.interactions.columns)
+        objectives.check(self.objectives, self.data.interactions.columns)
         if self.objectives and self.data.interactions.impressions is not None:
             raise ValueError(
                 "objectives: several, but a row of the log is a list of impressions (data.interactions.impressions), "
                 "which has one label each; give the log with a row an impression"
             )
-        self._check_formula()
-        main = next(iter(self.objectives), None)
-        beside = [name for name, each in list(self.objectives.items())[1:] if not _depends(self.objectives, name, main)]
-        if beside and self.training.keep_negatives < 1:
-            raise ValueError(
-                f"training.keep_negatives: negatives are those of '{main}', and '{beside[0]}' may happen without it: "
-                f"its probabilities could not be corrected; keep all, or give '{beside[0]}' a condition"
-            )
+        objectives.check_formula(self.objectives, self.serving.score)
+        objectives.check_kept_negatives(self.objectives, self.training.keep_negatives)
+        keys = {f"evaluation.thresholds.{name}": name for name in self.evaluation.thresholds}
+        objectives.check_metrics(self.objectives, {**keys, "tuning.objective": self.tuning.objective})
         return self
 
     @model_validator(mode="after")
@@ -391,28 +355,6 @@ class PipelineConfig(Section):
     def _tuned_values_exist(self) -> PipelineConfig:
         self.tuning.check(self.model.name, self.model.params, self.training)
         return self
-
-    @model_validator(mode="after")
-    def _metrics_are_of_objectives(self) -> PipelineConfig:
-        main, *further = self.objectives or [""]
-        keys = {f"evaluation.thresholds.{name}": name for name in self.evaluation.thresholds}
-        for key, name in {**keys, "tuning.objective": self.tuning.objective}.items():
-            objective, of = of_objective(name)
-            if objective and objective not in further:
-                there = ", ".join(f"{each}/{of}" for each in further) or "no other, as there are no `objectives`"
-                hint = f"; that of the first objective, '{main}', is {of}" if objective == main else ""
-                raise ValueError(f"{key}: there is no metric '{name}'{hint}; beside {of} there is {there}")
-        return self
-
-    def _check_formula(self) -> None:
-        if self.serving.score is None:
-            return
-        if not self.objectives:
-            raise ValueError("serving.score: a formula of objectives, and there are none; name them in `objectives`")
-        try:
-            Formula(self.serving.score, list(self.objectives))
-        except FormulaError as error:
-            raise ValueError(f"serving.score: {error} (given: {self.serving.score!r})") from None
 
     @property
     def push_dir(self) -> Path:

@@ -95,6 +95,9 @@ def test_is_read_as_it_was_written(table, tmp_path):
     again = CandidateTable.load(tmp_path / "rows.npz")
     for field in dataclasses.fields(table):
         ours, theirs = getattr(table, field.name), getattr(again, field.name)
+        if field.name == "further":
+            assert ours == theirs == {}
+            continue
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npz"]

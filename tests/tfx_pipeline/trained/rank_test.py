@@ -52,7 +52,7 @@ def test_top_ranks_the_whole_catalogue(model):
 
 def no_scores(version, request):
     """A scorer that spares the loading of the model."""
-    return np.zeros(len(request[contract.CANDIDATE_ITEM_ID]))
+    return {contract.SCORE: np.zeros(len(request[contract.CANDIDATE_ITEM_ID]))}
 
 
 def test_a_user_whom_the_model_does_not_know_is_said_and_ranked_all_the_same(model):
