@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from dmf_keras.models import RankingSchema, model_names
+from dmf_keras.models import ObjectiveSpec, RankingSchema, model_names
 from dmf_keras.models.inputs import as_shown
 from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
 
@@ -63,6 +63,16 @@ class TestEveryModel:
         # Not of whole scores: some models have statistics of the batch in training.
         as_served = to_numpy(model.bias({**given, **constants}, training=True))
         np.testing.assert_allclose(as_served, to_numpy(model.bias(given, training=False))[0, 0], atol=1e-5)
+
+    def test_of_several_objectives_it_is_the_first_that_it_moves(self, name):
+        objectives = (ObjectiveSpec("click"), ObjectiveSpec("buy", "click"))
+        model = model_of(name, dataclasses.replace(WITH_COLUMNS, objectives=objectives))
+        given = with_columns(requests(3, 6, 5), shown=True)
+        told = {**given, **{as_shown(column): given[column] for column in ("position", "depth")}}
+        moved = to_numpy(model(told)) - to_numpy(model(given))
+        assert moved.shape == (3, 6, 2)
+        assert np.abs(moved[..., 0]).max() > 1e-3 and not moved[..., 1].any()
+        assert to_numpy(model.explain(model.encode_user(given), given)["logit"]).shape == (3, 6)
 
     def test_validation_may_say_how_it_was_shown(self, name):
         model, x = model_of(name), requests(3, 6, 5)
