@@ -231,7 +231,9 @@ def test_bad_rows_are_set_aside_and_counted(make_config: Callable, run: Callable
     assert _tuples(dirty.examples) == _tuples(clean.examples)
     assert dirty.report["quarantined"] == dict.fromkeys(
         ("malformed", "null_user", "null_item", "bad_time", "negative_time", "time_out_of_range", "bad_label"), 1
-    ) | dict.fromkeys(("not_utf8", "no_impressions", "unequal_lists", "bad_weight", "bad_history"), 0)
+    ) | dict.fromkeys(
+        ("not_utf8", "no_impressions", "unequal_lists", "label_without_condition", "bad_weight", "bad_history"), 0
+    )
     assert [(row["row"], row["reason"]) for row in dirty.quarantine] == [
         (1, "null_user"),
         (2, "null_item"),
