@@ -50,7 +50,7 @@ def ranked(model) -> Callable[..., Ranking]:
         return rank(
             Version(model),
             "u1",
-            scorer=lambda _, request: np.zeros(len(request[contract.CANDIDATE_ITEM_ID])),
+            scorer=lambda _, request: {contract.SCORE: np.zeros(len(request[contract.CANDIDATE_ITEM_ID]))},
             **options,
         )
 
