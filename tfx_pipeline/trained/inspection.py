@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,7 +43,7 @@ class Inspection:
 
     def to_json(self) -> dict[str, Any]:
         """What `dmf model inspect --json` prints."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "contract": json.loads(self.contract.to_json())}
 
 
 def inspect_model(version: Version) -> Inspection:
@@ -55,15 +56,11 @@ def inspect_model(version: Version) -> Inspection:
     try:
         return Inspection(
             str(path),
-            contract=ModelContract.read(path),
+            contract=version.contract,
             sizes=saved_model_sizes(path),
             metadata=read_json(path, contract.METADATA_FILE),
             evaluation=read_json(path, contract.EVALUATION_FILE),
         )
-    except FileNotFoundError:
-        raise ModelError(
-            f"{path} has no {contract.CONTRACT_FILE}: a SavedModel, but no ranking model of this project"
-        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} cannot be read as a ranking model: {first_line(error)}") from None
 

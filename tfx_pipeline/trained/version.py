@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from serving.contract import LOGS_FILE, MANIFEST_FILE, ModelContract
+from serving.contract import CONTRACT_FILE, LOGS_FILE, MANIFEST_FILE, ModelContract
 from serving.manifest import check_version
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError, ModelError
@@ -81,7 +81,12 @@ class Version:
             ModelError: it is not there or cannot be read.
         """
         with self._as_a_sentence():
-            return ModelContract.read(self.path)
+            try:
+                return ModelContract.read(self.path)
+            except FileNotFoundError:
+                raise ModelError(
+                    f"{self.path} has no {CONTRACT_FILE}: a SavedModel, but no ranking model of this project"
+                ) from None
 
     def ingestion(self) -> IngestionConfig:
         """The configuration of the logs that the model was trained on.

@@ -210,8 +210,7 @@ def test_rank_refuses_a_model_that_is_none_of_ours(tmp_path, refuse):
     (tmp_path / "saved_model.pb").touch()
     printed = refuse(1, "rank", "--model", tmp_path, "--user", "u", "--candidates", "a")
     assert printed == (
-        f"stopped: {tmp_path}/assets.extra/item_facts.parquet is absent: the Evaluator slices by it; "
-        "train the model with this pipeline again\n"
+        f"stopped: {tmp_path} has no signature_contract.json: a SavedModel, but no ranking model of this project\n"
     )
 
 

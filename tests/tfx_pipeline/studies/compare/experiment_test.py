@@ -48,7 +48,8 @@ def trained(tmp_path, monkeypatch):
         config = load_config(file)
         done.clear()
         plan = make_plan(config, ["dmf", "din", "mine"], 2, "dmf")
-        experiment._train_all(config, plan, SimpleNamespace(digest="data"), tmp_path / "compare")
+        data = SimpleNamespace(digest="data", training_data=SimpleNamespace(objectives={}))
+        experiment._train_all(config, plan, data, tmp_path / "compare")
         return list(done)
 
     yield _trained
