@@ -16,7 +16,7 @@ class GivenNegatives(Table):
     """A table of negatives, one row a user: of a published protocol, say, with whose figures a run is compared."""
 
     user_column: str = "user_id"
-    items_column: str = Field("negatives", description="a list, or text with spaces between the ids")
+    items_column: str = Field("negatives", description="a list or, but in JSONL, text with spaces between the ids")
 
 
 class Negatives(Section):

@@ -29,7 +29,9 @@ class ReadNegatives(TallyingDoFn):
     def process(self, piece: Piece) -> Iterator[tuple[str, tuple[str, list[bytes]]]]:  # noqa: D102
         user_column, items_column = self._table.user_column, self._table.items_column
         try:
-            for batch in read_piece(piece, (user_column, items_column)):
+            for batch in read_piece(piece, (user_column, items_column), [items_column]):
+                for row, text in batch.malformed:
+                    raise DataError(f"{piece.file.path}: row {row} is no row of a user and a list of items: {text}")
                 with refusing_column(piece.file, user_column, batch):
                     users = values.text(batch.columns[user_column]).to_pylist()
                 with refusing_column(piece.file, items_column, batch):

@@ -95,7 +95,7 @@ class ParquetEmbeddings(EmbeddingFile):
             if schema.names.count(column) > 1:
                 raise DataError(f"{key}: {file} has several columns '{column}'; rename or remove all but one of them")
         kind = schema.field(self._column).type
-        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) or not (
+        if not values.is_list(kind) or not (
             pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)
         ):
             raise DataError(f"{key}: column '{self._column}' of {file} must hold lists of numbers, it holds {kind}")

@@ -34,7 +34,7 @@ class Cells:
 
 def usable_as_list(kind: pa.DataType) -> bool:
     """Whether a column of this type holds lists of single values."""
-    return _is_list(kind) and values.usable_as_id(kind.value_type)
+    return values.is_list(kind) and values.usable_as_id(kind.value_type)
 
 
 def cells(columns: dict[str, pa.Array], separator: str | None) -> Cells:
@@ -94,10 +94,6 @@ def _lists(column: pa.Array) -> tuple[pa.Array, np.ndarray]:
     column = values.plain(column)
     if pa.types.is_null(column.type):
         return pa.array([], pa.large_string()), np.zeros(len(column), np.int64)
-    if not _is_list(column.type):
+    if not values.is_list(column.type):
         raise TypeError(f"the values are no lists but {column.type}; of text, say what separates the values")
     return column.flatten(), pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))

@@ -131,6 +131,8 @@ def check_columns(file: LogFile, peeked: Peeked, fits: Mapping[str, Fits], requi
 def _expected(fit: Fits) -> str:
     if fit is usable_as_list:
         return "lists of ids or numbers; for text of several values, give their `separator`"
+    if fit is values.usable_as_ids:
+        return "lists of ids, or text with spaces between them"
     return "single values, text or numbers"
 
 

@@ -87,6 +87,13 @@ def test_a_table_of_negatives(config_of: Callable, run: Callable, tmp_path: Path
     table.assign(others=table.others.str.join(" ")).to_csv(tmp_path / "negatives.csv", index=False)
     text = run(config_of(train=2, eval=2, test={**given, "path": tmp_path / "negatives.csv"}))
     assert text.examples == result.examples
+    table.to_json(tmp_path / "negatives.jsonl", orient="records", lines=True)
+    lines = run(config_of(train=2, eval=2, test={**given, "path": tmp_path / "negatives.jsonl"}))
+    assert lines.examples == result.examples
+    with (tmp_path / "negatives.jsonl").open("a") as file:
+        file.write('{"who": "u1", "others": {"x": 1}}\n')
+    with pytest.raises(DataError, match=r"negatives\.jsonl: row 21 is no row of a user and a list of items: .*"):
+        run(config_of(train=2, eval=2, test={**given, "path": tmp_path / "negatives.jsonl"}))
     table[3:].to_parquet(tmp_path / "negatives.parquet")
     with pytest.raises(DataError, match=r"negatives\.test: \d+ requests have none, such as those of user u0, u1, u2;"):
         run(config_of(train=2, eval=2, test=given))
