@@ -247,17 +247,17 @@ def tiny_world(once_per_run) -> TinyWorld:
     return once_per_run("tiny_world", _make_tiny_world)
 
 
+def _train(world: TinyWorld, out: Path) -> Path:
+    from tfx_pipeline.training.run_fn import run_fn
+
+    run_fn(world.fn_args(out))
+    return out
+
+
 @pytest.fixture(scope="session")
 def trained(tiny_world: TinyWorld, once_per_run) -> Path:
     """What `run_fn` leaves: `Format-Serving` (the exported model), `run` (training's documents), `state` (empty)."""
-
-    def train(out: Path) -> Path:
-        from tfx_pipeline.training.run_fn import run_fn
-
-        run_fn(tiny_world.fn_args(out))
-        return out
-
-    return once_per_run("trained", train)
+    return once_per_run("trained", lambda out: _train(tiny_world, out))
 
 
 @pytest.fixture(scope="session")
@@ -269,14 +269,7 @@ def shown_world(once_per_run) -> TinyWorld:
 @pytest.fixture(scope="session")
 def shown_trained(shown_world: TinyWorld, once_per_run) -> Path:
     """As `trained`, with columns of candidates."""
-
-    def train(out: Path) -> Path:
-        from tfx_pipeline.training.run_fn import run_fn
-
-        run_fn(shown_world.fn_args(out))
-        return out
-
-    return once_per_run("shown_trained", train)
+    return once_per_run("shown_trained", lambda out: _train(shown_world, out))
 
 
 @pytest.fixture(scope="session")
