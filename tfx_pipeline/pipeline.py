@@ -29,9 +29,11 @@ from tfx_pipeline.components.serving_gate import ServingGate
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.training.search.settings import SearchSettings
-from tfx_pipeline.training.settings import TrainingSettings
+from tfx_pipeline.training.settings import RefitSettings, TrainingSettings
 
 RUN_FN = "tfx_pipeline.training.run_fn.run_fn"
+REFIT_FN = "tfx_pipeline.training.refit_fn.refit_fn"
+REFIT_TRAINER = "RefitTrainer"
 TUNER_FN = "tfx_pipeline.training.search.tuner_fn.tuner_fn"
 PREPROCESSING_FN = "tfx_pipeline.transform.preprocessing.preprocessing_fn"
 EXTRACTORS = "tfx_pipeline.evaluation.extractors"
@@ -44,9 +46,9 @@ class Fingerprints:
     Attributes:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
-        code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train` (the class of the
-            configuration's model included), `evaluate`, `gate`, `push`; and of `trial`, `finished`, `outcome` and
-            `tune`, for trainings beside that of the Trainer.
+        code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train` and `refit` (the
+            class of the configuration's model included), `evaluate`, `gate`, `push`; and of `trial`, `finished`,
+            `outcome` and `tune`, for trainings beside that of the Trainer.
     """
 
     logs: str
@@ -74,7 +76,7 @@ def create_pipeline(config: PipelineConfig, fingerprints: Fingerprints, *, schem
     """
     data = _data_steps(config, fingerprints, schema_file)
     training = _training_steps(config, fingerprints, data)
-    release = _release_steps(config, fingerprints, data.example_gen, training.trainer)
+    release = _release_steps(config, fingerprints, data.example_gen, training)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(pipeline_root(config)),
@@ -105,10 +107,11 @@ class _DataSteps(NamedTuple):
 
 
 class _TrainingSteps(NamedTuple):
-    """From examples to a model; the tuner is there when the configuration asks for a search."""
+    """From examples to a model; the tuner is there when the configuration asks for a search, the refit when for one."""
 
     tuner: BaseNode | None
     trainer: BaseNode
+    refit: BaseNode | None
 
 
 class _ReleaseSteps(NamedTuple):
@@ -165,21 +168,33 @@ def _training_steps(config: PipelineConfig, fingerprints: Fingerprints, data: _D
             tuner_fn=TUNER_FN,
             custom_config=SearchSettings.of(config, search_code).to_custom_config(),
         )
+    inputs["report"] = data.example_gen.outputs["report"]
+    best = tuner.outputs["best_hyperparameters"] if tuner else None
     trainer = RankingTrainer(
         **inputs,
-        report=data.example_gen.outputs["report"],
-        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        hyperparameters=best,
         run_fn=RUN_FN,
         custom_config=TrainingSettings.of(config, code["train"]).to_custom_config(),
     )
-    return _TrainingSteps(tuner, trainer)
+    refit = None
+    if config.training.refit:
+        refit = RankingTrainer(
+            **inputs,
+            hyperparameters=best,
+            first=trainer,
+            run_fn=REFIT_FN,
+            custom_config=RefitSettings.of(config, code["refit"]).to_custom_config(),
+        ).with_id(REFIT_TRAINER)
+    return _TrainingSteps(tuner, trainer, refit)
 
 
 def _release_steps(
-    config: PipelineConfig, fingerprints: Fingerprints, example_gen: BaseNode, trainer: BaseNode
+    config: PipelineConfig, fingerprints: Fingerprints, example_gen: BaseNode, training: _TrainingSteps
 ) -> _ReleaseSteps:
+    """The trainer's model is evaluated; what is checked for serving and pushed is the refit, where there is one."""
     code = fingerprints.code
-    model = trainer.outputs["model"]
+    model = training.trainer.outputs["model"]
+    served = model if training.refit is None else training.refit.outputs["model"]
     baseline = resolver.Resolver(
         strategy_class=LatestOtherBlessedModel,
         model=Channel(type=standard_artifacts.Model),
@@ -194,9 +209,9 @@ def _release_steps(
         example_splits=["eval", "test"],
         module_path=EXTRACTORS,
     )
-    gate = ServingGate(model=model, max_score_difference=config.serving.max_score_difference, code_digest=code["gate"])
+    gate = ServingGate(model=served, max_score_difference=config.serving.max_score_difference, code_digest=code["gate"])
     pusher = Pusher(
-        model=model,
+        model=served,
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=gate.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],

@@ -115,6 +115,8 @@ CHANGES = [
     ("training.seed", 7, TRAINING),
     ("training.shuffle_buffer", 7, TRAINING),
     ("training.mixed_precision", "never", TRAINING),
+    # It adds a step, see below, and changes where the gate's and the Pusher's model comes from.
+    ("training.refit", "true", set()),
     ("evaluation.rare_below", 7, TRAINING),
     ("evaluation.head_from", 70, TRAINING),
     ("evaluation.history_edges", "[1, 7]", TRAINING),
@@ -184,6 +186,25 @@ def test_a_changed_key_changes_the_parameters_of_exactly_these_steps(config_file
         also = ["data.interactions.columns.history.column=past"]
     after = _steps(config_file, *needed, *also, f"{key}={value}")
     assert {step for step in before if before[step] != after[step]} == steps
+
+
+def test_a_refit_is_a_step_of_its_own_whose_model_is_gated_and_pushed(config_file, before):
+    from tfx_pipeline.pipeline import Fingerprints, create_pipeline
+    from tfx_pipeline.runners import cache_keys
+
+    code = Fingerprints("", "", dict.fromkeys(cache_keys._CODE, ""))
+    pipeline = create_pipeline(load_config(config_file, [SEARCH, "training.refit=true"]), code)
+    steps = {node.id: node for node in pipeline.components}
+    assert set(steps) - set(before) == {"RefitTrainer"}
+    refit = steps.pop("RefitTrainer")
+    assert {name: step.exec_properties for name, step in steps.items()} == before
+    assert refit.inputs["base_model"].producer_component_id == TRAINER
+    assert refit.inputs["first_run"].producer_component_id == TRAINER
+    assert refit.inputs["hyperparameters"].producer_component_id == TUNER
+    producers = {name: steps[name].inputs["model"].producer_component_id for name in (EVALUATOR, GATE, PUSHER)}
+    assert producers == {EVALUATOR: TRAINER, GATE: "RefitTrainer", PUSHER: "RefitTrainer"}
+    assert steps[PUSHER].inputs["model_blessing"].producer_component_id == EVALUATOR
+    assert "first_run" not in steps[TRAINER].inputs and "base_model" not in steps[TRAINER].inputs
 
 
 def test_without_a_search_every_other_step_has_the_same_parameters(config_file, before):

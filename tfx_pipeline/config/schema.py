@@ -155,7 +155,7 @@ class Content(Section):
 class Training(Section):
     """How the model is trained. A batch is a number of requests, not of candidates."""
 
-    later = frozenset({"keep_negatives"})
+    later = frozenset({"keep_negatives", "refit"})
 
     batch_size: Integer = Field(1024, ge=1)
     epochs: Integer = Field(5, ge=1)
@@ -176,6 +176,11 @@ class Training(Section):
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
     mixed_precision: Literal["auto", "never"] = Field("auto", description="auto: on GPUs only")
+    refit: bool = Field(
+        False,
+        description="push a model trained anew on train and eval, for as many epochs as the evaluated model was best "
+        "after; all metrics stay those of the evaluated model, which saw train alone",
+    )
 
 
 class Threshold(Section):

@@ -37,6 +37,7 @@ _CODE = {
     "validate": Entry((f"{_COMPONENTS}.example_validator.executor",)),
     "transform": Entry(("tfx_pipeline.transform.preprocessing",)),
     "train": Entry((f"{_COMPONENTS}.ranking_trainer.executor", "tfx_pipeline.training.run_fn")),
+    "refit": Entry((f"{_COMPONENTS}.ranking_trainer.executor", "tfx_pipeline.training.refit_fn")),
     # TFMA loads metrics by the names that `eval_config` writes down.
     "evaluate": Entry(("tfx_pipeline.evaluation.extractors", "tfx_pipeline.evaluation.metrics")),
     "gate": Entry((f"{_COMPONENTS}.serving_gate.executor",)),
@@ -53,7 +54,7 @@ _CODE = {
 def fingerprints(config: PipelineConfig) -> Fingerprints:
     """Digests of the input files (path, size, modification time), of the code of each step.
 
-    That of `train` knows the class of the configuration's model too.
+    Those of `train` and `refit` know the class of the configuration's model too.
 
     Raises:
         DataError: when an input file is not there.
@@ -63,7 +64,8 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     logs += [table.path for table in (config.negatives.tables.values() if config.negatives else ())]
     content = [data.items.path, *(modality.path for modality in config.content.modalities.values())]
     code = code_digests(_CODE)
-    code["train"] = f"{code['train']}-{model_code_digest(config.model.name, config.model.module)}"
+    model = model_code_digest(config.model.name, config.model.module)
+    code |= {step: f"{code[step]}-{model}" for step in ("train", "refit")}
     return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code)
 
 

@@ -17,7 +17,7 @@ from tfx_pipeline.console import console
 from tfx_pipeline.errors import PipelineError
 from tfx_pipeline.pipeline import metadata_path
 from tfx_pipeline.runners.history import RunHistory
-from tfx_pipeline.runners.local import compile_pipeline, must_push_again, run_node
+from tfx_pipeline.runners.local import compile_pipeline, must_push_again, run_node, trainer_of
 from tfx_pipeline.runners.metadata_store import check_store
 from tfx_pipeline.runners.step_outputs import StepOutputs
 
@@ -77,7 +77,7 @@ def _ask(ir: pipeline_pb2.Pipeline, connection: object, verify: bool) -> list[Fo
             found.append(Forecast(name, WOULD_RUN, f"reads what {', '.join(sorted(changed))} would make anew"))
             anew.add(name)
             continue
-        if name == "Pusher" and must_push_again(connection, ir.pipeline_info.id):
+        if name == "Pusher" and must_push_again(connection, ir.pipeline_info.id, trainer_of(node)):
             node.execution_options.caching_options.enable_cache = False
         try:
             with console().status(name):

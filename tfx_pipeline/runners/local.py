@@ -93,7 +93,7 @@ def run_pipeline(
     steps: list[Step] = []
     outputs = StepOutputs()
     for number, node in enumerate(nodes, start=1):
-        if node.node_info.id == "Pusher" and must_push_again(connection, config.name):
+        if node.node_info.id == "Pusher" and must_push_again(connection, config.name, trainer_of(node)):
             node.execution_options.caching_options.enable_cache = False
         with console().status(f"[{number}/{len(nodes)}] {node.node_info.id}"):
             outputs.check(list(node.upstream_nodes), checksums=node.node_info.id == "Pusher")
@@ -128,14 +128,25 @@ def compile_pipeline(config: PipelineConfig, uncached: Collection[str] = ()) -> 
     return ir
 
 
-def must_push_again(connection: object, pipeline_name: str) -> bool:
+def trainer_of(pusher: pipeline_pb2.PipelineNode) -> str:
+    """Id of the node whose model the Pusher pushes."""
+    node: str = pusher.inputs.inputs["model"].channels[0].producer_node_query.id
+    return node
+
+
+def must_push_again(connection: object, pipeline_name: str, trainer: str) -> bool:
     """Whether the last push was of another model than this run's, or has been deleted since.
 
     The Pusher's cache would then name a version that is not the newest, which is the one that servers take, or none.
+
+    Args:
+        connection: to the metadata store.
+        pipeline_name: whose runs they are.
+        trainer: the node that made this run's model.
     """
     with metadata.Metadata(connection) as store:
         history = RunHistory(store.store, pipeline_name)
-        (model,) = history.outputs(history.last("RankingTrainer").id)["model"]
+        (model,) = history.outputs(history.last(trainer).id)["model"]
         for execution in reversed(history.complete("Pusher")):
             (pushed,) = history.outputs(execution.id)["pushed_model"]
             if destination := pushed.get_string_custom_property("pushed_destination"):

@@ -9,6 +9,7 @@ from typing import Any
 from tfx.orchestration import metadata
 from tfx.utils import path_utils
 
+from serving import contract
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.data.content.table import ContentManifest, Coverage, read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
@@ -18,10 +19,11 @@ from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join
 from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.files.reading import read_json
-from tfx_pipeline.pipeline import metadata_path
+from tfx_pipeline.pipeline import REFIT_TRAINER, metadata_path
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import Step
 from tfx_pipeline.runners.run_warnings import content_share, run_warnings
+from tfx_pipeline.training.metadata import Refit
 from tfx_pipeline.training.search.report import SearchReport, read_report
 from tfx_pipeline.training.search.values import with_values
 from tfx_pipeline.training.trainer import TrainingResult
@@ -96,6 +98,7 @@ class Summary:
         peak_memory_mb: the most that the process and its descendants held at one moment, in MiB; see `PeakMemory`.
         log: file of the libraries' messages.
         attainable: what true probabilities score, by split; None of logs that are not synthetic.
+        refit: how the model to push was trained anew on train and eval; None: it was not.
     """
 
     pipeline: str
@@ -117,6 +120,7 @@ class Summary:
     peak_memory_mb: int = 0
     log: str = ""
     attainable: Mapping[str, AttainedSplit] | None = None
+    refit: Refit | None = None
 
     @property
     def pushed(self) -> bool:
@@ -134,7 +138,7 @@ class Summary:
         return content_share(self.metrics["test"]) if self.content else None
 
     def to_json(self) -> dict[str, Any]:
-        """As `--summary-json` writes it; `attainable` is there where it is known."""
+        """As `--summary-json` writes it; `attainable` and `refit` are there where they are known."""
         values = {
             "pipeline": self.pipeline,
             "model": self.model,
@@ -159,6 +163,8 @@ class Summary:
         }
         if self.attainable is not None:
             values["attainable"] = {split: asdict(facts) for split, facts in self.attainable.items()}
+        if self.refit is not None:
+            values["refit"] = self.refit.to_json()
         json_able: dict[str, Any] = plain(values)
         return json_able
 
@@ -198,6 +204,10 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         config.evaluation.at_k,
     )
     candidates = sum(of_split.overall["example_count"] or 0 for of_split in metrics.values())
+    refit, refitted = None, {}
+    if REFIT_TRAINER in outputs:
+        refitted = {"refitted_model": path_utils.serving_model_path(only(REFIT_TRAINER, "model").uri)}
+        refit = Refit.from_json(_read(refitted["refitted_model"], contract.METADATA_FILE)["refit"])
     rows = {
         "BehaviorLogExampleGen": ingestion.rows_read,
         "ItemContentGen": content.items,
@@ -205,6 +215,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         "Transform": requests["train"] + requests["eval"],
         "RankingTuner": training.train_requests,
         "RankingTrainer": training.train_requests,
+        REFIT_TRAINER: training.train_requests + training.eval_requests,
         "Evaluator": round(candidates),
         "ServingGate": gate["golden_requests"] + gate["warmup_requests"],
     }
@@ -235,8 +246,10 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
             "model": path_utils.serving_model_path(only("RankingTrainer", "model").uri),
             "training": only("RankingTrainer", "model_run").uri,
             "evaluation": evaluation_dir,
+            **refitted,
         },
         warnings=run_warnings(ingestion, training, limit.epochs, metrics, bool(content.modalities), rankers),
+        refit=refit,
     )
 
 

@@ -192,6 +192,8 @@ def _print_verdict(summary: Summary, target: Console) -> None:
     )
     if summary.pushed:
         target.print(styled(("pushed", "green bold"), f" {summary.model_path}"), highlight=False, soft_wrap=True)
+        if summary.refit is not None:
+            target.print(summary.refit.note, highlight=False, soft_wrap=True)
     else:
         target.print(styled(("not pushed", "yellow bold")))
         for failure in summary.failures:

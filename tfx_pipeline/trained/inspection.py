@@ -102,8 +102,11 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "weights", f"{metadata['weights']:,} and the tables of items"
     yield "seed", str(metadata["seed"])
     if (fitted := metadata.get("calibration")) is not None:
-        yield "calibrated", _calibration(fitted)
+        before = ", by the model before the refit" if "refit" in metadata else ""
+        yield "calibrated", _calibration(fitted) + before
     yield "configuration", metadata["config_digest"]
+    if refit := metadata.get("refit"):
+        yield "refitted", refit["note"]
     if git is not None:
         yield "git", git["revision"] + (", with changes that are not committed" if git["dirty"] else "")
     yield "versions", ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
@@ -189,10 +192,15 @@ def _metrics_table(training: Mapping[str, Any], evaluation: Mapping[str, Any] | 
         table.add_column(metric.replace("_", " "), justify="right")
     logged = training["metrics"]
     # What is minimised is no log loss: penalties on weights are part of it.
-    rows = {
-        f"train, {best}": {"auc": logged.get("auc"), _PENALISED: logged.get("loss")},
-        f"eval, {best}": {"auc": logged.get("val_auc"), _PENALISED: logged.get("val_loss")},
-    }
+    of_train = {"auc": logged.get("auc"), _PENALISED: logged.get("loss")}
+    if "val_auc" in logged:
+        rows = {
+            f"train, {best}": of_train,
+            f"eval, {best}": {"auc": logged["val_auc"], _PENALISED: logged.get("val_loss")},
+        }
+    else:
+        # A refit trains on both.
+        rows = {f"train and eval, refitted, {best}": of_train}
     for split, slices in (evaluation["metrics"] if evaluation is not None else {}).items():
         overall = slices["overall"]
         rows[f"{split}, by the Evaluator"] = overall

@@ -30,6 +30,8 @@ class BestEpoch(keras.callbacks.Callback):
     back, so that a resumed training stops by the same rule as an uninterrupted one. It is not equal to that bit by
     bit: its process begins with the shuffle orders of the first epochs again.
 
+    Without an eval split nothing stops it, and the last epoch counts.
+
     Args:
         directory: where the state lies between processes.
         patience: epochs without improvement before training stops. They count once eval AUC has left chance: IDs
@@ -83,6 +85,8 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 def _best(history: list[dict[str, float]]) -> int:
+    if MONITOR not in history[-1]:
+        return len(history) - 1
     return max(range(len(history)), key=lambda epoch: (history[epoch][MONITOR], -epoch))
 
 

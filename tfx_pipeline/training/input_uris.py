@@ -15,6 +15,8 @@ REQUESTS = "requests"
 """Raw examples, of `BehaviorLogExampleGen`."""
 REPORT = "report"
 """Report of ingestion."""
+FIRST_RUN = "first_run"
+"""`model_run` of the training that a refit repeats."""
 
 
 def with_uris(

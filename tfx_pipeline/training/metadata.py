@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -18,9 +18,36 @@ from serving.export.metadata import git_revision, library_versions, saved_model_
 from tfx_pipeline.data.content.item_columns import ItemColumnTable
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.ingestion_report import IngestionReport
+from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.training.calibration import CalibrationResult
 from tfx_pipeline.training.trainer import TrainingResult
+
+
+@dataclasses.dataclass(frozen=True)
+class Refit(JsonRecord):
+    """How a model was trained anew on train and eval.
+
+    Attributes:
+        epochs: that it was trained for.
+        train_requests, eval_requests: of the splits that it was trained on.
+        note: a sentence for everybody who looks at the model or its metrics.
+    """
+
+    epochs: int
+    train_requests: int
+    eval_requests: int
+    note: str
+
+    @classmethod
+    def of(cls, epochs: int, first: TrainingResult) -> Self:
+        """The refit of the model of a first training."""
+        note = (
+            "The pushed model was refitted: trained anew on train and eval "
+            f"({first.train_requests:,} + {first.eval_requests:,} requests, {epochs} epoch{'s' if epochs > 1 else ''}); "
+            "all metrics are of the model before it, which was trained on train alone and blessed on test."
+        )
+        return cls(epochs, first.train_requests, first.eval_requests, note)
 
 
 def write_metadata(
@@ -31,6 +58,7 @@ def write_metadata(
     sections: Mapping[str, BaseModel],
     result: TrainingResult,
     calibrated: CalibrationResult | None,
+    refit: Refit | None = None,
     report: IngestionReport,
     content: ItemContentTable,
     artifacts: Mapping[str, str],
@@ -43,7 +71,8 @@ def write_metadata(
         model: as it was exported.
         sections: those of the configuration that shape the model, by name; `model` and `training` among them.
         result: of the training.
-        calibrated: what calibration changed; None without.
+        calibrated: what calibration changed; None without. Of a refit that of the model before it.
+        refit: how it was trained anew; None: it was not.
         report: of ingestion.
         content: the content table that the model holds.
         artifacts: folders that `dmf replay` needs: `model_run`, `transform_graph`, `content`.
@@ -74,6 +103,7 @@ def write_metadata(
             "best_epoch": result.best_epoch,
             "metrics": result.history[result.best_epoch],
         },
+        **({} if refit is None else {"refit": refit.to_json()}),
         **_candidate_columns(model),
         "calibration": None if calibrated is None else calibrated.to_json(),
         "content": {

@@ -66,6 +66,23 @@ class TrainingData:
         """Names of the objectives beside the main one."""
         return list(self.objectives)[1:]
 
+    def train_batches(self, training: Training, *, refit: bool = False) -> tf.data.Dataset:
+        """The train split, shuffled; of a refit train and eval as one."""
+        splits = ("train", "eval") if refit else ("train",)
+        requests = sum(self.requests[split] for split in splits)
+        return request_batches(
+            [file for split in splits for file in self.files[split]],
+            self.tft_output,
+            self.transform,
+            training.batch_size,
+            requests=requests,
+            shuffle_buffer=min(training.shuffle_buffer, requests),
+            seed=training.seed,
+            keep_negatives=training.keep_negatives,
+            weighted=True,
+            further_labels=self.further_labels,
+        )
+
     def eval_batches(self, batch_size: int, *, validation: bool = False) -> tf.data.Dataset:
         """The eval split in the order of its files, see `request_batches`."""
         return request_batches(
@@ -123,6 +140,7 @@ def train_model(
     modalities: Sequence[str] = (),
     without: Sequence[str] = (),
     progress: str = "",
+    refit: bool = False,
 ) -> tuple[RankingModel, TrainingResult]:
     """Seeds the process, builds a model and trains it.
 
@@ -134,32 +152,24 @@ def train_model(
         state_dir, tensorboard_dir, progress: see `trainer.train`.
         modalities: those that the model is given; none named: all.
         without: what else it is not given, as in `Label`.
+        refit: train on train and eval, for all of `training.epochs`: nothing is left to choose an epoch by.
 
     Returns:
-        The model with the weights of its best epoch, and what happened.
+        The model with the weights of its best epoch, of a refit the last, and what happened.
 
     Raises:
         ModelError: the training diverged.
     """
     make_reproducible(training.seed)
     set_precision(training)
-    train_batches = request_batches(
-        data.files["train"],
-        data.tft_output,
-        data.transform,
-        training.batch_size,
-        requests=data.requests["train"],
-        shuffle_buffer=min(training.shuffle_buffer, data.requests["train"]),
-        seed=training.seed,
-        keep_negatives=training.keep_negatives,
-        weighted=True,
-        further_labels=data.further_labels,
-    )
-    eval_batches = data.eval_batches(training.batch_size, validation=True)
+    of_train = data.train_batches(training)
+    train_batches = data.train_batches(training, refit=True) if refit else of_train
+    eval_batches = None if refit else data.eval_batches(training.batch_size, validation=True)
 
     def build() -> RankingModel:
         model = new_model(name, params, data, modalities=modalities, without=without, seed=training.seed)
-        model.adapt(inputs for inputs, _, _ in train_batches.take(_ADAPT_BATCHES))
+        # Statistics are those of the train split, of a refit too.
+        model.adapt(inputs for inputs, _, _ in of_train.take(_ADAPT_BATCHES))
         return model
 
     return train(
@@ -167,8 +177,8 @@ def train_model(
         train_batches,
         eval_batches,
         training,
-        train_requests=data.requests["train"],
-        eval_requests=data.requests["eval"],
+        train_requests=data.requests["train"] + (data.requests["eval"] if refit else 0),
+        eval_requests=0 if refit else data.requests["eval"],
         state_dir=state_dir,
         tensorboard_dir=tensorboard_dir,
         progress=progress,

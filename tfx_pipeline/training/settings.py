@@ -52,7 +52,7 @@ class Settings:
     features: Features
     evaluation: Evaluation = dataclasses.field(metadata=taken(without=("at_k", "thresholds")))
     model: Model = dataclasses.field(metadata=taken(lambda config: config.model.without_idle_module()))
-    training: Training
+    training: Training = dataclasses.field(metadata=taken(without=("refit",)))
     objectives: Objectives = dataclasses.field(default_factory=dict, metadata=taken(later=True))
 
     @classmethod
@@ -125,6 +125,13 @@ class TrainingSettings(Settings):
         """With the values that a search found best, see `tfx_pipeline.training.search.values`."""
         params, training = with_values(self.model.params, self.training, values)
         return dataclasses.replace(self, model=self.model.model_copy(update={"params": params}), training=training)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefitSettings(TrainingSettings):
+    """Settings of `RefitTrainer`: those of the training that it repeats, and that it is the refit."""
+
+    training: Training
 
 
 def _json_of(value: Any, without: set[str] | None) -> Any:

@@ -29,8 +29,8 @@ class TrainingResult(JsonRecord):
     Attributes:
         history: metrics of every epoch, as Keras logs them.
         best_epoch: 0-based; the model holds this epoch's weights.
-        train_requests: in the train split.
-        eval_requests: in the eval split.
+        train_requests: that it was trained on.
+        eval_requests: in the eval split; 0 of a refit, which was trained on these too.
         requests_per_second: of steady training steps; None when this process trained no whole epoch.
     """
 
@@ -69,7 +69,7 @@ def make_reproducible(seed: int) -> None:
 def train(
     build: Callable[[], RankingModel],
     train_batches: tf.data.Dataset,
-    eval_batches: tf.data.Dataset,
+    eval_batches: tf.data.Dataset | None,
     training: Training,
     *,
     train_requests: int,
@@ -82,9 +82,10 @@ def train(
 
     Args:
         build: makes the model, ready to be called; runs inside the distribution strategy's scope.
-        train_batches, eval_batches: batches of (inputs, labels, weights), see `training.dataset`.
+        train_batches, eval_batches: batches of (inputs, labels, weights), see `training.dataset`. Without an eval split
+            all epochs are trained, and the last counts.
         training: epochs, patience, learning rate, seed.
-        train_requests, eval_requests: sizes of the splits.
+        train_requests, eval_requests: how many requests they have.
         state_dir: keeps backup and best weights between processes; removed by `forget`.
         tensorboard_dir: where TensorBoard's event files go.
         progress: which of several trainings this is, for the user's console.

@@ -66,7 +66,8 @@ class Trial:
             "model": self.model,
             "params": model_config(self.model, self.params).to_dict(),
             "modalities": sorted(self.modalities) if uses_content(self.model) else [],
-            "training": self.training.model_copy(update={"seed": self.seed}).model_dump(mode="json"),
+            # A trial is never refitted.
+            "training": self.training.model_copy(update={"seed": self.seed, "refit": False}).model_dump(mode="json"),
             "precision": precision(self.training),
             "model_code": model_code_digest(self.model),
             **({"without": self.without} if self.without else {}),

@@ -19,7 +19,7 @@ from tfx_pipeline.runners import cache_keys
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = list(cache_keys._CODE)
-PIPELINE_STEPS = ("ingest", "content", "validate", "transform", "train", "evaluate", "gate", "push", "tune")
+PIPELINE_STEPS = ("ingest", "content", "validate", "transform", "train", "refit", "evaluate", "gate", "push", "tune")
 
 
 def _relative(files: Iterable[Path], root: Path = ROOT) -> set[str]:
@@ -64,6 +64,7 @@ def _closure(step: str) -> set[str]:
                 "tfx_pipeline/transform/request_transform.py",
             ],
         ),
+        ("refit", ["tfx_pipeline/training/refit_fn.py", "tfx_pipeline/training/trainer.py"]),
         ("evaluate", ["dmf_keras/metrics/auc_by_group.py", "tfx_pipeline/evaluation/slices.py"]),
         ("gate", ["serving/contract.py", "serving/messages.py"]),
         ("push", ["serving/contract.py", "tfx_pipeline/evaluation/results.py"]),
@@ -214,15 +215,15 @@ def _changed_steps(config, sources: Path, file: str) -> set[str]:
 
 def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_not(config, sources):
     assert _changed_steps(config, sources, _model_file("din")) == set()
-    assert _changed_steps(config, sources, _model_file("dmf")) == {"train"}
+    assert _changed_steps(config, sources, _model_file("dmf")) == {"train", "refit"}
 
 
 @pytest.mark.parametrize(
     ("file", "steps"),
     [
-        ("dmf_keras/metrics/auc_by_group.py", {"train", "evaluate", "outcome", "tune"}),
+        ("dmf_keras/metrics/auc_by_group.py", {"train", "refit", "evaluate", "outcome", "tune"}),
         ("serving/messages.py", {"ingest", "content", "gate", "outcome", "tune"}),
-        ("tfx_pipeline/components/ranking_trainer/executor.py", {"train"}),
+        ("tfx_pipeline/components/ranking_trainer/executor.py", {"train", "refit"}),
         ("tfx_pipeline/components/ranking_tuner/executor.py", {"tune"}),
         ("tfx_pipeline/training/search/settings.py", {"tune"}),
         ("tfx_pipeline/transform/preprocessing.py", {"transform"}),

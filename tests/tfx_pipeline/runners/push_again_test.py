@@ -62,7 +62,7 @@ def train(tmp_path: Path, served: Path) -> Callable[..., bool]:
                 enable_cache=True,
             )
         )
-        return must_push_again(connection, NAME)
+        return must_push_again(connection, NAME, "RankingTrainer")
 
     return _train
 

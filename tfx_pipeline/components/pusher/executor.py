@@ -12,7 +12,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, proto_utils
 
 from serving import contract
-from serving.export.metadata import write_json
+from serving.export.metadata import read_json, write_json
 from serving.manifest import describe
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.results import read_metrics
@@ -44,7 +44,7 @@ class Executor(tfx_pusher.Executor):
             exec_properties: `push_destination`, JSON of a filesystem destination.
 
         The model was exported before it was evaluated: its metrics become an asset of the pushed copy alone, and
-        what ServingGate has checked stays as it was.
+        what ServingGate has checked stays as it was. Beside a refitted model the metrics say of which model they are.
 
         Raises:
             ModelError: the model's files are gone, or the evaluation's.
@@ -70,11 +70,13 @@ class Executor(tfx_pusher.Executor):
                 "train it again: dmf run --no-cache RankingTrainer"
             )
         metrics = read_metrics(artifact_utils.get_single_uri(input_dict[EVALUATION_KEY]))
-        by_split = {split: of_split.to_json() for split, of_split in metrics.items()}
+        evaluation: dict[str, Any] = {"metrics": {split: of_split.to_json() for split, of_split in metrics.items()}}
+        if refit := (read_json(model_path, contract.METADATA_FILE) or {}).get("refit"):
+            evaluation["note"] = refit["note"]
         # TensorFlow Serving takes folders with numeric names for versions and ignores all others.
         with writing_folder(final) as incoming:
             io_utils.copy_dir(model_path, str(incoming))
-            write_json(incoming, contract.EVALUATION_FILE, {"metrics": by_split})
+            write_json(incoming, contract.EVALUATION_FILE, evaluation)
             write_json(incoming, contract.MANIFEST_FILE, describe(incoming))
         io_utils.copy_dir(final, pushed.uri)
         self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)

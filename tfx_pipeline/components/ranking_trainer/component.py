@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfx import types
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_component, base_node, executor_spec
 from tfx.types import standard_artifacts, standard_component_specs
 
 from tfx_pipeline.components import training_inputs
@@ -13,11 +13,12 @@ from tfx_pipeline.components.ranking_trainer import executor
 
 
 class RankingTrainerSpec(standard_component_specs.TrainerSpec):
-    """The Trainer's spec and three more inputs."""
+    """The Trainer's spec and more inputs."""
 
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
         **training_inputs.further_inputs(executor.FURTHER_INPUTS),
+        **training_inputs.further_inputs(executor.REFIT_INPUTS, optional=True),
     }
 
 
@@ -39,6 +40,7 @@ class RankingTrainer(base_component.BaseComponent):
         requests: raw examples, from which golden and warm-up requests are taken.
         report: of BehaviorLogExampleGen, for the model's metadata.
         hyperparameters: of RankingTuner, whose values replace the configuration's; None: those of the configuration.
+        first: the step whose training a refit repeats: its `model` and `model_run` are inputs. None: this is no refit.
         run_fn: dotted path of the training function.
         custom_config: JSON-serialisable values for `run_fn`.
     """
@@ -55,9 +57,16 @@ class RankingTrainer(base_component.BaseComponent):
         requests: types.BaseChannel,
         report: types.BaseChannel,
         hyperparameters: types.BaseChannel | None = None,
+        first: base_node.BaseNode | None = None,
         run_fn: str,
         custom_config: dict[str, Any],
     ):
+        repeated = {}
+        if first is not None:
+            repeated = {
+                standard_component_specs.BASE_MODEL_KEY: first.outputs[standard_component_specs.MODEL_KEY],
+                **{key: first.outputs[standard_component_specs.MODEL_RUN_KEY] for key in executor.REFIT_INPUTS},
+            }
         spec = RankingTrainerSpec(
             examples=examples,
             transform_graph=transform_graph,
@@ -68,6 +77,7 @@ class RankingTrainer(base_component.BaseComponent):
             content=content,
             requests=requests,
             report=report,
+            **repeated,
             **training_inputs.parameters(custom_config),
         )
         super().__init__(spec=spec)

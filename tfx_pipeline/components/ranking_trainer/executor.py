@@ -7,9 +7,10 @@ from typing import Any
 from tfx import types
 from tfx.components.trainer import executor as trainer_executor
 
-from tfx_pipeline.training.input_uris import CONTENT, REPORT, REQUESTS, with_uris
+from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, with_uris
 
 FURTHER_INPUTS = (CONTENT, REQUESTS, REPORT)
+REFIT_INPUTS = (FIRST_RUN,)
 
 
 class Executor(trainer_executor.GenericExecutor):
@@ -24,8 +25,9 @@ class Executor(trainer_executor.GenericExecutor):
         """Runs `run_fn`.
 
         Args:
-            input_dict: the Trainer's inputs, `content`, `requests` and `report`.
+            input_dict: the Trainer's inputs, `content`, `requests` and `report`; of a refit also `first_run`.
             output_dict: `model` and `model_run`.
             exec_properties: the Trainer's; `custom_config` is a JSON object.
         """
-        super().Do(input_dict, output_dict, with_uris(exec_properties, input_dict, FURTHER_INPUTS))
+        further = (*FURTHER_INPUTS, *(key for key in REFIT_INPUTS if input_dict.get(key)))
+        super().Do(input_dict, output_dict, with_uris(exec_properties, input_dict, further))

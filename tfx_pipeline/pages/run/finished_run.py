@@ -27,6 +27,7 @@ from tfx_pipeline.runners.history import Execution, RunHistory
 
 _STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
 _TRAINER = "RankingTrainer"
+_REFIT_TRAINER = "RefitTrainer"
 Record = TypeVar("Record", bound=JsonRecord)
 # What the readers of JSON, Parquet, TFRecords and protos raise at a file that is cut or is something else.
 _DAMAGED = (
@@ -153,6 +154,12 @@ class FinishedRun:
         """What the exported model says of its making; None where there is no model, or it carries none."""
         with self.reading(_TRAINER, "model"):
             return read_json(self.model_dir, contract.METADATA_FILE) if self.model_dir is not None else None
+
+    @functools.cached_property
+    def refit(self) -> str | None:
+        """The sentence about the refit that was made to be pushed; None where there was none, or it was deleted."""
+        values = self.document(_REFIT_TRAINER, "model", f"Format-Serving/{contract.METADATA_FILE}")
+        return None if values is None else str(values["refit"]["note"])
 
     def section(self, name: str) -> Mapping[str, Any]:
         """A section of the configuration that the model was trained with; empty where none was.

@@ -114,6 +114,7 @@ def verdicts(run: FinishedRun, validation: Validation | None) -> list[Prose]:
     pushed = run.find("Pusher", "pushed_model")
     if pushed is not None and pushed.properties.get("pushed") == 1:
         found.append(Prose(f"Pushed as version {pushed.properties.get('pushed_version', '?')}.", "good"))
+        found += [Prose(run.refit)] if run.refit is not None else []
     elif run.failed is None:
         found.append(Prose("Not pushed.", "bad"))
     failures = list(validation.failures) if validation is not None else []

@@ -1,0 +1,170 @@
+"""What TFX hands to a training and what a training leaves: the same for the first training and the refit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import tensorflow_transform as tft
+
+from dmf_keras.models.ranking_model import RankingModel
+from serving import contract
+from serving.export.content_inputs import ContentInputs
+from serving.export.signatures import export_model
+from tfx_pipeline.config.schema import Training
+from tfx_pipeline.data.content.table import read_content
+from tfx_pipeline.data.ingestion_report import IngestionReport
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.evaluation.item_facts import write_item_facts
+from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.addresses import join, local, parent
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_text, writing
+from tfx_pipeline.training import golden
+from tfx_pipeline.training.calibration import CalibrationResult
+from tfx_pipeline.training.input_uris import CONTENT, REPORT, REQUESTS, uri_of
+from tfx_pipeline.training.metadata import Refit, write_metadata
+from tfx_pipeline.training.model_schema import content_bases, known_items
+from tfx_pipeline.training.model_training import TrainingData, train_model
+from tfx_pipeline.training.settings import TrainingSettings
+from tfx_pipeline.training.trainer import TrainingResult, forget
+from tfx_pipeline.transform.dataset import split_files
+from tfx_pipeline.transform.request_transform import RequestTransform
+
+_GOLDEN_CANDIDATES = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """One call of a training function by TFX.
+
+    Attributes:
+        fn_args: TFX's `FnArgs`.
+        settings: of the step, with the best values of the Tuner if there is one.
+        data: transformed examples, transform, content.
+    """
+
+    fn_args: Any
+    settings: TrainingSettings
+    data: TrainingData
+
+    @classmethod
+    def of(cls, fn_args: Any, kind: type[TrainingSettings]) -> Self:
+        """Reads what is trained on; `kind` is the class of the step's settings."""
+        settings = kind.from_custom_config(fn_args.custom_config)
+        if fn_args.hyperparameters is not None:
+            settings = settings.tuned(fn_args.hyperparameters["values"])
+        tft_output = tft.TFTransformOutput(fn_args.transform_output)
+        content_uri = uri_of(fn_args.custom_config, CONTENT)
+        content = read_content(content_uri)
+        transform = RequestTransform(
+            tft_output,
+            join(content_uri, artifact_files.ITEM_IDS),
+            settings.features,
+            settings.ingestion.history.max_length,
+        )
+        examples = parent(parent(fn_args.train_files[0]))
+        data = TrainingData.read(examples, tft_output, transform, content, settings.features, settings.objectives)
+        return cls(fn_args, settings, data)
+
+    def train(self, training: Training, *, refit: bool = False, progress: str = "") -> tuple[RankingModel, TrainingResult]:
+        """Trains the model of the settings, see `train_model`; a killed training goes on."""
+        return train_model(
+            self.settings.model.name,
+            self.settings.model.params,
+            training,
+            self.data,
+            state_dir=self._state_dir,
+            tensorboard_dir=join(self.fn_args.model_run_dir, "tensorboard"),
+            progress=progress,
+            refit=refit,
+        )
+
+    def write(
+        self,
+        model: RankingModel,
+        result: TrainingResult,
+        calibrated: CalibrationResult | None,
+        refit: Refit | None = None,
+    ) -> None:
+        """Writes model and run, exports the model with all that lies beside it, and forgets the training's state.
+
+        Args:
+            model: trained and calibrated.
+            result: of its training.
+            calibrated: what calibration changed; None without.
+            refit: how it was trained anew; None of the first training.
+        """
+        fn_args, settings, content = self.fn_args, self.settings, self.data.content
+        with writing(join(fn_args.model_run_dir, artifact_files.KERAS_MODEL)) as file:
+            model.save(file)
+        write_text(
+            join(fn_args.model_run_dir, artifact_files.TRAINING_RESULT),
+            json.dumps(dataclasses.asdict(result), indent=1),
+        )
+        directory = local(fn_args.serving_model_dir)
+        self._export(model, directory)
+        write_metadata(
+            directory,
+            served_name=settings.name,
+            model=model,
+            sections={name: getattr(settings, name) for name in ("ingestion", "features", "model", "training")},
+            result=result,
+            calibrated=calibrated,
+            refit=refit,
+            report=IngestionReport.from_json(
+                read_json(join(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT))
+            ),
+            content=content,
+            artifacts={
+                "model_run": fn_args.model_run_dir,
+                "transform_graph": fn_args.transform_output,
+                "content": uri_of(fn_args.custom_config, CONTENT),
+            },
+        )
+        forget(self._state_dir)
+
+    def _export(self, model: RankingModel, directory: Path) -> None:
+        settings, data, content = self.settings, self.data, self.data.content
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        bases = content_bases(content)
+        written = export_model(
+            model,
+            data.transform,
+            directory,
+            name=settings.model.name,
+            max_history=settings.ingestion.history.max_length,
+            content_bases=bases,
+            explain=settings.explain,
+            formula=settings.formula,
+        )
+        own = written.candidate_inputs
+        eval_files = split_files(uri_of(self.fn_args.custom_config, REQUESTS), "eval")
+        requests = golden.read_requests(eval_files, written.user_inputs, _GOLDEN_CANDIDATES, own)
+        if not requests:
+            raise ModelError("the eval split has no requests to check the exported model with")
+        item_ids = list(content.item_ids)
+        without_content = [item_ids[row] for row in np.flatnonzero(~content.covered)[:4]]
+        cases = golden.golden_cases(requests, without_content, own)
+        if written.content_widths:
+            cases |= golden.content_cases(cases["longest history"], content, own)
+        golden.write_golden(model, data.transform, ContentInputs(model, bases), directory, cases)
+        golden.write_warmup_requests(directory, settings.name, requests, item_ids, settings.warmup_candidates)
+        ids, impressions, has_content = known_items(data.tft_output, content)
+        write_item_facts(directory, ids, impressions, has_content, settings.evaluation)
+        write_text(join(directory, contract.LOGS_FILE), settings.ingestion.to_json())
+
+    @property
+    def _state_dir(self) -> Path:
+        """One per training: the same inputs and settings resume, others start anew."""
+        fn_args, settings = self.fn_args, self.settings
+        sections = [section.model_dump_json() for section in (settings.features, settings.model, settings.training)]
+        if settings.objectives:
+            sections.append(settings.to_custom_config()["objectives"])
+        inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
+        key = hashlib.sha256("\n".join([*inputs, settings.code, *sections]).encode()).hexdigest()[:16]
+        return local(join(settings.state_root, key))
