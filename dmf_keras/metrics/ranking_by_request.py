@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from dmf_keras.metrics.auc_by_group import AUCByGroup, auc_of_runs
-from dmf_keras.metrics.tie_runs import tie_runs
+from dmf_keras.metrics.tie_runs import TieRuns, tie_runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,11 @@ def ranking_by_request(requests: np.ndarray, labels: np.ndarray, predictions: np
         McSherry and Najork 2008, Computing information retrieval performance measures efficiently in the presence of
         tied scores; Järvelin and Kekäläinen 2002, Cumulated gain-based evaluation of IR techniques, for (N)DCG.
     """
-    runs = tie_runs(requests, labels, predictions)
+    return ranking_of_runs(tie_runs(requests, labels, predictions))
+
+
+def ranking_of_runs(runs: TieRuns) -> RankingByRequest:
+    """As `ranking_by_request`, of runs of equal scores; those without a positive may be left out."""
     held = np.flatnonzero(runs.positives)
     return RankingByRequest(
         group=runs.group[held],

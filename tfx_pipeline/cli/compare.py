@@ -29,6 +29,12 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--reference", metavar="MODEL", help="that the others are compared with; default: comparison.reference"
     )
+    parser.add_argument(
+        "--catalogue",
+        action="store_true",
+        help="also rank every item of the catalogue for each request of the test split: HR, NDCG and MRR of the whole "
+        "catalogue",
+    )
     parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the report to FILE")
     add_overrides(parser)
     parser.set_defaults(command=run, resumes=True)
@@ -42,7 +48,7 @@ def run(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.studies.compare.tables import print_report
 
     config = configuration(parsed)
-    report = compare(config, parsed.models, parsed.seeds, parsed.reference)
+    report = compare(config, parsed.models, parsed.seeds, parsed.reference, parsed.catalogue)
     if parsed.json is not None:
         write_json(parsed.json, report.to_json())
     out = console()

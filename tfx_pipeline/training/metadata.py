@@ -44,7 +44,7 @@ class Refit(JsonRecord):
         """The refit of the model of a first training."""
         note = (
             "The pushed model was refitted: trained anew on train and eval "
-            f"({first.train_requests:,} + {first.eval_requests:,} requests, {epochs} epoch{'s' if epochs > 1 else ''}); "
+            f"({first.train_requests:,} + {first.eval_requests:,} requests, epochs: {epochs}); "
             "all metrics are of the model before it, which was trained on train alone and blessed on test."
         )
         return cls(epochs, first.train_requests, first.eval_requests, note)

@@ -71,7 +71,9 @@ class TrainingJob:
         data = TrainingData.read(examples, tft_output, transform, content, settings.features, settings.objectives)
         return cls(fn_args, settings, data)
 
-    def train(self, training: Training, *, refit: bool = False, progress: str = "") -> tuple[RankingModel, TrainingResult]:
+    def train(
+        self, training: Training, *, refit: bool = False, progress: str = ""
+    ) -> tuple[RankingModel, TrainingResult]:
         """Trains the model of the settings, see `train_model`; a killed training goes on."""
         return train_model(
             self.settings.model.name,

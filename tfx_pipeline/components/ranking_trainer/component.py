@@ -65,7 +65,7 @@ class RankingTrainer(base_component.BaseComponent):
         if first is not None:
             repeated = {
                 standard_component_specs.BASE_MODEL_KEY: first.outputs[standard_component_specs.MODEL_KEY],
-                **{key: first.outputs[standard_component_specs.MODEL_RUN_KEY] for key in executor.REFIT_INPUTS},
+                **dict.fromkeys(executor.REFIT_INPUTS, first.outputs[standard_component_specs.MODEL_RUN_KEY]),
             }
         spec = RankingTrainerSpec(
             examples=examples,

@@ -28,6 +28,7 @@ def compare(
     models: Sequence[str] | None = None,
     seeds: int | None = None,
     reference: str | None = None,
+    catalogue: bool = False,
 ) -> Report:
     """Compares models; what was trained before, by the same code on the same data, is not trained again.
 
@@ -38,6 +39,8 @@ def compare(
         models: labels, such as `dmf` or `dmf@text`.
         seeds: trainings per model.
         reference: label of the model that the others are compared with.
+        catalogue: whether each also ranks the whole catalogue for every request of test; one that was trained before
+            and did not is trained again.
 
     Returns:
         The report; its `to_json()` is what `OUTPUT/compare/compare.json` has, see docs/COMPARE.md.
@@ -46,7 +49,7 @@ def compare(
         ConfigError: a model, modality, hyper-parameter or reference that does not exist.
         PipelineError: the data steps refuse the inputs, or a training diverged; finished trainings are kept.
     """
-    plan = make_plan(config, models, seeds, reference)
+    plan = make_plan(config, models, seeds, reference, catalogue)
     folder = comparison_folder(config)
     count = len(plan.contenders) * len(plan.seeds)
     console().print(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmf_keras.models.registry import compares_content, model_names
-from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.label import CANDIDATES, Label
 from tfx_pipeline.config.schema import SEEDS, PipelineConfig, Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.console import console
@@ -36,11 +36,13 @@ class Plan:
         contenders: each once, in the order asked for.
         seeds: every contender is trained with each of them.
         reference: label of the contender that the others are compared with.
+        catalogue: whether each also ranks the whole catalogue.
     """
 
     contenders: tuple[Contender, ...]
     seeds: tuple[int, ...]
     reference: str
+    catalogue: bool = False
 
 
 def make_plan(
@@ -48,6 +50,7 @@ def make_plan(
     models: Sequence[str] | None = None,
     seeds: int | None = None,
     reference: str | None = None,
+    catalogue: bool = False,
 ) -> Plan:
     """What the configuration's `comparison` says, or what is asked for in its place.
 
@@ -56,9 +59,11 @@ def make_plan(
         models: labels, such as `dmf` or `dmf@text`.
         seeds: how many trainings per model.
         reference: one of the labels.
+        catalogue: whether each also ranks the whole catalogue.
 
     Raises:
-        ConfigError: a model, a modality, or a reference that is not there; the message lists what is.
+        ConfigError: a model, a modality, or a reference that is not there; the message lists what is. Or `catalogue` of
+            models that look at columns which an item of the catalogue does not have.
     """
     comparison, modalities = config.comparison, list(config.content.modalities)
     texts = _with_content(comparison.labels(), modalities) if models is None else models
@@ -88,7 +93,19 @@ def make_plan(
     count = comparison.seeds if seeds is None else seeds
     if first + count > SEEDS:
         raise ConfigError(f"training.seed: {count} seeds from {first} go beyond {SEEDS - 1}; set a smaller first one")
-    return Plan(contenders, tuple(range(first, first + count)), wanted)
+    if catalogue:
+        _check_catalogue(config, chosen)
+    return Plan(contenders, tuple(range(first, first + count)), wanted, catalogue)
+
+
+def _check_catalogue(config: PipelineConfig, chosen: Sequence[Label]) -> None:
+    own = [name for name, column in config.features.candidate.items() if column.role == "feature"]
+    looking = [str(label) for label in chosen if CANDIDATES not in label.without]
+    if own and looking:
+        raise ConfigError(
+            f"--catalogue: {', '.join(looking)} look at columns of candidates ({', '.join(own)}), which belong to an "
+            f"impression; an item of the catalogue has none. Compare models without them: {looking[0]}~{CANDIDATES}"
+        )
 
 
 def _with_content(labels: Sequence[str], modalities: Sequence[str]) -> list[str]:

@@ -21,7 +21,16 @@ from tfx_pipeline.studies.bench.timing import Timing
 from tfx_pipeline.studies.compare.contenders import Plan
 from tfx_pipeline.studies.compare.differences import RESAMPLES, Group
 from tfx_pipeline.studies.compare.finished import FinishedTraining
-from tfx_pipeline.studies.compare.report import Bootstrap, ModelEntry, Slice, SliceDifference, Statistic, Trainings
+from tfx_pipeline.studies.compare.report import (
+    Bootstrap,
+    CatalogueEntry,
+    CatalogueFacts,
+    ModelEntry,
+    Slice,
+    SliceDifference,
+    Statistic,
+    Trainings,
+)
 from tfx_pipeline.studies.compare.training_facts import TrainingFacts
 from tfx_pipeline.studies.worlds.attainable import AttainableSplit
 from tfx_pipeline.training.trial import uses_content
@@ -101,9 +110,23 @@ def model_entries(
                 modalities=_modalities(contender.label, modalities),
                 rank_ms=times[label],
                 attainable_share=None if best is None else _attainable_share(scored, best),
+                catalogue=_catalogue(trainings[label], at_k),
             )
         )
     return sorted(entries, key=_worth, reverse=True)
+
+
+def catalogue_facts(training: FinishedTraining) -> CatalogueFacts:
+    """What a training ranked, which is the same for all."""
+    ranks = training.catalogue
+    assert ranks is not None, "it was asked for"
+    return CatalogueFacts(
+        items=ranks.items,
+        requests=len(ranks.ranked),
+        candidates=float(ranks.ranked.mean()),
+        without_positive=ranks.without_positive,
+        unknown_positives=ranks.unknown_positives,
+    )
 
 
 def bootstrap_facts() -> Bootstrap:
@@ -180,6 +203,17 @@ def _trainings(facts: Sequence[TrainingFacts], training: Training) -> Trainings:
 def _modalities(label: Label, modalities: Sequence[str]) -> list[str]:
     """Those that a model looks at."""
     return list(label.modalities or modalities) if uses_content(label.model) else []
+
+
+def _catalogue(trainings: Sequence[FinishedTraining], at_k: Sequence[int]) -> CatalogueEntry | None:
+    ranks = [training.catalogue for training in trainings if training.catalogue is not None]
+    if not ranks:
+        return None
+    found = [each.metrics(at_k) for each in ranks]
+    return CatalogueEntry(
+        metrics={name: statistic([values[name] for values in found]) for name in found[0]},
+        candidates_per_second=statistic([each.ranked.sum() / each.seconds for each in ranks]),
+    )
 
 
 def _attainable_share(scored: Mapping[str, Statistic], best: AttainableSplit) -> Statistic:

@@ -12,10 +12,11 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.data.ingestion_report import Cuts
 from tfx_pipeline.evaluation.baselines import COUNTED_REQUESTS, baseline_metrics, baselines, read_shown_items
+from tfx_pipeline.evaluation.whole_catalogue import items_had
 from tfx_pipeline.files.json_values import now, plain
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.compare.contenders import Plan
-from tfx_pipeline.studies.compare.entries import bootstrap_facts, model_entries
+from tfx_pipeline.studies.compare.entries import bootstrap_facts, catalogue_facts, model_entries
 from tfx_pipeline.studies.compare.finished import FinishedTraining, finish, is_finished, read_finished, training_folder
 from tfx_pipeline.studies.compare.rank_time import rank_times
 from tfx_pipeline.studies.compare.report import FORMAT, Attainable, Data, Report, SplitSize
@@ -73,27 +74,36 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
         machine=machine(),
         baselines=plain(baseline_metrics(rankers, config.evaluation.at_k)),
         sampled=data.report.sampled_negatives("test"),
+        catalogue=catalogue_facts(trainings[plan.reference][0]) if plan.catalogue else None,
     )
 
 
 def _train_all(config: PipelineConfig, plan: Plan, data: TrialData, folder: Path) -> dict[str, list[FinishedTraining]]:
     """By label, one training per seed. Seeds are the outer loop: so what slows the machine slows all models alike."""
     places: dict[str, list[Path]] = {str(contender.label): [] for contender in plan.contenders}
+    had = None
     turns = [(seed, contender) for seed in plan.seeds for contender in plan.contenders]
     for number, (seed, contender) in enumerate(turns, start=1):
         label = contender.label
         trial = Trial(label.model, contender.params, seed, contender.training, label.modalities, label.without)
         place = training_folder(folder, trial, data)
         name = f"[{number}/{len(turns)}] {label}, seed {seed}"
-        if is_finished(place):
+        if is_finished(place, catalogue=plan.catalogue):
             console().print(f"{name}: finished before", highlight=False)
         else:
+            if plan.catalogue and had is None:
+                with console().status("what users had before their requests"):
+                    had = items_had(
+                        list(data.examples.values()), data.examples["test"], data.training_data.content.item_ids
+                    )
             started = time.monotonic()
-            finish(trial, data, place, name)
+            finish(trial, data, place, name, had)
             seconds = time.monotonic() - started
             console().print(f"{name}: trained and scored in {seconds:.0f} s", highlight=False)
         places[str(label)].append(place)
-    return {label: [read_finished(place) for place in seeds] for label, seeds in places.items()}
+    return {
+        label: [read_finished(place, catalogue=plan.catalogue) for place in seeds] for label, seeds in places.items()
+    }
 
 
 def _attainable(config: PipelineConfig, cuts: Cuts) -> AttainableSplit | None:

@@ -1,4 +1,7 @@
-"""Finished trainings on disk: `OUTPUT/compare/trainings/MODEL-SEED-KEY/` with `result.json` and `rows.npz`."""
+"""Finished trainings on disk: `OUTPUT/compare/trainings/MODEL-SEED-KEY/` with `result.json` and `rows.npz`.
+
+`catalogue.npz` is there where the whole catalogue was asked for.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ import keras
 
 from dmf_keras.layers import ItemColumns
 from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.console import console
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
+from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks, Had, rank_catalogue
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json
@@ -19,7 +24,7 @@ from tfx_pipeline.studies.compare.training_facts import Parameters, Timed, Train
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 from tfx_pipeline.training.trial_data import TrialData
 
-_RESULT, _ROWS = "result.json", "rows.npz"
+_RESULT, _ROWS, _CATALOGUE = "result.json", "rows.npz", "catalogue.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +34,12 @@ class FinishedTraining:
     Attributes:
         facts: what `result.json` says.
         rows: the candidates of the test split with the model's probabilities.
+        catalogue: where the positives of the test split stand in the whole catalogue; None: that was not asked for.
     """
 
     facts: TrainingFacts
     rows: CandidateTable
+    catalogue: CatalogueRanks | None = None
 
 
 def training_folder(root: Path, trial: Trial, data: TrialData) -> Path:
@@ -40,13 +47,20 @@ def training_folder(root: Path, trial: Trial, data: TrialData) -> Path:
     return root / "trainings" / f"{trial.model}-{trial.seed}-{trial.key(data)}"
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the training has a result."""
-    return (folder / _RESULT).is_file()
+def is_finished(folder: Path, *, catalogue: bool = False) -> bool:
+    """Whether the training has a result; `catalogue`: and the ranks of the whole catalogue."""
+    return (folder / _RESULT).is_file() and (not catalogue or (folder / _CATALOGUE).is_file())
 
 
-def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
+def finish(trial: Trial, data: TrialData, folder: Path, progress: str, had: Had | None = None) -> None:
     """Trains, scores the test split once, and writes the result; killed and called again, it goes on.
+
+    Args:
+        trial: what to train.
+        data: what to train it on.
+        folder: of this training.
+        progress: which of several trainings it is, for the user's console.
+        had: what the users of the test split had; None: the whole catalogue is not asked for.
 
     Raises:
         PipelineError: the training diverged, or the test split is empty.
@@ -54,6 +68,8 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
     trained = train_trial(trial, data, folder, progress)
     rows = score_rows(trained.model, data.training_data.transform, data.examples["test"], data.facts)
     rows.save(folder / _ROWS)
+    if had is not None:
+        _rank_catalogue(trained.model, data, had, progress).save(folder / _CATALOGUE)
     result = trained.result
     facts = TrainingFacts(
         label=trial.label,
@@ -73,10 +89,21 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
     release_memory()
 
 
-def read_finished(folder: Path) -> FinishedTraining:
-    """Reads what `finish` wrote."""
+def _rank_catalogue(model: RankingModel, data: TrialData, had: Had, progress: str) -> CatalogueRanks:
+    training_data, files = data.training_data, data.examples["test"]
+    with console().status(f"{progress}: ranking the whole catalogue") as status:
+
+        def watch(done: int, requests: int) -> None:
+            status.update(f"{progress}: ranking the whole catalogue, {done:,} of {requests:,} requests")
+
+        return rank_catalogue(model, training_data.transform, training_data.content.item_ids, files, had, watch)
+
+
+def read_finished(folder: Path, *, catalogue: bool = False) -> FinishedTraining:
+    """Reads what `finish` wrote; `catalogue`: the ranks of the whole catalogue too."""
     facts = TrainingFacts.from_json(read_json(folder / _RESULT))
-    return FinishedTraining(facts, CandidateTable.load(folder / _ROWS))
+    ranks = CatalogueRanks.load(folder / _CATALOGUE) if catalogue else None
+    return FinishedTraining(facts, CandidateTable.load(folder / _ROWS), ranks)
 
 
 def count_parameters(model: RankingModel) -> Parameters:

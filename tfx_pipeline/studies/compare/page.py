@@ -14,9 +14,10 @@ from tfx_pipeline.pages.kit.figures import INK, PANEL_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
 from tfx_pipeline.pages.kit.palette import points
 from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent
+from tfx_pipeline.studies.compare.catalogue import catalogue_entries, catalogue_heading, catalogue_notes
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.cost_sections import cost_section, training_section
-from tfx_pipeline.studies.compare.report import Difference, Report, Slice, Statistic
+from tfx_pipeline.studies.compare.report import CatalogueFacts, Difference, Report, Slice, Statistic
 
 _TONES = {"ahead": 2, "behind": 1, "undecided": 0, "one seed": 0}
 _COLUMNS = {
@@ -67,6 +68,7 @@ def compare_page(report: Report) -> Page:
         figures=figures,
         sections=[
             _models_section(report),
+            *([_catalogue_section(report, report.catalogue)] if report.catalogue is not None else []),
             _differences_section(report),
             _slices_section(report),
             cost_section(report),
@@ -155,6 +157,19 @@ def _requests_table(report: Report) -> Table:
         rows,
         len(names),
     )
+
+
+def _catalogue_section(report: Report, facts: CatalogueFacts) -> Section:
+    """Ranking of all items, of every model."""
+    found = catalogue_entries(report)
+    names = list(next(iter(found.values())).metrics)
+    headers = [f"{metric(name).title} ({metric(name).unit})" for name in names]
+    rows = [
+        (label, *(spread(own.metrics[name]) for name in names), count(round(own.candidates_per_second.mean or 0)))
+        for label, own in found.items()
+    ]
+    table = Table(catalogue_heading(report, facts), ("model", *headers, "candidates per second"), rows, len(names) + 1)
+    return Section("catalogue", "Whole catalogue", [*map(Prose, catalogue_notes(facts)), table])
 
 
 def _differences_section(report: Report) -> Section:

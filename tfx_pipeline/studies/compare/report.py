@@ -79,6 +79,38 @@ class SliceDifference(Difference):
 
 
 @dataclass(frozen=True)
+class CatalogueFacts:
+    """What was ranked, where the whole catalogue was asked for.
+
+    Attributes:
+        items: of the catalogue.
+        requests: of the test split that have a positive in it.
+        candidates: that a request ranked, in the mean: all items but those that the user had before.
+        without_positive: requests that have none.
+        unknown_positives: positives that the catalogue lacks; they cannot be ranked and are left out.
+    """
+
+    items: int
+    requests: int
+    candidates: float
+    without_positive: int
+    unknown_positives: int
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """How well a model ranks the whole catalogue.
+
+    Attributes:
+        metrics: `hr@K`, `ndcg@K` and `mrr` over seeds.
+        candidates_per_second: that were scored for it.
+    """
+
+    metrics: Mapping[str, Statistic]
+    candidates_per_second: Statistic
+
+
+@dataclass(frozen=True)
 class Slice:
     """One bucket of a slice of the test split.
 
@@ -134,6 +166,7 @@ class ModelEntry:
         rank_ms: milliseconds to rank for one user.
         attainable_share: of the gain over an AUC of 0.5 that true probabilities reach; None of logs that are not
             synthetic.
+        catalogue: how well it ranks the whole catalogue; None: that was not asked for.
     """
 
     label: str
@@ -149,6 +182,7 @@ class ModelEntry:
     modalities: Sequence[str]
     rank_ms: Timing
     attainable_share: Statistic | None
+    catalogue: CatalogueEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -240,6 +274,7 @@ class Report(JsonRecord):
         machine: that timed ranking.
         baselines: metrics of rankers without a model, by ranker and metric; None of a report of before they were there.
         sampled: what to say beside figures of sampled negatives; None: they are of the log.
+        catalogue: what was ranked, where the whole catalogue was asked for.
     """
 
     format: int
@@ -257,6 +292,7 @@ class Report(JsonRecord):
     machine: Machine
     baselines: Mapping[str, Mapping[str, float | None]] | None = None
     sampled: str | None = None
+    catalogue: CatalogueFacts | None = None
 
     @property
     def at_k(self) -> list[int]:

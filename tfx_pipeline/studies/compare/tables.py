@@ -10,8 +10,9 @@ from rich.table import Table
 from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, metric, outlined
 from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
+from tfx_pipeline.studies.compare.catalogue import catalogue_entries, catalogue_heading, catalogue_notes
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
-from tfx_pipeline.studies.compare.report import Difference, ModelEntry, Report, Statistic
+from tfx_pipeline.studies.compare.report import CatalogueFacts, Difference, ModelEntry, Report, Statistic
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def print_report(report: Report, out: Console) -> None:
     names = outlined(f"hr@{k}" for k in report.at_k)
     tables = [_metrics_table(report), *(_objective_table(report, name) for name in report.objectives)]
     tables.append(_requests_table(report))
+    if report.catalogue is not None:
+        tables.append(_catalogue_table(report, report.catalogue))
     if report.others:
         further = [[f"{objective}/{name}" for name in _COMPARED] for objective in report.objectives]
         # Four intervals fill a line.
@@ -33,7 +36,8 @@ def print_report(report: Report, out: Console) -> None:
     for table in (*tables, _slices_table(report), _cost_table(report)):
         out.print(table)
         out.print()
-    for sentence in (*trainings_at_chance(report), *_on_one_seed(report), *mixed_sessions(report)):
+    of_catalogue = catalogue_notes(report.catalogue) if report.catalogue is not None else []
+    for sentence in (*of_catalogue, *trainings_at_chance(report), *_on_one_seed(report), *mixed_sessions(report)):
         out.print(sentence, highlight=False, soft_wrap=True)
 
 
@@ -90,6 +94,22 @@ def _requests_table(report: Report) -> Table:
     table.add_section()
     for ranker, values in (report.baselines or {}).items():
         table.add_row(ranker.replace("_", " "), *(_number(values.get(name)) for name in names))
+    return table
+
+
+def _catalogue_table(report: Report, facts: CatalogueFacts) -> Table:
+    """Ranking of all items, of every model."""
+    found = catalogue_entries(report)
+    names = list(next(iter(found.values())).metrics)
+    table = Table(title=catalogue_heading(report, facts), title_justify="left")
+    table.add_column("model")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    table.add_column("candidates/s", justify="right")
+    for model in report.models:
+        if (own := found.get(model.label)) is not None:
+            cells = (_spread(own.metrics[name]) for name in names)
+            table.add_row(_name(model, report), *cells, _whole(own.candidates_per_second.mean))
     return table
 
 

@@ -34,13 +34,13 @@ def trained(tmp_path, monkeypatch):
     (tmp_path / f"{_MODULE}.py").write_text(_REGISTERS)
     done: list[str] = []
 
-    def finish(trial, _data, folder, _progress):
+    def finish(trial, _data, folder, _progress, _had):
         folder.mkdir(parents=True)
         (folder / "result.json").touch()
         done.append(trial.label)
 
     monkeypatch.setattr(experiment, "finish", finish)
-    monkeypatch.setattr(experiment, "read_finished", lambda folder: folder)
+    monkeypatch.setattr(experiment, "read_finished", lambda folder, catalogue: folder)
 
     def _trained(params: str) -> list[str]:
         file = tmp_path / "config.yaml"
