@@ -65,6 +65,19 @@ def test_refusals(config, models, reference, problem):
         make_plan(config, models, None, reference)
 
 
+def test_an_item_of_the_catalogue_has_no_columns_of_an_impression(tmp_path):
+    shown = "features: {candidate: {price: {kind: numeric}, slot: {kind: categorical, role: bias, serving_value: '1'}}}"
+    file = tmp_path / "config.yaml"
+    file.write_text(f"{MINIMAL.rstrip()}{SECTION}{shown}")
+    config = load_config(file)
+    assert not make_plan(config).catalogue
+    problem = r"--catalogue: din, dmf@text look at columns of candidates \(price\), .*: din~candidates"
+    with pytest.raises(ConfigError, match=problem):
+        make_plan(config, catalogue=True)
+    # Where an item was shown has a stated value when it is asked for.
+    assert make_plan(config, ["din~candidates"], None, "din~candidates", catalogue=True).catalogue
+
+
 def test_seeds_end_where_those_of_random_generators_do(config):
     late = config.model_copy(update={"training": config.training.model_copy(update={"seed": 2**32 - 2})})
     assert make_plan(late, seeds=2).seeds == (2**32 - 2, 2**32 - 1)

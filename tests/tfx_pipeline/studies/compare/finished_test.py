@@ -9,6 +9,7 @@ import pytest
 
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import Training
+from tfx_pipeline.evaluation.whole_catalogue import items_had
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.compare import finished
 from tfx_pipeline.studies.compare.contenders import Contender
@@ -51,6 +52,22 @@ def test_a_training_is_finished_once_its_result_is_written(trial, tiny_data, tmp
     assert abs(dt.datetime.fromisoformat(found.facts.timed.at) - dt.datetime.now(dt.UTC)) < dt.timedelta(hours=1)
     assert len(found.rows.labels) == len(found.rows.probabilities) > 100
     assert np.isfinite(found.rows.probabilities).all()
+
+
+def test_one_that_did_not_rank_the_catalogue_is_not_finished_for_who_asks(trial, tiny_data, tmp_path):
+    folder, ids = training_folder(tmp_path, trial, tiny_data), tiny_data.training_data.content.item_ids
+    finish(trial, tiny_data, folder, "one of one")
+    assert is_finished(folder) and not is_finished(folder, catalogue=True)
+    before = read_finished(folder)
+    finish(
+        trial, tiny_data, folder, "again", items_had(list(tiny_data.examples.values()), tiny_data.examples["test"], ids)
+    )
+    assert is_finished(folder) and is_finished(folder, catalogue=True)
+    after = read_finished(folder, catalogue=True)
+    np.testing.assert_array_equal(after.rows.probabilities, before.rows.probabilities)
+    assert before.catalogue is None and read_finished(folder).catalogue is None
+    assert after.catalogue.items == len(ids)
+    assert 0 < after.catalogue.metrics([10])["hr@10"] <= 1
 
 
 def test_parameters_of_tables_are_counted_apart(tiny_data):

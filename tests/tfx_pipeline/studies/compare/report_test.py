@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,17 +17,19 @@ from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.evaluation.metrics import GAUC, CandidateAUC, RequestMRR
+from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks
 from tfx_pipeline.pages.kit.page import render
 from tfx_pipeline.studies.bench.machine import Machine
 from tfx_pipeline.studies.bench.timing import Timing
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.contenders import Contender, Plan
-from tfx_pipeline.studies.compare.entries import bootstrap_facts, model_entries, statistic
+from tfx_pipeline.studies.compare.entries import bootstrap_facts, catalogue_facts, model_entries, statistic
 from tfx_pipeline.studies.compare.finished import FinishedTraining
 from tfx_pipeline.studies.compare.page import compare_page
 from tfx_pipeline.studies.compare.report import (
     FORMAT,
     Attainable,
+    CatalogueFacts,
     Data,
     ModelEntry,
     RankRequest,
@@ -203,6 +206,56 @@ def printed(report: Report) -> str:
     return out.export_text()
 
 
+def ranked(above: Sequence[int], unknown: int) -> CatalogueRanks:
+    """Requests of one positive each, so many of 50 items before it."""
+    ones, count = np.ones(len(above), np.int64), len(above)
+    return CatalogueRanks(
+        group=np.arange(count),
+        size=ones,
+        above=np.array(above),
+        positives=ones,
+        ranked=ones * 50,
+        request_positives=ones,
+        has_nan=np.zeros(count, bool),
+        items=60,
+        without_positive=unknown,
+        unknown_positives=unknown,
+        seconds=2.0,
+    )
+
+
+def test_the_whole_catalogue_has_a_table_and_a_section_of_its_own(report, trainings):
+    above = {"dmf": [0, 4, 5, 30], "dmf@text": [9, 9, 9, 9]}
+    with_ranks = {
+        label: [replace(one, catalogue=ranked(above[label], unknown=3)) for one in seeds]
+        for label, seeds in trainings.items()
+    }
+    models = model_entries(PLAN, with_ranks, Evaluation(), TIMES)
+    facts = catalogue_facts(with_ranks["dmf"][0])
+    assert facts == CatalogueFacts(items=60, requests=4, candidates=50, without_positive=3, unknown_positives=3)
+    dmf, text_alone = (model.catalogue for model in models)
+    assert {name: value.mean for name, value in dmf.metrics.items()} == pytest.approx(
+        {
+            "hr@5": 0.5,
+            "hr@10": 0.75,
+            "ndcg@5": (1 + 1 / np.log2(6)) / 4,
+            "ndcg@10": (1 + 1 / np.log2(6) + 1 / np.log2(7)) / 4,
+            "mrr": (1 + 1 / 5 + 1 / 6 + 1 / 31) / 4,
+        }
+    )
+    assert (text_alone.metrics["hr@5"].mean, text_alone.metrics["hr@10"].mean) == (0, 1)
+    assert dmf.candidates_per_second.mean == 100
+    whole = replace(report, models=models, catalogue=facts)
+    assert Report.from_json(json.loads(json.dumps(whole.to_json()))) == Report.from_json(whole.to_json())
+    text, page = printed(whole), render(compare_page(whole))
+    assert "whole catalogue, 60 items, 4 requests of test with a positive" in text
+    for shown in (text, page):
+        assert "0.7500 ± 0.0000" in shown
+        assert "Each request ranks every item of the catalogue, but for items that stand in its history" in shown
+        assert "3 positives are no items of the catalogue" in shown
+    assert "hole catalogue" not in printed(report) and "hole catalogue" not in render(compare_page(report))
+
+
 def test_models_stand_best_first_whatever_was_asked_for_first(trainings):
     asked = Plan(tuple(reversed(PLAN.contenders)), PLAN.seeds, "dmf@text")
     found = model_entries(asked, trainings, Evaluation(), TIMES)
@@ -253,11 +306,11 @@ def test_a_model_that_never_left_chance_is_named_with_its_seeds(report):
 def test_entries_of_the_file_stand_in_the_order_that_is_documented(report):
     assert list(report.to_json()) == [
         *("format", "pipeline", "created", "output", "reference", "seeds", "data", "training", "bootstrap", "models"),
-        *("rank", "attainable", "machine", "baselines", "sampled"),
+        *("rank", "attainable", "machine", "baselines", "sampled", "catalogue"),
     ]
     assert list(report.to_json()["models"][0]) == [
         *("label", "model", "params", "parameters", "training", "history", "metrics", "slices", "difference"),
-        *("slice_differences", "modalities", "rank_ms", "attainable_share"),
+        *("slice_differences", "modalities", "rank_ms", "attainable_share", "catalogue"),
     ]
 
 
