@@ -31,7 +31,7 @@ from tfx_pipeline.transform.request_transform import RequestTransform
 # Requests that are held at a time, and sorted by the length of their history: so batches hold little padding.
 _HELD = 16_384
 # Pairs of a request and an item that are scored at a time, and items of them.
-_BATCH, _BLOCK = 32, 1024
+_BATCH, _BLOCK = 16, 1024
 # Scores that are kept at a time, of all items for the requests of a batch.
 _MOST_SCORES = 2**24
 
@@ -160,7 +160,7 @@ def rank_catalogue(
     encode, score = _functions(model, transform)
     batch = max(1, min(_BATCH, _MOST_SCORES // max(1, len(catalogue))))
     total = _count(files)
-    runs: list[tuple[int, int, int, int]] = []
+    runs: list[tuple[int, ...]] = []
     of_requests: list[tuple[int, int, bool]] = []
     unknown = without = done = 0
     for held in _requests(files, place_of):
@@ -214,6 +214,7 @@ def items_had(examples: Sequence[Sequence[str]], judged: Sequence[str], catalogu
     place_of = pd.Index([item.encode() for item in catalogue], dtype=object)
     users = np.unique(np.concatenate([held.users for held in _requests(judged, place_of)] or [np.empty(0, np.uint64)]))
     pairs = pd.DataFrame({"user": np.empty(0, np.int64), "item": np.empty(0, np.int32), "since": np.empty(0, np.int64)})
+    fresh: list[pd.DataFrame] = []
     for files in examples:
         for held in _requests(files, place_of):
             place = np.searchsorted(users, held.users)
@@ -227,9 +228,18 @@ def items_had(examples: Sequence[Sequence[str]], judged: Sequence[str], catalogu
                     "since": held.times[of_pair[kept]],
                 }
             )
-            pairs = pd.concat([pairs, found]).groupby(["user", "item"], as_index=False).min()
+            fresh.append(_first_times([found]))
+            # Not after every part, which would sort all pairs again and again.
+            if sum(map(len, fresh)) > len(pairs):
+                pairs, fresh = _first_times([pairs, *fresh]), []
+    pairs = _first_times([pairs, *fresh])
     starts = np.searchsorted(pairs["user"].to_numpy(), np.arange(len(users) + 1))
     return Had(users, starts, pairs["item"].to_numpy(np.int32), pairs["since"].to_numpy(np.int64))
+
+
+def _first_times(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Each pair of a user and an item once, with its first moment, in rising order."""
+    return pd.concat(parts).groupby(["user", "item"], as_index=False).min()
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,13 +318,14 @@ def _catalogue_blocks(
     model: RankingModel, transform: RequestTransform, catalogue: Sequence[str]
 ) -> list[dict[str, tf.Tensor]]:
     """Model inputs of all items, [1, block] each; the last block is filled up with padding, to have the same shape."""
-    padded = [*catalogue, *[""] * (-len(catalogue) % _BLOCK)]
+    size = min(_BLOCK, len(catalogue))
+    padded = [*catalogue, *[""] * (-len(catalogue) % size)]
     wanted = candidate_inputs(model.schema)
     blocks = []
-    for first in range(0, len(padded), _BLOCK):
-        raw = {raw_features.CANDIDATE_ITEM_ID: tf.constant([padded[first : first + _BLOCK]])}
+    for first in range(0, len(padded), size):
+        raw = {raw_features.CANDIDATE_ITEM_ID: tf.constant([padded[first : first + size]])}
         for name, kind in transform.candidate_inputs.items():
-            raw[name] = tf.fill([1, _BLOCK], "" if kind == "string" else np.float32("nan"))
+            raw[name] = tf.fill([1, size], "" if kind == "string" else np.float32("nan"))
         blocks.append({name: value for name, value in transform.candidates(raw).items() if name in wanted})
     return blocks
 

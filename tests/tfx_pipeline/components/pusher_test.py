@@ -111,6 +111,16 @@ def test_a_version_holds_the_whole_model_and_the_artifact_says_where(push):
     assert pushed.get_string_custom_property("pushed_version") == version
 
 
+def test_metrics_beside_a_refit_say_of_which_model_they_are(push):
+    push()
+    metadata = push.source / contract.METADATA_FILE
+    metadata.write_text('{"refit": {"epochs": 2, "note": "they are of the other"}}')
+    push()
+    first, refit = (read_json(push.base / version, contract.EVALUATION_FILE) for version in push.versions())
+    assert "note" not in first
+    assert refit == {**first, "note": "they are of the other"}
+
+
 def test_each_push_is_a_higher_version_also_within_a_second_and_after_the_clock_went_back(push, monkeypatch):
     monkeypatch.setattr(executor.time, "time", lambda: 1000.9)
     versions = [push(content).get_string_custom_property("pushed_version") for content in ("a", "b", "c")]
