@@ -10,7 +10,7 @@ from serving import contract
 from serving.client.errors import BadRequest
 from serving.client.text import shown
 
-Feature = str | float | None | Sequence[str]
+Feature = str | float | list[str] | tuple[str, ...] | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,8 +58,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         outputs[transformed_features.transformed_column(name)] = (
             _several(name, values, several[name]) if name in several else _column(name, values, column)
         )
-    for name, column in features.candidate.items():
-        shown = _candidate_column(name, _sparse(inputs[name]), column)
+    for name, of_candidate in features.candidate.items():
+        shown = _candidate_column(name, _sparse(inputs[name]), of_candidate)
         outputs[transformed_features.transformed_column(name)] = shown
     return outputs
 

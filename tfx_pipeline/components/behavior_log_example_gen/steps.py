@@ -151,7 +151,15 @@ class BuildExamples(TallyingDoFn):
             negatives = UserNegatives(user, formed.requests, cuts, self._config.negatives, pool, given)
             if rows.given is not None:
                 negatives.had(rows.given.before(rows.time_us))
-        auditor = UserAuditor(user, rows, cuts, self._config.history, negatives is not None, self._config.candidate)
+        auditor = UserAuditor(
+            user,
+            rows,
+            cuts,
+            self._config.history,
+            negatives is not None,
+            self._config.candidate,
+            self._config.context,
+        )
         by_split: dict[str, list[Request]] = defaultdict(list)
         for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history, written):
             split = cuts.split_of(request.time_us)
