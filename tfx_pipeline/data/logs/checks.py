@@ -44,20 +44,22 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     Args:
         key: what a message calls it.
         config: whose `data.interactions` it is.
-        labelled: whether files without the column of labels are refused; they are where it is a feature too.
+        labelled: whether files without the columns of labels are refused; they are where it is a feature too.
 
     Raises:
         DataError: as `check_sources`.
     """
     log = config.data.interactions
     names = log.columns
-    required = [*log.given, *config.label_columns]
+    further = config.label_columns
+    required = [*log.given, *further]
     fits = _fits(config, config.of_rows) | dict.fromkeys(required, values.usable_as_id)
     if names.weight is not None and log.impressions is None:
         fits[names.weight] = values.usable_as_number
     fits |= dict.fromkeys(log.list_columns, usable_as_list)
     label = names.label
-    optional = () if labelled or label is None or label in map(config.column, config.of_rows) else (label,)
+    read = set(map(config.column, config.of_rows))
+    optional = () if labelled else [name for name in (label, *further) if name is not None and name not in read]
     _check_table(key, log, fits, required, optional)
 
 
