@@ -56,7 +56,7 @@ class TestEveryModel:
 
 
 def test_they_are_part_of_the_user_after_the_columns_of_one_value():
-    model, x = model_of("dmf"), inputs()
+    model, x = model_of("dmf_paper"), inputs()
     features = {name: to_numpy(value) for name, value in model.user_features(x, {}).items()}
     assert list(features) == ["gender", "hour", "tags", "moods", "user_index", "age", "price"]
     table = to_numpy(model.list_embeddings["tags"].table)
