@@ -67,6 +67,7 @@ class ModelContract:
         user_inputs: raw user features (profile, context) beside user id and history: name to dtype,
             `string` ("" means missing) or `float32` (NaN means missing).
         signatures: per signature, `inputs` and `outputs` by name.
+        user_lists: those of `user_inputs` that hold any number of values: string [B, W], "" is padding.
         candidate_inputs: raw columns of candidates, a value for each: name to dtype as in `user_inputs`.
         objectives: what the model predicts, the main objective first, each with the one that it is given, or None;
             empty: one thing that has no name.
@@ -80,6 +81,7 @@ class ModelContract:
     candidate_inputs: dict[str, str] = dataclasses.field(default_factory=dict)
     objectives: dict[str, str | None] = dataclasses.field(default_factory=dict)
     formula: str = ""
+    user_lists: tuple[str, ...] = ()
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -99,6 +101,8 @@ class ModelContract:
             del values["candidate_inputs"]
         if not self.objectives:
             del values["objectives"], values["formula"]
+        if not self.user_lists:
+            del values["user_lists"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
@@ -116,4 +120,4 @@ class ModelContract:
             }
             for name, sides in raw["signatures"].items()
         }
-        return cls(**raw)
+        return cls(**{**raw, "user_lists": tuple(raw.get("user_lists", ()))})

@@ -120,7 +120,8 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
     """One request (lists and scalars, as in a golden request) as the arrays of the `rank` signature, B = 1.
 
     Absent profile, context and candidate columns are missing values; extra keys are an error of the caller's and raise
-    KeyError, and a candidate column with more or fewer values than candidates raises ValueError.
+    KeyError; a candidate column with more or fewer values than candidates raises ValueError, and so does a profile or
+    context column of several values that is no list of texts.
     Where the request has content vectors (`candidate_content/MODALITY`, a list per candidate) the arrays are those of
     `rank_with_content`, with zeros for the modalities it leaves out.
     """
@@ -137,7 +138,9 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
     }
     for name, dtype in model_contract.user_inputs.items():
         value = request.get(name)
-        if dtype == "string":
+        if name in model_contract.user_lists:
+            arrays[name] = np.array(_texts(name, value), object).reshape(1, -1)
+        elif dtype == "string":
             arrays[name] = np.array(["" if value is None else value], object)
         else:
             arrays[name] = np.array([np.nan if value is None else value], np.float32)
@@ -156,3 +159,12 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
             vectors = np.asarray(request.get(name, np.zeros((count, width))), np.float32)
             arrays[name] = vectors.reshape(1, *vectors.shape)
     return arrays
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """Values of a column that may have several."""
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str | None) for each in value):
+        raise ValueError(f"{name} must be a list of texts, got {value!r:.60}")
+    return [each or "" for each in value]

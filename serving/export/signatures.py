@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,10 @@ class Transform(Protocol):
         """Raw profile and context inputs: name to `string` or `float32`."""
 
     @property
+    def user_lists(self) -> Collection[str]:
+        """Those of `user_inputs` that hold any number of values."""
+
+    @property
     def trackables(self) -> list[Any]:
         """Lookup tables, files and layers that the exported functions use."""
 
@@ -55,13 +59,14 @@ class Transform(Protocol):
         """All model inputs of serialised `tf.Example`s [B]."""
 
 
-def user_input_signature(user_inputs: Mapping[str, str]) -> dict[str, tf.TensorSpec]:
+def user_input_signature(transform: Transform) -> dict[str, tf.TensorSpec]:
     """Specs of everything raw that `user_tower` takes."""
+    shapes = {name: [None, None] if name in transform.user_lists else [None] for name in transform.user_inputs}
     signature = {
         contract.USER_ID: tf.TensorSpec([None], tf.string, contract.USER_ID),
         contract.HISTORY_ITEM_ID: tf.TensorSpec([None, None], tf.string, contract.HISTORY_ITEM_ID),
     }
-    return signature | {name: tf.TensorSpec([None], dtype, name) for name, dtype in user_inputs.items()}
+    return signature | {name: tf.TensorSpec(shapes[name], dtype, name) for name, dtype in transform.user_inputs.items()}
 
 
 def score_requests(model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs) -> tf.Tensor:
@@ -151,7 +156,7 @@ def export_model(
         The contract that was written beside the model.
     """
     content = ContentInputs(model, content_bases)
-    user_signature = user_input_signature(transform.user_inputs)
+    user_signature = user_input_signature(transform)
     candidate_dtypes = {contract.CANDIDATE_ITEM_ID: "string", **transform.candidate_inputs}
     candidate_signature = {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in candidate_dtypes.items()}
     examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
@@ -214,6 +219,7 @@ def export_model(
             contract.ModelContract(
                 name, max_history, transform.user_inputs, candidate_inputs=transform.candidate_inputs
             ),
+            user_lists=tuple(transform.user_lists),
             signatures=_signatures(partial),
             objectives={objective.name: objective.given for objective in model.schema.objectives},
             formula=formula or (model.schema.objectives[0].name if model.schema.objectives else ""),

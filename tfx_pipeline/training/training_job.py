@@ -146,12 +146,12 @@ class TrainingJob:
         )
         own = written.candidate_inputs
         eval_files = split_files(uri_of(self.fn_args.custom_config, REQUESTS), "eval")
-        requests = golden.read_requests(eval_files, written.user_inputs, _GOLDEN_CANDIDATES, own)
+        requests = golden.read_requests(eval_files, written, _GOLDEN_CANDIDATES)
         if not requests:
             raise ModelError("the eval split has no requests to check the exported model with")
         item_ids = list(content.item_ids)
         without_content = [item_ids[row] for row in np.flatnonzero(~content.covered)[:4]]
-        cases = golden.golden_cases(requests, without_content, own)
+        cases = golden.golden_cases(requests, without_content, own, written.user_lists)
         if written.content_widths:
             cases |= golden.content_cases(cases["longest history"], content, own)
         golden.write_golden(model, data.transform, ContentInputs(model, bases), directory, cases)

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models import inputs as model_inputs
-from tfx_pipeline.config.columns import Categorical, Numeric
+from tfx_pipeline.config.columns import Categorical, Numeric, of_several
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import ModelError
@@ -83,6 +83,11 @@ class RequestTransform(tf.Module):
         columns = {**self._features.user, **self._features.context}
         return {name: _dtype(column) for name, column in columns.items()}
 
+    @property
+    def user_lists(self) -> list[str]:
+        """Those of `user_inputs` that may have several values."""
+        return list(of_several({**self._features.user, **self._features.context}))
+
     def serving_values(self) -> dict[str, float]:
         """What candidate columns with role bias are outside of training, as model inputs: an index or scaled number.
 
@@ -110,15 +115,13 @@ class RequestTransform(tf.Module):
 
         Args:
             raw: user id string [B], history item ids string [B, L] oldest first ("" is padding), profile and
-                context columns [B]: string ("" is missing) or float32 (NaN is missing).
+                context columns [B]: string ("" is missing) or float32 (NaN is missing); those of `user_lists` are
+                string [B, W] ("" is padding, wherever it stands).
         """
-        history = raw[raw_features.HISTORY_ITEM_ID]
-        present = tf.ragged.boolean_mask(history, history != "")
-        sparse = {
-            raw_features.HISTORY_ITEM_ID: present.to_sparse(),
-            raw_features.USER_ID: _present(raw[raw_features.USER_ID]),
-        }
-        sparse |= {name: _present(raw[name]) for name in self.user_inputs}
+        sparse = {raw_features.USER_ID: _present(raw[raw_features.USER_ID])}
+        for name in (raw_features.HISTORY_ITEM_ID, *self.user_lists):
+            sparse[name] = _all_present(raw[name])
+        sparse |= {name: _present(raw[name]) for name in self.user_inputs if name not in sparse}
         return self._user_inputs(self._transform(sparse))
 
     def candidates(self, raw: Mapping[str, tf.Tensor]) -> Tensors:
@@ -165,6 +168,7 @@ class RequestTransform(tf.Module):
             result[model_inputs.USER_INDEX] = tf.cast(transformed[transformed_features.USER_INDEX], tf.int32)
         for name in self.user_inputs:
             value = transformed[transformed_features.transformed_column(name)]
+            value = _padded(value, 0) if isinstance(value, tf.SparseTensor) else value
             result[name] = tf.cast(value, tf.int32) if value.dtype.is_integer else value
         return result
 
@@ -235,16 +239,24 @@ def _present(values: tf.Tensor) -> tf.SparseTensor:
     return tf.SparseTensor(indices, tf.boolean_mask(values, present), [tf.size(values, tf.int64), 1])
 
 
+def _all_present(values: tf.Tensor) -> tf.SparseTensor:
+    """Strings [B, W] to sparse [B, (length)], from the left, without ""."""
+    return tf.ragged.boolean_mask(values, values != "").to_sparse()
+
+
 def _as_sparse(values: tf.Tensor | tf.SparseTensor) -> tf.SparseTensor:
     if isinstance(values, tf.SparseTensor):
         return values
+    if values.shape.rank == 2 and values.shape[1] > 1:
+        return _all_present(values)
     return _present(tf.reshape(values, [-1]))
 
 
 def _dense(values: tf.SparseTensor, spec: tf.io.FixedLenFeature) -> tf.Tensor:
-    """The form a curated schema with fixed shapes asks for: [B] or [B, 1]."""
+    """The form a curated schema with fixed shapes asks for: [B] or [B, W]."""
     default = spec.default_value
     if default is None:
         default = "" if spec.dtype == tf.string else 0
-    column = tf.sparse.to_dense(tf.SparseTensor(values.indices, values.values, [values.dense_shape[0], 1]), default)
+    width = spec.shape[0] if spec.shape else 1
+    column = tf.RaggedTensor.from_sparse(values).to_tensor(default, [None, width])
     return column if spec.shape else column[:, 0]

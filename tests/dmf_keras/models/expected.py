@@ -27,9 +27,10 @@ class Expected:
 
 MODELS = {
     "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False),
-    "dmf": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
+    "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
     "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES),
+    "dmf_paper": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
     "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
     "mean_pooling": Expected(frozenset({"history"}), content=False),
     "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES),

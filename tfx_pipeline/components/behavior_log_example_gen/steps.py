@@ -51,7 +51,8 @@ class ReadLog(TallyingDoFn):
         with_times = split.fractions is not None
         train_from_us = None if split.train_from is None else microseconds(split.train_from)
         try:
-            for batch in log_batches(piece, self._config.data.interactions, self._config.log_columns):
+            config = self._config
+            for batch in log_batches(piece, config.data.interactions, config.log_columns, config.list_columns):
                 cleaned = clean(batch, piece.file, self._config)
                 self.tally.add("rows_read", count=batch.size)
                 self.tally.add("rows_good", count=cleaned.good_rows)
@@ -80,7 +81,7 @@ class ReadProfiles(TallyingDoFn):
 
     def process(self, piece: Piece) -> Iterator[tuple[str, Profile]]:  # noqa: D102
         try:
-            for batch in read_piece(piece, self._config.profile_columns):
+            for batch in read_piece(piece, self._config.profile_columns, self._config.list_columns):
                 self.tally.add("rows", "users", count=batch.size)
                 self.tally.add("profiles", "malformed", count=len(batch.malformed))
                 yield from read_profiles(batch, piece.file, self._config, self.tally)
@@ -150,7 +151,15 @@ class BuildExamples(TallyingDoFn):
             negatives = UserNegatives(user, formed.requests, cuts, self._config.negatives, pool, given)
             if rows.given is not None:
                 negatives.had(rows.given.before(rows.time_us))
-        auditor = UserAuditor(user, rows, cuts, self._config.history, negatives is not None, self._config.candidate)
+        auditor = UserAuditor(
+            user,
+            rows,
+            cuts,
+            self._config.history,
+            negatives is not None,
+            self._config.candidate,
+            self._config.context,
+        )
         by_split: dict[str, list[Request]] = defaultdict(list)
         for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history, written):
             split = cuts.split_of(request.time_us)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tfx_pipeline.config.schema import History
-from tfx_pipeline.data.examples.encoding import Value
+from tfx_pipeline.data.examples.encoding import Column
 from tfx_pipeline.data.examples.history import histories
 from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
@@ -17,13 +17,13 @@ class KnownRequest(NamedTuple):
 
     request: Request
     history: list[bytes]
-    columns: dict[str, Value]
+    columns: dict[str, Column]
 
 
 def known_requests(
     rows: UserRows,
     formed: UserRequests,
-    profile: Mapping[str, Value],
+    profile: Mapping[str, Column],
     history: History,
     wanted: Sequence[int] | None = None,
 ) -> Iterator[KnownRequest]:
