@@ -24,6 +24,8 @@ EXPLAIN = "explain"
 # Inputs and outputs. The first dimension is the request's, [B]; history is [B, L], candidates and scores are [B, N].
 USER_ID = "user_id"
 HISTORY_ITEM_ID = "history_item_id"
+# Seconds between each of these events and the request, float32 [B, L], NaN where not known. Only of some models.
+HISTORY_AGE = "history_age_s"
 CANDIDATE_ITEM_ID = "candidate_item_id"
 EXAMPLES = "examples"
 SCORE = "score"

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 HISTORY_INDEX = "history_index"
 HISTORY_CONTENT_ROW = "history_content_row"
+HISTORY_AGE = "history_age"
 USER_INDEX = "user_index"
 CANDIDATE_INDEX = "candidate_index"
 CANDIDATE_CONTENT_ROW = "candidate_content_row"

@@ -6,10 +6,11 @@ No other file spells these names; those that clients see too come from `serving.
 from __future__ import annotations
 
 from serving.contract import CANDIDATE_ITEM_ID as CANDIDATE_ITEM_ID
+from serving.contract import HISTORY_AGE as HISTORY_AGE
 from serving.contract import HISTORY_ITEM_ID as HISTORY_ITEM_ID
 from serving.contract import USER_ID as USER_ID
 
-# Histories and candidates are var-len lists: oldest first, and in the order shown.
+# Histories and candidates are var-len lists: oldest first, and in the order shown. Ages are as many as history items.
 LABEL = "label"
 # And the objective's name: labels of the objectives beside the main one, int64.
 LABEL_PREFIX = "label/"
