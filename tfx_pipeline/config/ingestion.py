@@ -20,7 +20,8 @@ from tfx_pipeline.config.values import Section
 class IngestionConfig(Section):
     """Tables, history, split, and the kind of each profile, context and candidate column.
 
-    How a column or an age is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
+    How a column or an age is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is
+    written.
     """
 
     later = frozenset({"candidate", "labels", "negatives", "history_ages"})

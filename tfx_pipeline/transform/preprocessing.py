@@ -25,7 +25,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         custom_config: `{"features": <JSON of the configuration's features section>}`.
 
     Returns:
-        Transformed features: scalars as dense [B], history, candidates and their columns as
+        Transformed features: scalars as dense [B], history, its ages, candidates and their columns as
             `tf.SparseTensor` [B, (length)].
     """
     features = Features.model_validate_json(custom_config["features"])
@@ -45,6 +45,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         if name.startswith(raw_features.LABEL_PREFIX):
             objective = name.removeprefix(raw_features.LABEL_PREFIX)
             outputs[transformed_features.LABEL_PREFIX + objective] = _sparse(inputs[name])
+    columns = {**features.user, **features.context, **features.candidate}
+    if raw_features.has_history_ages(inputs, columns):
+        outputs[transformed_features.HISTORY_AGE] = _sparse(inputs[raw_features.HISTORY_AGE])
     if raw_features.WEIGHT in inputs:
         outputs[transformed_features.WEIGHT] = _sparse(inputs[raw_features.WEIGHT])
     if features.user_id is not None:
