@@ -73,6 +73,7 @@ class ModelContract:
         objectives: what the model predicts, the main objective first, each with the one that it is given, or None;
             empty: one thing that has no name.
         formula: that `score` is of the objectives' probabilities; "" without objectives.
+        history_ages: whether a request carries the ages of its history's items.
     """
 
     model: str
@@ -82,6 +83,7 @@ class ModelContract:
     candidate_inputs: dict[str, str] = dataclasses.field(default_factory=dict)
     objectives: dict[str, str | None] = dataclasses.field(default_factory=dict)
     formula: str = ""
+    history_ages: bool = False
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -101,6 +103,8 @@ class ModelContract:
             del values["candidate_inputs"]
         if not self.objectives:
             del values["objectives"], values["formula"]
+        if not self.history_ages:
+            del values["history_ages"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ class UserState:
             user_id=self.user.user_id,
             history=self.user.history,
         )
+        ages = self.user.history_age_s or ()
+        message.history_age_s.extend(math.nan if age is None else float(age) for age in ages)
         for name, tensor in self.tensors.items():
             message.tensors[name].CopyFrom(tensor)
         for name, value in self.user.features.items():
@@ -91,6 +94,6 @@ class UserState:
             message.model,
             message.version,
             dict(message.tensors),
-            User(message.user_id, list(message.history), features),
+            User(message.user_id, list(message.history), features, list(message.history_age_s) or None),
             message.label or None,
         )

@@ -90,6 +90,7 @@ class FakeModel:
         columns: candidate columns, name to `string` or `float32`.
         extra_columns: answers are this much wider than asked, as after padding by a batching server.
         objectives: names of several; empty: there is one, without a name.
+        history_ages: whether requests carry ages of history items.
     """
 
     name: str
@@ -100,6 +101,7 @@ class FakeModel:
     extra_columns: int = 0
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     objectives: tuple[str, ...] = ()
+    history_ages: bool = False
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for `rank`, `user_tower` or `candidate`.
@@ -193,6 +195,8 @@ class FakeModel:
             contract.HISTORY_ITEM_ID: TensorContract("string", (None, None)),
             **{name: TensorContract(dtype, (None,)) for name, dtype in self.features.items()},
         }
+        if self.history_ages:
+            user[contract.HISTORY_AGE] = TensorContract("float32", (None, None))
         of_candidates = {contract.CANDIDATE_ITEM_ID: "string", **self.columns}
         candidates = {name: TensorContract(dtype, (None, None)) for name, dtype in of_candidates.items()}
         content = {
@@ -237,7 +241,15 @@ class FakeModel:
             [features[name]] = _values(inputs[name], dtype)
         # "" in a history is padding, wherever it stands.
         items = [item for item in history if item]
-        return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features)
+        ages = None
+        if self.history_ages:
+            given = _values(inputs[contract.HISTORY_AGE], "float32")
+            if len(given) != len(history):
+                raise FakeStatus(
+                    "INVALID_ARGUMENT", f"{contract.HISTORY_AGE}: {len(given)} ages for {len(history)} history items"
+                )
+            ages = [age for item, age in zip(history, given, strict=True) if item]
+        return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features, ages)
 
     def _scores(self, user: User, inputs: Tensors, version: int, scorer: Scorer) -> dict[str, tensor_pb2.TensorProto]:
         candidates = tuple(value.decode() for value in to_array(inputs[contract.CANDIDATE_ITEM_ID])[0].tolist())
@@ -294,7 +306,11 @@ def _state_of(user: User, version: int) -> dict[str, tensor_pb2.TensorProto]:
 
 
 def _user_json(user: User) -> str:
-    return json.dumps(dataclasses.asdict(user), sort_keys=True)
+    values = dataclasses.asdict(user)
+    if user.history_age_s is None:
+        # Scores of a model that does not take them are what they were.
+        del values["history_age_s"]
+    return json.dumps(values, sort_keys=True)
 
 
 def _infos(prefix: str, contracts: Mapping[str, TensorContract]) -> dict[str, predict_pb2.TensorInfo]:

@@ -54,6 +54,7 @@ class FakeRankingServer:
         required_metadata: a call without these entries is answered with UNAUTHENTICATED.
         credentials: TLS of the gRPC port.
         rest_tls: TLS of the REST port.
+        history_ages: whether requests carry ages of history items.
         objectives: names of several; the scorer then gives `score` and `score/NAME` by output, or one list for all.
 
     Attributes:
@@ -77,12 +78,19 @@ class FakeRankingServer:
         credentials: grpc.ServerCredentials | None = None,
         rest_tls: ssl.SSLContext | None = None,
         objectives: Sequence[str] = (),
+        history_ages: bool = False,
     ):
         self.calls: collections.Counter[str] = collections.Counter()
         self.delay = 0.0
         scorers = dict.fromkeys(versions, scorer)
         self._model = FakeModel(
-            model, features or {}, content or {}, scorers, columns=columns or {}, objectives=tuple(objectives)
+            model,
+            features or {},
+            content or {},
+            scorers,
+            columns=columns or {},
+            objectives=tuple(objectives),
+            history_ages=history_ages,
         )
         self._scorer = scorer
         self._port = port

@@ -31,7 +31,12 @@ Request = dict[str, Any]
 
 
 def read_requests(
-    files: Sequence[str], columns: Collection[str], limit: int, of_candidates: Collection[str] = ()
+    files: Sequence[str],
+    columns: Collection[str],
+    limit: int,
+    of_candidates: Collection[str] = (),
+    *,
+    history_ages: bool = False,
 ) -> list[Request]:
     """The first `limit` raw requests of gzipped TFRecord files as plain values; missing ones are None.
 
@@ -40,6 +45,7 @@ def read_requests(
         columns: of profile and context, a value each.
         limit: requests at most.
         of_candidates: columns of candidates, a list each.
+        history_ages: whether to read the ages of history items.
     """
     requests = []
     for record in tf.data.TFRecordDataset(list(files), compression_type="GZIP").take(limit).as_numpy_iterator():
@@ -55,6 +61,8 @@ def read_requests(
             values = feature[name].bytes_list.value or feature[name].float_list.value
             value = values[0] if values else None
             request[name] = value.decode() if isinstance(value, bytes) else value
+        if history_ages:
+            request[raw_features.HISTORY_AGE] = [_plain(v) for v in feature[raw_features.HISTORY_AGE].float_list.value]
         for name in of_candidates:
             values = feature[name].bytes_list.value or feature[name].float_list.value
             request[name] = [_plain(value) for value in values]
@@ -63,7 +71,7 @@ def read_requests(
 
 
 def _plain(value: Any) -> str | float | None:
-    """A value of a candidate column as JSON has it."""
+    """A value of a candidate column, or an age, as JSON has it."""
     if isinstance(value, bytes):
         return value.decode() or None
     return None if np.isnan(value) else float(value)
@@ -83,7 +91,9 @@ def golden_cases(
     longest = max(requests, key=lambda request: len(request[raw_features.HISTORY_ITEM_ID]))
     cases = {f"real {number}": request for number, request in enumerate(requests[:_REAL_REQUESTS])}
     cases["longest history"] = longest
-    cases["empty history"] = {**longest, raw_features.HISTORY_ITEM_ID: []}
+    # Absent ages are unknown ones.
+    no_ages = {raw_features.HISTORY_AGE: None} if raw_features.HISTORY_AGE in first else {}
+    cases["empty history"] = {**longest, **no_ages, raw_features.HISTORY_ITEM_ID: []}
     cases["unknown user"] = {**longest, raw_features.USER_ID: _UNKNOWN_ID}
     cases["unknown candidate"] = {
         **longest,
@@ -94,8 +104,11 @@ def golden_cases(
         cases["missing candidate columns"] = {**longest, **dict.fromkeys(of_candidates)}
     cases["unknown history"] = {
         **longest,
+        **no_ages,
         raw_features.HISTORY_ITEM_ID: [_UNKNOWN_ID, *longest[raw_features.HISTORY_ITEM_ID]],
     }
+    if no_ages:
+        cases["unknown ages"] = {**longest, **no_ages}
     cases["nothing known"] = {
         **dict.fromkeys(first),
         raw_features.USER_ID: _UNKNOWN_ID,
@@ -107,6 +120,7 @@ def golden_cases(
         cases["missing content"] = {
             **longest,
             **dict.fromkeys(of_candidates),
+            **no_ages,
             raw_features.CANDIDATE_ITEM_ID: items,
             raw_features.HISTORY_ITEM_ID: items,
         }

@@ -120,7 +120,9 @@ def _export(
     )
     own = written.candidate_inputs
     eval_files = split_files(requests_uri, "eval")
-    requests = golden.read_requests(eval_files, written.user_inputs, _GOLDEN_CANDIDATES, own)
+    requests = golden.read_requests(
+        eval_files, written.user_inputs, _GOLDEN_CANDIDATES, own, history_ages=written.history_ages
+    )
     if not requests:
         raise ModelError("the eval split has no requests to check the exported model with")
     item_ids = list(content.item_ids)
