@@ -81,7 +81,7 @@ def as_user(user: UserLike, *, fill_missing: bool) -> User:
             )
     # One value and not a list is a feature of the user, whatever its name.
     ages = features.get(contract.HISTORY_AGE)
-    if isinstance(ages, list | tuple) or getattr(ages, "ndim", 0):
+    if isinstance(ages, list | tuple) or getattr(ages, "ndim", None):
         del features[contract.HISTORY_AGE]
     else:
         ages = None

@@ -119,8 +119,9 @@ class Servable:
 def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelContract) -> Arrays:
     """One request (lists and scalars, as in a golden request) as the arrays of the `rank` signature, B = 1.
 
-    Absent profile, context and candidate columns are missing values, absent ages of history items unknown; extra keys are an error of the caller's and raise
-    KeyError, and a candidate column with more or fewer values than candidates, or ages than history items, raises ValueError.
+    Absent profile, context and candidate columns are missing values, absent ages of history items are unknown; extra
+    keys are an error of the caller's and raise KeyError. A candidate column with more or fewer values than candidates,
+    or ages than history items, raises ValueError.
     Where the request has content vectors (`candidate_content/MODALITY`, a list per candidate) the arrays are those of
     `rank_with_content`, with zeros for the modalities it leaves out.
     """
