@@ -90,10 +90,11 @@ class UserState:
             name: None if feature.WhichOneof("value") is None else getattr(feature, feature.WhichOneof("value"))
             for name, feature in message.features.items()
         }
+        ages = [None if math.isnan(age) else age for age in message.history_age_s]
         return cls(
             message.model,
             message.version,
             dict(message.tensors),
-            User(message.user_id, list(message.history), features, list(message.history_age_s) or None),
+            User(message.user_id, list(message.history), features, ages or None),
             message.label or None,
         )

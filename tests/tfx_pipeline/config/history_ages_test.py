@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfx_pipeline.config.ingestion import IngestionConfig
+from tfx_pipeline.config.label import Label
 
 ON = "history.age_buckets=8"
 GIVEN = "data.interactions.columns.history"
@@ -44,3 +45,8 @@ def test_given_histories_with_times_have_ages(load):
 def test_names_are_reserved_only_where_there_are_ages(load):
     features = load("features.context={history_age_s: {kind: numeric}, history_age: {kind: categorical}}").features
     assert list(features.context) == ["history_age_s", "history_age"]
+
+
+def test_a_label_says_that_a_model_goes_without():
+    label = Label.parse("dmf~ages~items", ["text"])
+    assert label.without == ("items", "ages") and str(label) == "dmf~items~ages"
