@@ -243,8 +243,10 @@ def _ages(user: User, kept: int, options: ClientOptions) -> list[float]:
             f"the user lacks '{field}': how many seconds ago the event of each item of the history was, a list of "
             f"{len(user.history)}; give None for an age that you do not know, or set ClientOptions(fill_missing=True)",
         )
-    last = [None] * kept if ages is None else list(ages)[len(ages) - kept :]
-    return [_number(field, f"{field}[{place}]", age, "float32") for place, age in enumerate(last)]
+    if ages is None:
+        return [math.nan] * kept
+    places = range(len(ages) - kept, len(ages))
+    return [_number(field, f"{field}[{place}]", ages[place], "float32") for place in places]
 
 
 def _check_names(what: str, given: Mapping[str, Any], specs: Mapping[str, TensorContract], fill_missing: bool) -> None:
