@@ -143,7 +143,7 @@ class Version:
         if not self.contract.history_ages or not known.snapshot.history:
             return []
         if None in known.snapshot.history_age_s:
-            return ["how long ago the events of this history were is not known: it is scored as such"]
+            return ["how long ago the events of this history were is not known, and training had no such history"]
         now = dt.datetime.fromtimestamp((known.snapshot.now_us or 0) / 1e6, dt.UTC).isoformat(timespec="seconds")
         return [f"how long ago the events of the history were is counted until {now}, the latest time of the logs"]
 
