@@ -51,6 +51,8 @@ def write_metadata(
     config: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     if model.schema.objectives:
         config["objectives"] = [dataclasses.asdict(objective) for objective in model.schema.objectives]
+    if model.schema.history_age_buckets is not None:
+        config["history_age_buckets"] = model.schema.history_age_buckets
     digest = hashlib.sha256(json.dumps([config, content.version], sort_keys=True).encode()).hexdigest()[:16]
     sizes = saved_model_sizes(model_dir)
     values = {
@@ -75,6 +77,7 @@ def write_metadata(
             "metrics": result.history[result.best_epoch],
         },
         **_candidate_columns(model),
+        **({"history_age_buckets": model.schema.history_age_buckets} if model.uses_history_ages else {}),
         "calibration": None if calibrated is None else calibrated.to_json(),
         "content": {
             "version": content.version,

@@ -58,7 +58,9 @@ def run_fn(fn_args: Any) -> None:
         settings.ingestion.history.max_length,
     )
     state_dir = local(join(settings.state_root, _state_key(fn_args, content_uri, settings)))
-    data = TrainingData.read(examples, tft_output, transform, content, settings.features, settings.objectives)
+    data = TrainingData.read(
+        examples, tft_output, transform, content, settings.features, settings.objectives, settings.age_buckets
+    )
     model, result = train_model(
         settings.model.name,
         settings.model.params,
@@ -138,5 +140,7 @@ def _state_key(fn_args: Any, content_uri: str, settings: TrainingSettings) -> st
     sections = [section.model_dump_json() for section in (settings.features, settings.model, settings.training)]
     if settings.objectives:
         sections.append(settings.to_custom_config()["objectives"])
+    if settings.age_buckets is not None:
+        sections.append(f"age_buckets {settings.age_buckets}")
     parts = [fn_args.transform_output, fn_args.train_files[0], content_uri, settings.code, *sections]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
