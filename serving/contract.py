@@ -69,6 +69,7 @@ class ModelContract:
         user_inputs: raw user features (profile, context) beside user id and history: name to dtype,
             `string` ("" means missing) or `float32` (NaN means missing).
         signatures: per signature, `inputs` and `outputs` by name.
+        user_lists: those of `user_inputs` that hold any number of values: string [B, W], "" is padding.
         candidate_inputs: raw columns of candidates, a value for each: name to dtype as in `user_inputs`.
         objectives: what the model predicts, the main objective first, each with the one that it is given, or None;
             empty: one thing that has no name.
@@ -84,6 +85,7 @@ class ModelContract:
     objectives: dict[str, str | None] = dataclasses.field(default_factory=dict)
     formula: str = ""
     history_ages: bool = False
+    user_lists: tuple[str, ...] = ()
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -105,6 +107,8 @@ class ModelContract:
             del values["objectives"], values["formula"]
         if not self.history_ages:
             del values["history_ages"]
+        if not self.user_lists:
+            del values["user_lists"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
@@ -122,4 +126,4 @@ class ModelContract:
             }
             for name, sides in raw["signatures"].items()
         }
-        return cls(**raw)
+        return cls(**{**raw, "user_lists": tuple(raw.get("user_lists", ()))})

@@ -12,6 +12,7 @@ from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
 from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
+from dmf_keras.layers.multi_value_embedding import MultiValueEmbedding
 from dmf_keras.layers.score_calibration import ScoreCalibration
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
@@ -30,6 +31,7 @@ __all__ = [
     "ItemColumns",
     "LocalActivationUnit",
     "MultiGateMixtureOfExperts",
+    "MultiValueEmbedding",
     "ScoreCalibration",
     "SimilarityBuckets",
     "SimilarityHistogram",

@@ -2,7 +2,8 @@
 
 Dimensions: B requests, L history items, N candidates; `None` in a shape is unknown. Index 0 and content row 0 are
 padding and "no content". Besides the names here, every categorical (int [B]) and numeric (float [B]) column of the
-schema is a user input under its own name, and every candidate column (int or float [B, N]) one of candidates.
+schema is a user input under its own name, as is every column of several values (int [B, W], 0 is padding), and every
+candidate column (int or float [B, N]) one of candidates.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _STORAGE_DTYPES = ("int8", "float16", "float32")
 # Fields that schemas did not always have: one that does not use them is written as before.
 _LATER = (
+    "categorical_lists",
     "item_columns",
     "candidate_categorical",
     "candidate_numeric",
@@ -75,6 +77,7 @@ class RankingSchema:
         user_rows: rows of the user embedding, row 0 ("no user") included; None: users have no embedding.
         categorical: name to rows of its embedding, row 0 ("missing") included.
         numeric: names of scaled numbers.
+        categorical_lists: as `categorical`, of columns that may have several values.
         item_columns: columns of the catalogue, which the model looks up by content row.
         candidate_categorical, candidate_numeric: as `categorical` and `numeric`, with a value for each candidate.
         candidate_bias: of these columns, those that say how a candidate was shown: name to the index or number that
@@ -98,6 +101,7 @@ class RankingSchema:
     candidate_bias: dict[str, float] = field(default_factory=dict)
     objectives: tuple[ObjectiveSpec, ...] = ()
     history_age_buckets: int | None = None
+    categorical_lists: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
@@ -107,6 +111,7 @@ class RankingSchema:
         if self.user_rows is not None:
             counts["user_rows"] = self.user_rows
         counts |= {f"categorical.{name}": rows for name, rows in self.categorical.items()}
+        counts |= {f"categorical_lists.{name}": rows for name, rows in self.categorical_lists.items()}
         counts |= {f"candidate_categorical.{name}": rows for name, rows in self.candidate_categorical.items()}
         counts |= {f"modalities.{name}.width": spec.width for name, spec in self.modalities.items()}
         counts |= {f"item_columns.{name}.width": spec.width for name, spec in self.item_columns.items()}
@@ -127,7 +132,7 @@ class RankingSchema:
             if spec.dtype not in _STORAGE_DTYPES
         ]
         of_candidates = [*self.candidate_categorical, *self.candidate_numeric]
-        columns = [*self.categorical, *self.numeric, *of_candidates]
+        columns = [*self.categorical, *self.categorical_lists, *self.numeric, *of_candidates]
         problems += [
             f"candidate_bias.{name}: there is no candidate column of that name"
             for name in self.candidate_bias
@@ -217,6 +222,7 @@ def user_inputs(schema: RankingSchema) -> dict[str, InputSpec]:
     if schema.user_rows is not None:
         specs[USER_INDEX] = InputSpec("int32", (None,))
     specs |= {name: InputSpec("int32", (None,)) for name in schema.categorical}
+    specs |= {name: InputSpec("int32", (None, None)) for name in schema.categorical_lists}
     return specs | {name: InputSpec("float32", (None,)) for name in schema.numeric}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from dmf_keras.layers import AgeEmbedding, BiasTower, ColumnEmbedding, InterestHead, ItemColumns
+from dmf_keras.layers import AgeEmbedding, BiasTower, ColumnEmbedding, InterestHead, ItemColumns, MultiValueEmbedding
 from dmf_keras.models import explanation
 from dmf_keras.models.configs import InterestConfig
 from dmf_keras.models.inputs import (
@@ -61,6 +61,9 @@ class InterestModel(RankingModel):
             name: self._embedding(rows, config.feature_dim, f"{name}_embedding")
             for name, rows in schema.categorical.items()
         }
+        self.list_embeddings = {
+            name: self._list_embedding(name, rows) for name, rows in schema.categorical_lists.items()
+        }
         self.candidate_columns = self._candidate_columns(biased=False)
         self.bias_tower = self._candidate_columns(biased=True)
         self.ages: dict[str, AgeEmbedding] = {}
@@ -83,6 +86,11 @@ class InterestModel(RankingModel):
         penalty = keras.regularizers.L2(l2) if l2 else None
         layer = keras.layers.Embedding(rows, width, embeddings_regularizer=penalty, dtype=self.dtype_policy, name=name)
         layer.build((None,))
+        return layer
+
+    def _list_embedding(self, name: str, rows: int) -> MultiValueEmbedding:
+        layer = MultiValueEmbedding(rows, self.config.feature_dim, dtype=self.dtype_policy, name=f"{name}_embedding")
+        layer.build()
         return layer
 
     def _candidate_columns(self, *, biased: bool) -> Any:
@@ -216,11 +224,13 @@ class InterestModel(RankingModel):
     def user_width(self) -> int:
         """Width of all `user_features` side by side."""
         users = self.config.id_dim if self.schema.user_rows is not None else 0
-        return users + self.config.feature_dim * len(self.schema.categorical) + len(self.schema.numeric)
+        embedded = len(self.schema.categorical) + len(self.schema.categorical_lists)
+        return users + self.config.feature_dim * embedded + len(self.schema.numeric)
 
     def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """User, profile and context, [B, width] each, by the input that they come from, in the head's order."""
-        features = {name: embedding(inputs[name]) for name, embedding in self.column_embeddings.items()}
+        embeddings = {**self.column_embeddings, **self.list_embeddings}
+        features = {name: embedding(inputs[name]) for name, embedding in embeddings.items()}
         if self.schema.user_rows is not None:
             features[USER_INDEX] = self.user_embedding(inputs[USER_INDEX])
         for name in self.schema.numeric:

@@ -59,6 +59,12 @@ class ModelMetadata:
         return (contract.HISTORY_AGE,) if self.history_ages else ()
 
     @property
+    def lists(self) -> frozenset[str]:
+        """Those of `features` that are lists of any number of values."""
+        inputs = self.signatures[contract.USER_TOWER].inputs if contract.USER_TOWER in self.signatures else {}
+        return frozenset(name for name in self.features if len(inputs[name].shape) == 2)
+
+    @property
     def columns(self) -> dict[str, str]:
         """Columns of candidates that a request must carry, name to dtype: what `rank` takes beside the user."""
         rank = self.signatures[contract.RANK].inputs if contract.RANK in self.signatures else {}

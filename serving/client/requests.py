@@ -135,8 +135,9 @@ def scoring_outputs(metadata: ModelMetadata, signature: Signature, objectives: b
 def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, options: ClientOptions) -> Tensors:
     """The user inputs of `rank` or `user_tower`, B = 1.
 
-    Every history begins with one "": TensorFlow Serving pads a batch with a tensor's first element, and padding with
-    "" is ignored where padding with an item would count as further clicks. So ages begin with one that is unknown.
+    Every history, and every feature of several values, begins with one "": TensorFlow Serving pads a batch with a
+    tensor's first element, and padding with "" is ignored where padding with an item would count as further clicks.
+    So ages begin with one that is unknown.
 
     Raises:
         BadRequest: naming the fields that are missing, unknown or of a wrong type.
@@ -172,7 +173,11 @@ def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, optio
     }
     _check_names("feature", user.features, specs, options.fill_missing)
     for name, spec in specs.items():
-        tensors[name] = _tensor(name, [user.features.get(name)], spec, (1,))
+        if len(spec.shape) == 2:
+            values = ["", *_names(name, user.features.get(name), spec)]
+            tensors[name] = string_tensor(values, (1, len(values)))
+        else:
+            tensors[name] = _tensor(name, [user.features.get(name)], spec, (1,))
     return tensors
 
 
@@ -261,8 +266,8 @@ def _check_names(what: str, given: Mapping[str, Any], specs: Mapping[str, Tensor
         known = [*(missing or specs), *([contract.HISTORY_ITEM_ID, contract.USER_ID] if of_user else [])]
         close = difflib.get_close_matches(name, known, n=1)
         problems.append(f"unknown {what} {name!r}" + (f" (did you mean '{close[0]}'?)" if close else ""))
-    problems += [f"{what} '{name}' ({specs[name].dtype}) is missing" for name in missing]
-    takes = ", ".join(f"{name} ({spec.dtype})" for name, spec in specs.items())
+    problems += [f"{what} '{name}' ({_kind(specs[name], of_user)}) is missing" for name in missing]
+    takes = ", ".join(f"{name} ({_kind(spec, of_user)})" for name, spec in specs.items())
     takes = takes or ("no features" if of_user else "no columns of candidates")
     advice = "; give None for a value you do not have, or set ClientOptions(fill_missing=True)" if missing else ""
     if missing and not of_user:
@@ -270,6 +275,10 @@ def _check_names(what: str, given: Mapping[str, Any], specs: Mapping[str, Tensor
     first = (unknown + missing)[0]
     field = first if of_user else f"columns[{first!r}]"
     raise BadRequest.of(field, f"{'; '.join(problems)}; the model takes {takes}{advice}")
+
+
+def _kind(spec: TensorContract, of_user: bool) -> str:
+    return f"list of {spec.dtype}" if of_user and len(spec.shape) == 2 else spec.dtype
 
 
 def _tensor(field: str, values: Sequence[Any], spec: TensorContract, shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
@@ -285,6 +294,20 @@ def _tensor(field: str, values: Sequence[Any], spec: TensorContract, shape: tupl
         return string_tensor([_string(field, name, value) for name, value in named], shape)
     read = [_number(field, name, value, spec.dtype) for name, value in named]
     return number_tensor(np.array(read, spec.dtype).reshape(shape), spec.dtype)
+
+
+def _names(field: str, values: Any, spec: TensorContract) -> list[str]:
+    """The values of a feature that may have several; none of None."""
+    named = f"feature '{field}'"
+    if spec.dtype != "string":
+        raise SignatureNotFound(f"{named} is a list of {spec.dtype} in the model; expected a list of string")
+    if values is None:
+        return []
+    if not isinstance(values, list | tuple):
+        raise BadRequest.of(
+            field, f"{named} must be a list of strings or None, got {type(values).__name__} {shown(values)}"
+        )
+    return [_string(field, f"{named}[{place}]", value) for place, value in enumerate(values)]
 
 
 def _named(field: str, place: int, of_user: bool) -> str:

@@ -10,7 +10,7 @@ from serving import contract
 from serving.client.errors import BadRequest
 from serving.client.text import shown
 
-Feature = str | float | None
+Feature = str | float | list[str] | tuple[str, ...] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,8 @@ class User:
     Attributes:
         user_id: "" for a user without an id.
         history: ids of the items of the user's history, oldest first; may be empty.
-        features: profile and context by name: a string, a number, or None where the value is missing.
+        features: profile and context by name: a string, a number, or None where the value is missing; a list of
+            strings, which may be empty, where the model takes several values (`ModelMetadata.lists`).
         history_age_s: how many seconds ago the event of each item of the history was, as many numbers, None or NaN
             where not known; None for a model that does not take them.
 
@@ -45,7 +46,13 @@ class User:
             raise BadRequest.of(
                 "features", f"features must be a mapping of names to values, got {type(self.features).__name__}"
             )
-        object.__setattr__(self, "features", dict(self.features))
+        features = {name: _plain(value) for name, value in self.features.items()}
+        object.__setattr__(self, "features", features)
+
+
+def _plain(value: Any) -> Any:
+    """An array as a list, anything else as it is."""
+    return value.tolist() if getattr(value, "ndim", 0) else value
 
 
 UserLike = User | Mapping[str, Any]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from google.protobuf.message import DecodeError
 
 from serving.client.errors import InvalidState
-from serving.client.user import User
+from serving.client.user import Feature, User
 from serving.protos import tensor_pb2, user_state_pb2
 
 MAGIC = b"DMFU"
@@ -55,6 +55,10 @@ class UserState:
             feature = message.features[name]
             if isinstance(value, str):
                 feature.text = value
+            elif isinstance(value, list | tuple):
+                # Also where it is empty.
+                feature.texts.SetInParent()
+                feature.texts.text.extend(text for text in value if text)
             elif value is not None:
                 feature.number = float(value)
         body: bytes = message.SerializeToString(deterministic=True)
@@ -86,10 +90,7 @@ class UserState:
             message = user_state_pb2.UserState.FromString(body)
         except DecodeError as error:
             raise InvalidState(f"the user state cannot be parsed: {error}; encode the user again") from error
-        features = {
-            name: None if feature.WhichOneof("value") is None else getattr(feature, feature.WhichOneof("value"))
-            for name, feature in message.features.items()
-        }
+        features = {name: _feature(feature) for name, feature in message.features.items()}
         ages = [None if math.isnan(age) else age for age in message.history_age_s]
         return cls(
             message.model,
@@ -98,3 +99,11 @@ class UserState:
             User(message.user_id, list(message.history), features, ages or None),
             message.label or None,
         )
+
+
+def _feature(message: user_state_pb2.UserFeature) -> Feature:
+    kind = message.WhichOneof("value")
+    if kind == "texts":
+        return list(message.texts.text)
+    value: Feature = None if kind is None else getattr(message, kind)
+    return value

@@ -121,7 +121,8 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
 
     Absent profile, context and candidate columns are missing values, absent ages of history items are unknown; extra
     keys are an error of the caller's and raise KeyError. A candidate column with more or fewer values than candidates,
-    or ages than history items, raises ValueError.
+    or ages than history items, raises ValueError, and so does a profile or context column of several values that is no
+    list of texts.
     Where the request has content vectors (`candidate_content/MODALITY`, a list per candidate) the arrays are those of
     `rank_with_content`, with zeros for the modalities it leaves out.
     """
@@ -150,7 +151,9 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
         arrays[contract.HISTORY_AGE] = _numbers(ages)
     for name, dtype in model_contract.user_inputs.items():
         value = request.get(name)
-        if dtype == "string":
+        if name in model_contract.user_lists:
+            arrays[name] = np.array(_texts(name, value), object).reshape(1, -1)
+        elif dtype == "string":
             arrays[name] = np.array(["" if value is None else value], object)
         else:
             arrays[name] = np.array([np.nan if value is None else value], np.float32)
@@ -174,3 +177,12 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
 def _numbers(values: Sequence[float | None]) -> np.ndarray:
     """Float32 [1, values]; NaN for None."""
     return np.array([np.nan if value is None else value for value in values], np.float32).reshape(1, -1)
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """Values of a column that may have several."""
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str | None) for each in value):
+        raise ValueError(f"{name} must be a list of texts, got {value!r:.60}")
+    return [each or "" for each in value]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +43,10 @@ class Transform(Protocol):
         """Whether there are ages of history items."""
 
     @property
+    def user_lists(self) -> Collection[str]:
+        """Those of `user_inputs` that hold any number of values."""
+
+    @property
     def trackables(self) -> list[Any]:
         """Lookup tables, files and layers that the exported functions use."""
 
@@ -60,15 +64,16 @@ class Transform(Protocol):
         """All model inputs of serialised `tf.Example`s [B]."""
 
 
-def user_input_signature(user_inputs: Mapping[str, str], history_ages: bool = False) -> dict[str, tf.TensorSpec]:
+def user_input_signature(transform: Transform, history_ages: bool = False) -> dict[str, tf.TensorSpec]:
     """Specs of everything raw that `user_tower` takes."""
+    shapes = {name: [None, None] if name in transform.user_lists else [None] for name in transform.user_inputs}
     signature = {
         contract.USER_ID: tf.TensorSpec([None], tf.string, contract.USER_ID),
         contract.HISTORY_ITEM_ID: tf.TensorSpec([None, None], tf.string, contract.HISTORY_ITEM_ID),
     }
     if history_ages:
         signature[contract.HISTORY_AGE] = tf.TensorSpec([None, None], tf.float32, contract.HISTORY_AGE)
-    return signature | {name: tf.TensorSpec([None], dtype, name) for name, dtype in user_inputs.items()}
+    return signature | {name: tf.TensorSpec(shapes[name], dtype, name) for name, dtype in transform.user_inputs.items()}
 
 
 def score_requests(model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs) -> tf.Tensor:
@@ -162,7 +167,7 @@ def export_model(
     """
     content = ContentInputs(model, content_bases)
     ages = transform.history_ages and model.uses_history_ages
-    user_signature = user_input_signature(transform.user_inputs, ages)
+    user_signature = user_input_signature(transform, ages)
     candidate_dtypes = {contract.CANDIDATE_ITEM_ID: "string", **transform.candidate_inputs}
     candidate_signature = {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in candidate_dtypes.items()}
     examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
@@ -229,6 +234,7 @@ def export_model(
                 candidate_inputs=transform.candidate_inputs,
                 history_ages=ages,
             ),
+            user_lists=tuple(transform.user_lists),
             signatures=_signatures(partial),
             objectives={objective.name: objective.given for objective in model.schema.objectives},
             formula=formula or (model.schema.objectives[0].name if model.schema.objectives else ""),

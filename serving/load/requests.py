@@ -31,7 +31,7 @@ class RankRequest:
 def golden_users(model_dir: Path) -> list[dict[str, Any]]:
     """Users of the golden requests beside an exported model, without their histories; empty where there are none."""
     requests = _golden_requests(model_dir)
-    lists = _lists(requests)
+    lists = _lists(model_dir, requests)
     users = [{name: value for name, value in request.items() if name not in lists} for request in requests]
     return [user for number, user in enumerate(users) if user not in users[:number]]
 
@@ -39,7 +39,7 @@ def golden_users(model_dir: Path) -> list[dict[str, Any]]:
 def golden_columns(model_dir: Path) -> dict[str, list[Any]]:
     """Values of the candidate columns that the model takes, as the golden requests have them; there may be none."""
     requests = _golden_requests(model_dir)
-    names = [name for name in _lists(requests) if not name.startswith(contract.CONTENT_PREFIX)]
+    names = [name for name in _lists(model_dir, requests) if not name.startswith(contract.CONTENT_PREFIX)]
     return {
         name: [value for request in requests for value in request.get(name) or ()]
         for name in names
@@ -52,9 +52,12 @@ def golden_ages(model_dir: Path) -> list[float | None]:
     return [age for request in _golden_requests(model_dir) for age in request.get(contract.HISTORY_AGE) or ()]
 
 
-def _lists(requests: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of what has several values: the history, and what is of candidates."""
-    return sorted({name for request in requests for name, value in request.items() if isinstance(value, list)})
+def _lists(model_dir: Path, requests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of what has several values and is no feature of the user's: the history, and what is of candidates."""
+    known = (model_dir / contract.CONTRACT_FILE).exists()
+    of_users = contract.ModelContract.read(model_dir).user_lists if known else ()
+    found = {name for request in requests for name, value in request.items() if isinstance(value, list)}
+    return sorted(found.difference(of_users))
 
 
 def _golden_requests(model_dir: Path) -> list[dict[str, Any]]:

@@ -8,12 +8,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class UserFeature(_message.Message):
-    __slots__ = ("text", "number")
+    __slots__ = ("text", "number", "texts")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
     text: str
     number: float
-    def __init__(self, text: _Optional[str] = ..., number: _Optional[float] = ...) -> None: ...
+    texts: UserFeatureList
+    def __init__(self, text: _Optional[str] = ..., number: _Optional[float] = ..., texts: _Optional[_Union[UserFeatureList, _Mapping]] = ...) -> None: ...
+
+class UserFeatureList(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, text: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UserState(_message.Message):
     __slots__ = ("model", "version", "label", "tensors", "user_id", "history", "features", "history_age_s")

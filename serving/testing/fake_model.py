@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,7 @@ class FakeModel:
         versions: number to scorer; the highest is the newest.
         labels: version labels.
         columns: candidate columns, name to `string` or `float32`.
+        lists: those of `features` that hold any number of values.
         extra_columns: answers are this much wider than asked, as after padding by a batching server.
         objectives: names of several; empty: there is one, without a name.
         history_ages: whether requests carry ages of history items.
@@ -102,6 +103,7 @@ class FakeModel:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     objectives: tuple[str, ...] = ()
     history_ages: bool = False
+    lists: Collection[str] = ()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for `rank`, `user_tower` or `candidate`.
@@ -193,7 +195,10 @@ class FakeModel:
         user = {
             contract.USER_ID: TensorContract("string", (None,)),
             contract.HISTORY_ITEM_ID: TensorContract("string", (None, None)),
-            **{name: TensorContract(dtype, (None,)) for name, dtype in self.features.items()},
+            **{
+                name: TensorContract(dtype, (None, None) if name in self.lists else (None,))
+                for name, dtype in self.features.items()
+            },
         }
         if self.history_ages:
             user[contract.HISTORY_AGE] = TensorContract("float32", (None, None))
@@ -238,8 +243,9 @@ class FakeModel:
         history = [value.decode() for value in to_array(inputs[contract.HISTORY_ITEM_ID])[0].tolist()]
         features: dict[str, Any] = {}
         for name, dtype in self.features.items():
-            [features[name]] = _values(inputs[name], dtype)
-        # "" in a history is padding, wherever it stands.
+            values = _values(inputs[name], dtype)
+            # "" is padding, wherever it stands, in a list as in a history.
+            features[name] = [value for value in values if value] if name in self.lists else values[0]
         items = [item for item in history if item]
         ages = None
         if self.history_ages:

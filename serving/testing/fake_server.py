@@ -7,7 +7,7 @@ import dataclasses
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +43,7 @@ class FakeRankingServer:
     Args:
         model: name of the model.
         features: profile and context inputs, name to `string` or `float32`.
+        lists: those of them that hold any number of strings.
         columns: candidate columns, name to `string` or `float32`.
         content: widths of content vectors that a request may carry, by modality.
         scorer: scores of one request in the order of its candidates; the default is a hash of everything it depends
@@ -67,6 +68,7 @@ class FakeRankingServer:
         model: str = "dmf",
         *,
         features: Mapping[str, str] | None = None,
+        lists: Collection[str] = (),
         content: Mapping[str, int] | None = None,
         columns: Mapping[str, str] | None = None,
         scorer: Scorer = hash_scorer,
@@ -91,6 +93,7 @@ class FakeRankingServer:
             columns=columns or {},
             objectives=tuple(objectives),
             history_ages=history_ages,
+            lists=frozenset(lists),
         )
         self._scorer = scorer
         self._port = port

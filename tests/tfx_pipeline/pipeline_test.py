@@ -98,6 +98,9 @@ CHANGES = [
     ("features.user.age.buckets", 3, COLUMNS),
     ("features.context", "{}", {INGEST, *COLUMNS}),
     ("features.context.device.min_count", 3, COLUMNS),
+    ("features.context.device.multiple", "true", {INGEST, *COLUMNS}),
+    ("features.context.device.separator", "'|'", {INGEST, *COLUMNS}),
+    ("features.context.device.max_values", 3, COLUMNS),
     ("features.candidate", "{position: {kind: numeric}}", {INGEST, *COLUMNS}),
     ("features.item", "{category: {kind: categorical}}", {CONTENT, *TRAINING}),
     ("content.modalities.text.dim", 8, {CONTENT}),
@@ -141,7 +144,10 @@ CHANGES = [
 
 
 # What a key cannot be given without.
-NEEDED = {"serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"]}
+NEEDED = {
+    "serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"],
+    "features.context.device.separator": ["features.context.device.multiple=true"],
+}
 
 
 @pytest.fixture(scope="module")

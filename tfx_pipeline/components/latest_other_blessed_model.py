@@ -44,7 +44,7 @@ class LatestOtherBlessedModel(latest_blessed_model_strategy.LatestBlessedModelSt
 
 
 def _reads_the_same_examples(model_uri: str, candidate_uri: str) -> bool:
-    """Whether no input of both models has two types, and the examples have all lists that the model takes of them.
+    """Whether no input of both models has two types or is a list to one alone, and examples have its further lists.
 
     False when either's contract is gone.
     """
@@ -57,6 +57,9 @@ def _reads_the_same_examples(model_uri: str, candidate_uri: str) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if not set(theirs.candidate_inputs) <= set(ours.candidate_inputs) or (their_ages and not our_ages):
+        return False
+    both = set(theirs.user_inputs) & set(ours.user_inputs)
+    if both.intersection(theirs.user_lists) != both.intersection(ours.user_lists):
         return False
     their_inputs = theirs.user_inputs | theirs.candidate_inputs
     our_inputs = ours.user_inputs | ours.candidate_inputs

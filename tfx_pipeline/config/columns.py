@@ -25,6 +25,23 @@ class Categorical(Vocabulary):
     column: str | None = Field(None, min_length=1, description="its name in the table; absent: the feature's")
 
 
+class RequestCategorical(Categorical):
+    """A column of names of users or of the moment, such as a country, or of several names a row, such as interests."""
+
+    later = frozenset({"multiple", "separator", "max_values"})
+
+    multiple: bool = Field(False, description="whether a row may have several: a list column, or text with `separator`")
+    separator: str | None = Field(None, min_length=1, description="of `multiple`: between the names in a text")
+    max_values: Integer = Field(
+        8, ge=1, le=100, description="of `multiple`: the first different ones count, of a row that has more"
+    )
+
+    @model_validator(mode="after")
+    def _separates_something(self) -> Self:
+        check_separator(self.separator, multiple=self.multiple)
+        return self
+
+
 class Numeric(Section):
     """A column of numbers: scaled to mean 0 and variance 1, or cut into quantile buckets that are embedded."""
 
@@ -34,7 +51,7 @@ class Numeric(Section):
     column: str | None = Field(None, min_length=1, description="its name in the table; absent: the feature's")
 
 
-Column = Annotated[Categorical | Numeric, Field(discriminator="kind")]
+Column = Annotated[RequestCategorical | Numeric, Field(discriminator="kind")]
 
 Role = Literal["feature", "bias"]
 
@@ -70,6 +87,19 @@ class CandidateNumeric(Numeric):
 
 
 CandidateColumn = Annotated[CandidateCategorical | CandidateNumeric, Field(discriminator="kind")]
+
+
+def check_separator(separator: str | None, *, multiple: bool) -> None:
+    """Raises ValueError for a separator of a column that has one value."""
+    if separator is not None and not multiple:
+        raise ValueError(f"separator {separator!r} is for columns of several values: set multiple: true")
+
+
+def of_several(columns: Mapping[str, Column]) -> dict[str, RequestCategorical]:
+    """Those of the columns that may have several values."""
+    return {
+        name: column for name, column in columns.items() if isinstance(column, RequestCategorical) and column.multiple
+    }
 
 
 def check_candidate_columns(columns: Mapping[str, CandidateColumn], label: str | None, *, drawn: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from tfx_pipeline.config.columns import of_several
 from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.objectives import FurtherLabel, further_labels
 from tfx_pipeline.config.schema import ColumnKind, History, PipelineConfig
@@ -24,7 +25,7 @@ class IngestionConfig(Section):
     written.
     """
 
-    later = frozenset({"candidate", "labels", "negatives", "history_ages"})
+    later = frozenset({"candidate", "labels", "multiple", "negatives", "history_ages"})
 
     data: Data
     history: History = History()
@@ -34,6 +35,9 @@ class IngestionConfig(Section):
     context: dict[str, ColumnKind] = {}
     candidate: dict[str, ColumnKind] = {}
     columns: dict[str, str] = Field({}, description="names in the tables, of features that have another")
+    multiple: dict[str, str | None] = Field(
+        {}, description="profile and context features of several values, and what separates them in a text"
+    )
     labels: dict[str, FurtherLabel] = Field({}, description="of the objectives beside the main one")
     history_ages: bool = Field(False, description="whether ages of the history's events are written")
 
@@ -52,6 +56,9 @@ class IngestionConfig(Section):
             profile={name: column.kind for name, column in features.user.items()},
             context={name: column.kind for name, column in features.context.items()},
             candidate={name: column.kind for name, column in features.candidate.items()},
+            multiple={
+                name: column.separator for name, column in of_several({**features.user, **features.context}).items()
+            },
             labels=further_labels(config.objectives, config.data.interactions.columns),
             columns={
                 name: column.column
@@ -72,6 +79,11 @@ class IngestionConfig(Section):
     def of_rows(self) -> dict[str, ColumnKind]:
         """Kinds of all features that a row of the log has: context and candidate columns."""
         return self.context | self.candidate
+
+    @property
+    def list_columns(self) -> frozenset[str]:
+        """Columns of any table whose values may be lists, beside those of `data.interactions` itself."""
+        return frozenset(map(self.column, self.multiple))
 
     @property
     def label_columns(self) -> list[str]:

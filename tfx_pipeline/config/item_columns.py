@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tfx_pipeline.config.columns import check_separator
 from tfx_pipeline.config.values import Integer, Section
 
 
@@ -52,8 +53,7 @@ class CategoricalItemColumn(_ItemColumn):
 
     @model_validator(mode="after")
     def _separates_something(self) -> CategoricalItemColumn:
-        if self.separator is not None and not self.multiple:
-            raise ValueError(f"separator {self.separator!r} is for columns of several values: set multiple: true")
+        check_separator(self.separator, multiple=self.multiple)
         return self
 
     @property

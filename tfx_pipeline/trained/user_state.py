@@ -21,19 +21,21 @@ from tfx_pipeline.data.logs.profiles import first_profile, read_profiles
 from tfx_pipeline.data.logs.reader import RawBatch, log_batches, read_file
 from tfx_pipeline.data.logs.tally import Tally
 
+Column = str | float | list[str] | None
+
 
 class UserSnapshot(NamedTuple):
     """What a request of the user carries: history item ids, oldest first, and profile and context columns.
 
-    A column is a string, a float, or None where it is missing; context is that of the user's last request, and so is
-    the history where the log gives it.
+    A column is a string, a float, or None where it is missing, and of several values a list of strings. Context is
+    that of the user's last request, and so is the history where the log gives it.
     `history_time_us` has the times of the history's items, or nothing where they are not known. `clicked`: all items
     that the user clicked, not only those of the history; None where that is not known. `now_us`: the latest time of the
     whole log, where ages are asked for.
     """
 
     history: list[str]
-    columns: dict[str, str | float | None]
+    columns: dict[str, Column]
     history_time_us: Sequence[int] = ()
     clicked: frozenset[str] | None = None
     now_us: int | None = None
@@ -58,13 +60,13 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     now_us = None
     names = config.data.interactions.columns
     for file in list_files(config.data.interactions):
-        for batch in log_batches(file, config.data.interactions, config.log_columns):
+        for batch in log_batches(file, config.data.interactions, config.log_columns, config.list_columns):
             if config.history_ages:
                 now_us = _latest(batch, config, now_us)
             own = _rows_of(batch, names.user, user)
             if len(own.rows):
                 chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
-    columns: dict[str, str | float | None] = {}
+    columns: dict[str, Column] = {}
     history: list[str] = []
     times: list[int] = []
     clicked: frozenset[str] = frozenset()
@@ -101,9 +103,9 @@ def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:
     return batch.where(mask.to_numpy(zero_copy_only=False))
 
 
-def _profile(table: UserTable, config: IngestionConfig, user: str) -> dict[str, str | float | None]:
+def _profile(table: UserTable, config: IngestionConfig, user: str) -> dict[str, Column]:
     for file in list_files(table):
-        for batch in read_file(file, config.profile_columns):
+        for batch in read_file(file, config.profile_columns, config.list_columns):
             profiles = read_profiles(_rows_of(batch, table.id_column, user), file, config, Tally())
             profile = first_profile((found for _, found in profiles), config)
             if profile is not None:
@@ -111,7 +113,9 @@ def _profile(table: UserTable, config: IngestionConfig, user: str) -> dict[str, 
     return {}
 
 
-def _plain(value: Any) -> str | float | None:
+def _plain(value: Any) -> Column:
+    if isinstance(value, list):
+        return [name.decode() for name in value]
     if isinstance(value, bytes):
         return value.decode()
     return None if value is None or (isinstance(value, float) and np.isnan(value)) else value

@@ -30,22 +30,13 @@ _CARRIED_ITEMS = 3
 Request = dict[str, Any]
 
 
-def read_requests(
-    files: Sequence[str],
-    columns: Collection[str],
-    limit: int,
-    of_candidates: Collection[str] = (),
-    *,
-    history_ages: bool = False,
-) -> list[Request]:
+def read_requests(files: Sequence[str], model: contract.ModelContract, limit: int) -> list[Request]:
     """The first `limit` raw requests of gzipped TFRecord files as plain values; missing ones are None.
 
     Args:
         files: of raw examples.
-        columns: of profile and context, a value each.
+        model: whose columns are read: of profile and context a value each, or a list; of candidates a list each.
         limit: requests at most.
-        of_candidates: columns of candidates, a list each.
-        history_ages: whether to read the ages of history items.
     """
     requests = []
     for record in tf.data.TFRecordDataset(list(files), compression_type="GZIP").take(limit).as_numpy_iterator():
@@ -57,13 +48,16 @@ def read_requests(
                 v.decode() for v in feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
             ],
         }
-        for name in columns:
+        for name in model.user_inputs:
             values = feature[name].bytes_list.value or feature[name].float_list.value
+            if name in model.user_lists:
+                request[name] = [value.decode() for value in values]
+                continue
             value = values[0] if values else None
             request[name] = value.decode() if isinstance(value, bytes) else value
-        if history_ages:
+        if model.history_ages:
             request[raw_features.HISTORY_AGE] = [_plain(v) for v in feature[raw_features.HISTORY_AGE].float_list.value]
-        for name in of_candidates:
+        for name in model.candidate_inputs:
             values = feature[name].bytes_list.value or feature[name].float_list.value
             request[name] = [_plain(value) for value in values]
         requests.append(request)
@@ -78,7 +72,10 @@ def _plain(value: Any) -> str | float | None:
 
 
 def golden_cases(
-    requests: Sequence[Request], without_content: Sequence[str], of_candidates: Collection[str] = ()
+    requests: Sequence[Request],
+    without_content: Sequence[str],
+    of_candidates: Collection[str] = (),
+    lists: Collection[str] = (),
 ) -> dict[str, Request]:
     """Requests that a model must answer alike everywhere: real ones and the corners of the input space.
 
@@ -86,6 +83,7 @@ def golden_cases(
         requests: real requests, at least one.
         without_content: ids of catalogue items that no modality covers; may be empty.
         of_candidates: names of the candidate columns.
+        lists: names of profile and context columns of several values.
     """
     first = requests[0]
     longest = max(requests, key=lambda request: len(request[raw_features.HISTORY_ITEM_ID]))
@@ -102,6 +100,9 @@ def golden_cases(
     }
     if of_candidates:
         cases["missing candidate columns"] = {**longest, **dict.fromkeys(of_candidates)}
+    if lists:
+        repeated = {name: [_UNKNOWN_ID, *longest[name], *longest[name], _UNKNOWN_ID] for name in lists}
+        cases["unknown and repeated values"] = {**longest, **repeated}
     cases["unknown history"] = {
         **longest,
         **no_ages,

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow_transform as tft
 
 from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
-from tfx_pipeline.config.columns import Categorical, Numeric
+from tfx_pipeline.config.columns import Categorical, Numeric, of_several
 from tfx_pipeline.config.label import AGES, CANDIDATES, ITEMS
 from tfx_pipeline.config.objectives import Objective, specs
 from tfx_pipeline.config.schema import Features
@@ -55,7 +55,9 @@ def ranking_schema(
         }
         return embedded, tuple(name for name in columns if name not in embedded)
 
-    categorical, numeric = by_kind({**features.user, **features.context})
+    columns = {**features.user, **features.context}
+    several = of_several(columns)
+    categorical, numeric = by_kind({name: column for name, column in columns.items() if name not in several})
     of_candidates = {} if CANDIDATES in without else features.candidate
     candidate_categorical, candidate_numeric = by_kind(of_candidates)
     return RankingSchema(
@@ -81,6 +83,7 @@ def ranking_schema(
         candidate_bias={name: value for name, value in (serving_values or {}).items() if name in of_candidates},
         objectives=specs(objectives or {}),
         history_age_buckets=None if AGES in without else age_buckets,
+        categorical_lists=by_kind(several)[0],
     )
 
 

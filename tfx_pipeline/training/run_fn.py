@@ -120,14 +120,12 @@ def _export(
     )
     own = written.candidate_inputs
     eval_files = split_files(requests_uri, "eval")
-    requests = golden.read_requests(
-        eval_files, written.user_inputs, _GOLDEN_CANDIDATES, own, history_ages=written.history_ages
-    )
+    requests = golden.read_requests(eval_files, written, _GOLDEN_CANDIDATES)
     if not requests:
         raise ModelError("the eval split has no requests to check the exported model with")
     item_ids = list(content.item_ids)
     without_content = [item_ids[row] for row in np.flatnonzero(~content.covered)[:4]]
-    cases = golden.golden_cases(requests, without_content, own)
+    cases = golden.golden_cases(requests, without_content, own, written.user_lists)
     if written.content_widths:
         cases |= golden.content_cases(cases["longest history"], content, own)
     golden.write_golden(model, transform, ContentInputs(model, bases), directory, cases)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from tfx_pipeline.config.columns import Categorical, Numeric, Vocabulary
+from tfx_pipeline.config.columns import Categorical, Numeric, RequestCategorical, Vocabulary, of_several
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.transform import transformed_features
@@ -25,8 +25,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         custom_config: `{"features": <JSON of the configuration's features section>}`.
 
     Returns:
-        Transformed features: scalars as dense [B], history, its ages, candidates and their columns as
-            `tf.SparseTensor` [B, (length)].
+        Transformed features: scalars as dense [B], history, its ages, candidates and their columns, and columns of
+            several values as `tf.SparseTensor` [B, (length)].
     """
     features = Features.model_validate_json(custom_config["features"])
     candidates = _sparse(inputs[raw_features.CANDIDATE_ITEM_ID])
@@ -45,8 +45,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         if name.startswith(raw_features.LABEL_PREFIX):
             objective = name.removeprefix(raw_features.LABEL_PREFIX)
             outputs[transformed_features.LABEL_PREFIX + objective] = _sparse(inputs[name])
-    columns = {**features.user, **features.context, **features.candidate}
-    if raw_features.has_history_ages(inputs, columns):
+    if raw_features.has_history_ages(inputs, {*features.user, *features.context, *features.candidate}):
         outputs[transformed_features.HISTORY_AGE] = _sparse(inputs[raw_features.HISTORY_AGE])
     if raw_features.WEIGHT in inputs:
         outputs[transformed_features.WEIGHT] = _sparse(inputs[raw_features.WEIGHT])
@@ -54,12 +53,46 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         user = _sparse(inputs[raw_features.USER_ID])
         users = _vocabulary(user, features.user_id, transformed_features.USER_VOCABULARY)
         outputs[transformed_features.USER_INDEX] = _scalar(_index(user, users, features.user_id), 0)
-    for name, column in {**features.user, **features.context}.items():
-        outputs[transformed_features.transformed_column(name)] = _column(name, _sparse(inputs[name]), column)
-    for name, column in features.candidate.items():
-        values = _candidate_column(name, _sparse(inputs[name]), column)
-        outputs[transformed_features.transformed_column(name)] = values
+    columns = {**features.user, **features.context}
+    several = of_several(columns)
+    for name, column in columns.items():
+        values = _sparse(inputs[name])
+        outputs[transformed_features.transformed_column(name)] = (
+            _several(name, values, several[name]) if name in several else _column(name, values, column)
+        )
+    for name, of_candidate in features.candidate.items():
+        shown = _candidate_column(name, _sparse(inputs[name]), of_candidate)
+        outputs[transformed_features.transformed_column(name)] = shown
     return outputs
+
+
+def first_values(values: tf.SparseTensor, most: int) -> tf.SparseTensor:
+    """The first `most` different values of each row that are not empty, from the left.
+
+    Args:
+        values: string [B, (length)].
+        most: values of a row.
+
+    Returns:
+        string [B, (at most `most`)].
+    """
+    values = tf.sparse.retain(values, values.values != "")
+    row = values.indices[:, 0]
+    # A value that a row repeats counts at its first place; a number and a space before it make it the row's own.
+    own = tf.strings.join([tf.strings.as_string(row), values.values], separator=" ")
+    place = tf.range(tf.size(own))
+    different, index = tf.unique(own)
+    first = tf.math.unsorted_segment_min(place, index, tf.size(different))
+    rows = tf.RaggedTensor.from_value_rowids(
+        tf.gather(values.values, first), tf.gather(row, first), values.dense_shape[0], validate=False
+    )
+    return rows[:, :most].to_sparse()
+
+
+def _several(name: str, values: tf.SparseTensor, column: RequestCategorical) -> tf.SparseTensor:
+    """Indices of the values that count, which are those of the vocabulary too."""
+    kept = first_values(values, column.max_values)
+    return _index(kept, _vocabulary(kept, column, transformed_features.column_vocabulary(name)), column)
 
 
 def _candidate_column(name: str, values: tf.SparseTensor, column: Categorical | Numeric) -> tf.SparseTensor:

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models import inputs as model_inputs
-from tfx_pipeline.config.columns import Categorical, Numeric
+from tfx_pipeline.config.columns import Categorical, Numeric, of_several
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import ModelError
@@ -42,7 +42,7 @@ class RequestTransform(tf.Module):
         self._tft_output = tft_output
         self._max_history = max_history
         self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if not _is_label(k)}
-        columns = {**features.user, **features.context, **features.candidate}
+        columns = {*features.user, *features.context, *features.candidate}
         self.history_ages = raw_features.has_history_ages(self._raw_spec, columns)
         self._layer = tft_output.transform_features_layer()
         self._first_oov_index = 1 + tft_output.vocabulary_size_by_name(transformed_features.ITEM_VOCABULARY)
@@ -89,6 +89,11 @@ class RequestTransform(tf.Module):
         columns = {**self._features.user, **self._features.context}
         return {name: _dtype(column) for name, column in columns.items()}
 
+    @property
+    def user_lists(self) -> list[str]:
+        """Those of `user_inputs` that may have several values."""
+        return list(of_several({**self._features.user, **self._features.context}))
+
     def serving_values(self) -> dict[str, float]:
         """What candidate columns with role bias are outside of training, as model inputs: an index or scaled number.
 
@@ -116,17 +121,18 @@ class RequestTransform(tf.Module):
 
         Args:
             raw: user id string [B], history item ids string [B, L] oldest first ("" is padding), profile and
-                context columns [B]: string ("" is missing) or float32 (NaN is missing). Ages of the history's items
-                float32 [B, L] (NaN is unknown) are left out for a model that does not read them.
+                context columns [B]: string ("" is missing) or float32 (NaN is missing); those of `user_lists` are
+                string [B, W] ("" is padding, wherever it stands). Ages of the history's items float32 [B, L] (NaN is
+                unknown) are left out for a model that does not read them.
         """
-        # An age is there as long as its item is: that of an item may be unknown, and padding may have any.
-        real = raw[raw_features.HISTORY_ITEM_ID] != ""
-        names = [raw_features.HISTORY_ITEM_ID]
+        sparse = {raw_features.USER_ID: _present(raw[raw_features.USER_ID])}
+        for name in (raw_features.HISTORY_ITEM_ID, *self.user_lists):
+            sparse[name] = _all_present(raw[name])
         if self.history_ages and raw_features.HISTORY_AGE in raw:
-            names.append(raw_features.HISTORY_AGE)
-        sparse = {name: tf.ragged.boolean_mask(raw[name], real).to_sparse() for name in names}
-        sparse[raw_features.USER_ID] = _present(raw[raw_features.USER_ID])
-        sparse |= {name: _present(raw[name]) for name in self.user_inputs}
+            # An age is there as long as its item is: that of an item may be unknown, and padding may have any.
+            real = raw[raw_features.HISTORY_ITEM_ID] != ""
+            sparse[raw_features.HISTORY_AGE] = tf.ragged.boolean_mask(raw[raw_features.HISTORY_AGE], real).to_sparse()
+        sparse |= {name: _present(raw[name]) for name in self.user_inputs if name not in sparse}
         return self._user_inputs(self._transform(sparse))
 
     def candidates(self, raw: Mapping[str, tf.Tensor]) -> Tensors:
@@ -180,6 +186,7 @@ class RequestTransform(tf.Module):
             result[model_inputs.USER_INDEX] = tf.cast(transformed[transformed_features.USER_INDEX], tf.int32)
         for name in self.user_inputs:
             value = transformed[transformed_features.transformed_column(name)]
+            value = _padded(value, 0) if isinstance(value, tf.SparseTensor) else value
             result[name] = tf.cast(value, tf.int32) if value.dtype.is_integer else value
         return result
 
@@ -250,16 +257,24 @@ def _present(values: tf.Tensor) -> tf.SparseTensor:
     return tf.SparseTensor(indices, tf.boolean_mask(values, present), [tf.size(values, tf.int64), 1])
 
 
+def _all_present(values: tf.Tensor) -> tf.SparseTensor:
+    """Strings [B, W] to sparse [B, (length)], from the left, without ""."""
+    return tf.ragged.boolean_mask(values, values != "").to_sparse()
+
+
 def _as_sparse(values: tf.Tensor | tf.SparseTensor) -> tf.SparseTensor:
     if isinstance(values, tf.SparseTensor):
         return values
+    if values.shape.rank == 2 and values.shape[1] > 1:
+        return _all_present(values)
     return _present(tf.reshape(values, [-1]))
 
 
 def _dense(values: tf.SparseTensor, spec: tf.io.FixedLenFeature) -> tf.Tensor:
-    """The form a curated schema with fixed shapes asks for: [B] or [B, 1]."""
+    """The form a curated schema with fixed shapes asks for: [B] or [B, W]."""
     default = spec.default_value
     if default is None:
         default = "" if spec.dtype == tf.string else 0
-    column = tf.sparse.to_dense(tf.SparseTensor(values.indices, values.values, [values.dense_shape[0], 1]), default)
+    width = spec.shape[0] if spec.shape else 1
+    column = tf.RaggedTensor.from_sparse(values).to_tensor(default, [None, width])
     return column if spec.shape else column[:, 0]

@@ -29,7 +29,7 @@ ITEM_COUNTS = "item_counts"
 
 
 def transformed_column(name: str) -> str:
-    """Transformed name of a column: an int64 index or a float32 value per request, or per candidate."""
+    """Transformed name of a column: int64 indices or a float32 value, per request or per candidate."""
     return f"{name}_x"
 
 

@@ -29,9 +29,10 @@ class Expected:
 
 MODELS = {
     "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False, ages=True),
-    "dmf": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES, ages=True),
+    "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES, ages=True),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
     "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES, ages=True),
+    "dmf_paper": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES, ages=True),
     "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES, ages=True),
     "mean_pooling": Expected(frozenset({"history"}), content=False, ages=True),
     "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES, ages=True),

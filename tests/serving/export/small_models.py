@@ -45,6 +45,7 @@ class VocabularyTransform(tf.Module):
     """The `Transform` of `serving.export` with its vocabularies given, not learnt."""
 
     user_inputs = {"gender": "string", "age": "float32"}
+    user_lists = ()
     candidate_inputs = {}
     history_ages = False
 

@@ -34,7 +34,8 @@ def test_a_comparison_of_all_models_leaves_out_those_that_compare_content(load, 
     assert plan.reference == "target_attention"
     said = capsys.readouterr().err
     assert (
-        "left out, as the configuration has no content: dmf, dmf_centric, dmf_enriched, early_fusion, simtier" in said
+        "left out, as the configuration has no content: dmf, dmf_centric, dmf_enriched, dmf_paper, early_fusion, "
+        "simtier" in said
     )
     with pytest.raises(ConfigError, match=r"--models: 'dmf': compares content"):
         make_plan(load(*WITHOUT), ["dmf", "din"])

@@ -107,7 +107,8 @@ def test_serving_default_equals_rank(servable, trained, tiny_world):
     files = split_files(tiny_world.requests, "eval")
     serialized = list(tf.data.TFRecordDataset(files, "GZIP").take(10).as_numpy_iterator())
     batch = servable.run(contract.SERVING_DEFAULT, {"examples": np.array(serialized, object)})["score"]
-    for row, request in zip(batch, read_requests(files, ["gender", "age", "income"], 10), strict=True):
+    columns = contract.ModelContract.read(trained / "Format-Serving")
+    for row, request in zip(batch, read_requests(files, columns, 10), strict=True):
         expected = _rank(servable, trained, **request)
         np.testing.assert_allclose(row[: len(expected)], expected, atol=1e-6)
 

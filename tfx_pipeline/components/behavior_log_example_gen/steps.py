@@ -51,7 +51,8 @@ class ReadLog(TallyingDoFn):
         with_times = split.fractions is not None
         train_from_us = None if split.train_from is None else microseconds(split.train_from)
         try:
-            for batch in log_batches(piece, self._config.data.interactions, self._config.log_columns):
+            config = self._config
+            for batch in log_batches(piece, config.data.interactions, config.log_columns, config.list_columns):
                 cleaned = clean(batch, piece.file, self._config)
                 self.tally.add("rows_read", count=batch.size)
                 self.tally.add("rows_good", count=cleaned.good_rows)
@@ -80,7 +81,7 @@ class ReadProfiles(TallyingDoFn):
 
     def process(self, piece: Piece) -> Iterator[tuple[str, Profile]]:  # noqa: D102
         try:
-            for batch in read_piece(piece, self._config.profile_columns):
+            for batch in read_piece(piece, self._config.profile_columns, self._config.list_columns):
                 self.tally.add("rows", "users", count=batch.size)
                 self.tally.add("profiles", "malformed", count=len(batch.malformed))
                 yield from read_profiles(batch, piece.file, self._config, self.tally)
@@ -152,7 +153,16 @@ class BuildExamples(TallyingDoFn):
                 negatives.had(rows.given.before(rows.time_us))
         config = self._config
         ages = config.history_ages
-        auditor = UserAuditor(user, rows, cuts, config.history, negatives is not None, config.candidate, ages)
+        auditor = UserAuditor(
+            user,
+            rows,
+            cuts,
+            config.history,
+            negatives is not None,
+            config.candidate,
+            config.context,
+            ages=ages,
+        )
         by_split: dict[str, list[Request]] = defaultdict(list)
         for known in known_requests(rows, formed, profile or {}, config.history, written):
             request, history, columns, _ = known

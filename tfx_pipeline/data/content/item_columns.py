@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.config.item_columns import CategoricalItemColumn, ItemColumn, NumericItemColumn
 from tfx_pipeline.data.logs import values
-from tfx_pipeline.errors import DataError
+from tfx_pipeline.data.logs.several_values import in_lists
 
 _TEXT = pa.large_string()
 
@@ -92,29 +92,7 @@ def in_one_form(array: pa.Array, column: ItemColumn) -> tuple[pa.Array, int]:
         return pa.array(numbers, pa.float32(), from_pandas=True), bad
     if not column.multiple:
         return values.text(array), 0
-    if values.is_list(array.type):
-        # Of a list column of one value too many, as JSON has it, the texts may still be several values.
-        inner = values.text(array.flatten())
-        offsets = pa.array(np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(array), 0).to_numpy())]))
-        lists = pa.LargeListArray.from_arrays(offsets.cast(pa.int64()), inner)
-        return (lists if column.separator is None else _split(lists, column.separator)), 0
-    texts = values.text(array)
-    if column.separator is None:
-        if texts.null_count == len(texts):
-            return pa.nulls(len(texts), pa.large_list(_TEXT)), 0
-        example = next(value for value in texts.to_pylist() if value is not None)
-        raise DataError(f"has text such as '{example}' and not lists; give `separator`, what stands between its values")
-    lists = pa.LargeListArray.from_arrays(pa.array(range(len(texts) + 1), pa.int64()), texts)
-    return _split(lists, column.separator), 0
-
-
-def _split(lists: pa.LargeListArray, separator: str) -> pa.LargeListArray:
-    """Lists of the parts of every list's texts, without spaces around them."""
-    parts = pc.split_pattern(pc.fill_null(lists.flatten(), ""), separator)
-    counts = pc.list_value_length(parts).to_numpy()
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    offsets = ends[lists.offsets.to_numpy() - lists.offsets[0].as_py()]
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pc.utf8_trim_whitespace(parts.flatten()))
+    return in_lists(array, column.separator), 0
 
 
 def build_column(array: pa.Array, column: ItemColumn, no_number: int = 0) -> ItemColumnTable:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfx_pipeline.config.schema import History
-from tfx_pipeline.data.examples.encoding import Value
+from tfx_pipeline.data.examples.encoding import Column
 from tfx_pipeline.data.examples.history import ages_s, histories
 from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
@@ -22,7 +22,7 @@ class KnownRequest(NamedTuple):
 
     request: Request
     history: Sequence[bytes]
-    columns: dict[str, Value]
+    columns: dict[str, Column]
     history_us: Sequence[int] | np.ndarray | None
 
     def ages_s(self) -> np.ndarray:
@@ -39,7 +39,7 @@ class KnownRequest(NamedTuple):
 def known_requests(
     rows: UserRows,
     formed: UserRequests,
-    profile: Mapping[str, Value],
+    profile: Mapping[str, Column],
     history: History,
     wanted: Sequence[int] | None = None,
 ) -> Iterator[KnownRequest]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +30,7 @@ RULES = {
     "history_too_long": "a history is longer than history.max_length",
     "history_age_wrong": "the ages of a history are not the seconds from its events to the request",
     "request_in_wrong_split": "a request is in another split than its time says",
+    "context_not_of_request": "a context column is not that of the request's first row",
     "negative_of_the_user": "a drawn negative is an item that the user had until the split's end, or is there twice",
     "candidate_label_mismatch": "candidates, labels, weights and columns of candidates are not those of the log",
 }
@@ -62,7 +63,7 @@ class UserAuditor:
         cuts: where the splits begin.
         history: the section of the configuration.
         drawn: whether candidates with label 0 are drawn, and not of the log.
-        candidate: kinds of the columns of candidates, by name.
+        candidate, context: kinds of these columns, by name.
         ages: whether histories must have ages.
     """
 
@@ -74,6 +75,7 @@ class UserAuditor:
         history: History,
         drawn: bool = False,
         candidate: Mapping[str, ColumnKind] | None = None,
+        context: Mapping[str, ColumnKind] | None = None,
         ages: bool = False,
     ) -> None:
         self._user = user
@@ -112,6 +114,12 @@ class UserAuditor:
         self._expected = expected if self._first_us is None else expected[expected[:, 0] >= self._first_us]
         self._weighted = rows.weight is not None
         self._shown: array[int] = array("q")
+        self._context = context or {}
+        # What requests of a time carry, each as often as it is to come.
+        self._contexts: dict[int, Counter[tuple[tuple[Any, ...], ...]]] = defaultdict(Counter)
+        for first in np.unique(request, return_index=True)[1].tolist() if self._context else ():
+            carried = tuple(_as_written(rows.columns[name][first]) for name in self._context)
+            self._contexts[self._times[first]][carried] += 1
         event = index if history.events == "all" else index[rows.label[index] == 1]
         self._event_times: list[int] = rows.time_us[event].tolist()
         self._event_items: list[bytes] = [rows.item[place] for place in event.tolist()]
@@ -147,6 +155,14 @@ class UserAuditor:
             audit.violations["request_in_wrong_split"] += 1
         if self._drawn:
             self._check_drawn(candidates, labels, place)
+        if self._context:
+            carried = tuple(
+                tuple(feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value)
+                for name, kind in self._context.items()
+            )
+            if not self._contexts[time][carried]:
+                audit.violations["context_not_of_request"] += 1
+            self._contexts[time][carried] -= 1
         weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
         columns = [
             feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value
@@ -222,6 +238,13 @@ class UserAuditor:
         if surplus.keys() - first_after.keys() or not first_after:
             found.append("history_not_most_recent")
         return found
+
+
+def _as_written(value: Any) -> tuple[Any, ...]:
+    """A value of a column as an example has it: none where it is missing, and of several all."""
+    if isinstance(value, list):
+        return tuple(value)
+    return () if value is None or value != value else (value,)
 
 
 def _request_codes(rows: UserRows, cuts: list[int]) -> np.ndarray:

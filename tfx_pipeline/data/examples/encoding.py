@@ -12,6 +12,7 @@ from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.examples.requests import Request
 
 Value = bytes | float | None
+Column = Value | list[bytes]
 
 
 def encode(
@@ -19,7 +20,7 @@ def encode(
     history: Sequence[bytes],
     request: Request,
     split: str,
-    columns: Mapping[str, Value],
+    columns: Mapping[str, Column],
     kinds: Mapping[str, str],
     weights: Sequence[float] | None = None,
     of_candidates: Mapping[str, Sequence[Value]] | None = None,
@@ -33,7 +34,8 @@ def encode(
         history: item ids, oldest first.
         request: candidates, labels and time.
         split: the split it belongs to.
-        columns: values of profile and context columns; a missing one is absent, None or NaN.
+        columns: values of profile and context columns, a list of one that may have several; a missing one is absent,
+            None, NaN or an empty list.
         kinds: "categorical" or "numeric" for every column of the configuration. Each is written, empty when missing,
             so that every example has the same features.
         weights: of the candidates, where the log has them.
@@ -59,7 +61,9 @@ def encode(
     feature[raw_features.SPLIT].bytes_list.value.append(split.encode())
     for name, kind in kinds.items():
         value = columns.get(name)
-        if kind == "categorical":
+        if isinstance(value, list):
+            feature[name].bytes_list.value.extend(value)
+        elif kind == "categorical":
             feature[name].bytes_list.value.extend([] if value is None else [value])
         else:
             # Not narrowed, as this runs for every value: a numeric column holds no bytes.

@@ -14,7 +14,7 @@ from tfx_pipeline.data.examples.given import GivenHistories, HistoryTuple, histo
 from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.logs.cleaning import CleanBatch
 
-Values = list[bytes] | list[bytes | None] | bytes
+Values = list[bytes] | list[bytes | None] | list[list[bytes]] | bytes
 
 
 class RowChunk(NamedTuple):
@@ -30,7 +30,7 @@ class RowChunk(NamedTuple):
         item: n ids.
         request: n ids (None: the row has none); None without that column.
         weight: bytes of float32 [n]; None where the log has none.
-        columns: by column n values, or bytes of float32 [n] if numeric.
+        columns: by column n values (lists, of one that may have several), or bytes of float32 [n] if numeric.
         history: of the k rows of the log that these are of; None where the log gives none.
     """
 
@@ -65,8 +65,8 @@ class UserRows:
 
     `file` and `row` int64 [n]: as in the chunks. `time_us` int64 and `label` int8 [n]; `item` n ids; `request` n ids
     (None: the row has none) or None without that column; `weight` float32 [n] or None without that column; `columns`
-    by name n values: bytes or None if categorical, float (NaN: missing) if numeric; `given`: the histories that the log
-    gives, or None.
+    by name n values: bytes or None if categorical, lists of bytes if they may be several, float (NaN: missing) if
+    numeric; `given`: the histories that the log gives, or None.
     """
 
     file: np.ndarray

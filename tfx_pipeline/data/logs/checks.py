@@ -14,6 +14,7 @@ from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.cells import usable_as_list
 from tfx_pipeline.data.logs.files import LogFile, list_files
 from tfx_pipeline.data.logs.reader import Peeked, peek
+from tfx_pipeline.data.logs.several_values import usable_as_several
 from tfx_pipeline.errors import DataError
 
 Fits: TypeAlias = Callable[[pa.DataType], bool]
@@ -43,20 +44,22 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     Args:
         key: what a message calls it.
         config: whose `data.interactions` it is.
-        labelled: whether files without the column of labels are refused; they are where it is a feature too.
+        labelled: whether files without the columns of labels are refused; they are where it is a feature too.
 
     Raises:
         DataError: as `check_sources`.
     """
     log = config.data.interactions
     names = log.columns
-    required = [*log.given, *config.label_columns]
+    further = config.label_columns
+    required = [*log.given, *further]
     fits = _fits(config, config.of_rows) | dict.fromkeys(required, values.usable_as_id)
     if names.weight is not None and log.impressions is None:
         fits[names.weight] = values.usable_as_number
     fits |= dict.fromkeys(log.list_columns, usable_as_list)
     label = names.label
-    optional = () if labelled or label is None or label in map(config.column, config.of_rows) else (label,)
+    read = set(map(config.column, config.of_rows))
+    optional = () if labelled else [name for name in (label, *further) if name is not None and name not in read]
     _check_table(key, log, fits, required, optional)
 
 
@@ -73,8 +76,16 @@ def check_users(config: IngestionConfig) -> None:
 
 
 def _fits(config: IngestionConfig, features: Mapping[str, str]) -> dict[str, Fits]:
-    kinds = {"numeric": values.usable_as_number, "categorical": values.usable_as_id}
-    return {config.column(name): kinds[kind] for name, kind in features.items()}
+    def fit(name: str, kind: str) -> Fits:
+        if name in config.multiple:
+            return usable_as_list if config.multiple[name] is None else usable_as_several
+        return values.usable_as_number if kind == "numeric" else _usable_as_name
+
+    return {config.column(name): fit(name, kind) for name, kind in features.items()}
+
+
+def _usable_as_name(kind: pa.DataType) -> bool:
+    return values.usable_as_id(kind)
 
 
 def _check_table(
@@ -131,6 +142,10 @@ def check_columns(file: LogFile, peeked: Peeked, fits: Mapping[str, Fits], requi
 def _expected(fit: Fits) -> str:
     if fit is usable_as_list:
         return "lists of ids or numbers; for text of several values, give their `separator`"
+    if fit is usable_as_several:
+        return "lists of single values, or text with a separator between them"
+    if fit is _usable_as_name:
+        return "single values, text or numbers; for lists of them, set multiple: true"
     if fit is values.usable_as_ids:
         return "lists of ids, or text with spaces between them"
     return "single values, text or numbers"

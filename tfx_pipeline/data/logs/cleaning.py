@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.impressions import Histories, given_histories, shown
 from tfx_pipeline.data.logs.quarantine import MAX_WRITTEN, BadRow
 from tfx_pipeline.data.logs.reader import RawBatch
+from tfx_pipeline.data.logs.several_values import several_names
 from tfx_pipeline.errors import DataError
 
 # Of a bad row in the quarantine: a list of impressions may be of any length.
@@ -33,8 +35,9 @@ class CleanBatch:
     `row` int64: number in the file; impressions of one row lie together. `time_us` int64: microseconds since the epoch.
     `label` int8.
     `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
-    `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), numeric ones
-    as float32 (NaN: missing); after them, as `label/NAME`, the labels of the objectives beside the main one.
+    `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), or as lists
+    of it where they have several values, numeric ones as float32 (NaN: missing); after them, as `label/NAME`, the
+    labels of the objectives beside the main one.
     `history`: of their rows, where the log gives it.
     """
 
@@ -141,7 +144,10 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     no_number = {}
     for name, kind in config.of_rows.items():
         column = config.column(name)
-        if kind == "categorical":
+        if name in config.multiple:
+            in_names = functools.partial(several_names, separator=config.multiple[name])
+            columns[name] = spread(read(column, in_names).filter(mask))
+        elif kind == "categorical":
             texts = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
             columns[name] = spread(texts)
         else:

@@ -12,6 +12,7 @@ from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.cleaning import refusing_column
 from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.reader import RawBatch
+from tfx_pipeline.data.logs.several_values import several_names
 from tfx_pipeline.data.logs.tally import Tally
 
 # A profile as it is grouped: (file ordinal, row, values in the order of the configuration). A plain tuple, as coders of
@@ -46,7 +47,10 @@ def read_profiles(
 
 
 def first_profile(profiles: Iterable[Profile], config: IngestionConfig) -> dict[str, Any] | None:
-    """Of a user's profiles the first by file and row, by column: bytes, floats, None or NaN; None without any."""
+    """Of a user's profiles the first by file and row; None without any.
+
+    By column bytes, a float, None or NaN; of several values a list of bytes.
+    """
     first = min(profiles, key=lambda profile: profile[:2], default=None)
     return None if first is None else dict(zip(config.profile, first[2], strict=True))
 
@@ -54,6 +58,9 @@ def first_profile(profiles: Iterable[Profile], config: IngestionConfig) -> dict[
 def _column(batch: RawBatch, file: LogFile, config: IngestionConfig, name: str, kind: str, tally: Tally) -> list[Any]:
     column = config.column(name)
     with refusing_column(file, column, batch):
+        if name in config.multiple:
+            lists: list[Any] = several_names(batch.columns[column], config.multiple[name]).to_pylist()
+            return lists
         if kind == "categorical":
             texts: list[Any] = values.text(batch.columns[column]).cast(pa.large_binary()).to_pylist()
             return texts

@@ -154,21 +154,24 @@ def pieces(file: LogFile) -> Iterator[Piece]:
         first_row += metadata.row_group(group).num_rows
 
 
-def read_file(file: LogFile, columns: Sequence[str]) -> Iterator[RawBatch]:
+def read_file(file: LogFile, columns: Sequence[str], lists: Collection[str] = ()) -> Iterator[RawBatch]:
     """All batches of a file, as `read_piece` gives those of a piece."""
     for piece in pieces(file):
-        yield from read_piece(piece, columns)
+        yield from read_piece(piece, columns, lists)
 
 
-def log_batches(part: LogFile | Piece, log: Interactions, columns: Sequence[str]) -> Iterator[RawBatch]:
+def log_batches(
+    part: LogFile | Piece, log: Interactions, columns: Sequence[str], lists: Collection[str] = ()
+) -> Iterator[RawBatch]:
     """All batches of a file of the log, or of a piece of one, as `read_piece` gives them.
 
     Args:
         part: of the log.
         log: the section of the configuration.
         columns: to read.
+        lists: those of them whose values may be lists, beside those that the section says.
     """
-    lists = [name for name in columns if name in log.list_columns]
+    lists = [name for name in columns if name in log.list_columns or name in lists]
     # A row may hold hundreds of impressions, which are taken apart a batch at a time.
     rows = BATCH_ROWS if log.impressions is None and log.columns.history is None else BATCH_ROWS // 16
     for piece in pieces(part) if isinstance(part, LogFile) else [part]:

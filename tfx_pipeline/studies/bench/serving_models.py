@@ -47,6 +47,7 @@ class CatalogueTransform(tf.Module):
     """
 
     user_inputs: Mapping[str, str] = {}
+    user_lists = ()
     candidate_inputs: Mapping[str, str] = {}
     history_ages = False
 

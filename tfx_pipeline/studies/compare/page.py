@@ -8,7 +8,16 @@ from pathlib import Path
 import yaml
 from matplotlib.axes import Axes
 
-from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, compared, metric, outlined
+from tfx_pipeline.config.metrics import (
+    COMPARED,
+    METRICS,
+    SHOWN,
+    by_request,
+    compared,
+    metric,
+    outlined,
+    with_objectives,
+)
 from tfx_pipeline.evaluation.baselines import title as baseline_title
 from tfx_pipeline.pages.kit.figures import INK, PANEL_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
@@ -168,12 +177,12 @@ def _differences_section(report: Report) -> Section:
     picture = Picture(
         [
             _forest(
-                f"forest-{name.replace('@', '-at-')}",
+                f"forest-{name.replace('@', '-at-').replace('/', '-')}",
                 name,
                 report,
                 {model.label: differences[name] for model, differences in report.others if name in differences},
             )
-            for name in (*COMPARED, *outlined(f"hr@{k}" for k in report.at_k))
+            for name in (*with_objectives(COMPARED, report.objectives), *outlined(f"hr@{k}" for k in report.at_k))
             if name in next(iter(report.others))[1]
         ],
         f"Difference of each model to {report.reference} on the test split (model minus reference), with "

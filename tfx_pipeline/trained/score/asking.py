@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from serving.export.servable import Servable
 from serving.messages import first_line
 from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.encoding import encode
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import RowTuple, UserRows, form_requests
 from tfx_pipeline.data.logs.profiles import Profile, first_profile
 from tfx_pipeline.errors import ModelError
@@ -41,13 +42,15 @@ class Scores:
         outputs: by name of the model's output, float32 [rows]: `score`, and of several objectives `score/NAME`.
         kept: bool [rows], whether a row stands for a candidate.
         positive: bool [rows], whether one of the rows of that candidate has label 1.
+        further_positive: the same of labels of objectives beside the main one, by name.
         requests, without_history, users, without_profile: how many there were.
     """
 
-    def __init__(self, rows: int, outputs: Iterable[str] = (contract.SCORE,)) -> None:
+    def __init__(self, rows: int, outputs: Iterable[str] = (contract.SCORE,), further: Iterable[str] = ()) -> None:
         self.outputs = {name: np.zeros(rows, np.float32) for name in outputs}
         self.kept = np.zeros(rows, bool)
         self.positive = np.zeros(rows, bool)
+        self.further_positive = {name: np.zeros(rows, bool) for name in further}
         self.requests = self.without_history = self.users = self.without_profile = 0
 
 
@@ -73,9 +76,10 @@ def questions(
     for user, profile in profiles:
         profiles_of[user].append(profile)
     for user, chunks in chunks_of.items():
-        user_rows = UserRows.from_chunks(chunks, config.of_rows)
+        user_rows = UserRows.from_chunks(chunks, [*config.of_rows, *map(LABEL_PREFIX.__add__, config.labels)])
+        further = {name: user_rows.columns.pop(LABEL_PREFIX + name) for name in config.labels}
         formed = form_requests(user_rows, sources.cut_times, config.history.events)
-        asked = _asked(user_rows, formed.request_of, sources.first_ordinal, scores)
+        asked = _asked(user_rows, formed.request_of, sources.first_ordinal, scores, further)
         if not asked:
             # Of a user whose hash is that of another.
             continue
@@ -99,8 +103,18 @@ def questions(
             yield Question(example, user_rows.row[standing].tolist())
 
 
-def _asked(rows: UserRows, request_of: list[int], first_ordinal: int, scores: Scores) -> dict[int, dict[bytes, int]]:
-    """By request, the row that stands for each of its items, an index: the first of them in the order of events."""
+def _asked(
+    rows: UserRows, request_of: list[int], first_ordinal: int, scores: Scores, further: Mapping[str, list[float]]
+) -> dict[int, dict[bytes, int]]:
+    """By request, the row that stands for each of its items, an index: the first of them in the order of events.
+
+    Args:
+        rows: of a user.
+        request_of: see `UserRequests`.
+        first_ordinal: of the files of the log to be scored.
+        scores: where candidates and their labels are noted.
+        further: labels of the rows for objectives beside the main one, by name.
+    """
     asked: dict[int, dict[bytes, int]] = {}
     own = np.flatnonzero(rows.file >= first_ordinal)
     # Lists, as this runs for every row of the log.
@@ -109,6 +123,9 @@ def _asked(rows: UserRows, request_of: list[int], first_ordinal: int, scores: Sc
         standing.append(places[asked.setdefault(request_of[index], {}).setdefault(rows.item[index], index)])
     scores.kept[standing] = True
     scores.positive[[place for place, label in zip(standing, labels, strict=True) if label]] = True
+    for name, of_rows in further.items():
+        positive = [place for place, index in zip(standing, own.tolist(), strict=True) if of_rows[index]]
+        scores.further_positive[name][positive] = True
     return asked
 
 

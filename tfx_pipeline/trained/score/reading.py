@@ -18,6 +18,7 @@ from serving.export.metadata import read_json
 from serving.messages import first_line
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.tables import InteractionColumns
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import split_by_user
 from tfx_pipeline.data.examples.splits import Cuts
 from tfx_pipeline.data.logs import values
@@ -79,7 +80,7 @@ class Sources:
             columns = columns.model_copy(update={"label": InteractionColumns().label})
         interactions = own.data.interactions.model_copy(update={"path": log, "columns": columns})
         data = own.data.model_copy(update={"interactions": interactions})
-        asked = own.model_copy(update={"data": data, "labels": {}})
+        asked = own.model_copy(update={"data": data})
         check_log("the log to be scored", asked, labelled=False)
         try:
             check_log("data.interactions", own)
@@ -107,12 +108,33 @@ class Sources:
         """
         for file in list_files(self.asked.data.interactions):
             labelled = self._is_labelled(file)
-            config = self.asked if labelled else _without_labels(self.asked)
+            config = self._with_further_labels(file) if labelled else _without_labels(self.asked)
             columns = [
                 name for name in config.log_columns if labelled or name != config.data.interactions.columns.label
             ]
-            for batch in log_batches(file, config.data.interactions, columns):
-                yield AskedBatch(file, batch.size, labelled, clean(batch, file, config))
+            for batch in log_batches(file, config.data.interactions, columns, config.list_columns):
+                cleaned = clean(batch, file, config)
+                yield AskedBatch(file, batch.size, labelled, frozenset(config.labels), self._all_labels(cleaned))
+
+    def _with_further_labels(self, file: LogFile) -> IngestionConfig:
+        """The configuration with the labels of further objectives that a labelled file has."""
+        there = peek(file).columns
+        found = {name: label for name, label in self.asked.labels.items() if label.column in there}
+        known = {self.asked.data.interactions.columns.label, *(label.column for label in found.values())}
+        # A condition that the file does not tell cannot be held against a row.
+        checked = {
+            name: label if label.given in known else label.model_copy(update={"given": None})
+            for name, label in found.items()
+        }
+        return self.asked.model_copy(update={"labels": checked})
+
+    def _all_labels(self, cleaned: Cleaned) -> Cleaned:
+        """The batch with a column for the label of each further objective, 0 where the file has none."""
+        good = cleaned.good
+        absent = np.zeros(len(good.row), np.float32)
+        labels = {name: good.columns.get(name, absent) for name in map(LABEL_PREFIX.__add__, self.own.labels)}
+        columns = {name: column for name, column in good.columns.items() if name not in labels}
+        return dataclasses.replace(cleaned, good=dataclasses.replace(good, columns=columns | labels))
 
     def _is_labelled(self, file: LogFile) -> bool:
         """Whether a file has labels: a column of them, or pairs of an item and its label."""
@@ -120,7 +142,7 @@ class Sources:
         if log.columns.label in log.of_impressions:
             return log.columns.label in peek(file).columns
         # Pairs are in the same column as items alone would be. Where one of the first has a label, all must.
-        batches = log_batches(file, log, self.asked.log_columns)
+        batches = log_batches(file, log, self.asked.log_columns, self.asked.list_columns)
         first = next((batch for batch in batches if len(batch.rows)), None)
         if first is None:
             return False
@@ -129,21 +151,26 @@ class Sources:
 
 
 class AskedBatch(NamedTuple):
-    """A batch of the log to be scored: how many rows were read, whether the file has labels, and what is good."""
+    """A batch of the log to be scored: how many rows were read, and what is good.
+
+    Attributes:
+        labelled: whether the file has labels.
+        further: of which objectives beside the main one it has them too.
+    """
 
     file: LogFile
     rows: int
     labelled: bool
+    further: frozenset[str]
     cleaned: Cleaned
 
 
 def _without_labels(config: IngestionConfig) -> IngestionConfig:
-    """The configuration of a log that has no labels: items alone where it has pairs, and no such column."""
+    """The configuration of a log that has no labels: items alone where it has pairs, and no such columns."""
     log = config.data.interactions
     lists = log.impressions.model_copy(update={"label_separator": None}) if log.impressions is not None else None
-    return config.model_copy(
-        update={"data": config.data.model_copy(update={"interactions": log.model_copy(update={"impressions": lists})})}
-    )
+    data = config.data.model_copy(update={"interactions": log.model_copy(update={"impressions": lists})})
+    return config.model_copy(update={"data": data, "labels": {}})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +180,7 @@ class LogRows:
     Attributes:
         usable: number of the impressions of its good rows, which count from 0 in the order of the log.
         labelled: whether one of its files has labels.
+        further: objectives beside the main one of which one of its files has labels.
         users: uint64 [users], ascending: hashes of their ids.
         bad_rows: the first of those that cannot be used.
         tally: `rows_read`, `quarantined` by reason, `not_a_number` by column.
@@ -160,6 +188,7 @@ class LogRows:
 
     usable: int
     labelled: bool
+    further: frozenset[str]
     users: np.ndarray
     bad_rows: list[BadRow]
     tally: Tally
@@ -173,10 +202,11 @@ def read_log(sources: Sources, spill: Spill, watch: Watch) -> LogRows:
     """
     tally, first_bad, hashes = Tally(), FirstBadRows(), list[np.ndarray]()
     bad_rows: list[BadRow] = first_bad.create_accumulator()
-    usable, labelled = 0, False
-    for file, rows, has_labels, cleaned in sources.batches():
+    usable, labelled, further = 0, False, frozenset[str]()
+    for file, rows, has_labels, has_further, cleaned in sources.batches():
         good = cleaned.good
         labelled |= has_labels
+        further |= has_further
         tally.add("rows_read", count=rows)
         for reason, count in cleaned.bad_counts.items():
             tally.add("quarantined", reason, count=count)
@@ -191,7 +221,7 @@ def read_log(sources: Sources, spill: Spill, watch: Watch) -> LogRows:
     bad_rows = first_bad.extract_output(bad_rows)
     if not usable:
         raise DataError(_unusable(sources, tally, bad_rows))
-    return LogRows(usable, labelled, np.unique(np.concatenate(hashes)), bad_rows, tally)
+    return LogRows(usable, labelled, further, np.unique(np.concatenate(hashes)), bad_rows, tally)
 
 
 def read_own(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) -> None:
@@ -208,7 +238,7 @@ def read_own(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) ->
     """
     done, config = 0, sources.own
     for file in list_files(config.data.interactions):
-        for batch in log_batches(file, config.data.interactions, config.log_columns):
+        for batch in log_batches(file, config.data.interactions, config.log_columns, config.list_columns):
             known = _of_users(batch, file, config.data.interactions.columns.user, users)
             spill.add(split_by_user(clean(known, file, config).good, file.ordinal))
             done += batch.size
@@ -224,7 +254,7 @@ def read_users(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) 
     done, config, table = 0, sources.own, sources.own.data.users
     for file in list_files(table) if table is not None else []:
         assert table is not None, "it has files"
-        for batch in read_file(file, config.profile_columns):
+        for batch in read_file(file, config.profile_columns, config.list_columns):
             known = _of_users(batch, file, table.id_column, users)
             spill.add(read_profiles(known, file, config, Tally()))
             done += batch.size

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from serving.contract import SCORE, SCORE_PREFIX
 from tfx_pipeline.config.tables import Table
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.logs.files import fingerprint, list_files
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.spill import Spill
@@ -37,8 +38,8 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
         log: a file, a folder or a glob, written as the log that the model was trained on; it may lack the labels.
         output: Parquet file of `user_id`, `request_id`, `item_id` (string), `score` and, of several
             objectives, `score/NAME` (float32), `time` (microseconds, UTC) and, where the log has labels, `label`
-            (int8). It appears whole, and replaces what is there. Beside it, with the ending `.quarantine.jsonl`, are
-            the rows that cannot be used, if there are any.
+            and, of objectives beside the first, `label/NAME` (int8). It appears whole, and replaces what is there.
+            Beside it, with the ending `.quarantine.jsonl`, are the rows that cannot be used, if there are any.
         watch: is told how far it is.
         batch: the most requests that the model is asked at once.
 
@@ -63,7 +64,7 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
             read_users(sources, found.users, profiles, watch)
             clock.end("read")
             objectives = [SCORE_PREFIX + name for name in version.contract.objectives]
-            scores, done = Scores(found.usable, [SCORE, *objectives]), 0
+            scores, done = Scores(found.usable, [SCORE, *objectives], sources.own.labels), 0
             for part in zip(rows.parts(), profiles.parts(), strict=True):
                 for count in ask(servable, questions(*part, sources, scores), scores, batch):
                     done += count
@@ -135,10 +136,14 @@ def _write(file: Path, version: Version, sources: Sources, found: LogRows, score
     catalogue = pa.array(version.items(), pa.string())
     fields = [("user_id", pa.string()), ("request_id", pa.string()), ("item_id", pa.string())]
     fields += [(name, pa.float32()) for name in scores.outputs]
-    fields += [("time", _TIME), *([("label", pa.int8())] if found.labelled else [])]
+    positive = {"label": scores.positive} if found.labelled else {}
+    positive |= {
+        LABEL_PREFIX + name: scores.further_positive[name] for name in scores.further_positive if name in found.further
+    }
+    fields += [("time", _TIME), *((name, pa.int8()) for name in positive)]
     start, unknown = 0, 0
     with pq.ParquetWriter(file, pa.schema(fields)) as writer:
-        for _, _, labelled, cleaned in sources.batches():
+        for _, _, labelled, further, cleaned in sources.batches():
             good = cleaned.good
             rows = slice(start, start + len(good.row))
             start = rows.stop
@@ -152,9 +157,10 @@ def _write(file: Path, version: Version, sources: Sources, found: LogRows, score
                 **{name: pa.array(values[rows]) for name, values in scores.outputs.items()},
                 "time": pa.array(good.time_us).cast(_TIME),
             }
-            if found.labelled:
-                known = np.full(len(good.row), labelled)
-                columns["label"] = pa.array(scores.positive[rows].astype(np.int8), mask=~known)
+            known = {"label": labelled} | {LABEL_PREFIX + name: name in further for name in found.further}
+            for name, flags in positive.items():
+                mask = np.full(len(good.row), not known[name])
+                columns[name] = pa.array(flags[rows].astype(np.int8), mask=mask)
             table = pa.table(columns, pa.schema(fields)).filter(pa.array(scores.kept[rows]))
             unknown += len(table) - (pc.sum(pc.is_in(table["item_id"], value_set=catalogue)).as_py() or 0)
             writer.write_table(table)

@@ -226,6 +226,41 @@ def test_columns_are_those_of_the_rows_that_stand_for_the_candidates(
     assert auditor.finish().violations["candidate_label_mismatch"] == mismatches
 
 
+CONTEXT = {"device": "categorical", "hour": "numeric", "tags": "categorical"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "broken"),
+    [
+        ({}, 0),
+        ({"tags": [b"y", b"x"]}, 1),
+        ({"tags": [b"x"]}, 1),
+        ({"tags": []}, 1),
+        # Those of the request's later row.
+        ({"tags": [b"later"]}, 1),
+        ({"device": b"tv"}, 1),
+        ({"device": None}, 1),
+        ({"hour": 3.5}, 1),
+        ({"hour": None}, 0),
+        ({"device": b"tv", "hour": 3.5}, 1),
+    ],
+)
+def test_context_is_that_of_the_requests_first_row(user_rows: Rows, changes: dict, broken: int) -> None:
+    rows = user_rows([(1, "a", 0, "r"), (4, "b", 1, "r"), (1, "c", 0, "s")], True)
+    rows.columns |= {
+        "device": [b"phone", b"phone", b"tv"],
+        "hour": [NAN, 2.5, 3.5],
+        "tags": [[b"x", b"y"], [], [b"later"]],
+    }
+    first, other = form_requests(rows).requests
+    assert (first.time_us, first.candidates, other.time_us) == (1, [b"a", b"b"], 1)
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH), context=CONTEXT)
+    for request, own in ((first, changes), (other, {})):
+        columns = {name: rows.columns[name][request.first_row] for name in CONTEXT} | own
+        auditor.check("train", encode(b"u", [], request, "train", columns, CONTEXT))
+    assert auditor.finish().violations == ({"context_not_of_request": broken} if broken else {})
+
+
 def test_missing_values_keep_the_place_of_their_candidate(user_rows: Rows) -> None:
     rows = user_rows([(1, "a", 0), (1, "b", 0)])
     (request,) = form_requests(rows).requests

@@ -179,3 +179,23 @@ def test_page_in_a_browser(report, browser, tmp_path):
     browser.open(path, width=400)
     assert browser.overflow() <= 0
     assert all(one["smallest"] > 8 for one in browser.pictures())
+
+
+def test_further_objectives_have_intervals_in_pictures_and_rows(report):
+    for model in report["models"]:
+        for values in (model["metrics"], *([model["difference"]] if model["difference"] else [])):
+            values |= {f"buy/{name}": copy.deepcopy(value) for name, value in values.items()}
+    found = compare_page(Report.from_json(report))
+    (section,) = (section for section in found.sections if section.anchor == "differences")
+    (picture,) = (block for block in section.blocks if isinstance(block, Picture))
+    drawn = [str(panel.svg) for panel in picture.panels]
+    for title in (
+        "difference in GAUC",
+        "difference in buy: GAUC",
+        "difference in buy: AUC",
+        "difference in buy: log loss",
+    ):
+        assert any(f"D{title[1:]} to" in svg for svg in drawn), title
+    rows = {(row[0], row[1]): row for row in tables(found)["Differences"].rows}
+    other = report["models"][1]
+    assert rows[other["label"], "buy: AUC (of 1)"][3:] == rows[other["label"], "AUC (of 1)"][3:]
