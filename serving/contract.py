@@ -24,6 +24,8 @@ EXPLAIN = "explain"
 # Inputs and outputs. The first dimension is the request's, [B]; history is [B, L], candidates and scores are [B, N].
 USER_ID = "user_id"
 HISTORY_ITEM_ID = "history_item_id"
+# Seconds between each of these events and the request, float32 [B, L], NaN where not known. Only of some models.
+HISTORY_AGE = "history_age_s"
 CANDIDATE_ITEM_ID = "candidate_item_id"
 EXAMPLES = "examples"
 SCORE = "score"
@@ -72,6 +74,7 @@ class ModelContract:
         objectives: what the model predicts, the main objective first, each with the one that it is given, or None;
             empty: one thing that has no name.
         formula: that `score` is of the objectives' probabilities; "" without objectives.
+        history_ages: whether a request carries the ages of its history's items.
     """
 
     model: str
@@ -82,6 +85,7 @@ class ModelContract:
     objectives: dict[str, str | None] = dataclasses.field(default_factory=dict)
     formula: str = ""
     user_lists: tuple[str, ...] = ()
+    history_ages: bool = False
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -103,6 +107,8 @@ class ModelContract:
             del values["objectives"], values["formula"]
         if not self.user_lists:
             del values["user_lists"]
+        if not self.history_ages:
+            del values["history_ages"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod

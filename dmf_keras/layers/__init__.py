@@ -1,5 +1,6 @@
 """Public layers. Each is serialisable, explicit about masks, and useful without the rest."""
 
+from dmf_keras.layers.age_embedding import AgeEmbedding
 from dmf_keras.layers.bias_tower import BiasTower
 from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
@@ -18,6 +19,7 @@ from dmf_keras.layers.similarity_histogram import SimilarityHistogram
 from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
+    "AgeEmbedding",
     "BiasTower",
     "ColumnEmbedding",
     "ComplementaryModalityMixing",

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 HISTORY_INDEX = "history_index"
 HISTORY_CONTENT_ROW = "history_content_row"
+# Seconds between each history item's event and the request, NaN where not known and on padding.
+HISTORY_AGE = "history_age"
 USER_INDEX = "user_index"
 CANDIDATE_INDEX = "candidate_index"
 CANDIDATE_CONTENT_ROW = "candidate_content_row"
@@ -29,6 +31,7 @@ _LATER = (
     "candidate_numeric",
     "candidate_bias",
     "objectives",
+    "history_age_buckets",
 )
 
 
@@ -80,6 +83,7 @@ class RankingSchema:
         candidate_bias: of these columns, those that say how a candidate was shown: name to the index or number that
             stands for the column everywhere but in training, where alone it is an input.
         objectives: what is predicted, the main objective first; none: one thing that needs no name.
+        history_age_buckets: K, into how many buckets the ages of history items are cut; None: they have no ages.
 
     Raises:
         ValueError: all problems at once, each with what was received.
@@ -97,6 +101,7 @@ class RankingSchema:
     candidate_bias: dict[str, float] = field(default_factory=dict)
     objectives: tuple[ObjectiveSpec, ...] = ()
     categorical_lists: dict[str, int] = field(default_factory=dict)
+    history_age_buckets: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
@@ -118,6 +123,9 @@ class RankingSchema:
             for name, count in counts.items()
             if isinstance(count, bool) or not isinstance(count, int) or count < 1
         ]
+        ages = self.history_age_buckets
+        if ages is not None and (isinstance(ages, bool) or not isinstance(ages, int) or ages < 3):
+            problems.append(f"history_age_buckets must be an integer of at least 3, got {ages!r}")
         problems += [
             f"modalities.{name}.dtype must be one of {', '.join(_STORAGE_DTYPES)}, got {spec.dtype!r}"
             for name, spec in self.modalities.items()
@@ -138,7 +146,8 @@ class RankingSchema:
         for name in [*columns, *self.modalities, *self.item_columns]:
             if not _NAME.fullmatch(name):
                 problems.append(f"names are letters, digits and underscores and begin with a letter, got {name!r}")
-        problems += [f"column name {name!r} is taken by the model's own input" for name in columns if name in RESERVED]
+        reserved = (*RESERVED, *([] if self.history_age_buckets is None else [HISTORY_AGE]))
+        problems += [f"column name {name!r} is taken by the model's own input" for name in columns if name in reserved]
         twice = sorted({name for name in columns if columns.count(name) > 1})
         problems += [f"column {name!r} is named more than once" for name in twice]
         problems += self._objective_problems()
@@ -206,8 +215,10 @@ def as_shown(name: str) -> str:
 
 
 def user_inputs(schema: RankingSchema) -> dict[str, InputSpec]:
-    """What `encode_user` needs."""
+    """What `encode_user` needs; ages only in models that read them."""
     specs = {HISTORY_INDEX: InputSpec("int32", (None, None)), HISTORY_CONTENT_ROW: InputSpec("int32", (None, None))}
+    if schema.history_age_buckets is not None:
+        specs[HISTORY_AGE] = InputSpec("float32", (None, None))
     if schema.user_rows is not None:
         specs[USER_INDEX] = InputSpec("int32", (None,))
     specs |= {name: InputSpec("int32", (None,)) for name in schema.categorical}

@@ -8,12 +8,20 @@ from typing import Any
 import keras
 from keras import ops
 
-from dmf_keras.layers import BiasTower, ColumnEmbedding, InterestHead, ItemColumns, MultiValueEmbedding
+from dmf_keras.layers import (
+    AgeEmbedding,
+    BiasTower,
+    ColumnEmbedding,
+    InterestHead,
+    ItemColumns,
+    MultiValueEmbedding,
+)
 from dmf_keras.models import explanation
 from dmf_keras.models.configs import InterestConfig
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
+    HISTORY_AGE,
     HISTORY_CONTENT_ROW,
     HISTORY_INDEX,
     USER_INDEX,
@@ -38,6 +46,7 @@ class InterestModel(RankingModel):
     (item part) and the interest (pair part); the interest sees e_n alone. A tower beside it takes what a click owes to
     how the candidate was shown: in training of the values given, otherwise of the schema's constants. Subclasses write
     `build_interest`, `interest` and mostly `encode_interest`; padding and an empty history are theirs to get right.
+    `build_ages` in the first and `add_ages` in the last tell a model how old the history's events are.
 
     Args:
         schema: sizes and names that come from the data.
@@ -64,6 +73,7 @@ class InterestModel(RankingModel):
         }
         self.candidate_columns = self._candidate_columns(biased=False)
         self.bias_tower = self._candidate_columns(biased=True)
+        self.ages: dict[str, AgeEmbedding] = {}
         width = self.build_interest()
         item_width = config.id_dim + (0 if self.candidate_columns is None else self.candidate_columns.width)
         self.head = InterestHead(
@@ -166,6 +176,32 @@ class InterestModel(RankingModel):
     def history_items(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """`item_vectors` of the history, [B, L, id_dim]."""
         return self.item_vectors(inputs[HISTORY_INDEX], inputs[HISTORY_CONTENT_ROW])
+
+    def build_ages(self, **widths: int) -> None:
+        """Creates tables of the ages of history items, for `build_interest`: one a name, of its width.
+
+        There are none where the schema has no ages.
+        """
+        buckets = self.schema.history_age_buckets
+        if buckets is None:
+            return
+        self.ages = {
+            name: AgeEmbedding(buckets, width, name=f"age_{name}", dtype=self.dtype_policy)
+            for name, width in widths.items()
+        }
+        for layer in self.ages.values():
+            layer.build()
+
+    @property
+    def uses_history_ages(self) -> bool:
+        """Whether there are tables of ages."""
+        return bool(self.ages)
+
+    def add_ages(self, name: str, vectors: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """What is known of each history item, [B, L, ...], plus E[bucket of its age]; as it is without such a table."""
+        if name not in self.ages:
+            return vectors
+        return vectors + ops.reshape(self.ages[name](inputs[HISTORY_AGE]), ops.shape(vectors))
 
     def build_interest(self) -> int | None:
         """Creates the layers of the interest, built, and returns its width; None: there is no pair part."""

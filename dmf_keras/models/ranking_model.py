@@ -17,6 +17,7 @@ from dmf_keras.layers.score_calibration import ScoreCalibration
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
+    HISTORY_AGE,
     RankingSchema,
     candidate_content,
     candidate_inputs,
@@ -73,6 +74,11 @@ class RankingModel(keras.Model):
         }
         for layer in self.content.values():
             layer.build((None, None))
+
+    @property
+    def uses_history_ages(self) -> bool:
+        """Whether `encode_user` reads `HISTORY_AGE`, which requests then carry. A model that does says so here."""
+        return False
 
     def encode_user(self, inputs: Mapping[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """All that can be computed before a candidate is known: tensors [B, ...] by name."""
@@ -134,7 +140,8 @@ class RankingModel(keras.Model):
 
     def check_user_inputs(self, inputs: Mapping[str, Tensor]) -> None:
         """Raises ValueError when an input of `encode_user` is missing or has the wrong rank or dtype."""
-        self._check(inputs, user_inputs(self.schema))
+        specs = user_inputs(self.schema)
+        self._check(inputs, {n: spec for n, spec in specs.items() if n != HISTORY_AGE or self.uses_history_ages})
 
     def check_candidate_inputs(self, inputs: Mapping[str, Tensor], training: bool = False) -> None:
         """Raises ValueError when an input of `score` is missing or has the wrong rank or dtype."""

@@ -21,6 +21,9 @@ else:
     from dmf_keras.ops.portable_kernels import sum_flat, take_flat
 
 
+_MINUTE_S, _YEAR_MINUTES = 60.0, 525_600.0
+
+
 def equal_width_edges(buckets: int) -> np.ndarray:
     """The S - 1 inner edges, float32, of S equal-width buckets of [-1, 1]."""
     return np.linspace(-1.0, 1.0, buckets + 1)[1:-1].astype(np.float32)
@@ -41,6 +44,17 @@ def quantile_edges(samples: np.ndarray, buckets: int) -> np.ndarray:
     return np.quantile(samples, np.arange(1, buckets) / buckets).astype(np.float32)
 
 
+def age_edges(buckets: int) -> np.ndarray:
+    """The K - 1 inner edges, float32 seconds, of K buckets of ages: from a minute to a year, each the same multiple.
+
+    Raises:
+        ValueError: fewer than 3 buckets.
+    """
+    if buckets < 3:
+        raise ValueError(f"`buckets` of ages must be at least 3, as the edges begin and end. Received: {buckets}")
+    return (_MINUTE_S * _YEAR_MINUTES ** (np.arange(buckets - 1) / (buckets - 2))).astype(np.float32)
+
+
 def equal_width_buckets(similarity: Tensor, buckets: int) -> Tensor:
     """Bucket ids, int32, of `similarity` in S equal-width buckets of [-1, 1].
 
@@ -51,10 +65,10 @@ def equal_width_buckets(similarity: Tensor, buckets: int) -> Tensor:
     return ops.clip(position, 0, buckets - 1)
 
 
-def bucketize(similarity: Tensor, edges: Tensor) -> Tensor:
-    """Bucket ids, int32, of `similarity` between ascending inner `edges` [S - 1]: how many edges are at or below it."""
-    flat = ops.searchsorted(edges, ops.reshape(similarity, (-1,)), side="right")
-    return ops.cast(ops.reshape(flat, ops.shape(similarity)), "int32")
+def bucketize(values: Tensor, edges: Tensor) -> Tensor:
+    """Bucket ids, int32, of `values` between ascending inner `edges` [S - 1]: how many edges are at or below it."""
+    flat = ops.searchsorted(edges, ops.reshape(values, (-1,)), side="right")
+    return ops.cast(ops.reshape(flat, ops.shape(values)), "int32")
 
 
 def gather_by_bucket(table: Tensor, ids: Tensor) -> Tensor:

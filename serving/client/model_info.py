@@ -42,7 +42,7 @@ class ModelMetadata:
     @property
     def features(self) -> dict[str, str]:
         """Profile and context inputs, name to dtype: what `User.features` must have."""
-        known = {contract.USER_ID, contract.HISTORY_ITEM_ID}
+        known = {contract.USER_ID, contract.HISTORY_ITEM_ID, *self._ages}
         inputs = self.signatures[contract.USER_TOWER].inputs if contract.USER_TOWER in self.signatures else {}
         return {name: spec.dtype for name, spec in sorted(inputs.items()) if name not in known}
 
@@ -53,10 +53,22 @@ class ModelMetadata:
         return frozenset(name for name in self.features if len(inputs[name].shape) == 2)
 
     @property
+    def history_ages(self) -> bool:
+        """Whether a request must carry the ages of its history's items, `User.history_age_s`."""
+        inputs = self.signatures[contract.USER_TOWER].inputs if contract.USER_TOWER in self.signatures else {}
+        # A model without may have a feature of that name, one value a user.
+        ages = inputs.get(contract.HISTORY_AGE)
+        return ages is not None and ages.dtype == "float32" and len(ages.shape) == 2
+
+    @property
+    def _ages(self) -> tuple[str, ...]:
+        return (contract.HISTORY_AGE,) if self.history_ages else ()
+
+    @property
     def columns(self) -> dict[str, str]:
         """Columns of candidates that a request must carry, name to dtype: what `rank` takes beside the user."""
         rank = self.signatures[contract.RANK].inputs if contract.RANK in self.signatures else {}
-        known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *self.features}
+        known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *self._ages, *self.features}
         return {name: spec.dtype for name, spec in sorted(rank.items()) if name not in known and len(spec.shape) == 2}
 
     @property

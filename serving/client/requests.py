@@ -137,6 +137,7 @@ def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, optio
 
     Every history, and every feature of several values, begins with one "": TensorFlow Serving pads a batch with a
     tensor's first element, and padding with "" is ignored where padding with an item would count as further clicks.
+    So ages begin with one that is unknown.
 
     Raises:
         BadRequest: naming the fields that are missing, unknown or of a wrong type.
@@ -154,9 +155,22 @@ def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, optio
     if options.max_history is not None:
         history = history[-options.max_history :]
     tensors = {contract.HISTORY_ITEM_ID: string_tensor(["", *history], (1, 1 + len(history)))}
+    if metadata.history_ages:
+        ages = _ages(user, len(history), options)
+        tensors[contract.HISTORY_AGE] = number_tensor(np.array([[math.nan, *ages]]), "float32")
+    elif user.history_age_s is not None:
+        raise BadRequest.of(
+            contract.HISTORY_AGE,
+            f"version {metadata.version} of model '{metadata.model}' does not take the ages of history items; leave "
+            f"{contract.HISTORY_AGE} out",
+        )
     if contract.USER_ID in inputs:
         tensors[contract.USER_ID] = string_tensor([user.user_id], (1,))
-    specs = {name: spec for name, spec in inputs.items() if not _is_known_input(name) and name not in metadata.columns}
+    specs = {
+        name: spec
+        for name, spec in inputs.items()
+        if name not in tensors and not _is_known_input(name) and name not in metadata.columns
+    }
     _check_names("feature", user.features, specs, options.fill_missing)
     for name, spec in specs.items():
         if len(spec.shape) == 2:
@@ -223,6 +237,21 @@ def pages(count: int, largest: int) -> list[slice]:
 def _is_known_input(name: str) -> bool:
     known = (contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID)
     return name in known or name.startswith(contract.CONTENT_PREFIX)
+
+
+def _ages(user: User, kept: int, options: ClientOptions) -> list[float]:
+    """Seconds of the last `kept` items of the history, NaN where not known."""
+    field, ages = contract.HISTORY_AGE, user.history_age_s
+    if ages is None and user.history and not options.fill_missing:
+        raise BadRequest.of(
+            field,
+            f"the user lacks '{field}': how many seconds ago the event of each item of the history was, a list of "
+            f"{len(user.history)}; give None for an age that you do not know, or set ClientOptions(fill_missing=True)",
+        )
+    if ages is None:
+        return [math.nan] * kept
+    places = range(len(ages) - kept, len(ages))
+    return [_number(field, f"{field}[{place}]", ages[place], "float32") for place in places]
 
 
 def _check_names(what: str, given: Mapping[str, Any], specs: Mapping[str, TensorContract], fill_missing: bool) -> None:

@@ -25,17 +25,23 @@ class User:
         history: ids of the items of the user's history, oldest first; may be empty.
         features: profile and context by name: a string, a number, or None where the value is missing; a list of
             strings, which may be empty, where the model takes several values (`ModelMetadata.lists`).
+        history_age_s: how many seconds ago the event of each item of the history was, as many numbers, None or NaN
+            where not known; None for a model that does not take them.
 
     Raises:
-        BadRequest: when the history is a string or otherwise no sequence, or the features are no mapping.
+        BadRequest: when the history is a string or otherwise no sequence, its ages are not one for each item, or the
+            features are no mapping.
     """
 
     user_id: str
     history: Sequence[str]
     features: Mapping[str, Feature] = dataclasses.field(default_factory=dict)
+    history_age_s: Sequence[float | None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(item_list(contract.HISTORY_ITEM_ID, self.history)))
+        if self.history_age_s is not None:
+            object.__setattr__(self, "history_age_s", _ages(self.history_age_s, len(self.history)))
         if not isinstance(self.features, Mapping):
             raise BadRequest.of(
                 "features", f"features must be a mapping of names to values, got {type(self.features).__name__}"
@@ -80,7 +86,27 @@ def as_user(user: UserLike, *, fill_missing: bool) -> User:
                 f"the user lacks '{name}', got the fields {sorted(map(str, user))}; give {_EMPTY[name]}, "
                 "or set ClientOptions(fill_missing=True)",
             )
-    return User(filled[contract.USER_ID], filled[contract.HISTORY_ITEM_ID], features)
+    # One value and not a list is a feature of the user, whatever its name.
+    ages = features.get(contract.HISTORY_AGE)
+    if isinstance(ages, list | tuple) or getattr(ages, "ndim", None):
+        del features[contract.HISTORY_AGE]
+    else:
+        ages = None
+    return User(filled[contract.USER_ID], filled[contract.HISTORY_ITEM_ID], features, ages)
+
+
+def _ages(ages: Any, count: int) -> tuple[Any, ...]:
+    field = contract.HISTORY_AGE
+    if isinstance(ages, str | bytes | Mapping) or not hasattr(ages, "__iter__"):
+        raise BadRequest.of(field, f"{field} must be a list of numbers, got {type(ages).__name__} {shown(ages)}")
+    given = tuple(ages.tolist() if hasattr(ages, "tolist") else ages)
+    if len(given) != count:
+        raise BadRequest.of(
+            field,
+            f"{field} must have {count} numbers, one for each item of the history, got {len(given)}; give None for an "
+            "age that you do not know",
+        )
+    return given
 
 
 def item_list(field: str, items: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ class UserState:
             user_id=self.user.user_id,
             history=self.user.history,
         )
+        ages = self.user.history_age_s or ()
+        message.history_age_s.extend(math.nan if age is None else float(age) for age in ages)
         for name, tensor in self.tensors.items():
             message.tensors[name].CopyFrom(tensor)
         for name, value in self.user.features.items():
@@ -88,11 +91,12 @@ class UserState:
         except DecodeError as error:
             raise InvalidState(f"the user state cannot be parsed: {error}; encode the user again") from error
         features = {name: _feature(feature) for name, feature in message.features.items()}
+        ages = [None if math.isnan(age) else age for age in message.history_age_s]
         return cls(
             message.model,
             message.version,
             dict(message.tensors),
-            User(message.user_id, list(message.history), features),
+            User(message.user_id, list(message.history), features, ages or None),
             message.label or None,
         )
 

@@ -86,7 +86,19 @@ class ContentInputs(tf.Module):
 
 
 def of_each_candidate(values: tf.Tensor, item_ids: tf.Tensor, name: str, *rest: int) -> tf.Tensor:
-    """The values [B, N, *rest], once it has been looked at whether there are as many as candidates.
+    """The values [B, N, *rest], once it has been looked at whether there are as many as candidates."""
+    return _of_each(values, item_ids, name, rest, "N", contract.CANDIDATE_ITEM_ID)
+
+
+def of_each_history_item(values: tf.Tensor, item_ids: tf.Tensor, name: str) -> tf.Tensor:
+    """The values [B, L], once it has been looked at whether there are as many as items of the history."""
+    return _of_each(values, item_ids, name, (), "L", contract.HISTORY_ITEM_ID)
+
+
+def _of_each(
+    values: tf.Tensor, item_ids: tf.Tensor, name: str, rest: tuple[int, ...], axis: str, items: str
+) -> tf.Tensor:
+    """The values, once their shape has been looked at.
 
     The server feeds what it is sent, whatever shape the signature declares: another width would be broadcast, or fail
     somewhere inside without a name. The shapes are written as strings, such as "1, 20, 384", and the strings are
@@ -97,8 +109,8 @@ def of_each_candidate(values: tf.Tensor, item_ids: tf.Tensor, name: str, *rest: 
         tf.strings.reduce_join(tf.strings.as_string(dimensions), separator=", ")
         for dimensions in (tf.shape(values), tf.concat([tf.shape(item_ids), rest], 0) if rest else tf.shape(item_ids))
     )
-    expected = ", ".join(["B", "N", *map(str, rest)])
-    message = f"{name} must have shape [{expected}], B and N those of {contract.CANDIDATE_ITEM_ID}; expected, got:"
+    expected = ", ".join(["B", axis, *map(str, rest)])
+    message = f"{name} must have shape [{expected}], B and {axis} those of {items}; expected, got:"
     fits = tf.debugging.Assert(shape == wanted, [message, wanted, shape])
     with tf.control_dependencies([fits] if fits is not None else []):
         return tf.identity(values)

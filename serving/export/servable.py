@@ -7,7 +7,7 @@ The TF2 loader (and TFMA with it) accepts models that TensorFlow Serving refuses
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -119,15 +119,18 @@ class Servable:
 def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelContract) -> Arrays:
     """One request (lists and scalars, as in a golden request) as the arrays of the `rank` signature, B = 1.
 
-    Absent profile, context and candidate columns are missing values; extra keys are an error of the caller's and raise
-    KeyError; a candidate column with more or fewer values than candidates raises ValueError, and so does a profile or
-    context column of several values that is no list of texts.
+    Absent profile, context and candidate columns are missing values, absent ages of history items are unknown; extra
+    keys are an error of the caller's and raise KeyError. A candidate column with more or fewer values than candidates,
+    or ages than history items, raises ValueError, and so does a profile or context column of several values that is no
+    list of texts.
     Where the request has content vectors (`candidate_content/MODALITY`, a list per candidate) the arrays are those of
     `rank_with_content`, with zeros for the modalities it leaves out.
     """
     widths = {contract.CONTENT_PREFIX + name: width for name, width in model_contract.content_widths.items()}
     known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *model_contract.user_inputs}
     known |= set(model_contract.candidate_inputs)
+    if model_contract.history_ages:
+        known.add(contract.HISTORY_AGE)
     extra = sorted(set(request) - known - set(widths))
     if extra:
         raise KeyError(f"unknown request keys {extra}; known: {sorted(known | set(widths))}")
@@ -136,6 +139,16 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
         contract.HISTORY_ITEM_ID: np.array(request.get(contract.HISTORY_ITEM_ID, []), object).reshape(1, -1),
         contract.CANDIDATE_ITEM_ID: np.array(request[contract.CANDIDATE_ITEM_ID], object).reshape(1, -1),
     }
+    if model_contract.history_ages:
+        length = arrays[contract.HISTORY_ITEM_ID].shape[1]
+        ages = request.get(contract.HISTORY_AGE)
+        ages = [None] * length if ages is None else ages
+        if isinstance(ages, str) or len(ages) != length:
+            raise ValueError(
+                f"{contract.HISTORY_AGE} must be a list of {length} numbers, one for each item of the history, got "
+                f"{ages!r:.60}"
+            )
+        arrays[contract.HISTORY_AGE] = _numbers(ages)
     for name, dtype in model_contract.user_inputs.items():
         value = request.get(name)
         if name in model_contract.user_lists:
@@ -153,7 +166,7 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
             filled = ["" if value is None else value for value in values]
             arrays[name] = np.array(filled, object).reshape(1, -1)
         else:
-            arrays[name] = np.array([np.nan if v is None else v for v in values], np.float32).reshape(1, -1)
+            arrays[name] = _numbers(values)
     if set(widths) & set(request):
         for name, width in widths.items():
             vectors = np.asarray(request.get(name, np.zeros((count, width))), np.float32)
@@ -168,3 +181,8 @@ def _texts(name: str, value: Any) -> list[str]:
     if not isinstance(value, list | tuple) or not all(isinstance(each, str | None) for each in value):
         raise ValueError(f"{name} must be a list of texts, got {value!r:.60}")
     return [each or "" for each in value]
+
+
+def _numbers(values: Sequence[float | None]) -> np.ndarray:
+    """Float32 [1, values]; NaN for None."""
+    return np.array([np.nan if value is None else value for value in values], np.float32).reshape(1, -1)

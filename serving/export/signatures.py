@@ -7,6 +7,7 @@ a model loads in TF2 and fails in the server's loader.
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -16,11 +17,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dmf_keras.models.inputs import HISTORY_CONTENT_ROW, HISTORY_INDEX
+from dmf_keras.models.inputs import HISTORY_AGE, HISTORY_CONTENT_ROW, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.atomic import written_whole
-from serving.export.content_inputs import ContentInputs, of_each_candidate
+from serving.export.content_inputs import ContentInputs, of_each_candidate, of_each_history_item
 from serving.export.servable import signature_defs
 from serving.formula import Formula
 
@@ -42,6 +43,10 @@ class Transform(Protocol):
         """Those of `user_inputs` that hold any number of values."""
 
     @property
+    def history_ages(self) -> bool:
+        """Whether there are ages of history items."""
+
+    @property
     def trackables(self) -> list[Any]:
         """Lookup tables, files and layers that the exported functions use."""
 
@@ -59,13 +64,15 @@ class Transform(Protocol):
         """All model inputs of serialised `tf.Example`s [B]."""
 
 
-def user_input_signature(transform: Transform) -> dict[str, tf.TensorSpec]:
+def user_input_signature(transform: Transform, history_ages: bool = False) -> dict[str, tf.TensorSpec]:
     """Specs of everything raw that `user_tower` takes."""
     shapes = {name: [None, None] if name in transform.user_lists else [None] for name in transform.user_inputs}
     signature = {
         contract.USER_ID: tf.TensorSpec([None], tf.string, contract.USER_ID),
         contract.HISTORY_ITEM_ID: tf.TensorSpec([None, None], tf.string, contract.HISTORY_ITEM_ID),
     }
+    if history_ages:
+        signature[contract.HISTORY_AGE] = tf.TensorSpec([None, None], tf.float32, contract.HISTORY_AGE)
     return signature | {name: tf.TensorSpec(shapes[name], dtype, name) for name, dtype in transform.user_inputs.items()}
 
 
@@ -78,7 +85,7 @@ def answer_requests(
     model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs, formula: str = ""
 ) -> dict[str, tf.Tensor]:
     """Outputs of raw requests by the live Keras model: what every exported signature must equal, see `scores`."""
-    state = model.encode_user(transform.user(raw))
+    state = model.encode_user(user_model_inputs(transform, raw))
     return scores(model, state, candidate_model_inputs(transform, raw, content), formula)
 
 
@@ -113,7 +120,7 @@ def explain_requests(
 
     Dimension L is that of the transform's history: the items that the model uses, oldest first, and then padding.
     """
-    inputs = {**transform.user(raw), **candidate_model_inputs(transform, raw, content)}
+    inputs = {**user_model_inputs(transform, raw), **candidate_model_inputs(transform, raw, content)}
     state = model.encode_user(inputs)
     return {**model.explain(state, inputs), **scores(model, state, inputs, formula)}
 
@@ -124,8 +131,11 @@ def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict
     A server that batches pads states of unequal length with each tensor's first element. Where that is padding of the
     history, what it adds is none of the user's history either: so every history begins with a place that is.
     """
-    inputs = transform.user(raw)
+    inputs = user_model_inputs(transform, raw)
     front = {name: tf.pad(inputs[name], [[0, 0], [1, 0]]) for name in (HISTORY_INDEX, HISTORY_CONTENT_ROW)}
+    if HISTORY_AGE in inputs:
+        # An age of 0 would be one.
+        front[HISTORY_AGE] = tf.pad(inputs[HISTORY_AGE], [[0, 0], [1, 0]], constant_values=math.nan)
     return dict(model.encode_user({**inputs, **front}))
 
 
@@ -156,7 +166,8 @@ def export_model(
         The contract that was written beside the model.
     """
     content = ContentInputs(model, content_bases)
-    user_signature = user_input_signature(transform)
+    ages = transform.history_ages and model.uses_history_ages
+    user_signature = user_input_signature(transform, ages)
     candidate_dtypes = {contract.CANDIDATE_ITEM_ID: "string", **transform.candidate_inputs}
     candidate_signature = {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in candidate_dtypes.items()}
     examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
@@ -181,7 +192,7 @@ def export_model(
         return _named(scores(model, model.encode_user(inputs), inputs, formula))
 
     def transformed(raw: Tensors) -> dict[str, tf.Tensor]:
-        return _named({**transform.user(raw), **transform.candidates(raw)})
+        return _named({**user_model_inputs(transform, raw), **transform.candidates(raw)})
 
     def explained(raw: Tensors) -> dict[str, tf.Tensor]:
         return _named(explain_requests(model, transform, raw, content, formula))
@@ -217,7 +228,11 @@ def export_model(
         archive.write_out(str(partial), _WITHOUT_GRADIENTS, verbose=False)
         written = dataclasses.replace(
             contract.ModelContract(
-                name, max_history, transform.user_inputs, candidate_inputs=transform.candidate_inputs
+                name,
+                max_history,
+                transform.user_inputs,
+                candidate_inputs=transform.candidate_inputs,
+                history_ages=ages,
             ),
             user_lists=tuple(transform.user_lists),
             signatures=_signatures(partial),
@@ -231,6 +246,14 @@ def export_model(
 def _traced(function: Callable[[Any], Any], signature: Any) -> Any:
     """The function's graph, a concrete function that takes what the function takes."""
     return tf.function(function, input_signature=[signature], autograph=False).get_concrete_function()
+
+
+def user_model_inputs(transform: Transform, raw: Tensors) -> dict[str, tf.Tensor]:
+    """Model inputs of the user part of raw requests."""
+    if contract.HISTORY_AGE not in raw or not transform.history_ages:
+        return transform.user(raw)
+    history, ages = raw[contract.HISTORY_ITEM_ID], raw[contract.HISTORY_AGE]
+    return transform.user({**raw, contract.HISTORY_AGE: of_each_history_item(ages, history, contract.HISTORY_AGE)})
 
 
 def candidate_model_inputs(transform: Transform, raw: Tensors, content: ContentInputs) -> dict[str, tf.Tensor]:

@@ -43,8 +43,13 @@ def golden_columns(model_dir: Path) -> dict[str, list[Any]]:
     return {
         name: [value for request in requests for value in request.get(name) or ()]
         for name in names
-        if name not in (contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID)
+        if name not in (contract.HISTORY_ITEM_ID, contract.HISTORY_AGE, contract.CANDIDATE_ITEM_ID)
     }
+
+
+def golden_ages(model_dir: Path) -> list[float | None]:
+    """Ages of history items as the golden requests have them; none of a model that does not take them."""
+    return [age for request in _golden_requests(model_dir) for age in request.get(contract.HISTORY_AGE) or ()]
 
 
 def _lists(model_dir: Path, requests: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -71,6 +76,7 @@ def draw_requests(
     count: int,
     seed: int = 0,
     columns: Mapping[str, Sequence[Any]] | None = None,
+    ages: Sequence[float | None] = (),
 ) -> list[RankRequest]:
     """Different requests of one size, the same in every run.
 
@@ -83,6 +89,7 @@ def draw_requests(
         count: of requests.
         seed: of the drawing.
         columns: values to draw from by candidate column, see `golden_columns`.
+        ages: to draw from, see `golden_ages`; none: the history's items have none.
     """
     rng = np.random.default_rng(seed)
     catalogue = np.array(items or [f"item-{number:06d}" for number in range(max(candidates, history))], object)
@@ -95,6 +102,9 @@ def draw_requests(
     for number in range(count):
         user = users[number % len(users)] if users else {contract.USER_ID: f"user-{number:06d}"}
         who, items_shown = {**user, contract.HISTORY_ITEM_ID: draw(history)}, tuple(draw(candidates))
+        if ages:
+            drawn = sorted(rng.integers(0, len(ages), history).tolist(), key=lambda place: -(ages[place] or 0.0))
+            who[contract.HISTORY_AGE] = [ages[place] for place in drawn]
         shown = {
             name: [pool[i] for i in rng.integers(0, len(pool), candidates)] for name, pool in (columns or {}).items()
         }

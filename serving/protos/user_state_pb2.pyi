@@ -24,7 +24,7 @@ class UserFeatureList(_message.Message):
     def __init__(self, text: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class UserState(_message.Message):
-    __slots__ = ("model", "version", "label", "tensors", "user_id", "history", "features")
+    __slots__ = ("model", "version", "label", "tensors", "user_id", "history", "features", "history_age_s")
     class TensorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class UserState(_message.Message):
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_AGE_S_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: int
     label: str
@@ -53,4 +54,5 @@ class UserState(_message.Message):
     user_id: str
     history: _containers.RepeatedScalarFieldContainer[str]
     features: _containers.MessageMap[str, UserFeature]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., label: _Optional[str] = ..., tensors: _Optional[_Mapping[str, _tensor_pb2.TensorProto]] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[str]] = ..., features: _Optional[_Mapping[str, UserFeature]] = ...) -> None: ...
+    history_age_s: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., label: _Optional[str] = ..., tensors: _Optional[_Mapping[str, _tensor_pb2.TensorProto]] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[str]] = ..., features: _Optional[_Mapping[str, UserFeature]] = ..., history_age_s: _Optional[_Iterable[float]] = ...) -> None: ...

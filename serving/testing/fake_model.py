@@ -91,6 +91,7 @@ class FakeModel:
         lists: those of `features` that hold any number of values.
         extra_columns: answers are this much wider than asked, as after padding by a batching server.
         objectives: names of several; empty: there is one, without a name.
+        history_ages: whether requests carry ages of history items.
     """
 
     name: str
@@ -102,6 +103,7 @@ class FakeModel:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     objectives: tuple[str, ...] = ()
     lists: Collection[str] = ()
+    history_ages: bool = False
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for `rank`, `user_tower` or `candidate`.
@@ -198,6 +200,8 @@ class FakeModel:
                 for name, dtype in self.features.items()
             },
         }
+        if self.history_ages:
+            user[contract.HISTORY_AGE] = TensorContract("float32", (None, None))
         of_candidates = {contract.CANDIDATE_ITEM_ID: "string", **self.columns}
         candidates = {name: TensorContract(dtype, (None, None)) for name, dtype in of_candidates.items()}
         content = {
@@ -243,7 +247,15 @@ class FakeModel:
             # "" is padding, wherever it stands, in a list as in a history.
             features[name] = [value for value in values if value] if name in self.lists else values[0]
         items = [item for item in history if item]
-        return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features)
+        ages = None
+        if self.history_ages:
+            given = _values(inputs[contract.HISTORY_AGE], "float32")
+            if len(given) != len(history):
+                raise FakeStatus(
+                    "INVALID_ARGUMENT", f"{contract.HISTORY_AGE}: {len(given)} ages for {len(history)} history items"
+                )
+            ages = [age for item, age in zip(history, given, strict=True) if item]
+        return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features, ages)
 
     def _scores(self, user: User, inputs: Tensors, version: int, scorer: Scorer) -> dict[str, tensor_pb2.TensorProto]:
         candidates = tuple(value.decode() for value in to_array(inputs[contract.CANDIDATE_ITEM_ID])[0].tolist())
@@ -300,7 +312,11 @@ def _state_of(user: User, version: int) -> dict[str, tensor_pb2.TensorProto]:
 
 
 def _user_json(user: User) -> str:
-    return json.dumps(dataclasses.asdict(user), sort_keys=True)
+    values = dataclasses.asdict(user)
+    if user.history_age_s is None:
+        # Scores of a model that does not take them are what they were.
+        del values["history_age_s"]
+    return json.dumps(values, sort_keys=True)
 
 
 def _infos(prefix: str, contracts: Mapping[str, TensorContract]) -> dict[str, predict_pb2.TensorInfo]:

@@ -55,6 +55,7 @@ class FakeRankingServer:
         required_metadata: a call without these entries is answered with UNAUTHENTICATED.
         credentials: TLS of the gRPC port.
         rest_tls: TLS of the REST port.
+        history_ages: whether requests carry ages of history items.
         objectives: names of several; the scorer then gives `score` and `score/NAME` by output, or one list for all.
 
     Attributes:
@@ -79,6 +80,7 @@ class FakeRankingServer:
         credentials: grpc.ServerCredentials | None = None,
         rest_tls: ssl.SSLContext | None = None,
         objectives: Sequence[str] = (),
+        history_ages: bool = False,
     ):
         self.calls: collections.Counter[str] = collections.Counter()
         self.delay = 0.0
@@ -91,6 +93,7 @@ class FakeRankingServer:
             columns=columns or {},
             objectives=tuple(objectives),
             lists=frozenset(lists),
+            history_ages=history_ages,
         )
         self._scorer = scorer
         self._port = port

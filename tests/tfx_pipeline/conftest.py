@@ -70,7 +70,7 @@ def _shown(rng: np.random.Generator, candidates: list[str]) -> dict[str, list[st
     }
 
 
-def _example(rng: np.random.Generator, split: str, shown: bool = False):
+def _example(rng: np.random.Generator, split: str, shown: bool = False, aged: bool = False):
     import tensorflow as tf
 
     from tfx_pipeline.data.examples import raw_features
@@ -89,6 +89,7 @@ def _example(rng: np.random.Generator, split: str, shown: bool = False):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
     columns = _shown(rng, candidates) if shown else {}
+    ages = sorted((float(seconds) for seconds in rng.integers(1, 10**6, len(history))), reverse=True) if aged else []
     age = [] if rng.random() < 0.1 else [float(rng.integers(18, 70))]
     return tf.train.Example(
         features=tf.train.Features(
@@ -103,6 +104,7 @@ def _example(rng: np.random.Generator, split: str, shown: bool = False):
                 "age": feature(age) if age else tf.train.Feature(float_list=tf.train.FloatList()),
                 "income": feature([float(rng.lognormal())]),
                 **{name: feature(values) for name, values in columns.items()},
+                **({raw_features.HISTORY_AGE: tf.train.Feature(float_list={"value": ages})} if aged else {}),
             }
         )
     )
@@ -120,7 +122,7 @@ def _tally():
     return tally
 
 
-def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None) -> TinyWorld:
+def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None, age_buckets: int | None = None) -> TinyWorld:
     import apache_beam as beam
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -143,7 +145,8 @@ def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None) -> Ti
         (requests / f"Split-{split}").mkdir(parents=True)
         with tf.io.TFRecordWriter(str(requests / f"Split-{split}" / "data-00000-of-00001.gz"), options) as writer:
             for _ in range(count):
-                writer.write(_example(rng, split, bool(candidate)).SerializeToString())
+                example = _example(rng, split, bool(candidate), age_buckets is not None)
+                writer.write(example.SerializeToString())
 
     features = Features.model_validate(
         {
@@ -162,6 +165,7 @@ def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None) -> Ti
     spec |= {name: tf.io.VarLenFeature(tf.int64) for name in (raw_features.LABEL, raw_features.REQUEST_TIME)}
     kinds = {"categorical": tf.string, "numeric": tf.float32}
     spec |= {name: tf.io.VarLenFeature(kinds[column["kind"]]) for name, column in (candidate or {}).items()}
+    spec |= {raw_features.HISTORY_AGE: tf.io.VarLenFeature(tf.float32)} if age_buckets else {}
     schema = schema_utils.schema_from_feature_spec(spec)
 
     def transform(inputs):
@@ -219,6 +223,7 @@ def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None) -> Ti
             "history": {"max_length": 4},
             "split": {"fractions": {}},
             "candidate": {name: column["kind"] for name, column in (candidate or {}).items()},
+            "history_ages": age_buckets is not None,
         }
     )
     sections = {
@@ -235,6 +240,7 @@ def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None) -> Ti
         "explain": True,
         "calibration": "none",
     } | {name: section.model_dump_json() for name, section in sections.items()}
+    custom_config |= {"age_buckets": age_buckets} if age_buckets else {}
     report = root / "report"
     report.mkdir()
     (report / "report.json").write_text(to_text(build_report(_tally())))
@@ -270,6 +276,18 @@ def shown_world(once_per_run) -> TinyWorld:
 def shown_trained(shown_world: TinyWorld, once_per_run) -> Path:
     """As `trained`, with columns of candidates."""
     return once_per_run("shown_trained", lambda out: _train(shown_world, out))
+
+
+@pytest.fixture(scope="session")
+def aged_world(once_per_run) -> TinyWorld:
+    """The tiny world with ages of history items, for models with six buckets of them."""
+    return once_per_run("aged_world", lambda root: _make_tiny_world(root, age_buckets=6))
+
+
+@pytest.fixture(scope="session")
+def aged_trained(aged_world: TinyWorld, once_per_run) -> Path:
+    """As `trained`, with ages of history items."""
+    return once_per_run("aged_trained", lambda out: _train(aged_world, out))
 
 
 @pytest.fixture(scope="session")

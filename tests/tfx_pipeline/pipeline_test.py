@@ -82,6 +82,7 @@ CHANGES = [
     ("history.events", "all", LOGS),
     ("history.max_length", 7, {*LOGS, TUNER}),
     ("history.delay_s", 5, LOGS),
+    ("history.age_buckets", 8, {*LOGS, TUNER}),
     ("split.fractions", "{train: 0.6, eval: 0.2, test: 0.2}", LOGS),
     ("split.train_from", "2025-03-02", LOGS),
     ("split", "{dates: {eval_from: 2025-03-25, test_from: 2025-03-28}}", LOGS),
@@ -211,6 +212,11 @@ def test_a_refit_is_a_step_of_its_own_whose_model_is_gated_and_pushed(config_fil
     assert producers == {EVALUATOR: TRAINER, GATE: "RefitTrainer", PUSHER: "RefitTrainer"}
     assert steps[PUSHER].inputs["model_blessing"].producer_component_id == EVALUATOR
     assert "first_run" not in steps[TRAINER].inputs and "base_model" not in steps[TRAINER].inputs
+
+
+def test_another_number_of_buckets_of_ages_makes_no_examples_anew(config_file):
+    before, after = (_steps(config_file, f"history.age_buckets={count}") for count in (8, 16))
+    assert {step for step in before if before[step] != after[step]} == TRAINING
 
 
 def test_without_a_search_every_other_step_has_the_same_parameters(config_file, before):

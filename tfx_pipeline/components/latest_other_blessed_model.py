@@ -7,7 +7,8 @@ from tfx import types
 from tfx.dsl.input_resolution.strategies import latest_blessed_model_strategy
 from tfx.utils import path_utils
 
-from serving.contract import ModelContract
+from serving.contract import LOGS_FILE, ModelContract
+from serving.export.metadata import read_json
 from tfx_pipeline.files.addresses import local
 
 CANDIDATE_KEY = "candidate"
@@ -43,17 +44,19 @@ class LatestOtherBlessedModel(latest_blessed_model_strategy.LatestBlessedModelSt
 
 
 def _reads_the_same_examples(model_uri: str, candidate_uri: str) -> bool:
-    """Whether no input of both models has two types or is a list to one alone, and examples have its candidate columns.
+    """Whether no input of both models has two types or is a list to one alone, and examples have the lists it takes.
 
     False when either's contract is gone.
     """
     try:
-        ours, theirs = (
-            ModelContract.read(local(path_utils.serving_model_dir(uri))) for uri in (candidate_uri, model_uri)
+        our_dir, their_dir = (local(path_utils.serving_model_dir(uri)) for uri in (candidate_uri, model_uri))
+        ours, theirs = ModelContract.read(our_dir), ModelContract.read(their_dir)
+        our_ages, their_ages = (
+            bool((read_json(folder, LOGS_FILE) or {}).get("history_ages")) for folder in (our_dir, their_dir)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    if not set(theirs.candidate_inputs) <= set(ours.candidate_inputs):
+    if not set(theirs.candidate_inputs) <= set(ours.candidate_inputs) or (their_ages and not our_ages):
         return False
     both = set(theirs.user_inputs) & set(ours.user_inputs)
     if both.intersection(theirs.user_lists) != both.intersection(ours.user_lists):

@@ -29,9 +29,10 @@ class Comparison(Section):
     models: dict[str, Params] = Field(
         {},
         description="label (`dmf`, `dmf@text` for that modality alone, `dmf~items` without columns of items, "
-        "`dmf~candidates` without those of candidates) to the hyper-parameters that differ from `model.params`, or "
-        "from the defaults of a model of the library where `model.name` is one of your own. The reference and others: "
-        "these are compared; without one or the other: every registered model, and the labels given here",
+        "`dmf~candidates` without those of candidates, `dmf~ages` without ages of history events) to the "
+        "hyper-parameters that differ from `model.params`, or from the defaults of a model of the library where "
+        "`model.name` is one of your own. The reference and others: these are compared; without one or the other: "
+        "every registered model, and the labels given here",
     )
     training: dict[str, OwnTraining] = Field(
         {},

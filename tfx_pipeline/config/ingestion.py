@@ -21,10 +21,11 @@ from tfx_pipeline.config.values import Section
 class IngestionConfig(Section):
     """Tables, history, split, and the kind of each profile, context and candidate column.
 
-    How a column is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is written.
+    How a column or an age is embedded (vocabulary size, buckets) is left out on purpose: it does not change what is
+    written.
     """
 
-    later = frozenset({"candidate", "labels", "multiple", "negatives"})
+    later = frozenset({"candidate", "history_ages", "labels", "multiple", "negatives"})
 
     data: Data
     history: History = History()
@@ -38,6 +39,7 @@ class IngestionConfig(Section):
         {}, description="profile and context features of several values, and what separates them in a text"
     )
     labels: dict[str, FurtherLabel] = Field({}, description="of the objectives beside the main one")
+    history_ages: bool = Field(False, description="whether ages of the history's events are written")
 
     @classmethod
     def of(cls, config: PipelineConfig) -> IngestionConfig:
@@ -47,7 +49,8 @@ class IngestionConfig(Section):
         parts: tuple[Mapping[str, Any], ...] = (features.user, features.context, features.candidate)
         return cls(
             data=config.data.model_copy(update=unused),
-            history=config.history,
+            history=config.history.model_copy(update={"age_buckets": None}),
+            history_ages=config.history.age_buckets is not None,
             split=config.split,
             negatives=config.negatives,
             profile={name: column.kind for name, column in features.user.items()},

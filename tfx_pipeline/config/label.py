@@ -1,7 +1,7 @@
 """How a configuration and a command name a model: a label.
 
 It is the name in the registry, after `@` the modalities that the model is given when not all, and after `~` what else
-it is not given: `dmf`, `dmf@text`, `dmf@text+image`, `dmf~items`, `dmf~items~candidates`.
+it is not given: `dmf`, `dmf@text`, `dmf@text+image`, `dmf~items`, `dmf~items~candidates`, `dmf~ages`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ ITEMS = "items"
 """Of what a model can go without: the columns of items, `features.item`."""
 CANDIDATES = "candidates"
 """And the columns of candidates, `features.candidate`."""
-_ALL = (ITEMS, CANDIDATES)
+AGES = "ages"
+"""And the ages of history events, `history.age_buckets`."""
+_ALL = (ITEMS, CANDIDATES, AGES)
 
 
 class Label(NamedTuple):
@@ -40,12 +42,12 @@ class Label(NamedTuple):
             modalities: those of the configuration; the label keeps their order, and all of them are none named.
 
         Raises:
-            ValueError: no such model or modality, with those that exist, or another word than `items` or `candidates`
+            ValueError: no such model or modality, with those that exist, or another word than those of this module
                 after `~`.
         """
         with_content, *without = text.split("~")
         if wrong := [word for word in without if word not in _ALL]:
-            raise ValueError(f"'{text}': a model can go without {' or '.join(_ALL)}, after ~; got {wrong[0]!r}")
+            raise ValueError(f"'{text}': a model can go without {', '.join(_ALL)}, after ~; got {wrong[0]!r}")
         model, at, given = with_content.partition("@")
         model_config(model, {})
         if not modalities and compares_content(model):

@@ -18,7 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from dmf_keras.models.inputs import HISTORY_AGE as MODEL_HISTORY_AGE
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
+from serving.contract import HISTORY_AGE
 from tfx_pipeline.config import objectives
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns
 from tfx_pipeline.config.comparison import Comparison
@@ -60,6 +62,8 @@ _PIPELINE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 class History(Section):
     """A request's history: the items of the user's last events strictly before it."""
 
+    later = frozenset({"age_buckets"})
+
     events: HistoryEvents = Field(
         "positives",
         description="'positives': what the user clicked; 'all': whatever was shown to them, clicked or not (the model "
@@ -67,6 +71,13 @@ class History(Section):
     )
     max_length: Integer = Field(50, ge=1, le=10_000)
     delay_s: Number = Field(0.0, ge=0, description="an event is known to the ranker only this long after it happened")
+    age_buckets: Integer | None = Field(
+        None,
+        ge=3,
+        le=1000,
+        description="the model is told how long before the request each event was, in so many buckets: the first below "
+        "a minute, the last from a year on, each of the others as much wider than the one before; absent: it is not",
+    )
 
     @property
     def delay_us(self) -> int:
@@ -311,6 +322,24 @@ class PipelineConfig(Section):
                 f"history.delay_s: {self.history.delay_s:g} cannot be applied to histories that the log gives without "
                 "times (data.interactions.columns.history.times); leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ages_are_known(self) -> PipelineConfig:
+        buckets, given = self.history.age_buckets, self.data.interactions.columns.history
+        if buckets is None:
+            return self
+        if given is not None and given.times is None:
+            raise ValueError(
+                f"history.age_buckets: {buckets}, but the log gives histories without times, which have no ages; name "
+                "their column in data.interactions.columns.history.times, or leave age_buckets out"
+            )
+        for part in ("user", "context", "candidate", "item"):
+            if taken := sorted({HISTORY_AGE, MODEL_HISTORY_AGE} & set(getattr(self.features, part))):
+                raise ValueError(
+                    f"features.{part}: '{taken[0]}' is what history.age_buckets makes; give the feature another name "
+                    "(its `column` may have any)"
+                )
         return self
 
     @model_validator(mode="after")

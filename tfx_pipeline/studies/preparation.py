@@ -53,6 +53,7 @@ def prepare(config: PipelineConfig, *, code: Sequence[str] = ()) -> TrialData:
         digest=data_digest(config, code),
         report=only("BehaviorLogExampleGen", "report"),
         objectives=config.objectives,
+        age_buckets=config.history.age_buckets,
     )
 
 

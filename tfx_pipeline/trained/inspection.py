@@ -88,7 +88,9 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     metadata = found.metadata
     yield "path", found.path
     yield "model", found.contract.model
-    yield "longest history", f"{found.contract.max_history} items"
+    ages = (found.metadata or {}).get("history_age_buckets")
+    told = f", how long ago each was in {ages} buckets" if ages else ""
+    yield "longest history", f"{found.contract.max_history} items{told}"
     if objectives := found.contract.objectives:
         conditions = (f"{name}, given {given}" if given else name for name, given in objectives.items())
         yield "objectives", "; ".join(conditions)

@@ -121,6 +121,7 @@ def rank(
         contract.USER_ID: user,
         contract.HISTORY_ITEM_ID: known.snapshot.history,
         contract.CANDIDATE_ITEM_ID: candidates,
+        **({contract.HISTORY_AGE: known.snapshot.history_age_s} if version.contract.history_ages else {}),
         **known.snapshot.columns,
         **_of_candidates(version, candidates, columns or {}),
     }
@@ -154,6 +155,7 @@ def rank(
         only=selection.only,
         notes=[
             *version.notes_on_user(user),
+            *version.notes_on_ages(known),
             *note_on_missing([name for name in version.contract.candidate_inputs if name not in (columns or {})]),
             *selection.notes,
             *_note_on_formula(version),

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.tables import UserTable
+from tfx_pipeline.data.examples.history import ages_s
 from tfx_pipeline.data.examples.requests import UserRows, form_requests, split_by_user
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_sources
-from tfx_pipeline.data.logs.cleaning import clean
+from tfx_pipeline.data.logs.cleaning import clean, microseconds
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.profiles import first_profile, read_profiles
 from tfx_pipeline.data.logs.reader import RawBatch, log_batches, read_file
@@ -29,13 +30,23 @@ class UserSnapshot(NamedTuple):
     A column is a string, a float, or None where it is missing, and of several values a list of strings. Context is
     that of the user's last request, and so is the history where the log gives it.
     `history_time_us` has the times of the history's items, or nothing where they are not known. `clicked`: all items
-    that the user clicked, not only those of the history; None where that is not known.
+    that the user clicked, not only those of the history; None where that is not known. `now_us`: the latest time of the
+    whole log, where ages are asked for.
     """
 
     history: list[str]
     columns: dict[str, Column]
     history_time_us: Sequence[int] = ()
     clicked: frozenset[str] | None = None
+    now_us: int | None = None
+
+    @property
+    def history_age_s(self) -> list[float | None]:
+        """Seconds, until the latest time of the log, of each item of the history; None where not known."""
+        if self.now_us is None or not len(self.history_time_us):
+            return [None] * len(self.history)
+        found: list[float | None] = list(ages_s(self.now_us, self.history_time_us).tolist())
+        return found
 
 
 def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
@@ -46,9 +57,12 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     """
     check_sources(config)
     chunks = []
+    now_us = None
     names = config.data.interactions.columns
     for file in list_files(config.data.interactions):
         for batch in log_batches(file, config.data.interactions, config.log_columns, config.list_columns):
+            if config.history_ages:
+                now_us = _latest(batch, config, now_us)
             own = _rows_of(batch, names.user, user)
             if len(own.rows):
                 chunks += [chunk for _, chunk in split_by_user(clean(own, file, config).good, file.ordinal)]
@@ -72,7 +86,16 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
         columns |= {name: _plain(rows.columns[name][-1]) for name in config.context}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)
-    return UserSnapshot(history, columns, times, clicked)
+    return UserSnapshot(history, columns, times, clicked, now_us)
+
+
+def _latest(batch: RawBatch, config: IngestionConfig, before: int | None) -> int | None:
+    """The latest time of a batch, or that of those before it; times that ingestion refuses are none."""
+    log = config.data.interactions
+    times, valid = values.times(batch.columns[log.columns.time], log.time_unit)
+    valid &= (times >= microseconds(config.data.earliest_time)) & (times <= microseconds(config.data.latest_time))
+    latest = times[valid].max(initial=-1 if before is None else before)
+    return int(latest) if latest >= 0 else None
 
 
 def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:

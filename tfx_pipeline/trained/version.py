@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -136,6 +137,15 @@ class Version:
         if self.knows_user(user) is not False:
             return []
         return [f"user '{user}' is unknown to the model: scored as any new user of this history, profile and context"]
+
+    def notes_on_ages(self, known: Known) -> list[str]:
+        """What a reader must know of how long ago the history was, as sentences."""
+        if not self.contract.history_ages or not known.snapshot.history:
+            return []
+        if None in known.snapshot.history_age_s:
+            return ["how long ago the events of this history were is not known, and training had no such history"]
+        now = dt.datetime.fromtimestamp((known.snapshot.now_us or 0) / 1e6, dt.UTC).isoformat(timespec="seconds")
+        return [f"how long ago the events of the history were is counted until {now}, the latest time of the logs"]
 
     def item_facts(self, items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Facts about items.

@@ -35,7 +35,8 @@ def read_requests(files: Sequence[str], model: contract.ModelContract, limit: in
 
     Args:
         files: of raw examples.
-        model: whose columns are read: of profile and context a value each, or a list; of candidates a list each.
+        model: whose columns are read: of profile and context a value each, or a list; of candidates a list each; and
+            whether the ages of history items are.
         limit: requests at most.
     """
     requests = []
@@ -55,6 +56,8 @@ def read_requests(files: Sequence[str], model: contract.ModelContract, limit: in
                 continue
             value = values[0] if values else None
             request[name] = value.decode() if isinstance(value, bytes) else value
+        if model.history_ages:
+            request[raw_features.HISTORY_AGE] = [_plain(v) for v in feature[raw_features.HISTORY_AGE].float_list.value]
         for name in model.candidate_inputs:
             values = feature[name].bytes_list.value or feature[name].float_list.value
             request[name] = [_plain(value) for value in values]
@@ -63,7 +66,7 @@ def read_requests(files: Sequence[str], model: contract.ModelContract, limit: in
 
 
 def _plain(value: Any) -> str | float | None:
-    """A value of a candidate column as JSON has it."""
+    """A value of a candidate column, or an age, as JSON has it."""
     if isinstance(value, bytes):
         return value.decode() or None
     return None if np.isnan(value) else float(value)
@@ -87,7 +90,9 @@ def golden_cases(
     longest = max(requests, key=lambda request: len(request[raw_features.HISTORY_ITEM_ID]))
     cases = {f"real {number}": request for number, request in enumerate(requests[:_REAL_REQUESTS])}
     cases["longest history"] = longest
-    cases["empty history"] = {**longest, raw_features.HISTORY_ITEM_ID: []}
+    # Absent ages are unknown ones.
+    no_ages = {raw_features.HISTORY_AGE: None} if raw_features.HISTORY_AGE in first else {}
+    cases["empty history"] = {**longest, **no_ages, raw_features.HISTORY_ITEM_ID: []}
     cases["unknown user"] = {**longest, raw_features.USER_ID: _UNKNOWN_ID}
     cases["unknown candidate"] = {
         **longest,
@@ -101,8 +106,11 @@ def golden_cases(
         cases["unknown and repeated values"] = {**longest, **repeated}
     cases["unknown history"] = {
         **longest,
+        **no_ages,
         raw_features.HISTORY_ITEM_ID: [_UNKNOWN_ID, *longest[raw_features.HISTORY_ITEM_ID]],
     }
+    if no_ages:
+        cases["unknown ages"] = {**longest, **no_ages}
     cases["nothing known"] = {
         **dict.fromkeys(first),
         raw_features.USER_ID: _UNKNOWN_ID,
@@ -114,6 +122,7 @@ def golden_cases(
         cases["missing content"] = {
             **longest,
             **dict.fromkeys(of_candidates),
+            **no_ages,
             raw_features.CANDIDATE_ITEM_ID: items,
             raw_features.HISTORY_ITEM_ID: items,
         }

@@ -80,6 +80,8 @@ def write_metadata(
     config: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     if model.schema.objectives:
         config["objectives"] = [dataclasses.asdict(objective) for objective in model.schema.objectives]
+    if model.schema.history_age_buckets is not None:
+        config["history_age_buckets"] = model.schema.history_age_buckets
     digest = hashlib.sha256(json.dumps([config, content.version], sort_keys=True).encode()).hexdigest()[:16]
     sizes = saved_model_sizes(model_dir)
     values = {
@@ -105,6 +107,7 @@ def write_metadata(
         },
         **({} if refit is None else {"refit": refit.to_json()}),
         **_candidate_columns(model),
+        **({"history_age_buckets": model.schema.history_age_buckets} if model.uses_history_ages else {}),
         "calibration": None if calibrated is None else calibrated.to_json(),
         "content": {
             "version": content.version,

@@ -36,6 +36,7 @@ class TrainingData:
         content: the content table of the whole catalogue.
         features: the section of the configuration.
         objectives: the section of the configuration; empty: one.
+        age_buckets: `history.age_buckets` of the configuration.
     """
 
     files: Mapping[str, list[str]]
@@ -45,6 +46,7 @@ class TrainingData:
     content: ItemContentTable
     features: Features
     objectives: Mapping[str, Objective] = dataclasses.field(default_factory=dict)
+    age_buckets: int | None = None
 
     @classmethod
     def read(
@@ -55,11 +57,12 @@ class TrainingData:
         content: ItemContentTable,
         features: Features,
         objectives: Mapping[str, Objective] | None = None,
+        age_buckets: int | None = None,
     ) -> TrainingData:
         """Lists and counts the transformed examples of an artifact."""
         files = {split: split_files(examples, split) for split in ("train", "eval")}
         requests = {split: count_requests(paths) for split, paths in files.items()}
-        return cls(files, requests, tft_output, transform, content, features, objectives or {})
+        return cls(files, requests, tft_output, transform, content, features, objectives or {}, age_buckets)
 
     @property
     def further_labels(self) -> list[str]:
@@ -117,7 +120,14 @@ def new_model(
     """
     serving_values = data.transform.serving_values() if data.features.candidate else {}
     schema = ranking_schema(
-        data.features, data.tft_output, data.content, modalities, without, serving_values, data.objectives
+        data.features,
+        data.tft_output,
+        data.content,
+        modalities,
+        without,
+        serving_values,
+        data.objectives,
+        data.age_buckets,
     )
     model = build_model(name, params, schema, seed=seed)
     for modality, layer in model.content.items():

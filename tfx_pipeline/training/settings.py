@@ -46,6 +46,7 @@ class Settings:
         code: digest of the code behind the step.
         evaluation: the borders of the slices; the rest is the Evaluator's own.
         model: a module that its model does not need is left out: another module must not train it again.
+        age_buckets: `history.age_buckets`, of which ingestion only knows whether there are any.
     """
 
     code: str
@@ -54,6 +55,9 @@ class Settings:
     model: Model = dataclasses.field(metadata=taken(lambda config: config.model.without_idle_module()))
     training: Training = dataclasses.field(metadata=taken(without=("refit",)))
     objectives: Objectives = dataclasses.field(default_factory=dict, metadata=taken(later=True))
+    age_buckets: int | None = dataclasses.field(
+        default=None, metadata=taken(lambda config: config.history.age_buckets, later=True)
+    )
 
     @classmethod
     def of(cls, config: PipelineConfig, code: str) -> Self:

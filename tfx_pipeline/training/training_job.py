@@ -68,7 +68,9 @@ class TrainingJob:
             settings.ingestion.history.max_length,
         )
         examples = parent(parent(fn_args.train_files[0]))
-        data = TrainingData.read(examples, tft_output, transform, content, settings.features, settings.objectives)
+        data = TrainingData.read(
+            examples, tft_output, transform, content, settings.features, settings.objectives, settings.age_buckets
+        )
         return cls(fn_args, settings, data)
 
     def train(
@@ -167,6 +169,8 @@ class TrainingJob:
         sections = [section.model_dump_json() for section in (settings.features, settings.model, settings.training)]
         if settings.objectives:
             sections.append(settings.to_custom_config()["objectives"])
+        if settings.age_buckets is not None:
+            sections.append(f"age_buckets {settings.age_buckets}")
         inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
         key = hashlib.sha256("\n".join([*inputs, settings.code, *sections]).encode()).hexdigest()[:16]
         return local(join(settings.state_root, key))

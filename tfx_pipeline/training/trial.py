@@ -18,7 +18,7 @@ from tensorflow.python.framework import ops
 
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import model_class, model_config
-from tfx_pipeline.config.label import Label
+from tfx_pipeline.config.label import AGES, Label
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.errors import ModelError
@@ -72,9 +72,14 @@ class Trial:
             "model_code": model_code_digest(self.model),
             **({"without": self.without} if self.without else {}),
             **_objectives(data),
+            **self._age_buckets(data),
             "versions": [library.__version__ for library in (tf, keras, np)],
         }
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _age_buckets(self, data: TrialData) -> dict[str, Any]:
+        buckets = data.training_data.age_buckets
+        return {} if buckets is None or AGES in self.without else {"age_buckets": buckets}
 
 
 def _objectives(data: TrialData) -> dict[str, Any]:

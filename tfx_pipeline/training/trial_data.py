@@ -54,6 +54,7 @@ def read_trial_data(
     digest: str,
     report: Address | None = None,
     objectives: Objectives | None = None,
+    age_buckets: int | None = None,
 ) -> TrialData:
     """The data of trials from the folders of artifacts.
 
@@ -67,13 +68,14 @@ def read_trial_data(
         digest: names inputs and code.
         report: of BehaviorLogExampleGen.
         objectives: the section of the configuration; None or empty: one.
+        age_buckets: `history.age_buckets` of the configuration.
     """
     tft_output = tft.TFTransformOutput(os.fspath(transform_graph))
     table = read_content(content)
     transform = RequestTransform(tft_output, join(content, artifact_files.ITEM_IDS), features, max_history)
     ids, impressions, has_content = known_items(tft_output, table)
     return TrialData(
-        training_data=TrainingData.read(transformed, tft_output, transform, table, features, objectives),
+        training_data=TrainingData.read(transformed, tft_output, transform, table, features, objectives, age_buckets),
         examples={split: split_files(examples, split) for split in SPLITS},
         facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
         digest=digest,

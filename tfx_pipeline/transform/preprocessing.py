@@ -25,8 +25,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         custom_config: `{"features": <JSON of the configuration's features section>}`.
 
     Returns:
-        Transformed features: scalars as dense [B], history, candidates and their columns, and columns of several
-            values as `tf.SparseTensor` [B, (length)].
+        Transformed features: scalars as dense [B], history, its ages, candidates and their columns, and columns of
+            several values as `tf.SparseTensor` [B, (length)].
     """
     features = Features.model_validate_json(custom_config["features"])
     candidates = _sparse(inputs[raw_features.CANDIDATE_ITEM_ID])
@@ -45,13 +45,15 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         if name.startswith(raw_features.LABEL_PREFIX):
             objective = name.removeprefix(raw_features.LABEL_PREFIX)
             outputs[transformed_features.LABEL_PREFIX + objective] = _sparse(inputs[name])
+    columns = {**features.user, **features.context}
+    if raw_features.has_history_ages(inputs, {*columns, *features.candidate}):
+        outputs[transformed_features.HISTORY_AGE] = _sparse(inputs[raw_features.HISTORY_AGE])
     if raw_features.WEIGHT in inputs:
         outputs[transformed_features.WEIGHT] = _sparse(inputs[raw_features.WEIGHT])
     if features.user_id is not None:
         user = _sparse(inputs[raw_features.USER_ID])
         users = _vocabulary(user, features.user_id, transformed_features.USER_VOCABULARY)
         outputs[transformed_features.USER_INDEX] = _scalar(_index(user, users, features.user_id), 0)
-    columns = {**features.user, **features.context}
     several = of_several(columns)
     for name, column in columns.items():
         values = _sparse(inputs[name])

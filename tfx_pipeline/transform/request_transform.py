@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 
@@ -30,6 +31,9 @@ class RequestTransform(tf.Module):
         item_ids_file: the content artifact's catalogue, one id a line; line i is content row i + 1.
         features: the configuration's features section.
         max_history: of a longer history the most recent items are kept.
+
+    Attributes:
+        history_ages: whether requests have ages of history items.
     """
 
     def __init__(self, tft_output: tft.TFTransformOutput, item_ids_file: Address, features: Features, max_history: int):
@@ -38,6 +42,8 @@ class RequestTransform(tf.Module):
         self._tft_output = tft_output
         self._max_history = max_history
         self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if not _is_label(k)}
+        columns = {**features.user, **features.context, **features.candidate}
+        self.history_ages = raw_features.has_history_ages(self._raw_spec, columns)
         self._layer = tft_output.transform_features_layer()
         self._first_oov_index = 1 + tft_output.vocabulary_size_by_name(transformed_features.ITEM_VOCABULARY)
         self._catalogue_file = tf.saved_model.Asset(os.fspath(item_ids_file))
@@ -116,9 +122,14 @@ class RequestTransform(tf.Module):
         Args:
             raw: user id string [B], history item ids string [B, L] oldest first ("" is padding), profile and
                 context columns [B]: string ("" is missing) or float32 (NaN is missing); those of `user_lists` are
-                string [B, W] ("" is padding, wherever it stands).
+                string [B, W] ("" is padding, wherever it stands). Ages of the history's items float32 [B, L] (NaN is
+                unknown) are left out for a model that does not read them.
         """
         sparse = {raw_features.USER_ID: _present(raw[raw_features.USER_ID])}
+        if self.history_ages and raw_features.HISTORY_AGE in raw:
+            # An age is there as long as its item is: that of an item may be unknown, and padding may have any.
+            real = raw[raw_features.HISTORY_ITEM_ID] != ""
+            sparse[raw_features.HISTORY_AGE] = tf.ragged.boolean_mask(raw[raw_features.HISTORY_AGE], real).to_sparse()
         for name in (raw_features.HISTORY_ITEM_ID, *self.user_lists):
             sparse[name] = _all_present(raw[name])
         sparse |= {name: _present(raw[name]) for name in self.user_inputs if name not in sparse}
@@ -139,7 +150,10 @@ class RequestTransform(tf.Module):
         spec = {name: spec for name, spec in self._raw_spec.items() if name not in self.shown_columns}
         parsed = tf.io.parse_example(serialized, spec)
         for name in self.candidate_inputs:
-            _check_one_each(name, parsed[name], parsed[raw_features.CANDIDATE_ITEM_ID])
+            _check_one_each(name, parsed[name], parsed[raw_features.CANDIDATE_ITEM_ID], "candidate")
+        if self.history_ages:
+            name = raw_features.HISTORY_AGE
+            _check_one_each(name, parsed[name], parsed[raw_features.HISTORY_ITEM_ID], "history item")
         transformed = self._transform({k: _as_sparse(v) for k, v in parsed.items()})
         return self.model_inputs(transformed)
 
@@ -153,7 +167,7 @@ class RequestTransform(tf.Module):
             if name not in self._raw_spec:
                 continue
             spec = self._raw_spec[name]
-            if name == raw_features.HISTORY_ITEM_ID:
+            if name == raw_features.HISTORY_ITEM_ID or (self.history_ages and name == raw_features.HISTORY_AGE):
                 values = tf.RaggedTensor.from_sparse(values)[:, -self._max_history :].to_sparse()
             fed[name] = values if isinstance(spec, tf.io.VarLenFeature) else _dense(values, spec)
         transformed: Mapping[str, tf.Tensor | tf.SparseTensor] = self._layer(fed)
@@ -164,6 +178,10 @@ class RequestTransform(tf.Module):
             transformed[transformed_features.HISTORY_INDEX], transformed[transformed_features.HISTORY_ITEM]
         )
         result = {model_inputs.HISTORY_INDEX: index, model_inputs.HISTORY_CONTENT_ROW: rows}
+        # A request need not have them for a model that does not read them.
+        if transformed_features.HISTORY_AGE in transformed:
+            ages = transformed[transformed_features.HISTORY_AGE]
+            result[model_inputs.HISTORY_AGE] = _padded(ages, math.nan)
         if self._features.user_id is not None:
             result[model_inputs.USER_INDEX] = tf.cast(transformed[transformed_features.USER_INDEX], tf.int32)
         for name in self.user_inputs:
@@ -203,7 +221,7 @@ def _is_label(name: str) -> bool:
     return name in _NEVER_INPUTS or name.startswith(raw_features.LABEL_PREFIX)
 
 
-def _padded(values: tf.SparseTensor, padding: int | str) -> tf.Tensor:
+def _padded(values: tf.SparseTensor, padding: float | str) -> tf.Tensor:
     """Dense [B, W], W at least 1: a batch of nothing but empty histories keeps a (masked) position."""
     batch, width = tf.unstack(values.dense_shape)
     widened = tf.SparseTensor(values.indices, values.values, tf.stack([batch, tf.maximum(width, 1)]))
@@ -221,14 +239,14 @@ def _everywhere(values: tf.Tensor) -> tf.SparseTensor:
     )
 
 
-def _check_one_each(name: str, values: tf.SparseTensor, candidates: tf.SparseTensor) -> None:
-    """Fails, when it runs, on an example that has more or fewer values than candidates."""
-    requests = tf.cast(candidates.dense_shape[0], tf.int32)
+def _check_one_each(name: str, values: tf.SparseTensor, items: tf.SparseTensor, each: str) -> None:
+    """Fails, when it runs, on an example that has more or fewer values than items, which `each` is one of."""
+    requests = tf.cast(items.dense_shape[0], tf.int32)
     have, wanted = (
-        tf.math.bincount(tf.cast(each.indices[:, 0], tf.int32), minlength=requests, maxlength=requests)
-        for each in (values, candidates)
+        tf.math.bincount(tf.cast(one.indices[:, 0], tf.int32), minlength=requests, maxlength=requests)
+        for one in (values, items)
     )
-    tf.debugging.assert_equal(have, wanted, f"{name} must have one value for each candidate")
+    tf.debugging.assert_equal(have, wanted, f"{name} must have one value for each {each}")
 
 
 def _present(values: tf.Tensor) -> tf.SparseTensor:

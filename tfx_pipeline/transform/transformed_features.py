@@ -12,6 +12,7 @@ USER_INDEX = "user_index"
 HISTORY_INDEX = "history_index"
 CANDIDATE_INDEX = "candidate_index"
 HISTORY_ITEM = "history_item"
+HISTORY_AGE = "history_age"
 CANDIDATE_ITEM = "candidate_item"
 LABEL = "candidate_label"
 # And the objective's name, for those beside the main one.

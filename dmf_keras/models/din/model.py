@@ -51,11 +51,12 @@ class DIN(InterestModel):
         )
         items = (None, None, config.id_dim)
         self.activation_unit.build(items, items)
+        self.build_ages(history=config.id_dim)
         return config.id_dim
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`history` and `history_part`."""
-        history = self.history_items(inputs)
+        history = self.add_ages(HISTORY, self.history_items(inputs), inputs)
         return {HISTORY: history, HISTORY_PART: self.activation_unit.encode_history(history)}
 
     def interest(

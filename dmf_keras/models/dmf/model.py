@@ -90,6 +90,7 @@ class DMFPaper(SimilarityModel):
         )
         items = (None, None, config.id_dim)
         layer.build(items, items)
+        self.build_ages(keys=config.attention_dim, values=config.attention_dim)
         return layer
 
     def _branch(self, name: str, width: int) -> keras.Sequential:
@@ -99,10 +100,10 @@ class DMFPaper(SimilarityModel):
         branch.build((None, width))
         return branch
 
-    def encode_history(self, history: Tensor) -> dict[str, Tensor]:
-        """What the enriched branch needs of the history's embeddings [B, L, d]."""
+    def encode_history(self, history: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the enriched branch needs of the history: its embeddings [B, L, d], and its items' ages if any."""
         keys, values = self.attention.encode_history(history)
-        return {KEYS: keys, VALUES: values}
+        return {KEYS: self.add_ages(KEYS, keys, inputs), VALUES: self.add_ages(VALUES, values, inputs)}
 
     def attend(
         self,
@@ -120,7 +121,7 @@ class DMFPaper(SimilarityModel):
         """The content of the history and, with the enriched branch, its `keys` and `values`."""
         state = super().encode_interest(inputs, history_mask, training)
         if "enriched" in self.config.branches:
-            state |= self.encode_history(self.history_items(inputs))
+            state |= self.encode_history(self.history_items(inputs), inputs)
         return state
 
     def interest(

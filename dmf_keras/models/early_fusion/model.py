@@ -57,11 +57,12 @@ class EarlyFusion(DMFPaper):
         )
         items = (None, None, config.id_dim)
         layer.build(items, items)
+        self.build_ages(history=config.id_dim)
         return layer
 
-    def encode_history(self, history: Tensor) -> dict[str, Tensor]:
-        """The embeddings as they are."""
-        return {HISTORY: history}
+    def encode_history(self, history: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The embeddings, and before any projection those of the ages."""
+        return {HISTORY: self.add_ages(HISTORY, history, inputs)}
 
     def attend(
         self,

@@ -46,6 +46,7 @@ class MeanPooling(InterestModel):
 
     def build_interest(self) -> None:
         """There is no pair part."""
+        self.build_ages(history=self.config.id_dim)
 
     def user_width(self) -> int:
         """See the base class."""
@@ -53,7 +54,8 @@ class MeanPooling(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`pooled` [B, d]."""
-        pooled = masked_mean(self.history_items(inputs), history_mask, axis=1)
+        history = self.add_ages("history", self.history_items(inputs), inputs)
+        pooled = masked_mean(history, history_mask, axis=1)
         return {POOLED: ops.cast(pooled, self.compute_dtype)}
 
     def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -54,12 +54,14 @@ class IDTargetAttention(InterestModel):
         )
         items = (None, None, config.id_dim)
         self.attention.build(items, items)
+        self.build_ages(keys=config.attention_dim, values=config.attention_dim)
         return config.attention_dim
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
-        """`keys` and `values` of the history."""
+        """`keys` and `values` of the history, those of its items' ages added."""
         keys, values = self.attention.encode_history(self.history_items(inputs))
-        return {**super().encode_interest(inputs, history_mask, training), KEYS: keys, VALUES: values}
+        state = super().encode_interest(inputs, history_mask, training)
+        return {**state, KEYS: self.add_ages(KEYS, keys, inputs), VALUES: self.add_ages(VALUES, values, inputs)}
 
     def interest(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool

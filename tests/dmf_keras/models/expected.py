@@ -17,22 +17,24 @@ class Expected:
         pairs: what is told of each (candidate, history item) pair, with the modalities of `batches.SCHEMA`.
         content: whether the score depends on content.
         history_ids: whether it depends on the ids of the history.
+        ages: whether it depends on how long ago the history's events were, where the schema has that.
     """
 
     parts: frozenset[str]
     pairs: frozenset[str] = frozenset()
     content: bool = True
     history_ids: bool = True
+    ages: bool = False
 
 
 MODELS = {
-    "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False),
-    "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES),
+    "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False, ages=True),
+    "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES, ages=True),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
-    "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES),
-    "dmf_paper": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
-    "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
-    "mean_pooling": Expected(frozenset({"history"}), content=False),
-    "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES),
-    "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False),
+    "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES, ages=True),
+    "dmf_paper": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES, ages=True),
+    "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES, ages=True),
+    "mean_pooling": Expected(frozenset({"history"}), content=False, ages=True),
+    "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES, ages=True),
+    "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False, ages=True),
 }

@@ -6,6 +6,7 @@ hold has one number per head and (candidate, history item) pair. Forms that have
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -95,6 +96,15 @@ def test_no_vector_per_pair(name):
     heads = getattr(model.config, "heads", 1)
     assert too_large(scoring(model), heads) == []
     assert too_large(training_step(model), heads) == []
+
+
+@pytest.mark.parametrize("name", ["dmf", "target_attention", "mean_pooling"])
+def test_no_vector_per_pair_with_ages(name):
+    schema = dataclasses.replace(SCHEMA, history_age_buckets=9)
+    known = model_config(name, {}).to_dict()
+    model = build_model(name, {key: value for key, value in PARAMS.items() if key in known}, schema, seed=0)
+    found = tensors(model, {**INPUTS, "history_age": tf.TensorSpec((BATCH, HISTORY), tf.float32)})
+    assert too_large(found, getattr(model.config, "heads", 1)) == []
 
 
 @pytest.mark.parametrize("name", ["early_fusion", "din"])

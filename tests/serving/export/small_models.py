@@ -47,6 +47,7 @@ class VocabularyTransform(tf.Module):
     user_inputs = {"gender": "string", "age": "float32"}
     user_lists = ()
     candidate_inputs = {}
+    history_ages = False
 
     def __init__(self):
         super().__init__()

@@ -13,7 +13,8 @@ from tfx.orchestration import metadata
 from tfx.types import Artifact, standard_artifacts
 from tfx.utils import path_utils
 
-from serving.contract import CONTRACT_FILE, ModelContract
+from serving.contract import CONTRACT_FILE, LOGS_FILE, ModelContract
+from serving.export.metadata import write_json
 from tfx_pipeline.components.latest_other_blessed_model import CANDIDATE_KEY, LatestOtherBlessedModel
 
 
@@ -30,7 +31,9 @@ class Models:
     def store(self) -> mlmd.MetadataStore:
         return self._connection.store
 
-    def add(self, *, blessed: bool | None, age: str = "float32", columns: tuple[str, ...] = ()) -> Artifact:
+    def add(
+        self, *, blessed: bool | None, age: str = "float32", columns: tuple[str, ...] = (), ages: bool = False
+    ) -> Artifact:
         """A new model, which reads `age` as that type; None: it was never evaluated."""
         model = self._publish(standard_artifacts.Model())
         exported = Path(path_utils.serving_model_dir(model.uri))
@@ -38,6 +41,8 @@ class Models:
         (exported / CONTRACT_FILE).write_text(
             ModelContract("dmf", 50, {"age": age}, candidate_inputs=dict.fromkeys(columns, "string")).to_json()
         )
+        if ages:
+            write_json(exported, LOGS_FILE, {"history_ages": True})
         self.models.append(model)
         if blessed is not None:
             blessing = standard_artifacts.ModelBlessing()
@@ -116,3 +121,14 @@ def test_a_model_that_takes_columns_which_candidates_no_longer_have_is_passed_ov
     assert found["model"] == [plain.id]
     both = models.add(blessed=True, columns=("badge",))
     assert models.resolve(models.add(blessed=None, columns=("badge", "slot")))["model"] == [both.id]
+
+
+def test_a_model_that_reads_ages_which_the_examples_lack_is_passed_over(models):
+    older = models.add(blessed=True)
+    models.add(blessed=True, ages=True)
+    assert models.resolve(models.add(blessed=None))["model"] == [older.id]
+
+
+def test_a_model_without_ages_is_a_baseline_of_one_with_them(models):
+    older = models.add(blessed=True)
+    assert models.resolve(models.add(blessed=None, ages=True))["model"] == [older.id]

@@ -182,3 +182,13 @@ def test_a_killed_trial_goes_on(tiny_world, tmp_path):
     history = json.loads((tmp_path / "history.json").read_text())
     assert len(history) == 3
     assert history[0] == first
+
+
+def test_buckets_of_ages_count_for_a_model_that_is_told_of_them(trial, tiny_data):
+    def key(buckets, **changes):
+        training_data = dataclasses.replace(tiny_data.training_data, age_buckets=buckets)
+        return dataclasses.replace(trial, **changes).key(dataclasses.replace(tiny_data, training_data=training_data))
+
+    assert len({key(None), key(8), key(16), key(8, without=("ages",))}) == 4
+    assert key(8, without=("ages",)) == key(16, without=("ages",))
+    assert key(None) == trial.key(tiny_data)

@@ -151,17 +151,14 @@ class BuildExamples(TallyingDoFn):
             negatives = UserNegatives(user, formed.requests, cuts, self._config.negatives, pool, given)
             if rows.given is not None:
                 negatives.had(rows.given.before(rows.time_us))
+        config = self._config
+        ages = config.history_ages
         auditor = UserAuditor(
-            user,
-            rows,
-            cuts,
-            self._config.history,
-            negatives is not None,
-            self._config.candidate,
-            self._config.context,
+            user, rows, cuts, config.history, negatives is not None, config.candidate, config.context, ages
         )
         by_split: dict[str, list[Request]] = defaultdict(list)
-        for request, history, columns in known_requests(rows, formed, profile or {}, self._config.history, written):
+        for known in known_requests(rows, formed, profile or {}, config.history, written):
+            request, history, columns, _ = known
             split = cuts.split_of(request.time_us)
             weights = rows.weight[request.rows].tolist() if rows.weight is not None else None
             if negatives is not None:
@@ -169,8 +166,9 @@ class BuildExamples(TallyingDoFn):
                 if weights is not None:
                     weights += [1.0] * (len(request.candidates) - len(request.rows))
             by_split[split].append(request)
-            shown = {name: [rows.columns[name][row] for row in request.rows] for name in self._config.candidate}
-            data = encode(user, history, request, split, columns, self._kinds, weights, shown, self._config.candidate)
+            shown = {name: [rows.columns[name][row] for row in request.rows] for name in config.candidate}
+            since = known.ages_s() if ages else None
+            data = encode(user, history, request, split, columns, self._kinds, weights, shown, config.candidate, since)
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
             self._example_bytes += len(data)

@@ -5,19 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from tfx_pipeline.config.schema import History
 from tfx_pipeline.data.examples.encoding import Column
-from tfx_pipeline.data.examples.history import histories
+from tfx_pipeline.data.examples.history import ages_s, histories
 from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
 
 
 class KnownRequest(NamedTuple):
-    """A request, the history it had, oldest first, and the profile's columns and those of its first row by name."""
+    """A request, the history it had, oldest first, and the profile's columns and those of its first row by name.
+
+    `history_us`: when the events of the history were, in microseconds; None where the log does not say.
+    """
 
     request: Request
-    history: list[bytes]
+    history: Sequence[bytes]
     columns: dict[str, Column]
+    history_us: Sequence[int] | np.ndarray | None
+
+    def ages_s(self) -> np.ndarray:
+        """Seconds, float32 [L], from each event of the history to the request.
+
+        Raises:
+            ValueError: the log does not say when they were.
+        """
+        if self.history_us is None:
+            raise ValueError("the log gives histories without times, which have no ages")
+        return ages_s(self.request.time_us, self.history_us)
 
 
 def known_requests(
@@ -40,10 +56,10 @@ def known_requests(
     """
     columns = {name: column for name, column in rows.columns.items() if not name.startswith(LABEL_PREFIX)}
     requests = formed.requests if wanted is None else [formed.requests[index] for index in wanted]
-    known: Iterable[list[bytes]]
+    known: Iterable[tuple[Sequence[bytes], Sequence[int] | np.ndarray | None]]
     if rows.given is not None:
         given = rows.given
-        known = (given.at(request.first_row).known_at(request.time_us, history).items for request in requests)
+        known = (given.at(request.first_row).known_at(request.time_us, history) for request in requests)
     else:
         known = histories(
             formed.event_times,
@@ -52,6 +68,6 @@ def known_requests(
             history.max_length,
             history.delay_us,
         )
-    for request, items in zip(requests, known, strict=True):
+    for request, (items, times) in zip(requests, known, strict=True):
         context = {name: column[request.first_row] for name, column in columns.items()}
-        yield KnownRequest(request, items, {**profile, **context})
+        yield KnownRequest(request, items, {**profile, **context}, times)

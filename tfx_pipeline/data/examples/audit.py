@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfx_pipeline.config.schema import SPLITS, ColumnKind, History
 from tfx_pipeline.data.examples import raw_features
-from tfx_pipeline.data.examples.given_audit import GivenHistoryAuditor
+from tfx_pipeline.data.examples.given_audit import GivenHistoryAuditor, seconds_before
 from tfx_pipeline.data.examples.requests import UserRows
 from tfx_pipeline.data.examples.splits import Cuts
 
@@ -28,6 +28,7 @@ RULES = {
     "history_not_most_recent": "a history is not the most recent events of its kind, oldest first",
     "history_not_as_given": "a history is not the end of the one that the log gives for its request",
     "history_too_long": "a history is longer than history.max_length",
+    "history_age_wrong": "the ages of a history are not the seconds from its events to the request",
     "request_in_wrong_split": "a request is in another split than its time says",
     "context_not_of_request": "a context column is not that of the request's first row",
     "negative_of_the_user": "a drawn negative is an item that the user had until the split's end, or is there twice",
@@ -63,6 +64,7 @@ class UserAuditor:
         history: the section of the configuration.
         drawn: whether candidates with label 0 are drawn, and not of the log.
         candidate, context: kinds of these columns, by name.
+        ages: whether histories must have ages.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class UserAuditor:
         drawn: bool = False,
         candidate: Mapping[str, ColumnKind] | None = None,
         context: Mapping[str, ColumnKind] | None = None,
+        ages: bool = False,
     ) -> None:
         self._user = user
         self._first_us = cuts.train_from_us
@@ -81,6 +84,7 @@ class UserAuditor:
         self._max_length = history.max_length
         self._delay_us = history.delay_us
         self._drawn = drawn
+        self._ages = ages
         self._audit = Audit()
 
         self._items, self._times = list(rows.item), rows.time_us.tolist()
@@ -121,7 +125,7 @@ class UserAuditor:
         self._event_items: list[bytes] = [rows.item[place] for place in event.tolist()]
         self._given: GivenHistoryAuditor | None = None
         if rows.given is not None:
-            self._given = GivenHistoryAuditor(rows, request, self._max_length, self._delay_us)
+            self._given = GivenHistoryAuditor(rows, request, self._max_length, self._delay_us, ages)
             if drawn:
                 self._items += self._given.had
                 self._times += self._given.had_at
@@ -133,18 +137,19 @@ class UserAuditor:
         audit.checked += 1
         time = feature[raw_features.REQUEST_TIME].int64_list.value[0]
         history = list(feature[raw_features.HISTORY_ITEM_ID].bytes_list.value)
+        ages = list(feature[raw_features.HISTORY_AGE].float_list.value) if self._ages else []
         audit.history_lengths.append(len(history))
         place = bisect.bisect_right(self._cuts, time)
         candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
         labels = feature[raw_features.LABEL].int64_list.value
         if self._given is not None:
             positives = {item for item, label in zip(candidates, labels, strict=False) if label}
-            broken, facts, ages = self._given.check(time, history, positives)
+            broken, facts, ends = self._given.check(time, history, positives, ages)
             audit.violations.update(broken)
             audit.given.update(facts)
-            self._count_ages(*ages)
+            self._count_ages(*ends)
         else:
-            self._check_built(time, history, place)
+            self._check_built(time, history, place, ages)
         too_early = self._first_us is not None and time < self._first_us
         if too_early or not split == SPLITS[place] == feature[raw_features.SPLIT].bytes_list.value[0].decode():
             audit.violations["request_in_wrong_split"] += 1
@@ -188,14 +193,18 @@ class UserAuditor:
             self._audit.violations["candidate_label_mismatch"] += wrong
         return self._audit
 
-    def _check_built(self, time: int, history: list[bytes], place: int) -> None:
+    def _check_built(self, time: int, history: list[bytes], place: int, ages: list[float]) -> None:
         """Checks a history that is made of the user's events, of a request behind so many of the cuts."""
         end = bisect.bisect_right(self._event_times, time - max(self._delay_us, 1))
         begin = max(0, end - self._max_length)
         if history != self._event_items[begin:end]:
             later_from = self._cuts[place] if place < len(self._cuts) else None
             self._audit.violations.update(self._what_is_wrong(history, end, later_from))
-        elif history:
+            return
+        moments = np.array(self._event_times[begin:end] if self._ages else [], np.int64)
+        if ages != seconds_before(time, moments):
+            self._audit.violations["history_age_wrong"] += 1
+        if history:
             self._count_ages(time - self._event_times[end - 1], time - self._event_times[begin])
 
     def _count_ages(self, newest: int | None = None, oldest: int | None = None) -> None:

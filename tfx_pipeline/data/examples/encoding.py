@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tfx_pipeline.data.examples import raw_features
@@ -16,7 +17,7 @@ Column = Value | list[bytes]
 
 def encode(
     user: bytes,
-    history: list[bytes],
+    history: Sequence[bytes],
     request: Request,
     split: str,
     columns: Mapping[str, Column],
@@ -24,6 +25,7 @@ def encode(
     weights: Sequence[float] | None = None,
     of_candidates: Mapping[str, Sequence[Value]] | None = None,
     candidate_kinds: Mapping[str, str] | None = None,
+    ages: np.ndarray | None = None,
 ) -> bytes:
     """Serialises one request; equal requests give equal bytes.
 
@@ -40,6 +42,7 @@ def encode(
         of_candidates: values of candidate columns, one for each candidate; a missing one is None or NaN.
         candidate_kinds: of these columns, as `kinds`. A missing value is written as "" or NaN, so that each of the
             others stays with its candidate.
+        ages: of the history's items in seconds, float32 [L]; None: they are no feature.
 
     Returns:
         A serialised `tf.Example` with the raw features of `tfx_pipeline.data.examples.raw_features`.
@@ -75,5 +78,8 @@ def encode(
     if not history:
         # Touching an empty list does not set the kind; without it statistics see no type.
         feature[raw_features.HISTORY_ITEM_ID].bytes_list.SetInParent()
+    if ages is not None:
+        feature[raw_features.HISTORY_AGE].float_list.value.extend(ages.tolist())
+        feature[raw_features.HISTORY_AGE].float_list.SetInParent()
     data: bytes = example.SerializeToString(deterministic=True)
     return data

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+_MICROSECONDS = 1e6
 
 
 def histories(
@@ -12,8 +15,8 @@ def histories(
     request_times: Sequence[int],
     max_length: int,
     delay_us: int,
-) -> Iterator[list[bytes]]:
-    """The history of each request of one user, in one pass that holds at most `max_length` events.
+) -> Iterator[tuple[Sequence[bytes], Sequence[int]]]:
+    """The history of each request of one user, in one pass: its items, and when these events were.
 
     An event at time e is in the history of a request at time t if e < t and e <= t - delay_us; of those, the most
     recent `max_length`, oldest first.
@@ -25,12 +28,19 @@ def histories(
         max_length: the most items of a history.
         delay_us: an event is known this long after it happened.
     """
-    recent: deque[bytes] = deque(maxlen=max_length)
     known = 0
     total = len(event_times)
     for time in request_times:
         newest = min(time - 1, time - delay_us)
         while known < total and event_times[known] <= newest:
-            recent.append(event_items[known])
             known += 1
-        yield list(recent)
+        recent = slice(max(0, known - max_length), known)
+        yield event_items[recent], event_times[recent]
+
+
+def ages_s(request_us: int, event_us: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Seconds, float32 [L], from events to a request, all given in microseconds.
+
+    The difference is exact: a time since 1970 has more digits than a float32, or the age would have less.
+    """
+    return ((request_us - np.asarray(event_us, np.int64)) / _MICROSECONDS).astype(np.float32)

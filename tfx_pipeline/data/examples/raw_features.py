@@ -5,11 +5,14 @@ No other file spells these names; those that clients see too come from `serving.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from serving.contract import CANDIDATE_ITEM_ID as CANDIDATE_ITEM_ID
+from serving.contract import HISTORY_AGE as HISTORY_AGE
 from serving.contract import HISTORY_ITEM_ID as HISTORY_ITEM_ID
 from serving.contract import USER_ID as USER_ID
 
-# Histories and candidates are var-len lists: oldest first, and in the order shown.
+# Histories and candidates are var-len lists: oldest first, and in the order shown. Ages are as many as history items.
 LABEL = "label"
 # And the objective's name: labels of the objectives beside the main one, int64.
 LABEL_PREFIX = "label/"
@@ -18,3 +21,13 @@ WEIGHT = "candidate_weight"
 # About the request, never an input of the model: int64 microseconds since the epoch, and the split's name.
 REQUEST_TIME = "request_time_us"
 SPLIT = "split"
+
+
+def has_history_ages(features: Collection[str], columns: Collection[str]) -> bool:
+    """Whether requests of these raw features have ages of history items.
+
+    Args:
+        features: names of all.
+        columns: names that the configuration gives; where there are no ages, one of them may be theirs.
+    """
+    return HISTORY_AGE in features and HISTORY_AGE not in columns

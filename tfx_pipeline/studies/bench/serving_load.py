@@ -25,6 +25,7 @@ from serving.load import (
     RankRequest,
     VersionSwapper,
     draw_requests,
+    golden_ages,
     golden_columns,
     golden_users,
     publish_version,
@@ -213,12 +214,14 @@ def _requests(version: Version | None, setup: LoadSetup) -> list[RankRequest]:
     items: list[str] = []
     users: list[dict[str, Any]] = []
     columns: dict[str, list[Any]] = {}
+    ages: list[float | None] = []
     if version is not None:
         users, columns = golden_users(version.path), golden_columns(version.path)
+        ages = golden_ages(version.path)
         # A model with random weights has no catalogue.
         items = version.items() if version.has_items else []
     sizes = {"candidates": setup.candidates, "history": setup.history, "count": _REQUESTS}
-    return draw_requests(items, users, **sizes, columns=columns)
+    return draw_requests(items, users, **sizes, columns=columns, ages=ages)
 
 
 def _scores(version: Version, requests: Sequence[RankRequest]) -> list[np.ndarray]:

@@ -49,6 +49,7 @@ class CatalogueTransform(tf.Module):
     user_inputs: Mapping[str, str] = {}
     user_lists = ()
     candidate_inputs: Mapping[str, str] = {}
+    history_ages = False
 
     def __init__(self, folder: Path):
         super().__init__()

@@ -79,14 +79,19 @@ def _rank(model: RankingModel, data: TrialData, raw: dict[str, tf.Tensor]) -> Ca
 def _request(data: TrialData) -> dict[str, np.ndarray]:
     transform = data.training_data.transform
     of_candidates = transform.candidate_inputs
-    # Of what a contract says only the columns matter here.
-    columns = contract.ModelContract(
-        "", 0, transform.user_inputs, candidate_inputs=of_candidates, user_lists=tuple(transform.user_lists)
+    # Of what a contract says only the inputs matter here.
+    inputs = contract.ModelContract(
+        "",
+        0,
+        transform.user_inputs,
+        candidate_inputs=of_candidates,
+        user_lists=tuple(transform.user_lists),
+        history_ages=transform.history_ages,
     )
-    requests = read_requests(data.examples["eval"], columns, _REQUESTS)
+    requests = read_requests(data.examples["eval"], inputs, _REQUESTS)
     request = max(requests, key=lambda entry: len(entry[contract.HISTORY_ITEM_ID]))
     catalogue = data.training_data.content.item_ids
     chosen = np.random.default_rng(0).choice(len(catalogue), CANDIDATES, replace=len(catalogue) < CANDIDATES)
     shown = {name: list(islice(cycle(request[name]), CANDIDATES)) for name in of_candidates}
     request = {**request, **shown, contract.CANDIDATE_ITEM_ID: [catalogue[item] for item in chosen]}
-    return request_arrays(request, columns)
+    return request_arrays(request, inputs)

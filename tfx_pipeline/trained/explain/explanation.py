@@ -54,12 +54,15 @@ def explain(
     known, of_candidate = version.known_of(user, history), typed_columns(columns or {}, version)
     with version.open() as servable:
         # The model uses no more of a longer history; left in, an older item would take the place of one left out.
-        used = [item for item in known.snapshot.history if item][-version.contract.max_history :]
+        pairs = zip(known.snapshot.history, known.snapshot.history_age_s, strict=True)
+        kept = [pair for pair in pairs if pair[0]][-version.contract.max_history :]
+        used, ages = [item for item, _ in kept], [age for _, age in kept]
         arrays = request_arrays(
             {
                 contract.USER_ID: user,
                 contract.HISTORY_ITEM_ID: used,
                 contract.CANDIDATE_ITEM_ID: [candidate],
+                **({contract.HISTORY_AGE: ages} if version.contract.history_ages else {}),
                 **known.snapshot.columns,
                 **of_candidate,
             },
@@ -89,6 +92,7 @@ def explain(
             *_note_on_objective(version.contract),
             *missing,
             *version.notes_on_user(user),
+            *version.notes_on_ages(known),
             *unknown,
             *notes_on(version, candidate, used, told),
         ],

@@ -27,9 +27,10 @@ def read_captured(file: Path, model_contract: contract.ModelContract) -> Iterato
 
     Args:
         file: TFRecords of `PredictionLog`, or JSON lines if it ends in .jsonl, .ndjson or .json: an object a line with
-            `user_id`, `history`, `candidates`, profile and context columns, candidate columns (a list each, one value a
-            candidate), optionally `content` (vectors by modality) and `score` and, of several objectives, `score/NAME`
-            (what was answered, one number a candidate).
+            `user_id`, `history`, `history_age_s` (a number an item; absent: no age is known), `candidates`, profile
+            and context columns, candidate columns (a list each, one value a candidate), optionally `content` (vectors
+            by modality) and `score` and, of several objectives, `score/NAME` (what was answered, one number a
+            candidate).
         model_contract: of the model, by which lines of JSON become tensors.
 
     Raises:

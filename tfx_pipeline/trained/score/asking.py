@@ -87,14 +87,19 @@ def questions(
         scores.users += 1
         scores.without_profile += found is None and config.data.users is not None
         wanted = sorted(asked)
-        known = known_requests(user_rows, formed, found or {}, config.history, wanted)
-        for index, (request, history, columns) in zip(wanted, known, strict=True):
+        for index, known in zip(
+            wanted, known_requests(user_rows, formed, found or {}, config.history, wanted), strict=True
+        ):
+            request, history, columns, _ = known
             scores.requests += 1
             scores.without_history += not history
             standing = list(asked[index].values())
             shown = dataclasses.replace(request, candidates=list(asked[index]), labels=[])
             of_candidates = {name: [user_rows.columns[name][row] for row in standing] for name in config.candidate}
-            example = encode(user.encode(), history, shown, "", columns, kinds, None, of_candidates, config.candidate)
+            ages = known.ages_s() if config.history_ages else None
+            example = encode(
+                user.encode(), history, shown, "", columns, kinds, None, of_candidates, config.candidate, ages
+            )
             yield Question(example, user_rows.row[standing].tolist())
 
 

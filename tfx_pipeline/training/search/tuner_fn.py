@@ -33,6 +33,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         max_history=settings.max_history,
         evaluation=settings.evaluation,
         objectives=settings.objectives,
+        age_buckets=settings.age_buckets,
         digest=_digest(transformed, content, requests, settings.code),
     )
     search = model_search(

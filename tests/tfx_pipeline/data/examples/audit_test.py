@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfx_pipeline.config.schema import History
+from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.audit import RULES, Audit, UserAuditor
 from tfx_pipeline.data.examples.encoding import encode
 from tfx_pipeline.data.examples.history import histories
@@ -35,7 +38,7 @@ def _built(rows: UserRows, cuts: Cuts = CUTS, length: int = LENGTH, delay: int =
     formed = form_requests(rows, (cuts.eval_from_us, cuts.test_from_us), events)
     times = [request.time_us for request in formed.requests]
     known = histories(formed.event_times, formed.event_items, times, length, delay)
-    return [(cuts.split_of(r.time_us), h, r) for r, h in zip(formed.requests, known, strict=True)]
+    return [(cuts.split_of(r.time_us), h, r) for r, (h, _) in zip(formed.requests, known, strict=True)]
 
 
 def _audit(
@@ -86,6 +89,41 @@ def test_a_planted_history_is_found(user_rows: Rows, request_time: int, history:
     violations = _audit(rows, planted).violations
     assert violations == dict.fromkeys(rules, 1)
     assert set(violations) <= set(RULES)
+
+
+AGES = {20: [10e-6], 30: [20e-6, 10e-6], 110: [90e-6, 70e-6], 120: [80e-6, 10e-6]}
+
+
+@pytest.mark.parametrize(
+    ("request_time", "ages", "wrong"),
+    [
+        (20, AGES[20], 0),
+        (110, AGES[110], 0),
+        (110, AGES[110][::-1], 1),
+        (110, AGES[110][:1], 1),
+        (110, [*AGES[110], 0.0], 1),
+        (110, [], 1),
+        # Seconds of events of another kind, of microseconds, and of the future.
+        (110, [90.0, 70.0], 1),
+        (110, [90e-6, -70e-6], 1),
+        (110, [90e-6, math.nan], 1),
+        # One bit of a float32.
+        (110, [90e-6, float(np.nextafter(np.float32(70e-6), np.float32(1)))], 1),
+    ],
+)
+def test_a_planted_age_is_found(user_rows: Rows, request_time: int, ages: list[float], wrong: int) -> None:
+    rows = user_rows(EVENTS[:6])
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=LENGTH), ages=True)
+    formed = form_requests(rows, CUTS.times)
+    for known in known_requests(rows, formed, {}, History(max_length=LENGTH)):
+        request, split = known.request, CUTS.split_of(known.request.time_us)
+        own = known.ages_s()
+        if request.time_us in AGES:
+            assert own.tolist() == np.float32(AGES[request.time_us]).tolist()
+        if request.time_us == request_time:
+            own = np.array(ages, np.float32)
+        auditor.check(split, encode(b"u", known.history, request, split, {}, {}, ages=own))
+    assert auditor.finish().violations == ({"history_age_wrong": 1} if wrong else {})
 
 
 def test_a_late_event_breaks_the_delay(user_rows: Rows) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from tfx_pipeline.data.examples.encoding import encode
@@ -46,3 +47,11 @@ def test_equal_requests_give_equal_bytes() -> None:
         return encode(b"u", [b"h"] * 3, Request(1, 0, [b"i"], [0]), "train", columns, KINDS)
 
     assert once({"city": b"Ulm", "age": 1.0}) == once({"age": 1.0, "city": b"Ulm"})
+
+
+def test_ages_are_written_where_there_are_some_and_an_empty_list_is_one_of_numbers() -> None:
+    request, ages = Request(1, 0, [b"i"], [0]), np.array([1.5, math.nan], np.float32)
+    kind, written = _decode(encode(b"u", [b"h", b"g"], request, "train", {}, {}, ages=ages))["history_age_s"]
+    assert (kind, written[0]) == ("float_list", 1.5) and math.isnan(written[1])
+    assert _decode(encode(b"u", [], request, "train", {}, {}, ages=ages[:0]))["history_age_s"] == ("float_list", [])
+    assert "history_age_s" not in _decode(encode(b"u", [], request, "train", {}, {}))

@@ -80,13 +80,15 @@ def test_requests_have_their_own_history_and_pass_the_audit(
     facts: Counter[str] = Counter()
     for user, user_rows in _by_user(rows, with_times).items():
         formed = form_requests(user_rows, CUTS.times)
-        auditor = UserAuditor(user.encode(), user_rows, CUTS, history)
-        for request, items, columns in known_requests(user_rows, formed, {}, history):
+        auditor = UserAuditor(user.encode(), user_rows, CUTS, history, ages=with_times)
+        for one in known_requests(user_rows, formed, {}, history):
+            request, items, columns, _ = one
             (row,) = (row for row in rows if row[:2] == (user, request.time_us))
             known = [i for i, at in row[3] if not with_times or (at < row[1] and at <= row[1] - delay)]
             assert [item.decode() for item in items] == known[-length:]
             split = CUTS.split_of(request.time_us)
-            auditor.check(split, encode(user.encode(), items, request, split, columns, {}))
+            ages = one.ages_s() if with_times else None
+            auditor.check(split, encode(user.encode(), items, request, split, columns, {}, ages=ages))
         audit = auditor.finish()
         assert not audit.violations and (audit.newest_age_us is None or with_times)
         facts.update(audit.given)
@@ -140,3 +142,28 @@ def test_what_was_known_at_a_time() -> None:
     assert history.known_at(6, History(delay_s=2e-6)).items == [b"a"]
     assert history.known_at(1, History()).items == []
     assert GivenHistory([b"a", b"b"], None).known_at(0, History(max_length=1)) == ([b"b"], None)
+
+
+@pytest.mark.parametrize(
+    ("ages", "rules"),
+    [
+        ([130e-6, 10e-6], set()),
+        ([10e-6, 130e-6], {"history_age_wrong"}),
+        ([130e-6], {"history_age_wrong"}),
+        ([130.0, 10.0], {"history_age_wrong"}),
+        (None, {"history_age_wrong"}),
+    ],
+)
+def test_planted_ages_are_found_out(ages: list[float] | None, rules: set[str]) -> None:
+    (rows,) = _by_user(ONE).values()
+    auditor = UserAuditor(b"u", rows, CUTS, History(max_length=2), ages=True)
+    request, own = Request(150, 0, [b"x", b"y"], [1, 0]), None if ages is None else np.array(ages, np.float32)
+    auditor.check("eval", encode(b"u", [b"b", b"c"], request, "eval", {}, {}, ages=own))
+    assert set(auditor.finish().violations) == rules
+
+
+def test_ages_of_histories_without_times_cannot_be_asked_for() -> None:
+    (rows,) = _by_user(ONE, with_times=False).values()
+    (known,) = known_requests(rows, form_requests(rows, CUTS.times), {}, History())
+    with pytest.raises(ValueError, match="without times"):
+        known.ages_s()

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfx_pipeline.data.examples.history import histories
+from tfx_pipeline.data.examples.history import ages_s, histories
 
 
 def _histories(
     events: list[tuple[int, bytes]], requests: list[int], length: int = 3, delay: int = 0
 ) -> list[list[bytes]]:
-    return list(histories([t for t, _ in events], [i for _, i in events], requests, length, delay))
+    found = list(histories([t for t, _ in events], [i for _, i in events], requests, length, delay))
+    assert all(set(zip(times, items, strict=True)) <= set(events) for items, times in found)
+    return [list(items) for items, _ in found]
 
 
 def test_an_event_at_or_after_the_request_is_not_history() -> None:
@@ -48,3 +51,11 @@ def test_equals_the_definition(events: list, requests: list[int], length: int, d
     requests.sort()
     expected = [[i for t, i in events if t < time and t <= time - delay][-length:] for time in requests]
     assert _histories(events, requests, length, delay) == expected
+
+
+def test_ages_are_differences_of_times_and_not_of_rounded_times() -> None:
+    request = 1_600_000_000_000_000
+    found = ages_s(request, [request - 3_000_000_000_000, request - 1_500_000, request - 1])
+    assert found.dtype == np.float32
+    assert found.tolist() == [3_000_000, 1.5, np.float32(1e-6)]
+    assert ages_s(request, []).shape == (0,)

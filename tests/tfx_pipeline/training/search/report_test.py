@@ -173,6 +173,13 @@ def test_best_configuration_of_a_model_without_columns(config_file, tmp_path, wo
     assert getattr(config.features, section)
 
 
+def test_best_configuration_of_a_model_without_ages(config_file, tmp_path):
+    config = load_config(config_file, ["history.age_buckets=8"])
+    for without, buckets in ((("ages",), None), ((), 8)):
+        write_best_config(config, Label("dmf", (), without), _report_with({}), tmp_path / "best.yaml")
+        assert load_config(tmp_path / "best.yaml").history.age_buckets == buckets
+
+
 def test_a_search_begins_with_what_the_configuration_gives_the_model(config_file):
     """Its own model as `dmf run` trains it, another as `dmf compare` does."""
     config = load_config(config_file, ["comparison.models={dmf: {heads: 2}, simtier: {buckets: 7}}"])
