@@ -4,6 +4,7 @@ from dmf_keras.layers.bias_tower import BiasTower
 from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
 from dmf_keras.layers.content_embedding import ContentEmbedding
+from dmf_keras.layers.content_projection import ContentProjection
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
 from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
@@ -21,6 +22,7 @@ __all__ = [
     "ColumnEmbedding",
     "ComplementaryModalityMixing",
     "ContentEmbedding",
+    "ContentProjection",
     "DecoupledTargetAttention",
     "Dice",
     "EarlyFusionTargetAttention",

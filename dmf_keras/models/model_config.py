@@ -11,9 +11,11 @@ class ModelConfig:
     """Subclasses are frozen dataclasses with a default for every field, and list what is wrong in `problems`.
 
     `later` has the fields that hyper-parameters did not always have: at their default they are not written.
+    `needs_content` is true of models that cannot do without content.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
+    needs_content: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

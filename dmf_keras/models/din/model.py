@@ -49,9 +49,9 @@ class DIN(InterestModel):
         self.activation_unit = LocalActivationUnit(
             config.activation_units, config.activation, name="activation_unit", dtype=self.dtype_policy
         )
-        items = (None, None, config.id_dim)
+        items = (None, None, self.item_width())
         self.activation_unit.build(items, items)
-        return config.id_dim
+        return self.item_width()
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`history` and `history_part`."""

@@ -52,7 +52,7 @@ class IDTargetAttention(InterestModel):
             name="attention",
             dtype=self.dtype_policy,
         )
-        items = (None, None, config.id_dim)
+        items = (None, None, self.item_width())
         self.attention.build(items, items)
         return config.attention_dim
 

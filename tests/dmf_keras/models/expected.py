@@ -26,6 +26,7 @@ class Expected:
 
 
 MODELS = {
+    "content_concat": Expected(frozenset({"history"}), ATTENTION),
     "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False),
     "dmf": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),

@@ -16,7 +16,7 @@ import tensorflow as tf
 from dmf_keras.models import ModalitySpec, RankingSchema, build_model, model_config
 from dmf_keras.ops import decoupled_attention, decoupled_attention_reference
 
-BATCH, CANDIDATES, HISTORY, HEADS = 3, 37, 53, 2
+BATCH, CANDIDATES, HISTORY, HEADS = 3, 37, 83, 2
 PAIRS = BATCH * CANDIDATES * HISTORY
 # Small enough for all weights and all tensors [B, N, width] and [B, L, width] to have fewer numbers than there are
 # pairs; wide enough for any vector per pair to have more than the heads.
@@ -30,6 +30,7 @@ PARAMS: dict[str, Any] = {
     "interest_dim": 16,
     "branch_hidden": (16,),
     "similarity_dim": 8,
+    "content_dim": 8,
 }
 INPUTS = {
     "history_index": tf.TensorSpec((BATCH, HISTORY), tf.int32),
@@ -89,7 +90,10 @@ def build(name: str) -> Any:
     return build_model(name, {key: value for key, value in PARAMS.items() if key in known}, SCHEMA, seed=0)
 
 
-@pytest.mark.parametrize("name", ["dmf", "dmf_enriched", "dmf_centric", "simtier", "target_attention", "mean_pooling"])
+FACTORED = ["content_concat", "dmf", "dmf_enriched", "dmf_centric", "mean_pooling", "simtier", "target_attention"]
+
+
+@pytest.mark.parametrize("name", FACTORED)
 def test_no_vector_per_pair(name):
     model = build(name)
     heads = getattr(model.config, "heads", 1)
