@@ -12,9 +12,12 @@ from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
 from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
+from dmf_keras.layers.quadratic_head import QuadraticHead
 from dmf_keras.layers.score_calibration import ScoreCalibration
+from dmf_keras.layers.semantic_target_attention import SemanticTargetAttention
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
+from dmf_keras.layers.sparse_target_attention import SparseTargetAttention
 from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
@@ -30,8 +33,11 @@ __all__ = [
     "ItemColumns",
     "LocalActivationUnit",
     "MultiGateMixtureOfExperts",
+    "QuadraticHead",
     "ScoreCalibration",
+    "SemanticTargetAttention",
     "SimilarityBuckets",
     "SimilarityHistogram",
+    "SparseTargetAttention",
     "TargetAttention",
 ]

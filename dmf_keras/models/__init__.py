@@ -37,7 +37,11 @@ _PACKAGES = (
     "din",
     "dmf",
     "early_fusion",
+    "make",
     "mean_pooling",
+    "mim",
+    "muse",
+    "qin",
     "simtier",
     "target_attention",
 )

@@ -81,6 +81,12 @@ class InterestModel(RankingModel):
             dtype=self.dtype_policy,
         )
 
+    def apply_head(
+        self, user_part: Tensor, items: Tensor, pair: Tensor | None, real: Tensor | None = None, training: bool = False
+    ) -> Tensor:
+        """Logits of the head's inputs: `head_items`, the interest; `real` bool [B, N] is false for padding."""
+        return self.head.score_items(user_part, items, pair, training)
+
     @property
     def outputs(self) -> int:
         """Logits per candidate."""
@@ -255,7 +261,8 @@ class InterestModel(RankingModel):
         candidates = self.candidate_items(inputs)
         interest = self.interest(state, candidates, inputs, training)
         items = self.head_items(candidates, self.own_columns(inputs))
-        logits = self.head.score_items(state[USER_PART], items, interest, training)
+        real = ops.not_equal(inputs[CANDIDATE_INDEX], 0)
+        logits = self.apply_head(state[USER_PART], items, interest, real, training)
         if self.bias_tower is None:
             return logits
         bias = self.bias(inputs, training)
@@ -316,7 +323,7 @@ class InterestModel(RankingModel):
         pair = {name: in_coalitions(name, each, empty[name]) for name, each in interest.items()}
         shown = None if own is None else in_coalitions(explanation.COLUMNS, own, ops.zeros_like(own))
         items_shown = in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates))
-        logits = self.head.score_items(
+        logits = self.apply_head(
             self._encode_features(user, count * batch), self.head_items(items_shown, shown), self.join_interest(pair)
         )
         if self.schema.objectives:

@@ -47,7 +47,7 @@ class ContentConcat(JoinedItems, IDTargetAttention):
     config_class = ContentConcatConfig
     config: ContentConcatConfig
 
-    def build_interest(self) -> int | None:
+    def build_interest(self) -> int | None:  # type: ignore[override]  # or no pair part
         """See the base class; a mean has no attention and makes no pair part."""
         if self.config.pooling == "attention":
             return super().build_interest()

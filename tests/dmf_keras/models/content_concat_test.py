@@ -80,14 +80,12 @@ def test_a_mean_has_no_attention_and_is_a_part_of_the_user():
 def test_content_that_a_request_carries_is_joined(pooling):
     model, x = _weighted(pooling=pooling), requests(2, 4, 5)
     rows = x["candidate_content_row"]
-    carried = {
-        f"candidate_content/{name}": to_numpy(content(rows)[0]) * 3 for name, content in model.content.items()
-    }
+    carried = {f"candidate_content/{name}": to_numpy(content(rows)[0]) * 3 for name, content in model.content.items()}
     without_rows = {**x, "candidate_content_row": np.zeros_like(rows)}
     np.testing.assert_allclose(to_numpy(model({**without_rows, **carried})), to_numpy(model(x)), atol=1e-4)
     assert np.abs(to_numpy(model(without_rows)) - to_numpy(model(x))).max() > 1e-3
 
 
 def test_needs_content():
-    with pytest.raises(ValueError, match="ContentConcat reads content: `schema.modalities` must name at least one"):
+    with pytest.raises(ValueError, match=r"ContentConcat reads content: .* must name at least one"):
         small_model(schema=RankingSchema(item_rows=9, content_rows=9), name="content_concat")

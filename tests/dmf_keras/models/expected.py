@@ -17,12 +17,14 @@ class Expected:
         pairs: what is told of each (candidate, history item) pair, with the modalities of `batches.SCHEMA`.
         content: whether the score depends on content.
         history_ids: whether it depends on the ids of the history.
+        experts: whether its head can have experts.
     """
 
     parts: frozenset[str]
     pairs: frozenset[str] = frozenset()
     content: bool = True
     history_ids: bool = True
+    experts: bool = True
 
 
 MODELS = {
@@ -32,7 +34,11 @@ MODELS = {
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
     "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES),
     "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
+    "make": Expected(frozenset({"attention", "histogram"}), frozenset({"activation"}) | SIMILARITIES),
     "mean_pooling": Expected(frozenset({"history"}), content=False),
+    "mim": Expected(frozenset({"attention", "content", "similarity"}), ATTENTION | SIMILARITIES),
+    "muse": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES),
+    "qin": Expected(frozenset({"history"}), frozenset({"activation"}), experts=False),
     "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES),
     "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False),
 }

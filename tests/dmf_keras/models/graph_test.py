@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from dmf_keras.models import ModalitySpec, RankingSchema, build_model, model_config
+from dmf_keras.models import ModalitySpec, RankingSchema, build_model, model_config, model_names
 from dmf_keras.ops import decoupled_attention, decoupled_attention_reference
 
 BATCH, CANDIDATES, HISTORY, HEADS = 3, 37, 83, 2
@@ -31,6 +31,7 @@ PARAMS: dict[str, Any] = {
     "branch_hidden": (16,),
     "similarity_dim": 8,
     "content_dim": 8,
+    "recent": 4,
 }
 INPUTS = {
     "history_index": tf.TensorSpec((BATCH, HISTORY), tf.int32),
@@ -90,7 +91,7 @@ def build(name: str) -> Any:
     return build_model(name, {key: value for key, value in PARAMS.items() if key in known}, SCHEMA, seed=0)
 
 
-FACTORED = ["content_concat", "dmf", "dmf_enriched", "dmf_centric", "mean_pooling", "simtier", "target_attention"]
+FACTORED = [name for name in model_names() if name not in ("din", "early_fusion", "make")]
 
 
 @pytest.mark.parametrize("name", FACTORED)
@@ -101,7 +102,7 @@ def test_no_vector_per_pair(name):
     assert too_large(training_step(model), heads) == []
 
 
-@pytest.mark.parametrize("name", ["early_fusion", "din"])
+@pytest.mark.parametrize("name", ["early_fusion", "din", "make"])
 def test_the_rule_sees_models_that_have_one(name):
     model = build(name)
     heads = getattr(model.config, "heads", 1)
