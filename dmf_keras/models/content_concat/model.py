@@ -20,7 +20,8 @@ from dmf_keras.types import Tensor
 class ContentConcat(JoinedItems, IDTargetAttention):
     """Items are ID embedding and projected content side by side; the rest is target attention and the head.
 
-        x = [e, P_1 m_1 + b_1, ..., P_M m_M + b_M],    o_n = TargetAttention(x_n, x_h1 ... x_hL),    head(user, x_n, o_n)
+        x = [e, P_1 m_1 + b_1, ..., P_M m_M + b_M]
+        o_n = TargetAttention(x_n, x_h1 ... x_hL),    head(user, x_n, o_n)
 
     The candidate's own content reaches the head, which models that see similarities alone do not have. Nothing is added
     per pair: candidates are projected once each, the history once per user. With `pooling="mean"` the interest is the

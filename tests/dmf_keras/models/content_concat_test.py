@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
 from dmf_keras.models import RankingSchema
 from tests.dmf_keras.models.batches import requests, small_model
-
-to_numpy = keras.ops.convert_to_numpy
-
-
-def joined(model, index, rows):
-    """x of items, [W, J], by NumPy."""
-    parts = [to_numpy(model.item_embedding.embeddings)[index]]
-    for name, content in model.content.items():
-        table, present = to_numpy(content.table).astype(np.float32), to_numpy(content.present)
-        dense = model.projections[name].dense
-        projected = table[rows] @ to_numpy(dense.kernel) + to_numpy(dense.bias)
-        parts.append(np.where(present[rows][:, None], projected, 0))
-    return np.concatenate(parts, -1)
-
-
-def _weighted(name="content_concat", **params):
-    """A model whose biases are not zero."""
-    model = small_model(params, name=name)
-    rng = np.random.default_rng(1)
-    for weight in model.trainable_variables:
-        weight.assign(rng.normal(scale=0.5, size=weight.shape))
-    return model
-
-
-def _dense(layer, rows):
-    return rows @ to_numpy(layer.kernel) + (0 if layer.bias is None else to_numpy(layer.bias))
+from tests.dmf_keras.models.by_numpy import dense, joined, mlp_head, softmax, to_numpy, user_features, weighted_model
 
 
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
 def test_equals_the_equations(pooling):
     """One pair at a time, from the weights alone."""
-    model, x = _weighted(pooling=pooling), requests(3, 4, 5)
+    model, x = weighted_model("content_concat", pooling=pooling), requests(3, 4, 5)
     scores = to_numpy(model(x))
     for b, n in np.ndindex(3, 4):
         kept = np.flatnonzero(x["history_index"][b])
-        x_n = joined(model, x["candidate_index"][b, [n]], x["candidate_content_row"][b, [n]])[0]
+        x_n = joined(model, x["candidate_index"][b, n], x["candidate_content_row"][b, n])
         x_h = joined(model, x["history_index"][b, kept], x["history_content_row"][b, kept])
-        user = [to_numpy(model.column_embeddings[name].embeddings)[x[name][b]] for name in ("gender", "hour")]
-        user += [to_numpy(model.user_embedding.embeddings)[x["user_index"][b]], [x["age"][b]], [x["price"][b]]]
         if pooling == "mean":
-            read = [*user, x_h.mean(0) if kept.size else np.zeros(16), x_n]
+            read = [user_features(model, x, b), x_h.mean(0) if kept.size else np.zeros(16), x_n]
         else:
-            attention, interest = model.attention, np.zeros(8)
+            interest = np.zeros(8)
             if kept.size:
-                logits = _dense(attention.key, x_h) @ _dense(attention.query, x_n) / np.sqrt(8)
-                exponents = np.exp(logits - logits.max())
-                interest = exponents / exponents.sum() @ _dense(attention.value, x_h)
-            read = [*user, x_n, interest]
-        hidden = np.maximum(np.concatenate(read) @ to_numpy(model.head.kernel) + to_numpy(model.head.bias), 0)
-        *middle, last = [layer for layer in model.head.tail if isinstance(layer, keras.layers.Dense)]
-        for layer in middle:
-            hidden = np.maximum(_dense(layer, hidden), 0)
-        assert scores[b, n] == pytest.approx(_dense(last, hidden)[0], abs=1e-4)
+                logits = dense(model.attention.key, x_h) @ dense(model.attention.query, x_n) / np.sqrt(8)
+                interest = softmax(logits) @ dense(model.attention.value, x_h)
+            read = [user_features(model, x, b), x_n, interest]
+        assert scores[b, n] == pytest.approx(mlp_head(model, np.concatenate(read)), abs=1e-4)
 
 
 def test_a_mean_has_no_attention_and_is_a_part_of_the_user():
-    model, x = _weighted(pooling="mean"), requests(3, 4, 5)
+    model, x = weighted_model("content_concat", pooling="mean"), requests(3, 4, 5)
     assert not [weight.path for weight in model.weights if "attention" in weight.path]
     state = model.encode_user(x)
     assert sorted(state) == ["history_mask", "pooled", "user_part"]
@@ -78,7 +45,7 @@ def test_a_mean_has_no_attention_and_is_a_part_of_the_user():
 
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
 def test_content_that_a_request_carries_is_joined(pooling):
-    model, x = _weighted(pooling=pooling), requests(2, 4, 5)
+    model, x = weighted_model("content_concat", pooling=pooling), requests(2, 4, 5)
     rows = x["candidate_content_row"]
     carried = {f"candidate_content/{name}": to_numpy(content(rows)[0]) * 3 for name, content in model.content.items()}
     without_rows = {**x, "candidate_content_row": np.zeros_like(rows)}
