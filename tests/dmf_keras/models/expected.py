@@ -18,6 +18,7 @@ class Expected:
         content: whether the score depends on content.
         history_ids: whether it depends on the ids of the history.
         experts: whether its head can have experts.
+        scale: deviation of drawn weights at which all parts matter and float32 has digits left; layers may square.
     """
 
     parts: frozenset[str]
@@ -25,6 +26,7 @@ class Expected:
     content: bool = True
     history_ids: bool = True
     experts: bool = True
+    scale: float = 0.6
 
 
 MODELS = {
@@ -38,7 +40,7 @@ MODELS = {
     "mean_pooling": Expected(frozenset({"history"}), content=False),
     "mim": Expected(frozenset({"attention", "content", "similarity"}), ATTENTION | SIMILARITIES),
     "muse": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES),
-    "qin": Expected(frozenset({"history"}), frozenset({"activation"}), experts=False),
+    "qin": Expected(frozenset({"history"}), frozenset({"activation"}), experts=False, scale=0.3),
     "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES),
     "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False),
 }
