@@ -229,10 +229,12 @@ def _sentences(*texts: str) -> str:
 
 
 def _model_parameters(name: str) -> str:
-    """The parameters of a model as a section; their meaning is in the `Args:` of its dataclass."""
+    """The parameters of a model as a section; their meaning is in the `Args:` of its dataclass or of a base of it."""
     defaults = model_config(name, {})
-    described = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(type(defaults)) or "", re.MULTILINE)
-    meanings = {key: " ".join(text.split()) for key, text in described}
+    meanings: dict[str, str] = {}
+    for base in reversed(type(defaults).__mro__):
+        described = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", inspect.cleandoc(base.__doc__ or ""), re.MULTILINE)
+        meanings |= {key: " ".join(text.split()) for key, text in described}
     lines = [
         _line(f"`{field.name}`", f"`{json.dumps(getattr(defaults, field.name))}`", meanings.get(field.name, ""))
         for field in dataclasses.fields(defaults)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Subclasses are frozen dataclasses with a default for every field, and list what is wrong in `problems`.
 
-    `later` has the fields that hyper-parameters did not always have: at their default they are not written.
+    `later` has the fields that hyper-parameters did not always have: at their default they are not written. `before`
+    has those whose default would make another model of one saved without them, each with the value that keeps it.
     `needs_content` is true of models that cannot do without content.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
+    before: ClassVar[Mapping[str, Any]] = {}
     needs_content: ClassVar[bool] = False
+
+    @classmethod
+    def of_saved(cls, values: Mapping[str, Any]) -> Self:
+        """The hyper-parameters of a saved model, of whatever version, from its `to_dict`."""
+        return cls(**{**cls.before, **values})
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

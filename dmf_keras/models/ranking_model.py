@@ -271,7 +271,7 @@ class RankingModel(keras.Model):
         config = dict(config)
         points = config.pop("calibration_points", None)
         schema = RankingSchema.from_dict(config["schema"])
-        model = cls(**{**config, "schema": schema, "config": cls.config_class(**config["config"])})
+        model = cls(**{**config, "schema": schema, "config": cls.config_class.of_saved(config["config"])})
         if points is not None:
             model.calibration = model._calibration(points)
         return model

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics
-from tfx_pipeline.training.chance import LEFT_CHANCE, MONITOR, has_left_chance
+from tfx_pipeline.training.chance import LEFT_CHANCE, eval_auc, has_left_chance
 from tfx_pipeline.training.trainer import TrainingResult
 
 # By their metrics a model is judged.
@@ -99,7 +99,7 @@ def _of_the_negatives(overall: MetricValues, baselines: Mapping[str, Mapping[str
 
 def _of_training(training: TrainingResult, epochs: int | None) -> Iterator[str]:
     if not has_left_chance(training.history):
-        best = training.history[training.best_epoch][MONITOR]
+        best = eval_auc(training.history[training.best_epoch])
         yield (
             f"The training never left chance: its best eval AUC is {best:.4f}, and {LEFT_CHANCE:g} is the least that "
             "says something. The model ranks no better than at random; try more training.epochs or a higher "

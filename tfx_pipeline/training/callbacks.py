@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from tfx_pipeline.console import console, task_column
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write_text, writing, writing_folder
-from tfx_pipeline.training.chance import MONITOR, has_left_chance
+from tfx_pipeline.training.chance import eval_auc, has_left_chance
 
 _UNSTEADY_STEPS = 10
 # Metrics by name, as Keras hands them to callbacks.
@@ -25,6 +25,8 @@ Logs = Mapping[str, Any] | None
 
 class BestEpoch(keras.callbacks.Callback):
     """Early stopping on eval AUC with the best weights and the whole history on disk.
+
+    Of several objectives it is the mean of their AUCs: the first alone would stop before the others have learned.
 
     Keras's `EarlyStopping` forgets its best weights and its patience when the process dies; this one reads them
     back, so that a resumed training stops by the same rule as an uninterrupted one. It is not equal to that bit by
@@ -83,7 +85,7 @@ class BestEpoch(keras.callbacks.Callback):
 
 
 def _best(history: list[dict[str, float]]) -> int:
-    return max(range(len(history)), key=lambda epoch: (history[epoch][MONITOR], -epoch))
+    return max(range(len(history)), key=lambda epoch: (eval_auc(history[epoch]), -epoch))
 
 
 class AtomicBackup(keras.callbacks.BackupAndRestore):

@@ -1,12 +1,26 @@
-"""When a training has left chance: until then no epoch of it says anything about the next."""
+"""What epochs are judged by, and when a training has left chance: before, no epoch says anything about the next."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping
 
-MONITOR = "val_auc"
 # An AUC on eval that chance alone does not give, but for a split of a few hundred clicks.
 LEFT_CHANCE = 0.51
+
+# AUC of the first objective and of further ones, as Keras logs them.
+_EVAL_AUC = re.compile(r"val_(.+_)?auc")
+
+
+def eval_auc(epoch: Mapping[str, float | None]) -> float:
+    """The eval AUC of an epoch, of several objectives their mean: what epochs are chosen by.
+
+    Args:
+        epoch: its metrics, as Keras logs them; None for one that is not a number.
+    """
+    found = [math.nan if auc is None else auc for name, auc in epoch.items() if _EVAL_AUC.fullmatch(name)]
+    return sum(found) / len(found) if found else math.nan
 
 
 def has_left_chance(history: Iterable[Mapping[str, float | None]]) -> bool:
@@ -15,4 +29,4 @@ def has_left_chance(history: Iterable[Mapping[str, float | None]]) -> bool:
     Args:
         history: metrics of every epoch, as Keras logs them.
     """
-    return any((epoch.get(MONITOR) or 0.0) > LEFT_CHANCE for epoch in history)
+    return any(eval_auc(epoch) > LEFT_CHANCE for epoch in history)

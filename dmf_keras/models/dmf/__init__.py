@@ -1,8 +1,10 @@
-"""`dmf`, `dmf_enriched` and `dmf_centric`: Decoupled Multimodal Fusion and its two halves."""
+"""`dmf`, its form in the paper `dmf_paper`, and the paper's two halves `dmf_enriched` and `dmf_centric`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from dmf_keras.models.configs import HistogramConfig, SimilarityConfig
 from dmf_keras.models.model_config import choice_problem, count_problem, counts_problem, number_problem
@@ -10,6 +12,7 @@ from dmf_keras.models.registry import register_model
 from dmf_keras.models.target_attention import TargetAttentionConfig
 
 _BRANCHES = ("enriched", "centric")
+_CONTENT_IN = ("items", "user")
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,8 @@ class DMFCentricConfig(HistogramConfig, _BranchConfig):
 
 
 @dataclass(frozen=True)
-class DMFConfig(TargetAttentionConfig, HistogramConfig, _BranchConfig):
-    """Hyper-parameters of `dmf_keras.models.DMF`; defaults follow the paper where it gives one, at a smaller head.
+class DMFPaperConfig(TargetAttentionConfig, HistogramConfig, _BranchConfig):
+    """Hyper-parameters of `dmf_keras.models.DMFPaper`: the paper's where it gives one, at a smaller head.
 
     Args:
         mixing: "fixed", "learned", "gate" or "concat"; see `ComplementaryModalityMixing`.
@@ -83,9 +86,32 @@ class DMFConfig(TargetAttentionConfig, HistogramConfig, _BranchConfig):
         return found + alpha
 
 
+@dataclass(frozen=True)
+class DMFConfig(DMFPaperConfig):
+    """Hyper-parameters of `dmf_keras.models.DMF`.
+
+    Args:
+        content_in: where content vectors go themselves, beside their similarities; () is the paper's form.
+            "items": a projection of an item's content is added to its embedding, of candidates and history.
+            "user": the mean of the history's content is a user feature of the head.
+    """
+
+    before: ClassVar[Mapping[str, Any]] = {"content_in": ()}
+
+    content_in: tuple[str, ...] = _CONTENT_IN
+
+    def problems(self) -> list[str]:
+        """See the base class."""
+        given = self.content_in
+        if isinstance(given, tuple) and set(given) <= set(_CONTENT_IN) and len(set(given)) == len(given):
+            return super().problems()
+        return [*super().problems(), f"content_in must be a list of {' and '.join(_CONTENT_IN)}, got {given!r}"]
+
+
 _ENRICHED = {"enriched": "modality-enriched interest"}
 _CENTRIC = {"centric": "modality-centric interest"}
 
 register_model("dmf", DMFConfig, "dmf_keras.models.dmf.model:DMF", parts=_ENRICHED | _CENTRIC)
+register_model("dmf_paper", DMFPaperConfig, "dmf_keras.models.dmf.model:DMFPaper", parts=_ENRICHED | _CENTRIC)
 register_model("dmf_enriched", DMFEnrichedConfig, "dmf_keras.models.dmf.model:DMFEnriched", parts=_ENRICHED)
 register_model("dmf_centric", DMFCentricConfig, "dmf_keras.models.dmf.model:DMFCentric", parts=_CENTRIC)

@@ -1,4 +1,4 @@
-"""Decoupled Multimodal Fusion and its two halves."""
+"""Decoupled Multimodal Fusion, its form in the paper and the paper's two halves."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import keras
 from keras import ops
 
 from dmf_keras.layers import ComplementaryModalityMixing, DecoupledTargetAttention, SimilarityHistogram
-from dmf_keras.models.dmf import DMFCentricConfig, DMFConfig, DMFEnrichedConfig
+from dmf_keras.models.dmf import DMFCentricConfig, DMFConfig, DMFEnrichedConfig, DMFPaperConfig
 from dmf_keras.models.explanation import attention_outputs
+from dmf_keras.models.inputs import HISTORY_CONTENT_ROW, HISTORY_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.models.model_config import ModelConfig
-from dmf_keras.models.similarity_model import SimilarityModel
+from dmf_keras.models.similarity_model import SimilarityModel, history_present, history_vectors
 from dmf_keras.models.target_attention.model import KEYS, VALUES
+from dmf_keras.ops import masked_mean
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
 
-@dmf_keras_export("dmf_keras.models.DMF")
-class DMF(SimilarityModel):
-    """Ranks candidates by two interests that know the content and one head.
+@dmf_keras_export("dmf_keras.models.DMFPaper")
+class DMFPaper(SimilarityModel):
+    """Ranks candidates by two interests that know the content and one head: the paper's form.
 
     1. Target-aware feature: the similarity bucket of each (candidate, history item) pair, per modality; one bucketing
        serves both branches.
@@ -39,22 +41,18 @@ class DMF(SimilarityModel):
     Examples:
 
     >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
-    >>> schema = RankingSchema(item_rows=1000, content_rows=1200, modalities={"text": ModalitySpec(8)})
-    >>> model = build_model("dmf", {"alpha": 0.5}, schema, seed=1)
-    >>> model.content["text"].set_rows(np.random.default_rng(0).normal(size=(1200, 8)))
-    >>> user = {"history_index": np.array([[5, 7, 0]]), "history_content_row": np.array([[5, 7, 0]])}
-    >>> state = model.encode_user(user)  # once per user
-    >>> candidates = {"candidate_index": np.array([[3, 4]]), "candidate_content_row": np.array([[3, 4]])}
-    >>> tuple(model.score(state, candidates).shape)  # logits, one per candidate
-    (1, 2)
-    >>> model.compile("adam", metrics=[keras.metrics.AUC(from_logits=True, name="auc")])  # and fit
+    >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("dmf_paper", {"alpha": 0.5}, schema, seed=1)
+    >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
+    >>> sorted(model.encode_user({"history_index": rows, "history_content_row": rows}))
+    ['history_mask', 'history_present_text', 'history_vectors_text', 'keys', 'user_part', 'values']
 
     References:
         DMF, arXiv:2510.11066.
     """
 
-    config_class: ClassVar[type[ModelConfig]] = DMFConfig
-    config: DMFConfig
+    config_class: ClassVar[type[ModelConfig]] = DMFPaperConfig
+    config: DMFPaperConfig
 
     def build_interest(self) -> int:
         """See the base class."""
@@ -169,8 +167,91 @@ def _by_row(branch: keras.Sequential, interest: Tensor) -> Tensor:
     return ops.reshape(out, (batch, candidates, out.shape[-1]))
 
 
+@dmf_keras_export("dmf_keras.models.DMF")
+class DMF(DMFPaper):
+    """`DMFPaper`, whose items and users know content itself and not only how similar it is.
+
+    A bucket of a cosine says how much two items resemble each other and never in what, so the paper's head cannot learn
+    that a topic is popular, or that a user of one topic likes another. With `content_in`
+
+        e_n = E[n] + sum_m P_m v_n^m  of candidates and history items: "items"
+        user part += W_m mean_j v_hj^m, the mean over the history items that have content: "user"
+
+    v^m being the frozen unit vector of modality m, zero where an item has none. Both are parts of the user's state or
+    of the item's vector, so that nothing is added per pair: keys and values are still computed once per user.
+
+    Args:
+        schema: sizes and names that come from the data.
+        config: hyper-parameters.
+
+    Examples:
+
+    >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
+    >>> schema = RankingSchema(item_rows=1000, content_rows=1200, modalities={"text": ModalitySpec(8)})
+    >>> model = build_model("dmf", {"alpha": 0.5}, schema, seed=1)
+    >>> model.content["text"].set_rows(np.random.default_rng(0).normal(size=(1200, 8)))
+    >>> user = {"history_index": np.array([[5, 7, 0]]), "history_content_row": np.array([[5, 7, 0]])}
+    >>> state = model.encode_user(user)  # once per user
+    >>> candidates = {"candidate_index": np.array([[3, 4]]), "candidate_content_row": np.array([[3, 4]])}
+    >>> tuple(model.score(state, candidates).shape)  # logits, one per candidate
+    (1, 2)
+    >>> model.compile("adam", metrics=[keras.metrics.AUC(from_logits=True, name="auc")])  # and fit
+
+    References:
+        DMF, arXiv:2510.11066; content in items and user is this library's, measured in docs/RESULTS.md.
+    """
+
+    config_class = DMFConfig
+    config: DMFConfig
+
+    def build_interest(self) -> int:
+        """See the base class."""
+        if "items" in self.config.content_in:
+            self.item_content = keras.layers.Dense(
+                self.config.id_dim, use_bias=False, dtype=self.dtype_policy, name="item_content"
+            )
+            self.item_content.build((None, None, self._content_width()))
+        return super().build_interest()
+
+    def _content_width(self) -> int:
+        return sum(spec.width for spec in self.schema.modalities.values())
+
+    def candidate_items(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See the base class; content that the request carries is the candidate's content here too."""
+        items = super().candidate_items(inputs)
+        if "items" not in self.config.content_in:
+            return items
+        return self._with_content(items, [self.candidate_vectors(inputs, name)[0] for name in self.content])
+
+    def history_items(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See the base class."""
+        items = super().history_items(inputs)
+        if "items" not in self.config.content_in:
+            return items
+        return self._with_content(items, [table(inputs[HISTORY_CONTENT_ROW])[0] for table in self.content.values()])
+
+    def _with_content(self, items: Tensor, vectors: list[Tensor]) -> Tensor:
+        return items + ops.cast(self.item_content(ops.concatenate(vectors, axis=-1)), items.dtype)
+
+    def user_width(self) -> int:
+        """See the base class."""
+        return super().user_width() + (self._content_width() if "user" in self.config.content_in else 0)
+
+    def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Those of the base class, and the mean content of the history."""
+        features = super().user_features(inputs, state)
+        if "user" in self.config.content_in:
+            real = ops.not_equal(inputs[HISTORY_INDEX], 0)
+            means = [
+                masked_mean(state[history_vectors(name)], ops.logical_and(real, state[history_present(name)]), axis=1)
+                for name in self.content
+            ]
+            features[HISTORY_INDEX] = ops.cast(ops.concatenate(means, axis=-1), self.compute_dtype)
+        return features
+
+
 @dmf_keras_export("dmf_keras.models.DMFEnriched")
-class DMFEnriched(DMF):
+class DMFEnriched(DMFPaper):
     """DMF without its modality-centric branch: r_n = MLP_e(o_n).
 
     Args:
@@ -191,7 +272,7 @@ class DMFEnriched(DMF):
 
 
 @dmf_keras_export("dmf_keras.models.DMFCentric")
-class DMFCentric(DMF):
+class DMFCentric(DMFPaper):
     """DMF without its modality-enriched branch: r_n = MLP_c(c_n).
 
     Args:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dmf_keras.models.dmf import DMFConfig
+from dmf_keras.models.dmf import DMFPaperConfig
 from dmf_keras.models.model_config import count_problem
 from dmf_keras.models.registry import register_model
 
 
 @dataclass(frozen=True)
-class EarlyFusionConfig(DMFConfig):
+class EarlyFusionConfig(DMFPaperConfig):
     """Hyper-parameters of `dmf_keras.models.EarlyFusion`: DMF's, and the width of what is fused.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from dmf_keras.layers import EarlyFusionTargetAttention
-from dmf_keras.models.dmf.model import DMF
+from dmf_keras.models.dmf.model import DMFPaper
 from dmf_keras.models.early_fusion import EarlyFusionConfig
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.registration import dmf_keras_export
@@ -19,8 +19,8 @@ HISTORY = "history"
 
 
 @dmf_keras_export("dmf_keras.models.EarlyFusion")
-class EarlyFusion(DMF):
-    """DMF whose attention projects concat(e_hj, E_S[b_nj]) for every pair; all else is as in DMF.
+class EarlyFusion(DMFPaper):
+    """`DMFPaper` whose attention projects concat(e_hj, E_S[b_nj]) for every pair; all else is as in DMF.
 
     Args:
         schema: sizes and names that come from the data.

@@ -32,9 +32,10 @@ class Expected:
 MODELS = {
     "content_concat": Expected(frozenset({"history"}), ATTENTION),
     "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False),
-    "dmf": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
+    "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
     "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES),
+    "dmf_paper": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
     "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES),
     "make": Expected(frozenset({"attention", "histogram"}), frozenset({"activation"}) | SIMILARITIES),
     "mean_pooling": Expected(frozenset({"history"}), content=False),

@@ -88,7 +88,7 @@ def test_an_empty_history_contributes_nothing(name):
 @pytest.mark.parametrize("mixing", ["fixed", "gate", "concat"])
 def test_contributions_are_means_over_all_orders(mixing):
     """The head by NumPy, for every subset of parts; then every order in which they can arrive."""
-    model, x = model_of("dmf", mixing=mixing), requests(2, 3, 4)
+    model, x = model_of("dmf_paper", mixing=mixing), requests(2, 3, 4)
     state = model.encode_user(x)
     told = explained(model, x)
     candidates = model.item_embedding(x["candidate_index"])
@@ -228,7 +228,7 @@ def test_a_part_that_the_data_does_not_have_is_not_told():
     schema = RankingSchema(item_rows=40, content_rows=40, modalities={"text": ModalitySpec(6)})
     model, x = small_model(schema=schema), requests(2, 3, 4)
     told = explained(model, x)
-    assert set(parts_of(told)) == {"enriched", "centric", "item"}
+    assert set(parts_of(told)) == {"enriched", "centric", "item", "history"}
     np.testing.assert_allclose(told["logit"], to_numpy(model(x)), atol=1e-5)
 
 

@@ -73,7 +73,7 @@ class TestEveryModel:
 
 
 def test_an_item_is_its_id_and_its_columns_projected_once():
-    model, x = model_with_columns("dmf"), requests(2, 4, 3)
+    model, x = model_with_columns("dmf_paper"), requests(2, 4, 3)
     found = to_numpy(model.candidate_items(x))
     columns = tables()
     embeddings = to_numpy(model.item_columns.embeddings)

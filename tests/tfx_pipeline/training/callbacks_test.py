@@ -49,9 +49,9 @@ class Training:
         self.best.set_model(model)
         model.stop_training = False
 
-    def epoch(self, number: int, auc: float, weights: float | None = None) -> None:
+    def epoch(self, number: int, auc: float, weights: float | None = None, **further: float) -> None:
         fill(self.model, number if weights is None else weights)
-        self.best.on_epoch_end(number, {"val_auc": auc, "loss": 1.0})
+        self.best.on_epoch_end(number, {"val_auc": auc, "loss": 1.0, **further})
 
     def end(self) -> float:
         fill(self.model, -1)
@@ -66,6 +66,15 @@ def test_the_model_ends_with_the_weights_of_the_best_epoch(model, tmp_path):
     assert training.best.best == 1
     assert training.end() == 1
     assert [entry["val_auc"] for entry in training.best.history] == [0.6, 0.8, 0.7]
+
+
+def test_of_several_objectives_the_mean_of_their_aucs_counts(model, tmp_path):
+    training = Training(model, tmp_path, patience=2)
+    # The first alone is best in epoch 0, and would stop the training after epoch 2.
+    for number, (first, second) in enumerate([(0.80, 0.5), (0.79, 0.6), (0.78, 0.7), (0.70, 0.71)]):
+        training.epoch(number, first, val_buy_auc=second, val_auc_ratio=9.0)
+        assert not model.stop_training
+    assert training.end() == 2
 
 
 def test_of_equal_epochs_the_earlier_is_the_best(model, tmp_path):

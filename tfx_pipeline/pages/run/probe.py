@@ -12,7 +12,7 @@ from keras import ops
 
 from dmf_keras.layers import DecoupledTargetAttention
 from dmf_keras.models import explanation
-from dmf_keras.models.dmf.model import DMF
+from dmf_keras.models.dmf.model import DMFPaper
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.similarity_model import SimilarityModel
@@ -22,7 +22,7 @@ from dmf_keras.types import Tensor
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.transform.request_transform import RequestTransform
 
-# The logit of each combination of a model's parts is computed: 32 of DMF's five.
+# The logit of each combination of a model's parts is computed: 64 of DMF's six.
 REQUESTS = 2_000
 _BATCH = 100
 _WEIGHT = "enriched_weight"
@@ -151,7 +151,7 @@ def _enriched_weight(
     model: RankingModel, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]
 ) -> np.ndarray | None:
     """alpha_n [B, N] of r_n = alpha_n e_n + (1 - alpha_n) c_n, solved for it, whatever the mode of mixing."""
-    if not isinstance(model, DMF) or len(model.config.branches) < 2 or model.config.mixing == "concat":
+    if not isinstance(model, DMFPaper) or len(model.config.branches) < 2 or model.config.mixing == "concat":
         return None
     candidates = model.candidate_items(inputs)
     parts = model.interest_parts(state, candidates, inputs, training=False)

@@ -71,7 +71,7 @@ def test_scores_are_those_of_the_exported_model_with_and_without_each_item(found
 
 
 def test_parts_add_up_to_the_logit_of_the_score(found):
-    assert {part.part for part in found.parts} == {"enriched", "centric", "item", "user", "columns"}
+    assert {part.part for part in found.parts} == {"enriched", "centric", "history", "item", "user", "columns"}
     total = found.base_logit + sum(part.contribution for part in found.parts)
     assert total == pytest.approx(found.logit, abs=1e-4)
     assert found.logit == pytest.approx(logits_of(found.score), abs=1e-4)
