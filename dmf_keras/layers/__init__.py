@@ -5,6 +5,7 @@ from dmf_keras.layers.bias_tower import BiasTower
 from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
 from dmf_keras.layers.content_embedding import ContentEmbedding
+from dmf_keras.layers.content_projection import ContentProjection
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
 from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
@@ -13,9 +14,12 @@ from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
 from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from dmf_keras.layers.multi_value_embedding import MultiValueEmbedding
+from dmf_keras.layers.quadratic_head import QuadraticHead
 from dmf_keras.layers.score_calibration import ScoreCalibration
+from dmf_keras.layers.semantic_target_attention import SemanticTargetAttention
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
+from dmf_keras.layers.sparse_target_attention import SparseTargetAttention
 from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
@@ -24,6 +28,7 @@ __all__ = [
     "ColumnEmbedding",
     "ComplementaryModalityMixing",
     "ContentEmbedding",
+    "ContentProjection",
     "DecoupledTargetAttention",
     "Dice",
     "EarlyFusionTargetAttention",
@@ -32,8 +37,11 @@ __all__ = [
     "LocalActivationUnit",
     "MultiGateMixtureOfExperts",
     "MultiValueEmbedding",
+    "QuadraticHead",
     "ScoreCalibration",
+    "SemanticTargetAttention",
     "SimilarityBuckets",
     "SimilarityHistogram",
+    "SparseTargetAttention",
     "TargetAttention",
 ]

@@ -10,7 +10,7 @@ from keras import ops
 
 from dmf_keras.checks import check_axis, check_counts, check_kind, check_rank
 from dmf_keras.layers.dice import Dice
-from dmf_keras.ops.masked import without_padding
+from dmf_keras.ops.masked import masked_softmax, without_padding
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -30,11 +30,15 @@ class LocalActivationUnit(keras.layers.Layer):
     the first once per candidate, the second once per user (`encode_history`), only the last once per pair. What follows
     is a tensor [B, N, L, H] per hidden layer in any case: this is the costly baseline.
 
+    With `normalize` the weights are softmax_j(w_nj), over real history: how strong the interest is, is lost, and the
+    last layer needs no bias.
+
     Args:
         hidden_units: widths of the MLP's hidden layers, at least one. (80, 40) are those of the authors' public code,
             which has sigmoids (`activation="sigmoid"`); the paper has PReLU or Dice.
         activation: of the hidden layers: "dice", or what `keras.activations.get` takes.
         kernel_initializer: of all layers.
+        normalize: bool, whether a softmax makes the weights sum to 1.
 
     Examples:
 
@@ -63,12 +67,14 @@ class LocalActivationUnit(keras.layers.Layer):
         hidden_units: Sequence[int] = (80, 40),
         activation: Any = "dice",
         kernel_initializer: Any = "glorot_uniform",
+        normalize: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.hidden_units = check_counts("hidden_units", hidden_units)
         self.activation: Any = "dice" if activation == "dice" else keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.normalize = normalize
 
     def build(self, candidates_shape: Any, history_shape: Any) -> None:
         """Creates the weights."""
@@ -84,15 +90,21 @@ class LocalActivationUnit(keras.layers.Layer):
             name="kernel", shape=(4 * self.width, first), initializer=self.kernel_initializer.clone()
         )
         self.bias = self.add_weight(name="bias", shape=(first,), initializer="zeros")
-        self.dense = [self._dense(units, below) for units, below in zip([*rest, 1], self.hidden_units, strict=True)]
+        self.dense = [self._dense(units, below) for units, below in zip(rest, self.hidden_units[:-1], strict=True)]
+        self.dense.append(self._dense(1, self.hidden_units[-1], use_bias=not self.normalize))
         self.dice: list[Dice] = []
         if self.activation == "dice":
             self.dice = [Dice(dtype=self.dtype_policy) for _ in self.hidden_units]
             for layer, units in zip(self.dice, self.hidden_units, strict=True):
                 layer.build((None, None, None, units))
 
-    def _dense(self, units: int, below: int) -> keras.layers.Dense:
-        layer = keras.layers.Dense(units, kernel_initializer=self.kernel_initializer.clone(), dtype=self.dtype_policy)
+    def _dense(self, units: int, below: int, use_bias: bool = True) -> keras.layers.Dense:
+        layer = keras.layers.Dense(
+            units,
+            use_bias=use_bias,
+            kernel_initializer=self.kernel_initializer.clone(),
+            dtype=self.dtype_policy,
+        )
         layer.build((None, None, None, below))
         return layer
 
@@ -177,7 +189,8 @@ class LocalActivationUnit(keras.layers.Layer):
         for depth, dense in enumerate(self.dense):
             hidden = self.dice[depth](hidden, mask=real, training=training) if self.dice else self.activation(hidden)
             hidden = dense(hidden)
-        weights = ops.where(kept, ops.squeeze(hidden, -1), 0.0)
+        logits = ops.squeeze(hidden, -1)
+        weights = ops.cast(masked_softmax(logits, kept), dtype) if self.normalize else ops.where(kept, logits, 0.0)
         interest = ops.matmul(weights, history)
         return (interest, weights) if return_weights else interest
 
@@ -225,4 +238,5 @@ class LocalActivationUnit(keras.layers.Layer):
             "hidden_units": self.hidden_units,
             "activation": "dice" if dice else keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "normalize": self.normalize,
         }

@@ -137,23 +137,41 @@ class SimilarityBuckets(keras.layers.Layer):
         check_rank("candidates", candidates, "batch candidates width")
         check_rank("history", history, "batch history width")
         check_axis("history", history, 2, candidates.shape[2], "the width of `candidates`")
-        similarity = self.similarities(candidates, history)
+        return self.bucket(self.similarities(candidates, history), candidates_present, history_present)
+
+    def bucket(
+        self, similarities: Tensor, candidates_present: Tensor | None = None, history_present: Tensor | None = None
+    ) -> Tensor:
+        """Buckets of `similarities` [B, N, L], for who has them already.
+
+        Args:
+            similarities: float32 [B, N, L], of the method of that name.
+            candidates_present: bool [B, N], false where there is no content; absent: all have some.
+            history_present: bool [B, L], the same of the history.
+
+        Returns:
+            int32 [B, N, L], ids in [0, S].
+
+        Raises:
+            ValueError: wrong rank, or a presence mask that is not boolean or of another length.
+        """
+        check_rank("similarities", similarities, "batch candidates history")
         if self.edge_values is None:
-            ids = equal_width_buckets(similarity, self.buckets)
+            ids = equal_width_buckets(similarities, self.buckets)
         else:
             # An edge at exactly -1 must not separate opposite vectors by how their cosine was rounded.
-            ids = bucketize(ops.clip(similarity, -1.0, 1.0), ops.convert_to_tensor(self.edge_values))
-        for name, present, vectors, axis in (
-            ("candidates_present", candidates_present, candidates, 2),
-            ("history_present", history_present, history, 1),
+            ids = bucketize(ops.clip(similarities, -1.0, 1.0), ops.convert_to_tensor(self.edge_values))
+        for name, present, axis in (
+            ("candidates_present", candidates_present, 1),
+            ("history_present", history_present, 2),
         ):
             if present is not None:
                 check_rank(name, present, "batch items")
                 check_kind(name, present, "bool")
-                check_axis(name, present, 1, vectors.shape[1], "the vectors")
+                check_axis(name, present, 1, similarities.shape[axis], "the vectors")
                 # The missing bucket has the largest id; a maximum is faster than to choose by a broadcast mask.
                 missing = ops.where(present, 0, self.buckets)
-                ids = ops.maximum(ids, ops.expand_dims(missing, axis))
+                ids = ops.maximum(ids, ops.expand_dims(missing, 3 - axis))
         return ids
 
     def get_config(self) -> dict[str, Any]:

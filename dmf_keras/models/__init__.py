@@ -33,10 +33,15 @@ __all__ = [
 
 # The built-in models: a package each, which registers what it holds. A new one is a line here.
 _PACKAGES = (
+    "content_concat",
     "din",
     "dmf",
     "early_fusion",
+    "make",
     "mean_pooling",
+    "mim",
+    "muse",
+    "qin",
     "simtier",
     "target_attention",
 )

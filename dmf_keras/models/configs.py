@@ -11,37 +11,67 @@ from dmf_keras.models.model_config import ModelConfig, choice_problem, count_pro
 
 
 @dataclass(frozen=True)
-class InterestConfig(ModelConfig):
-    """What every model has: embeddings and a head.
+class EmbeddingConfig(ModelConfig):
+    """What every model has, whatever its head.
 
     Args:
         id_dim: width d of item and user embeddings.
         feature_dim: width of the embedding of a categorical profile or context column.
-        hidden_units: hidden widths of the head; (1024, 512, 256) in DMF's paper.
         dropout: of the head's hidden layers, from 0 to 0.95.
         embedding_l2: L2 penalty on the item and user embeddings; a non-zero one makes their updates dense.
+    """
+
+    id_dim: int = 32
+    feature_dim: int = 16
+    dropout: float = 0.0
+    embedding_l2: float = 0.0
+
+    def problems(self) -> list[str]:
+        """See the base class."""
+        found = [*count_problem("id_dim", self.id_dim), *count_problem("feature_dim", self.feature_dim)]
+        found += number_problem("dropout", self.dropout, 0, 0.95)
+        return found + number_problem("embedding_l2", self.embedding_l2, 0, float("inf"))
+
+
+@dataclass(frozen=True)
+class InterestConfig(EmbeddingConfig):
+    """What models have whose head is `dmf_keras.layers.InterestHead`.
+
+    Args:
+        hidden_units: hidden widths of the head; (1024, 512, 256) in DMF's paper.
         experts: of the head's last hidden layer, of which each objective has its own mixture (MMoE); 0: one dense
             layer for all objectives.
     """
 
     later = frozenset({"experts"})
 
-    id_dim: int = 32
-    feature_dim: int = 16
     hidden_units: tuple[int, ...] = (256, 128)
-    dropout: float = 0.0
-    embedding_l2: float = 0.0
     experts: int = 0
 
     def problems(self) -> list[str]:
         """See the base class."""
-        found = [*count_problem("id_dim", self.id_dim), *count_problem("feature_dim", self.feature_dim)]
-        found += counts_problem("hidden_units", self.hidden_units, least_length=1)
-        found += number_problem("dropout", self.dropout, 0, 0.95)
+        found = counts_problem("hidden_units", self.hidden_units, least_length=1)
         found += count_problem("experts", self.experts, least=0)
         if not found and self.experts and len(self.hidden_units) < 2:
             found.append(f"experts need two hidden_units at least, got {list(self.hidden_units)!r}")
-        return found + number_problem("embedding_l2", self.embedding_l2, 0, float("inf"))
+        return [*super().problems(), *found]
+
+
+@dataclass(frozen=True)
+class JoinedConfig(EmbeddingConfig):
+    """What models have to which an item is its ID and its content side by side.
+
+    Args:
+        content_dim: width to which the content vectors of each modality are projected.
+    """
+
+    needs_content = True
+
+    content_dim: int = 32
+
+    def problems(self) -> list[str]:
+        """See the base class."""
+        return [*super().problems(), *count_problem("content_dim", self.content_dim)]
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,8 @@ class SimilarityConfig(InterestConfig):
         buckets: similarity buckets S of each modality, without the missing bucket.
         bucket_edges: "equal" width, or "quantile": taken from data by `model.adapt` before training.
     """
+
+    needs_content = True
 
     buckets: int = 35
     bucket_edges: str = "equal"

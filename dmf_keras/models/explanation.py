@@ -27,7 +27,8 @@ LOGIT, BASE_LOGIT = "logit", "base_logit"
 # Attention weights, exactly 0 on padding: float32 [B, N, L], the mean over heads, and [B, N, H, L]. They sum to 1, for
 # an empty history to 0.
 ATTENTION, ATTENTION_BY_HEAD = "attention", "attention_by_head"
-# Weights float32 [B, N, L] that are not normalised and may be negative, exactly 0 on padding: those of DIN.
+# Weights float32 [B, N, L], exactly 0 on padding, that no softmax made, those of DIN: they may be negative and sum to
+# anything. Or such a unit's that one did make, those of MAKE.
 ACTIVATION = "activation"
 
 # Parts of every model: the candidate's embedding; that of the user's id; profile and context columns; and what the one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import keras
 from keras import ops
@@ -17,7 +17,7 @@ from dmf_keras.layers import (
     MultiValueEmbedding,
 )
 from dmf_keras.models import explanation
-from dmf_keras.models.configs import InterestConfig
+from dmf_keras.models.configs import EmbeddingConfig, InterestConfig
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
@@ -53,10 +53,10 @@ class InterestModel(RankingModel):
         config: hyper-parameters.
     """
 
-    config: InterestConfig
+    config: EmbeddingConfig
     has_objectives = True
 
-    def __init__(self, schema: RankingSchema, config: InterestConfig, **kwargs: Any) -> None:
+    def __init__(self, schema: RankingSchema, config: EmbeddingConfig, **kwargs: Any) -> None:
         super().__init__(schema, config, **kwargs)
         self.item_embedding = self._embedding(schema.item_rows, config.id_dim, "item_embedding", config.embedding_l2)
         self.item_columns = self._item_columns()
@@ -75,19 +75,39 @@ class InterestModel(RankingModel):
         self.bias_tower = self._candidate_columns(biased=True)
         self.ages: dict[str, AgeEmbedding] = {}
         width = self.build_interest()
-        item_width = config.id_dim + (0 if self.candidate_columns is None else self.candidate_columns.width)
-        self.head = InterestHead(
-            config.hidden_units,
-            dropout=config.dropout,
-            outputs=max(1, len(schema.objectives)),
-            experts=config.experts,
-            name="head",
-            dtype=self.dtype_policy,
-        )
+        item_width = self.item_width() + (0 if self.candidate_columns is None else self.candidate_columns.width)
+        self.head = self.build_head()
         self.head.build(
             (None, self.user_width()), (None, None, item_width), None if width is None else (None, None, width)
         )
         self.built = True
+
+    def build_head(self) -> Any:
+        """The head, not built: a layer with `encode_user` and `score_items`, as `InterestHead` has them."""
+        config = cast(InterestConfig, self.config)
+        return InterestHead(
+            config.hidden_units,
+            dropout=config.dropout,
+            outputs=self.outputs,
+            experts=config.experts,
+            name="head",
+            dtype=self.dtype_policy,
+        )
+
+    def apply_head(
+        self, user_part: Tensor, items: Tensor, pair: Tensor | None, real: Tensor | None = None, training: bool = False
+    ) -> Tensor:
+        """Logits of the head's inputs: `head_items`, the interest; `real` bool [B, N] is false for padding."""
+        return self.head.score_items(user_part, items, pair, training)
+
+    @property
+    def outputs(self) -> int:
+        """Logits per candidate."""
+        return max(1, len(self.schema.objectives))
+
+    def item_width(self) -> int:
+        """Width of what an item is to the model, a candidate and one of the history alike."""
+        return self.config.id_dim
 
     def _embedding(self, rows: int, width: int, name: str, l2: float = 0.0) -> keras.layers.Embedding:
         penalty = keras.regularizers.L2(l2) if l2 else None
@@ -170,11 +190,11 @@ class InterestModel(RankingModel):
         return self.item_projection(ops.concatenate([embedded, self.item_columns(content_row)], axis=-1))
 
     def candidate_items(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """`item_vectors` of the candidates, [B, N, id_dim]."""
+        """What the candidates are to the model, [B, N, item_width]: their `item_vectors`."""
         return self.item_vectors(inputs[CANDIDATE_INDEX], inputs[CANDIDATE_CONTENT_ROW])
 
     def history_items(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """`item_vectors` of the history, [B, L, id_dim]."""
+        """The same of the history, [B, L, item_width]."""
         return self.item_vectors(inputs[HISTORY_INDEX], inputs[HISTORY_CONTENT_ROW])
 
     def build_ages(self, **widths: int) -> None:
@@ -214,7 +234,7 @@ class InterestModel(RankingModel):
     def interest(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
     ) -> Tensor | None:
-        """The interest [B, N, width] in candidates with embeddings [B, N, d]."""
+        """The interest [B, N, width] in candidates that are `candidate_items` [B, N, item_width]."""
         raise NotImplementedError(f"{type(self).__name__} must implement `interest`")
 
     def interest_parts(
@@ -287,7 +307,8 @@ class InterestModel(RankingModel):
         candidates = self.candidate_items(inputs)
         interest = self.interest(state, candidates, inputs, training)
         items = self.head_items(candidates, self.own_columns(inputs))
-        logits = self.head.score_items(state[USER_PART], items, interest, training)
+        real = ops.not_equal(inputs[CANDIDATE_INDEX], 0)
+        logits = self.apply_head(state[USER_PART], items, interest, real, training)
         if self.bias_tower is None:
             return logits
         bias = self.bias(inputs, training)
@@ -348,7 +369,7 @@ class InterestModel(RankingModel):
         pair = {name: in_coalitions(name, each, empty[name]) for name, each in interest.items()}
         shown = None if own is None else in_coalitions(explanation.COLUMNS, own, ops.zeros_like(own))
         items_shown = in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates))
-        logits = self.head.score_items(
+        logits = self.apply_head(
             self._encode_features(user, count * batch), self.head_items(items_shown, shown), self.join_interest(pair)
         )
         if self.schema.objectives:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dmf_keras.models.configs import SimilarityConfig
 from dmf_keras.models.inputs import RankingSchema
 from dmf_keras.models.model_config import ModelConfig
 
@@ -70,7 +69,7 @@ def compares_content(name: str) -> bool:
     Raises:
         ValueError: no such model; lists those that exist.
     """
-    return issubclass(_entry(name).config, SimilarityConfig)
+    return _entry(name).config.needs_content
 
 
 def registered_classes() -> dict[str, str]:

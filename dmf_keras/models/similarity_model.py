@@ -50,18 +50,23 @@ class SimilarityModel(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """The content of the history: per modality `history_vectors_*` [B, L, D] and `history_present_*` [B, L]."""
-        state = {}
+        state = super().encode_interest(inputs, history_mask, training)
         for name, table in self.content.items():
             state[history_vectors(name)], state[history_present(name)] = table(inputs[HISTORY_CONTENT_ROW])
         return state
 
-    def bucket_ids(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Bucket ids int32 [B, N, L], one tensor per modality."""
-        ids = []
+    def compared(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Per modality cosines float32 [B, N, L], 0 where one side has no content, and their buckets, as below."""
+        pairs = []
         for name, layer in self.similarity.items():
             vectors, present = self.candidate_vectors(inputs, name)
-            ids.append(layer(vectors, state[history_vectors(name)], present, state[history_present(name)]))
-        return ids
+            cosines = layer.similarities(vectors, state[history_vectors(name)])
+            pairs.append((cosines, layer.bucket(cosines, present, state[history_present(name)])))
+        return pairs
+
+    def bucket_ids(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Bucket ids int32 [B, N, L], one tensor per modality."""
+        return [ids for _, ids in self.compared(state, inputs)]
 
     def explain_history(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
@@ -69,11 +74,9 @@ class SimilarityModel(InterestModel):
         """Per modality `similarity_*` float32 and `bucket_*` int32, [B, N, L]."""
         told = super().explain_history(state, candidates, inputs)
         real = ops.expand_dims(state[HISTORY_MASK], 1)
-        for (name, layer), ids in zip(self.similarity.items(), self.bucket_ids(state, inputs), strict=True):
-            vectors, _ = self.candidate_vectors(inputs, name)
+        for (name, layer), (cosines, ids) in zip(self.similarity.items(), self.compared(state, inputs), strict=True):
             known = ops.logical_and(real, ids < layer.buckets)
-            cosines = ops.clip(layer.similarities(vectors, state[history_vectors(name)]), -1.0, 1.0)
-            told[explanation.similarity(name)] = ops.where(known, cosines, 0.0)
+            told[explanation.similarity(name)] = ops.where(known, ops.clip(cosines, -1.0, 1.0), 0.0)
             told[explanation.bucket(name)] = ops.where(known, ids, -1)
         return told
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from keras import ops
 
@@ -11,6 +12,7 @@ from dmf_keras.models.din import DINConfig
 from dmf_keras.models.explanation import ACTIVATION
 from dmf_keras.models.inputs import CANDIDATE_INDEX
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
+from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -39,25 +41,32 @@ class DIN(InterestModel):
         DIN, arXiv:1706.06978; the head is this library's, with ReLU.
     """
 
-    config_class = DINConfig
+    config_class: ClassVar[type[ModelConfig]] = DINConfig
     config: DINConfig
     uses_content = False
+    # Whether the weights of the history sum to 1.
+    normalize: ClassVar[bool] = False
 
     def build_interest(self) -> int:
         """See the base class."""
         config = self.config
         self.activation_unit = LocalActivationUnit(
-            config.activation_units, config.activation, name="activation_unit", dtype=self.dtype_policy
+            config.activation_units,
+            config.activation,
+            normalize=self.normalize,
+            name="activation_unit",
+            dtype=self.dtype_policy,
         )
-        items = (None, None, config.id_dim)
+        items = (None, None, self.item_width())
         self.activation_unit.build(items, items)
-        self.build_ages(history=config.id_dim)
-        return config.id_dim
+        self.build_ages(history=self.item_width())
+        return self.item_width()
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`history` and `history_part`."""
         history = self.add_ages(HISTORY, self.history_items(inputs), inputs)
-        return {HISTORY: history, HISTORY_PART: self.activation_unit.encode_history(history)}
+        part = self.activation_unit.encode_history(history)
+        return {**super().encode_interest(inputs, history_mask, training), HISTORY: history, HISTORY_PART: part}
 
     def interest(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
@@ -75,4 +84,4 @@ class DIN(InterestModel):
         _, weights = self.activation_unit.attend(
             candidates, state[HISTORY], state[HISTORY_PART], state[HISTORY_MASK], return_weights=True
         )
-        return {ACTIVATION: ops.cast(weights, "float32")}
+        return {**super().explain_history(state, candidates, inputs), ACTIVATION: ops.cast(weights, "float32")}

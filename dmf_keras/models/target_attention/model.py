@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dmf_keras.layers import TargetAttention
 from dmf_keras.models.explanation import attention_outputs
@@ -44,18 +44,22 @@ class IDTargetAttention(InterestModel):
 
     def build_interest(self) -> int:
         """See the base class."""
+        self.attention = self.build_attention()
+        items = (None, None, self.item_width())
+        self.attention.build(items, items)
+        self.build_ages(keys=self.config.attention_dim, values=self.config.attention_dim)
+        return self.config.attention_dim
+
+    def build_attention(self) -> Any:
+        """The layer of attention, not built."""
         config = self.config
-        self.attention = TargetAttention(
+        return TargetAttention(
             config.attention_dim,
             config.heads,
             dropout=config.attention_dropout,
             name="attention",
             dtype=self.dtype_policy,
         )
-        items = (None, None, config.id_dim)
-        self.attention.build(items, items)
-        self.build_ages(keys=config.attention_dim, values=config.attention_dim)
-        return config.attention_dim
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`keys` and `values` of the history, those of its items' ages added."""
@@ -67,13 +71,23 @@ class IDTargetAttention(InterestModel):
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
     ) -> Tensor:
         """o_n [B, N, a]."""
-        return self.attention.attend(candidates, state[KEYS], state[VALUES], state[HISTORY_MASK], training=training)
+        return self.attend(state, candidates, inputs, training)
+
+    def attend(
+        self,
+        state: Mapping[str, Tensor],
+        candidates: Tensor,
+        inputs: Mapping[str, Tensor],
+        training: bool,
+        return_weights: bool = False,
+    ) -> Any:
+        """o_n [B, N, a]; `return_weights`: also the weights [B, H, N, L]."""
+        keys, values, mask = state[KEYS], state[VALUES], state[HISTORY_MASK]
+        return self.attention.attend(candidates, keys, values, mask, return_weights, training)
 
     def explain_history(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         """The attention weights."""
-        _, weights = self.attention.attend(
-            candidates, state[KEYS], state[VALUES], state[HISTORY_MASK], return_weights=True
-        )
+        _, weights = self.attend(state, candidates, inputs, training=False, return_weights=True)
         return {**super().explain_history(state, candidates, inputs), **attention_outputs(weights)}

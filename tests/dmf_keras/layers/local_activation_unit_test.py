@@ -97,6 +97,24 @@ def test_equals_the_definition(activation, hidden_units):
     assert not to_numpy(interest)[0].any(), "an empty history has no interest"
 
 
+def test_normalized_weights_are_the_softmax_of_real_history():
+    inputs = _inputs()
+    plain, layer = _filled(), LocalActivationUnit((6, 4), normalize=True)
+    layer.build((None, None, WIDTH), (None, None, WIDTH))
+    assert layer.dense[-1].bias is None, "a softmax does not see it"
+    layer.kernel.assign(plain.kernel)
+    layer.bias.assign(plain.bias)
+    for own, other in zip((*layer.dense, *layer.dice), (*plain.dense, *plain.dice), strict=True):
+        own.set_weights(other.get_weights()[: len(own.get_weights())])
+    logits = to_numpy(plain(**inputs, return_weights=True)[1])
+    interest, weights = layer(**inputs, return_weights=True)
+    exponents = np.exp(logits) * inputs["history_mask"][:, None]
+    expected = exponents / np.maximum(exponents.sum(-1, keepdims=True), 1e-9)
+    np.testing.assert_allclose(to_numpy(weights), expected, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(interest), expected @ inputs["history"], atol=1e-5)
+    assert not to_numpy(interest)[0].any(), "an empty history has no interest"
+
+
 def _trained_by_one_step(layer, inputs):
     """Weights of a model with trained embeddings before `layer`, after a step of SGD at rate 1: minus the gradients."""
     rng = np.random.default_rng(3)
@@ -212,9 +230,11 @@ def test_statistics_are_saved(tmp_path):
     np.testing.assert_allclose(to_numpy(loaded(inputs)), to_numpy(model(inputs)), atol=1e-6)
 
 
-@pytest.mark.parametrize("activation", ["dice", "sigmoid", keras.activations.tanh])
-def test_layer_checks(activation, tmp_path):
-    make = partial(LocalActivationUnit, (6, 4), activation, keras.initializers.HeNormal(seed=1))
+@pytest.mark.parametrize(
+    ("activation", "normalize"), [("dice", False), ("dice", True), ("sigmoid", False), (keras.activations.tanh, False)]
+)
+def test_layer_checks(activation, normalize, tmp_path):
+    make = partial(LocalActivationUnit, (6, 4), activation, keras.initializers.HeNormal(seed=1), normalize)
     check_layer(make, _inputs(), lambda layer, x: layer(**x), tmp_path)
 
 

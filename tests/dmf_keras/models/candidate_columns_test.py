@@ -11,6 +11,7 @@ import pytest
 from dmf_keras.models import ObjectiveSpec, RankingSchema, model_names
 from dmf_keras.models.inputs import as_shown
 from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
+from tests.dmf_keras.models.expected import MODELS
 
 to_numpy = keras.ops.convert_to_numpy
 WITH_COLUMNS = dataclasses.replace(
@@ -26,7 +27,7 @@ def model_of(name, schema=WITH_COLUMNS):
     model = small_model(name=name, schema=schema)
     rng = np.random.default_rng(1)
     for weight in model.trainable_variables:
-        weight.assign(rng.normal(scale=0.6, size=weight.shape))
+        weight.assign(rng.normal(scale=MODELS[name].scale, size=weight.shape))
     return model
 
 

@@ -18,6 +18,8 @@ class Expected:
         content: whether the score depends on content.
         history_ids: whether it depends on the ids of the history.
         ages: whether it depends on how long ago the history's events were, where the schema has that.
+        experts: whether its head can have experts.
+        scale: deviation of drawn weights at which all parts matter and float32 has digits left; layers may square.
     """
 
     parts: frozenset[str]
@@ -25,16 +27,23 @@ class Expected:
     content: bool = True
     history_ids: bool = True
     ages: bool = False
+    experts: bool = True
+    scale: float = 0.6
 
 
 MODELS = {
+    "content_concat": Expected(frozenset({"history"}), ATTENTION, ages=True),
     "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False, ages=True),
     "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES, ages=True),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
     "dmf_enriched": Expected(frozenset({"enriched"}), ATTENTION | SIMILARITIES, ages=True),
     "dmf_paper": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES, ages=True),
     "early_fusion": Expected(frozenset({"enriched", "centric"}), ATTENTION | SIMILARITIES, ages=True),
+    "make": Expected(frozenset({"attention", "histogram"}), frozenset({"activation"}) | SIMILARITIES, ages=True),
     "mean_pooling": Expected(frozenset({"history"}), content=False, ages=True),
+    "mim": Expected(frozenset({"attention", "content", "similarity"}), ATTENTION | SIMILARITIES, ages=True),
+    "muse": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES, ages=True),
+    "qin": Expected(frozenset({"history"}), frozenset({"activation"}), experts=False, scale=0.3, ages=True),
     "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES, ages=True),
     "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False, ages=True),
 }

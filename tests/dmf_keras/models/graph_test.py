@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from dmf_keras.models import ModalitySpec, RankingSchema, build_model, model_config
+from dmf_keras.models import ModalitySpec, RankingSchema, build_model, model_config, model_names
 from dmf_keras.ops import decoupled_attention, decoupled_attention_reference
 
-BATCH, CANDIDATES, HISTORY, HEADS = 3, 37, 53, 2
+BATCH, CANDIDATES, HISTORY, HEADS = 3, 37, 83, 2
 PAIRS = BATCH * CANDIDATES * HISTORY
 # Small enough for all weights and all tensors [B, N, width] and [B, L, width] to have fewer numbers than there are
 # pairs; wide enough for any vector per pair to have more than the heads.
@@ -31,6 +31,8 @@ PARAMS: dict[str, Any] = {
     "interest_dim": 16,
     "branch_hidden": (16,),
     "similarity_dim": 8,
+    "content_dim": 8,
+    "recent": 4,
 }
 INPUTS = {
     "history_index": tf.TensorSpec((BATCH, HISTORY), tf.int32),
@@ -90,7 +92,10 @@ def build(name: str) -> Any:
     return build_model(name, {key: value for key, value in PARAMS.items() if key in known}, SCHEMA, seed=0)
 
 
-@pytest.mark.parametrize("name", ["dmf", "dmf_enriched", "dmf_centric", "simtier", "target_attention", "mean_pooling"])
+FACTORED = [name for name in model_names() if name not in ("din", "early_fusion", "make")]
+
+
+@pytest.mark.parametrize("name", FACTORED)
 def test_no_vector_per_pair(name):
     model = build(name)
     heads = getattr(model.config, "heads", 1)
@@ -107,7 +112,7 @@ def test_no_vector_per_pair_with_ages(name):
     assert too_large(found, getattr(model.config, "heads", 1)) == []
 
 
-@pytest.mark.parametrize("name", ["early_fusion", "din"])
+@pytest.mark.parametrize("name", ["early_fusion", "din", "make"])
 def test_the_rule_sees_models_that_have_one(name):
     model = build(name)
     heads = getattr(model.config, "heads", 1)

@@ -12,6 +12,7 @@ from dmf_keras.models import ObjectiveSpec, RankingSchema, model_names
 from dmf_keras.models.objectives import ObjectiveAUC
 from dmf_keras.models.ranking_model import RankingModel
 from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
+from tests.dmf_keras.models.expected import MODELS
 
 to_numpy = keras.ops.convert_to_numpy
 OBJECTIVES = (ObjectiveSpec("click"), ObjectiveSpec("buy", "click", 0.5), ObjectiveSpec("like"))
@@ -47,7 +48,9 @@ def test_impossible_objectives(objectives, message):
 @pytest.mark.parametrize("experts", [0, 2])
 @pytest.mark.parametrize("name", model_names())
 def test_every_model_has_a_logit_per_objective(name, experts):
-    model = small_model({"experts": experts}, SEVERAL, name=name)
+    if experts and not MODELS[name].experts:
+        pytest.skip("its head has no experts")
+    model = small_model({"experts": experts} if experts else {}, SEVERAL, name=name)
     x = requests(3, 4, 5)
     logits = model(x)
     assert tuple(logits.shape) == (3, 4, 3)

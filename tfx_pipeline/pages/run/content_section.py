@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dmf_keras.metrics import auc_by_group
+from dmf_keras.models.registry import parts_in_words
 from tfx_pipeline.pages.kit.figures import INK, draw
 from tfx_pipeline.pages.kit.page import Block, Panel, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.palette import line, points
@@ -40,16 +41,20 @@ def content_section(probe: Probe, frequency: pd.Categorical) -> Section:
     """What the model learned about content.
 
     Args:
-        probe: of the model, with at least one modality.
+        probe: of the model; without a modality where the model reads content but compares none.
         frequency: bucket of `item_frequency` of each row of the probe.
     """
-    blocks: list[Block] = [
-        Prose(
-            f"From {count(probe.requests)} requests of the test split, drawn at random, with "
-            f"{count(len(probe.labels))} candidates. A pair is a candidate and an item of the user's history; its "
-            "similarity is the cosine of the two contents, which falls into a bucket."
-        )
-    ]
+    sample = (
+        f"From {count(probe.requests)} requests of the test split, drawn at random, with "
+        f"{count(len(probe.labels))} candidates. "
+    )
+    told = (
+        "A pair is a candidate and an item of the user's history; its similarity is the cosine of the two contents, "
+        "which falls into a bucket."
+        if probe.modalities
+        else "The model reads the contents as vectors and compares no two of them."
+    )
+    blocks: list[Block] = [Prose(sample + told)]
     seen = {name: modality for name, modality in probe.modalities.items() if modality.pairs[:-1].any()}
     for name in probe.modalities:
         if name in seen:
@@ -258,7 +263,7 @@ def _parts_table(probe: Probe, parts: Sequence[str], groups: Sequence[tuple[str,
     for part in parts:
         moved = np.abs(probe.contributions[part]).mean()
         aucs = (decimal(_auc(probe.without[part][mask], probe.labels[mask])) for _, mask in groups)
-        rows.append((_PARTS.get(part, part), decimal(float(moved), 3), *aucs))
+        rows.append(({**parts_in_words(), **_PARTS}.get(part, part), decimal(float(moved), 3), *aucs))
     whole = (decimal(_auc(probe.logits[mask], probe.labels[mask])) for _, mask in groups)
     rows.insert(0, ("nothing: the whole model", "", *whole))
     columns = (

@@ -130,3 +130,13 @@ def test_sample_without_a_single_pair_is_said_and_drawn(frequency):
 
 def test_model_without_content_has_a_sentence():
     assert "it ranks by ids" in html(without_content("din", "it ranks by ids"))
+
+
+def test_model_that_compares_no_contents_shows_its_parts_in_words(frequency):
+    logits = probe().logits
+    parts = {"content": logits, "similarity": 0 * logits}
+    section = content_section(probe(modalities={}, contributions=parts, without=parts), frequency)
+    assert "compares no two of them" in html(section) and "falls into a bucket" not in html(section)
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    words = [row[0] for row in table.rows]
+    assert {"attention over content", "similarity histograms and recent cosines"} <= set(words)

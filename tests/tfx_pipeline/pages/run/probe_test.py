@@ -136,6 +136,8 @@ def test_weight_of_the_mixture_is_the_configured_one(found, keras_model):
         ("simtier", {"text", "image"}, True, False),
         ("dmf_centric", {"text", "image"}, False, False),
         ("early_fusion", {"text", "image"}, True, False),
+        ("content_concat", set(), False, False),
+        ("mim", {"text", "image"}, True, False),
     ],
 )
 def test_other_models_tell_what_they_have(keras_model, files, name, modalities, has_attention, has_norm):
