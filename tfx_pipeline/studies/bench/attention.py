@@ -37,7 +37,7 @@ TOLERANCE = 1e-5
 MODALITY = "text"
 
 ID_ONLY, FACTORED, TEXTBOOK, EARLY_FUSION = "id_only", "factored", "textbook", "early_fusion"
-MODELS = {ID_ONLY: "target_attention", FACTORED: "dmf", EARLY_FUSION: "early_fusion"}
+MODELS = {ID_ONLY: "target_attention", FACTORED: "dmf_paper", EARLY_FUSION: "early_fusion"}
 
 Function = Callable[..., tf.Tensor]
 Functions = dict[str, Callable[[], np.ndarray]]
@@ -222,7 +222,7 @@ def decouple(fused: EarlyFusionTargetAttention, decoupled: DecoupledTargetAttent
 def model_functions(candidates: int, history: int, id_dim: int, similarity_dim: int) -> tuple[Functions, float]:
     """The whole models for one request, by name, and the largest difference between logits that must be equal.
 
-    DMF gets the weights of early fusion with which it is the same function.
+    DMF in the form of its paper gets the weights of early fusion with which it is the same function.
     """
     schema = workload.schema(items=ITEMS, users=USERS)
     common = {"id_dim": id_dim, "hidden_units": HIDDEN_UNITS, "attention_dim": ATTENTION_DIM}
