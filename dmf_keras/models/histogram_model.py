@@ -15,7 +15,6 @@ from dmf_keras.types import Tensor
 
 # Parts of a logit: what another class makes of the history, and the histograms.
 ATTENTION, HISTOGRAM = "attention", "histogram"
-PARTS_IN_WORDS = {ATTENTION: "attention over IDs", HISTOGRAM: "similarity histograms"}
 
 
 class HistogramModel(SimilarityModel):

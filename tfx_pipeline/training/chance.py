@@ -13,13 +13,18 @@ LEFT_CHANCE = 0.51
 _EVAL_AUC = re.compile(r"val_(.+_)?auc")
 
 
-def eval_auc(epoch: Mapping[str, float | None]) -> float:
-    """The eval AUC of an epoch, of several objectives their mean: what epochs are chosen by.
+def eval_aucs(epoch: Mapping[str, float | None]) -> list[float]:
+    """The eval AUC of each objective in an epoch.
 
     Args:
         epoch: its metrics, as Keras logs them; None for one that is not a number.
     """
-    found = [math.nan if auc is None else auc for name, auc in epoch.items() if _EVAL_AUC.fullmatch(name)]
+    return [math.nan if auc is None else auc for name, auc in epoch.items() if _EVAL_AUC.fullmatch(name)]
+
+
+def eval_auc(epoch: Mapping[str, float | None]) -> float:
+    """Their mean, which is what epochs are chosen by; NaN where there is no eval split."""
+    found = eval_aucs(epoch)
     return sum(found) / len(found) if found else math.nan
 
 

@@ -199,7 +199,7 @@ class DMF(DMFPaper):
     >>> model.compile("adam", metrics=[keras.metrics.AUC(from_logits=True, name="auc")])  # and fit
 
     References:
-        DMF, arXiv:2510.11066; content in items and user is this library's, measured in docs/RESULTS.md.
+        DMF, arXiv:2510.11066; content in items and user is this library's.
     """
 
     config_class = DMFConfig

@@ -21,6 +21,7 @@ from tfx_pipeline.pages.kit.wording import between, count, decimal, percent
 from tfx_pipeline.pages.run.baselines_section import Rankers
 from tfx_pipeline.pages.run.finished_run import FinishedRun
 from tfx_pipeline.pages.run.scores import OVERALL, Intervals, Scores, click_share_intervals
+from tfx_pipeline.training.chance import eval_aucs
 from tfx_pipeline.training.trainer import TrainingResult
 
 _BINS = 15
@@ -54,9 +55,12 @@ def training_section(run: FinishedRun) -> Section:
         if settings and len(history) < settings["epochs"]
         else f"{len(history)} epochs; "
     )
+    chosen = "eval AUC is highest"
+    if len(eval_aucs(history[best])) > 1:
+        chosen = "the mean of the objectives' eval AUCs is highest; the AUC shown is that of the first"
     picture = Picture(
         [curves("auc", "AUC"), curves("loss", "loss (nats)")],
-        f"{stopped}the model that was kept is that of epoch {best + 1}, where eval AUC is highest. A train curve that "
+        f"{stopped}the model that was kept is that of epoch {best + 1}, where {chosen}. A train curve that "
         "goes on rising while eval falls is overfitting. Train values are means over the epoch, while the model still "
         "changes, and so may lie below those of eval. The loss has the penalties of weights in it.",
     )

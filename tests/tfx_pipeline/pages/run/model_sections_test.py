@@ -66,6 +66,19 @@ def test_best_epoch_and_early_stop_are_said(tmp_path):
     assert table.rows[1] == ("2", "0.7000", "0.7000", "0.5000", "0.5000")
 
 
+def test_of_several_objectives_the_best_epoch_is_that_of_the_mean(tmp_path):
+    epoch = {"auc": 0.7, "loss": 0.5, "val_loss": 0.5}
+    history = [{**epoch, "val_auc": first, "val_buy_auc": 0.6 + n / 10} for n, first in enumerate((0.7, 0.68))]
+    training = {"history": history, "best_epoch": 1, "train_requests": 1000, "eval_requests": 100}
+    run = run_of(
+        tmp_path, {("RankingTrainer", "model_run"): {"training.json": {**training, "requests_per_second": None}}}
+    )
+    caption = training_section(run).blocks[0].caption
+    assert (
+        "epoch 2, where the mean of the objectives' eval AUCs is highest; the AUC shown is that of the first" in caption
+    )
+
+
 def test_test_split_comes_with_its_intervals(scores):
     table = metrics_section(METRICS, scores).blocks[0]
     assert [row[0] for row in table.rows] == ["test", "95\u00a0% interval", "eval"]
