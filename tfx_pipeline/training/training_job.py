@@ -26,11 +26,11 @@ from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_text, writing
 from tfx_pipeline.training import golden
 from tfx_pipeline.training.calibration import CalibrationResult
-from tfx_pipeline.training.input_uris import CONTENT, REPORT, REQUESTS, uri_of
+from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, uri_of
 from tfx_pipeline.training.metadata import Refit, write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
-from tfx_pipeline.training.settings import TrainingSettings
+from tfx_pipeline.training.settings import RefitSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
 from tfx_pipeline.transform.dataset import split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -172,5 +172,8 @@ class TrainingJob:
         if settings.age_buckets is not None:
             sections.append(f"age_buckets {settings.age_buckets}")
         inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
+        if isinstance(settings, RefitSettings):
+            # It says for how many epochs: another first training has another refit.
+            inputs.append(uri_of(fn_args.custom_config, FIRST_RUN))
         key = hashlib.sha256("\n".join([*inputs, settings.code, *sections]).encode()).hexdigest()[:16]
         return local(join(settings.state_root, key))

@@ -21,6 +21,7 @@ from tfx_pipeline.training.model_training import train_model
 from tfx_pipeline.training.refit_fn import refit_fn
 from tfx_pipeline.training.run_fn import run_fn
 from tfx_pipeline.training.settings import RefitSettings, TrainingSettings
+from tfx_pipeline.training.training_job import TrainingJob
 from tfx_pipeline.transform import transformed_features
 from tfx_pipeline.transform.dataset import split_files
 
@@ -146,6 +147,14 @@ def test_the_first_training_knows_nothing_of_a_refit(planted):
     again = RefitSettings.from_custom_config(RefitSettings.of(on, "digest").to_custom_config())
     assert again.training.refit
     assert again.to_custom_config()["training"] != written["training"]
+
+
+def test_an_interrupted_refit_of_another_first_training_is_not_gone_on_with(planted, tmp_path):
+    args = [planted.fn_args(tmp_path, first_run_uri=str(tmp_path / run)) for run in ("1", "1", "2")]
+    one, same, another = (TrainingJob.of(each, RefitSettings)._state_dir for each in args)
+    assert one == same != another
+    first = [TrainingJob.of(each, TrainingSettings)._state_dir for each in args]
+    assert first[0] == first[2]
 
 
 def test_a_killed_refit_goes_on(tiny_data, tmp_path):
