@@ -242,6 +242,13 @@ def _is_known_input(name: str) -> bool:
 def _ages(user: User, kept: int, options: ClientOptions) -> list[float]:
     """Seconds of the last `kept` items of the history, NaN where not known."""
     field, ages = contract.HISTORY_AGE, user.history_age_s
+    # A mapping's value that is no list is left among the features; None there is as good as nothing.
+    if (alone := user.features.get(field)) is not None:
+        raise BadRequest.of(
+            field,
+            f"{field} must be a list of {len(user.history)} numbers, one for each item of the history, got "
+            f"{type(alone).__name__} {shown(alone)}",
+        )
     if ages is None and user.history and not options.fill_missing:
         raise BadRequest.of(
             field,

@@ -51,8 +51,10 @@ class User:
 
 
 def _plain(value: Any) -> Any:
-    """An array as a list, anything else as it is."""
-    return value.tolist() if getattr(value, "ndim", 0) else value
+    """An array as a list, a list as one of the user's own, anything else as it is."""
+    if isinstance(value, list):
+        return list(value)
+    return value.tolist() if getattr(value, "ndim", 0) and hasattr(value, "tolist") else value
 
 
 UserLike = User | Mapping[str, Any]

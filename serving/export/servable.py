@@ -143,7 +143,7 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
         length = arrays[contract.HISTORY_ITEM_ID].shape[1]
         ages = request.get(contract.HISTORY_AGE)
         ages = [None] * length if ages is None else ages
-        if isinstance(ages, str) or len(ages) != length:
+        if not isinstance(ages, list | tuple) or len(ages) != length:
             raise ValueError(
                 f"{contract.HISTORY_AGE} must be a list of {length} numbers, one for each item of the history, got "
                 f"{ages!r:.60}"

@@ -81,9 +81,14 @@ class IngestionConfig(Section):
         return self.context | self.candidate
 
     @property
-    def list_columns(self) -> frozenset[str]:
-        """Columns of any table whose values may be lists, beside those of `data.interactions` itself."""
-        return frozenset(map(self.column, self.multiple))
+    def log_lists(self) -> frozenset[str]:
+        """Columns of the log whose values may be lists, beside those of `data.interactions` itself."""
+        return frozenset(self.column(name) for name in self.multiple if name in self.context)
+
+    @property
+    def profile_lists(self) -> frozenset[str]:
+        """Columns of the user table whose values may be lists."""
+        return frozenset(self.column(name) for name in self.multiple if name in self.profile)
 
     @property
     def label_columns(self) -> list[str]:

@@ -22,7 +22,7 @@ from dmf_keras.models.inputs import HISTORY_AGE as MODEL_HISTORY_AGE
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from serving.contract import HISTORY_AGE
 from tfx_pipeline.config import objectives
-from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns
+from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns, of_several
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
@@ -328,6 +328,11 @@ class PipelineConfig(Section):
     def _ages_are_known(self) -> PipelineConfig:
         buckets, given = self.history.age_buckets, self.data.interactions.columns.history
         if buckets is None:
+            if HISTORY_AGE in of_several({**self.features.user, **self.features.context}):
+                raise ValueError(
+                    f"features: '{HISTORY_AGE}' cannot have several values, as clients take a list of that name for "
+                    "the ages of the history; give the feature another name (its `column` may have any)"
+                )
             return self
         if given is not None and given.times is None:
             raise ValueError(

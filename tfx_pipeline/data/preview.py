@@ -91,7 +91,7 @@ def preview(config: PipelineConfig) -> Preview:
 
 def _first_batch(config: IngestionConfig) -> tuple[int, Cleaned]:
     for file in list_files(config.data.interactions):
-        for batch in log_batches(file, config.data.interactions, config.log_columns, config.list_columns):
+        for batch in log_batches(file, config.data.interactions, config.log_columns, config.log_lists):
             if batch.size:
                 return batch.size, clean(batch, file, config)
     raise DataError(f"data.interactions: no rows in {config.data.interactions.path}; expected at least one")

@@ -60,7 +60,7 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     now_us = None
     names = config.data.interactions.columns
     for file in list_files(config.data.interactions):
-        for batch in log_batches(file, config.data.interactions, config.log_columns, config.list_columns):
+        for batch in log_batches(file, config.data.interactions, config.log_columns, config.log_lists):
             if config.history_ages:
                 now_us = _latest(batch, config, now_us)
             own = _rows_of(batch, names.user, user)
@@ -105,7 +105,7 @@ def _rows_of(batch: RawBatch, column: str, user: str) -> RawBatch:
 
 def _profile(table: UserTable, config: IngestionConfig, user: str) -> dict[str, Column]:
     for file in list_files(table):
-        for batch in read_file(file, config.profile_columns, config.list_columns):
+        for batch in read_file(file, config.profile_columns, config.profile_lists):
             profiles = read_profiles(_rows_of(batch, table.id_column, user), file, config, Tally())
             profile = first_profile((found for _, found in profiles), config)
             if profile is not None:

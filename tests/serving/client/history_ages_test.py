@@ -111,6 +111,14 @@ def test_what_is_no_list_is_refused(ages):
     assert refused.value.field == "history_age_s"
 
 
+@pytest.mark.parametrize("ages", ["1", 5.0, {"i1": 1}])
+def test_what_is_no_list_is_told_apart_from_nothing(client, ages):
+    user = {"user_id": "u", "history_item_id": ["a", "b"], "age": 1, "history_age_s": ages}
+    with pytest.raises(BadRequest, match=f"must be a list of 2 numbers, .* got {type(ages).__name__}") as refused:
+        client.rank(user, ITEMS)
+    assert refused.value.field == "history_age_s"
+
+
 def test_the_fake_refuses_ages_that_do_not_fit(fake):
     from serving.client.tensors import number_tensor, string_tensor
     from serving.protos import predict_pb2

@@ -72,6 +72,13 @@ def test_an_empty_list_is_kept_as_one():
     assert UserState.from_bytes(state.to_bytes()).user.features == {"interests": [], "age": None}
 
 
+def test_a_list_is_the_users_own():
+    interests = ["tea"]
+    user = User("u", [], {"interests": interests})
+    interests.append("chess")
+    assert user.features == {"interests": ["tea"]}
+
+
 def test_the_model_says_which_are_lists(client):
     metadata = client.metadata()
     assert metadata.features == FEATURES and metadata.lists == {"interests"} and metadata.columns == {}

@@ -30,6 +30,10 @@ def test_ingestion_is_told_that_there_are_ages_and_not_how_many_buckets(load):
         (["history.age_buckets=true"], "history.age_buckets: should be a number"),
         ([ON, f"{GIVEN}={{column: past}}"], "history.age_buckets: 8, but the log gives histories without times"),
         ([ON, "features.context={history_age_s: {kind: numeric}}"], "features.context: 'history_age_s' is what"),
+        (
+            ["features.context={history_age_s: {kind: categorical, multiple: true}}"],
+            "features: 'history_age_s' cannot have several values",
+        ),
         ([ON, "features.candidate={history_age: {kind: numeric}}"], "features.candidate: 'history_age' is what"),
     ],
 )

@@ -52,7 +52,7 @@ class ReadLog(TallyingDoFn):
         train_from_us = None if split.train_from is None else microseconds(split.train_from)
         try:
             config = self._config
-            for batch in log_batches(piece, config.data.interactions, config.log_columns, config.list_columns):
+            for batch in log_batches(piece, config.data.interactions, config.log_columns, config.log_lists):
                 cleaned = clean(batch, piece.file, self._config)
                 self.tally.add("rows_read", count=batch.size)
                 self.tally.add("rows_good", count=cleaned.good_rows)
@@ -81,7 +81,7 @@ class ReadProfiles(TallyingDoFn):
 
     def process(self, piece: Piece) -> Iterator[tuple[str, Profile]]:  # noqa: D102
         try:
-            for batch in read_piece(piece, self._config.profile_columns, self._config.list_columns):
+            for batch in read_piece(piece, self._config.profile_columns, self._config.profile_lists):
                 self.tally.add("rows", "users", count=batch.size)
                 self.tally.add("profiles", "malformed", count=len(batch.malformed))
                 yield from read_profiles(batch, piece.file, self._config, self.tally)

@@ -112,7 +112,7 @@ class Sources:
             columns = [
                 name for name in config.log_columns if labelled or name != config.data.interactions.columns.label
             ]
-            for batch in log_batches(file, config.data.interactions, columns, config.list_columns):
+            for batch in log_batches(file, config.data.interactions, columns, config.log_lists):
                 cleaned = clean(batch, file, config)
                 yield AskedBatch(file, batch.size, labelled, frozenset(config.labels), self._all_labels(cleaned))
 
@@ -142,7 +142,7 @@ class Sources:
         if log.columns.label in log.of_impressions:
             return log.columns.label in peek(file).columns
         # Pairs are in the same column as items alone would be. Where one of the first has a label, all must.
-        batches = log_batches(file, log, self.asked.log_columns, self.asked.list_columns)
+        batches = log_batches(file, log, self.asked.log_columns, self.asked.log_lists)
         first = next((batch for batch in batches if len(batch.rows)), None)
         if first is None:
             return False
@@ -238,7 +238,7 @@ def read_own(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) ->
     """
     done, config = 0, sources.own
     for file in list_files(config.data.interactions):
-        for batch in log_batches(file, config.data.interactions, config.log_columns, config.list_columns):
+        for batch in log_batches(file, config.data.interactions, config.log_columns, config.log_lists):
             known = _of_users(batch, file, config.data.interactions.columns.user, users)
             spill.add(split_by_user(clean(known, file, config).good, file.ordinal))
             done += batch.size
@@ -254,7 +254,7 @@ def read_users(sources: Sources, users: np.ndarray, spill: Spill, watch: Watch) 
     done, config, table = 0, sources.own, sources.own.data.users
     for file in list_files(table) if table is not None else []:
         assert table is not None, "it has files"
-        for batch in read_file(file, config.profile_columns, config.list_columns):
+        for batch in read_file(file, config.profile_columns, config.profile_lists):
             known = _of_users(batch, file, table.id_column, users)
             spill.add(read_profiles(known, file, config, Tally()))
             done += batch.size

@@ -101,7 +101,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, form: str, separator: 
     check_sources(config)
     (file,) = list_files(config.data.interactions)
     chunks = []
-    for batch in log_batches(file, config.data.interactions, config.log_columns, config.list_columns):
+    for batch in log_batches(file, config.data.interactions, config.log_columns, config.log_lists):
         chunks += [chunk for _, chunk in split_by_user(clean(batch, file, config).good, file.ordinal)]
     rows = UserRows.from_chunks(chunks, config.of_rows)
     assert rows.columns["tags"] == CLEAN
@@ -120,10 +120,19 @@ def test_bad_rows_go_and_lists_stay_with_their_rows(tmp_path: Path) -> None:
     lines[2] = lines[2].replace("[]", '{"a": 1}')
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     (file,) = list_files(config.data.interactions)
-    (batch,) = log_batches(file, config.data.interactions, config.log_columns, config.list_columns)
+    (batch,) = log_batches(file, config.data.interactions, config.log_columns, config.log_lists)
     cleaned = clean(batch, file, config)
     assert cleaned.good.columns["tags"].to_pylist() == [CLEAN[0], *CLEAN[3:]]
     assert (cleaned.bad_counts["bad_label"], cleaned.bad_counts["malformed"]) == (1, 1)
+
+
+def test_a_column_of_one_value_may_have_the_name_of_one_of_several_in_the_other_table(tmp_path: Path) -> None:
+    """JSON makes lists of the values of the one, and not of the other."""
+    rows = [{key: value for key, value in row.items() if key != "tags"} | {"likes": "z"} for row in ROWS]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    changes = {"context": {"here": "categorical"}, "columns": {"here": "likes"}, "multiple": {"likes": None}}
+    snapshot = user_snapshot(_config(tmp_path, "log.jsonl", None, **changes), "u")
+    assert snapshot.columns == {"here": "z", "likes": ["x", "y"]}
 
 
 def test_of_rows_that_are_lists_of_impressions_each_has_those_of_its_row(tmp_path: Path) -> None:
@@ -135,7 +144,7 @@ def test_of_rows_that_are_lists_of_impressions_each_has_those_of_its_row(tmp_pat
     data = {**config.data.model_dump(), "interactions": interactions}
     config = IngestionConfig.model_validate({**config.model_dump(), "data": data})
     (file,) = list_files(config.data.interactions)
-    (batch,) = log_batches(file, config.data.interactions, config.log_columns, config.list_columns)
+    (batch,) = log_batches(file, config.data.interactions, config.log_columns, config.log_lists)
     good = clean(batch, file, config).good
     assert good.columns["tags"].to_pylist() == [[b"a", b"b"], [b"a", b"b"], []]
     np.testing.assert_array_equal(good.label, [1, 0, 0])
@@ -153,7 +162,7 @@ class TestRefused:
         config = _config(tmp_path, _write(tmp_path, "log.jsonl"), None, multiple={"likes": None})
         check_sources(config)
         (file,) = list_files(config.data.interactions)
-        (batch,) = log_batches(file, config.data.interactions, config.log_columns, config.list_columns)
+        (batch,) = log_batches(file, config.data.interactions, config.log_columns, config.log_lists)
         assert len(batch.malformed) == sum(names is not None for names in NAMES)
         assert "'tags' is a list and not a single value" in batch.malformed[0][1]
 
