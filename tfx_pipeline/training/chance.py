@@ -29,9 +29,9 @@ def eval_auc(epoch: Mapping[str, float | None]) -> float:
 
 
 def has_left_chance(history: Iterable[Mapping[str, float | None]]) -> bool:
-    """Whether the eval AUC of some epoch is clearly above 0.5.
+    """Whether the eval AUC of some epoch, of any objective, is clearly above 0.5.
 
     Args:
         history: metrics of every epoch, as Keras logs them.
     """
-    return any(eval_auc(epoch) > LEFT_CHANCE for epoch in history)
+    return any(auc > LEFT_CHANCE for epoch in history for auc in eval_aucs(epoch))

@@ -77,6 +77,13 @@ def test_of_several_objectives_the_mean_of_their_aucs_counts(model, tmp_path):
     assert training.end() == 2
 
 
+def test_one_objective_that_learns_is_enough_for_patience_to_count(model, tmp_path):
+    training = Training(model, tmp_path, patience=1)
+    training.epoch(0, 0.53, val_buy_auc=0.48)
+    training.epoch(1, 0.52, val_buy_auc=0.48)
+    assert model.stop_training
+
+
 def test_of_equal_epochs_the_earlier_is_the_best(model, tmp_path):
     training = Training(model, tmp_path)
     training.epoch(0, 0.7)

@@ -14,7 +14,7 @@ _HEADER = """\
 #   dmf compare --config {path}
 # Paths are relative to this file. Every key: docs/CONFIG.md.
 """
-_MODELS = ("dmf", "dmf_enriched", "dmf_centric", "simtier", "target_attention", "mean_pooling")
+_MODELS = ("dmf", "dmf_paper", "dmf_enriched", "dmf_centric", "simtier", "target_attention", "mean_pooling")
 
 _POSITION = {"kind": "categorical", "role": "bias", "serving_value": "1"}
 
