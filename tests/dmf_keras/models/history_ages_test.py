@@ -23,7 +23,7 @@ def model_of(name, schema=WITH_AGES, **params):
     model = small_model(params, name=name, schema=schema)
     rng = np.random.default_rng(1)
     for weight in model.trainable_variables:
-        weight.assign(rng.normal(scale=0.6, size=weight.shape))
+        weight.assign(rng.normal(scale=MODELS[name].scale, size=weight.shape))
     return model
 
 

@@ -129,8 +129,10 @@ def small_model(name: str, schema: RankingSchema = SCHEMA):
     known = {field.name for field in fields(model_config(name, {}))}
     model = build_model(name, {key: value for key, value in SMALL.items() if key in known}, schema, seed=3)
     rng = np.random.default_rng(3)
+    # Quadratic layers square what they are given, layer by layer.
+    scale = 0.2 if name == "qin" else 0.5
     for weight in model.trainable_variables:
-        weight.assign(rng.normal(scale=0.5, size=weight.shape))
+        weight.assign(rng.normal(scale=scale, size=weight.shape))
     for layer in model.content.values():
         matrix = rng.normal(size=(layer.rows, layer.dim))
         matrix[5] = 0

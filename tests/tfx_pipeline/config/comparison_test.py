@@ -32,7 +32,7 @@ def test_label(text, label, written):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("dnf", r"no model 'dnf' \(did you mean 'dmf'\?\); models: din, dmf"),
+        ("dnf", r"no model 'dnf' \(did you mean 'dmf'\?\); models: content_concat, din, dmf"),
         ("dmf@txt", r"'dmf@txt': no modality 'txt' \(did you mean 'text'\?\); modalities: text, image, audio"),
         ("dmf@", "no modality ''; modalities: text"),
         ("@text", "no model ''"),
@@ -101,13 +101,19 @@ comparison:
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
-        ("{models: {dnf: {}}}", "comparison.models: no model 'dnf' (did you mean 'dmf'?); models: din, dmf, "),
+        (
+            "{models: {dnf: {}}}",
+            "comparison.models: no model 'dnf' (did you mean 'dmf'?); models: content_concat, din, ",
+        ),
         ("{models: {dmf@sound: {}}}", "comparison.models: 'dmf@sound': no modality 'sound'; modalities: text, image"),
         ("{models: {dmf@image+text: {}}}", "comparison.models: 'dmf@image+text' is 'dmf': write it so"),
         ("{models: {dmf: {idd_im: 3}}}", "comparison.models: model 'dmf' has no parameter 'idd_im'"),
         ("{models: {din: {id_dim: 0}}}", "comparison.models: id_dim must be an integer of at least 1, got 0"),
         ("{models: {din: 5}}", "comparison.models.din: should be a section with keys of your choice (given: 5)"),
-        ("{training: {dnf: {}}}", "comparison.training: no model 'dnf' (did you mean 'dmf'?); models: din, dmf, "),
+        (
+            "{training: {dnf: {}}}",
+            "comparison.training: no model 'dnf' (did you mean 'dmf'?); models: content_concat, din, ",
+        ),
         ("{training: {dmf: {epochs: 3}}}", "comparison.training.dmf.epochs: unknown key"),
         ("{training: {dmf: {batch_size: 0}}}", "comparison.training.dmf.batch_size: should be greater than or equal"),
         ("{seeds: 0}", "comparison.seeds: should be greater than or equal to 1 (given: 0)"),

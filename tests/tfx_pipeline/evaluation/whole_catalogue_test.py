@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from dmf_keras.metrics.ranking_by_request import ranking_by_request
-from dmf_keras.models.registry import model_names
+from dmf_keras.models.registry import model_names, parameters
 from tests.tfx_pipeline.conftest import ITEMS
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError
@@ -82,7 +82,8 @@ def small_blocks(monkeypatch):
 
 @pytest.mark.parametrize("name", model_names())
 def test_it_is_the_ranking_of_all_items_by_hand(tiny_data, small_blocks, name):
-    model = new_model(name, PARAMS, tiny_data.training_data, seed=3)
+    params = {key: value for key, value in PARAMS.items() if key in parameters(name)}
+    model = new_model(name, params, tiny_data.training_data, seed=3)
     ranks = _ranks(model, tiny_data, TRAINED)
     ranking = ranking_by_request(*_by_hand(model, tiny_data, TRAINED))
     np.testing.assert_array_equal(ranks.request_positives.sum(), ranking.positives.sum())

@@ -48,7 +48,7 @@ def trained(tmp_path, monkeypatch):
         config = load_config(file)
         done.clear()
         plan = make_plan(config, ["dmf", "din", "mine"], 2, "dmf")
-        data = SimpleNamespace(digest="data", training_data=SimpleNamespace(objectives={}))
+        data = SimpleNamespace(digest="data", training_data=SimpleNamespace(objectives={}, age_buckets=None))
         experiment._train_all(config, plan, data, tmp_path / "compare")
         return list(done)
 

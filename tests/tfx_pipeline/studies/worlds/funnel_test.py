@@ -69,7 +69,8 @@ def _prepared(folder: Path):
     data = write_demo_logs(folder / "data", world=world, **SIZES)
     file = folder / "config.yaml"
     file.write_text(starter_config("funnel", world, str(file)), encoding="utf-8")
-    config = load_config(file, ["training.epochs=8", "training.patience=2", "training.batch_size=256"])
+    settings = ["model.name=dmf_paper", "training.epochs=8", "training.patience=2", "training.batch_size=256"]
+    config = load_config(file, settings)
     return config, prepare(config), pd.read_parquet(data / "truth.parquet")
 
 
