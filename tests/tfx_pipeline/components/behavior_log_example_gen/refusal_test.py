@@ -105,24 +105,35 @@ def test_damage_inside_a_file_stops_the_run(make_config: Callable, run: Callable
         run(config)
 
 
-def _sees_the_present(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[list[bytes]]:
+# Items of a history, and when their events were.
+Known = tuple[list[bytes], list[int]]
+
+
+def _those(times: list, items: list, there: Callable) -> Known:
+    kept = [place for place, at in enumerate(times) if there(at)]
+    return [items[place] for place in kept], [times[place] for place in kept]
+
+
+def _sees_the_present(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[Known]:
     for time in requests:
-        yield [item for at, item in zip(times, items, strict=True) if at <= time][-length:]
+        known, when = _those(times, items, lambda at, time=time: at <= time)
+        yield known[-length:], when[-length:]
 
 
-def _sees_the_future(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[list[bytes]]:
+def _sees_the_future(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[Known]:
     for _ in requests:
-        yield items[-length:]
+        yield items[-length:], times[-length:]
 
 
-def _keeps_the_oldest(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[list[bytes]]:
+def _keeps_the_oldest(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[Known]:
     for time in requests:
-        yield [item for at, item in zip(times, items, strict=True) if at < time][:length]
+        known, when = _those(times, items, lambda at, time=time: at < time)
+        yield known[:length], when[:length]
 
 
-def _keeps_everything(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[list[bytes]]:
+def _keeps_everything(times: list, items: list, requests: list, length: int, delay: int) -> Iterator[Known]:
     for time in requests:
-        yield [item for at, item in zip(times, items, strict=True) if at < time]
+        yield _those(times, items, lambda at, time=time: at < time)
 
 
 @pytest.mark.parametrize(
