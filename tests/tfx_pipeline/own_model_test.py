@@ -141,7 +141,9 @@ def test_a_module_for_a_comparison_trains_no_built_in_model_again(example):
     from tfx_pipeline.training.trial import Trial
 
     def keys(config) -> list[str]:
-        data = SimpleNamespace(digest=data_digest(config), training_data=SimpleNamespace(objectives={}, age_buckets=None))
+        data = SimpleNamespace(
+            digest=data_digest(config), training_data=SimpleNamespace(objectives={}, age_buckets=None)
+        )
         return [Trial(name, {}, 1, Training()).key(data) for name in ("dmf", "din")]
 
     alone = load_config(example / "config.yaml", ["model={name: dmf}"])
