@@ -26,6 +26,9 @@ USER_ID = "user_id"
 HISTORY_ITEM_ID = "history_item_id"
 # Seconds between each of these events and the request, float32 [B, L], NaN where not known. Only of some models.
 HISTORY_AGE = "history_age_s"
+# Of further histories, by kind of event: `history/NAME/item_id` and `history/NAME/age_s`, as the two above.
+FURTHER_HISTORY_PREFIX = "history/"
+_ITEMS, _AGES = "/item_id", "/age_s"
 CANDIDATE_ITEM_ID = "candidate_item_id"
 EXAMPLES = "examples"
 SCORE = "score"
@@ -49,6 +52,23 @@ LOGS_FILE = "assets.extra/logs.json"
 METADATA_FILE = "assets.extra/metadata.json"
 EVALUATION_FILE = "assets.extra/evaluation.json"
 MANIFEST_FILE = "assets.extra/manifest.json"
+
+
+def further_history_items(name: str) -> str:
+    """Input with the item ids of a further history."""
+    return f"{FURTHER_HISTORY_PREFIX}{name}{_ITEMS}"
+
+
+def further_history_ages(name: str) -> str:
+    """Input with the ages of a further history's items."""
+    return f"{FURTHER_HISTORY_PREFIX}{name}{_AGES}"
+
+
+def further_history_of(feature: str) -> str | None:
+    """The name of the further history whose item ids the input holds; None: it holds none."""
+    if feature.startswith(FURTHER_HISTORY_PREFIX) and feature.endswith(_ITEMS):
+        return feature[len(FURTHER_HISTORY_PREFIX) : -len(_ITEMS)]
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

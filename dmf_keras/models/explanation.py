@@ -36,6 +36,11 @@ ACTIVATION = "activation"
 ITEM, USER, COLUMNS, HISTORY = "item", "user", "columns", "history"
 
 
+def further_history(name: str) -> str:
+    """Name of the part that was made of a further history."""
+    return f"{HISTORY}/{name}"
+
+
 def similarity(modality: str) -> str:
     """Name of the cosines of candidates and history items, float32 [B, N, L]; 0 where one side has no content."""
     return f"similarity_{modality}"

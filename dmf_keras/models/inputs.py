@@ -9,6 +9,7 @@ candidate column (int or float [B, N]) one of candidates.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ _LATER = (
     "candidate_bias",
     "objectives",
     "history_age_buckets",
+    "histories",
 )
 
 
@@ -84,6 +86,7 @@ class RankingSchema:
             stands for the column everywhere but in training, where alone it is an input.
         objectives: what is predicted, the main objective first; none: one thing that needs no name.
         history_age_buckets: K, into how many buckets the ages of history items are cut; None: they have no ages.
+        histories: names of further histories beside the main one, such as of purchases alone; see `of_history`.
 
     Raises:
         ValueError: all problems at once, each with what was received.
@@ -102,11 +105,13 @@ class RankingSchema:
     objectives: tuple[ObjectiveSpec, ...] = ()
     categorical_lists: dict[str, int] = field(default_factory=dict)
     history_age_buckets: int | None = None
+    histories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
         object.__setattr__(self, "candidate_numeric", tuple(self.candidate_numeric))
         object.__setattr__(self, "objectives", tuple(self.objectives))
+        object.__setattr__(self, "histories", tuple(self.histories))
         counts: dict[str, Any] = {"item_rows": self.item_rows, "content_rows": self.content_rows}
         if self.user_rows is not None:
             counts["user_rows"] = self.user_rows
@@ -143,13 +148,15 @@ class RankingSchema:
             for name, rows in self.candidate_categorical.items()
             if name in self.candidate_bias and self.candidate_bias[name] not in range(rows)
         ]
-        for name in [*columns, *self.modalities, *self.item_columns]:
+        for name in [*columns, *self.modalities, *self.item_columns, *self.histories]:
             if not _NAME.fullmatch(name):
                 problems.append(f"names are letters, digits and underscores and begin with a letter, got {name!r}")
         reserved = (*RESERVED, *([] if self.history_age_buckets is None else [HISTORY_AGE]))
         problems += [f"column name {name!r} is taken by the model's own input" for name in columns if name in reserved]
         twice = sorted({name for name in columns if columns.count(name) > 1})
         problems += [f"column {name!r} is named more than once" for name in twice]
+        if len(set(self.histories)) < len(self.histories):
+            problems.append(f"histories must have different names, got {', '.join(self.histories)}")
         problems += self._objective_problems()
         if problems:
             raise ValueError("; ".join(problems))
@@ -175,7 +182,7 @@ class RankingSchema:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them."""
         values = asdict(self)
-        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric", "objectives")}
+        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric", "objectives", "histories")}
         for name in _LATER:
             if not values[name]:
                 del values[name]
@@ -195,6 +202,23 @@ class InputSpec(NamedTuple):
 
     dtype: str
     shape: tuple[int | None, ...]
+
+
+def of_history(name: str, history: str) -> str:
+    """Name of `HISTORY_INDEX`, `HISTORY_CONTENT_ROW` or `HISTORY_AGE` of a further history; also of a state's tensor."""
+    return f"{name}/{history}"
+
+
+def is_age(name: str) -> bool:
+    """Whether an input has the ages of a history's items, of the main one or a further one."""
+    return name.partition("/")[0] == HISTORY_AGE
+
+
+def seen_by(inputs: Mapping[str, Any], history: str) -> dict[str, Any]:
+    """The inputs with a further history in the place of the main one."""
+    names = (HISTORY_INDEX, HISTORY_CONTENT_ROW, HISTORY_AGE)
+    found = {name: inputs[of_history(name, history)] for name in names if of_history(name, history) in inputs}
+    return {**inputs, **found}
 
 
 def candidate_content(modality: str) -> str:
@@ -219,6 +243,7 @@ def user_inputs(schema: RankingSchema) -> dict[str, InputSpec]:
     specs = {HISTORY_INDEX: InputSpec("int32", (None, None)), HISTORY_CONTENT_ROW: InputSpec("int32", (None, None))}
     if schema.history_age_buckets is not None:
         specs[HISTORY_AGE] = InputSpec("float32", (None, None))
+    specs |= {of_history(name, history): spec for history in schema.histories for name, spec in specs.items()}
     if schema.user_rows is not None:
         specs[USER_INDEX] = InputSpec("int32", (None,))
     specs |= {name: InputSpec("int32", (None,)) for name in schema.categorical}

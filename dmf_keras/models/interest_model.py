@@ -27,6 +27,8 @@ from dmf_keras.models.inputs import (
     USER_INDEX,
     RankingSchema,
     as_shown,
+    of_history,
+    seen_by,
 )
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.ops.shapes import rows
@@ -46,18 +48,39 @@ class InterestModel(RankingModel):
     (item part) and the interest (pair part); the interest sees e_n alone. A tower beside it takes what a click owes to
     how the candidate was shown: in training of the values given, otherwise of the schema's constants. Subclasses write
     `build_interest`, `interest` and mostly `encode_interest`; padding and an empty history are theirs to get right.
-    `build_ages` in the first and `add_ages` in the last tell a model how old the history's events are.
+    `build_ages` in the first and `add_ages` in the last tell a model how old the history's events are. `build_items`
+    creates what item vectors are made of beside the embedding.
+
+    Each further history of the schema (`schema.histories`) has an interest of its own, made by another instance of the
+    model that sees that history alone: with weights of its own, over the same item vectors and content tables. These
+    instances have no head; the frame joins their interests to that in the main history. A subclass need not know.
 
     Args:
         schema: sizes and names that come from the data.
         config: hyper-parameters.
+        items_of: the model that this is an instance for a further history of; None: it is a model of its own.
     """
 
     config: EmbeddingConfig
     has_objectives = True
 
-    def __init__(self, schema: RankingSchema, config: EmbeddingConfig, **kwargs: Any) -> None:
-        super().__init__(schema, config, **kwargs)
+    def __init__(
+        self,
+        schema: RankingSchema,
+        config: EmbeddingConfig,
+        items_of: InterestModel | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(schema, config, content=None if items_of is None else items_of.content, **kwargs)
+        self.ages: dict[str, AgeEmbedding] = {}
+        self.further: dict[str, InterestModel] = {}
+        if items_of is not None:
+            self.column_embeddings, self.list_embeddings = {}, {}
+            # A method and not the model, whose layers Keras would take for this one's.
+            self.history_items = items_of.history_items  # type: ignore[method-assign]
+            self.interest_width = self.build_interest()
+            self.built = True
+            return
         self.item_embedding = self._embedding(schema.item_rows, config.id_dim, "item_embedding", config.embedding_l2)
         self.item_columns = self._item_columns()
         if schema.user_rows is not None:
@@ -73,14 +96,31 @@ class InterestModel(RankingModel):
         }
         self.candidate_columns = self._candidate_columns(biased=False)
         self.bias_tower = self._candidate_columns(biased=True)
-        self.ages: dict[str, AgeEmbedding] = {}
-        width = self.build_interest()
+        self.build_items()
+        self.interest_width = self.build_interest()
+        self.further = {name: self._for_further_history(name) for name in schema.histories}
+        interests = [self, *self.further.values()]
+        widths = [each.interest_width for each in interests if each.interest_width is not None]
+        user_width = sum(each.user_width() for each in interests)
         item_width = self.item_width() + (0 if self.candidate_columns is None else self.candidate_columns.width)
         self.head = self.build_head()
         self.head.build(
-            (None, self.user_width()), (None, None, item_width), None if width is None else (None, None, width)
+            (None, user_width), (None, None, item_width), (None, None, sum(widths)) if widths else None
         )
         self.built = True
+
+    def _for_further_history(self, name: str) -> InterestModel:
+        """An instance of this model that sees that history and nothing else of a user."""
+        schema = RankingSchema(
+            item_rows=self.schema.item_rows,
+            content_rows=self.schema.content_rows,
+            modalities=self.schema.modalities,
+            history_age_buckets=self.schema.history_age_buckets,
+        )
+        return type(self)(schema, self.config, items_of=self, dtype=self.dtype_policy, name=f"{name}_interest")
+
+    def build_items(self) -> None:
+        """Creates the layers that `candidate_items` and `history_items` need of a subclass; none by default."""
 
     def build_head(self) -> Any:
         """The head, not built: a layer with `encode_user` and `score_items`, as `InterestHead` has them."""
@@ -278,16 +318,43 @@ class InterestModel(RankingModel):
             training: whether layers of the user part behave as in training.
 
         Returns:
-            `history_mask` bool [B, L], `user_part` [B, H1], and what the model's interest needs.
+            `history_mask` bool [B, L], `user_part` [B, H1], and what the model's interest needs; of further histories
+            the same but the user part, by names of `of_history`.
 
         Raises:
             ValueError: missing inputs, wrong ranks or dtypes.
         """
         self.check_user_inputs(inputs)
+        state = self._encode_history(inputs, training)
+        for name, own in self.further.items():
+            found = own._encode_history(seen_by(inputs, name), training)
+            state |= {of_history(key, name): value for key, value in found.items()}
+        features = self._all_features(inputs, state)
+        return {**state, USER_PART: self._encode_features(features, ops.shape(state[HISTORY_MASK])[0])}
+
+    def _encode_history(self, inputs: Mapping[str, Tensor], training: bool) -> dict[str, Tensor]:
         mask = ops.not_equal(inputs[HISTORY_INDEX], 0)
-        state = self.encode_interest(inputs, mask, training)
-        user_part = self._encode_features(self.user_features(inputs, state), ops.shape(mask)[0])
-        return {**state, HISTORY_MASK: mask, USER_PART: user_part}
+        return {**self.encode_interest(inputs, mask, training), HISTORY_MASK: mask}
+
+    def _all_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`user_features`, and those that were made of further histories."""
+        features = dict(self.user_features(inputs, state))
+        for name, own in self.further.items():
+            found = own.user_features(seen_by(inputs, name), _state_of(state, name))
+            features |= {of_history(key, name): value for key, value in found.items()}
+        return features
+
+    def _further_interests(
+        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
+    ) -> dict[str, Tensor]:
+        """The interest in each further history [B, N, width], by the name of its part."""
+        found = {
+            explanation.further_history(name): own.interest(
+                _state_of(state, name), candidates, seen_by(inputs, name), training
+            )
+            for name, own in self.further.items()
+        }
+        return {name: interest for name, interest in found.items() if interest is not None}
 
     def score(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Logits of candidates.
@@ -305,7 +372,10 @@ class InterestModel(RankingModel):
         """
         self.check_candidate_inputs(inputs, training)
         candidates = self.candidate_items(inputs)
-        interest = self.interest(state, candidates, inputs, training)
+        interest = _joined(
+            self.interest(state, candidates, inputs, training),
+            self._further_interests(state, candidates, inputs, training),
+        )
         items = self.head_items(candidates, self.own_columns(inputs))
         real = ops.not_equal(inputs[CANDIDATE_INDEX], 0)
         logits = self.apply_head(state[USER_PART], items, interest, real, training)
@@ -348,13 +418,18 @@ class InterestModel(RankingModel):
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         interest = self.interest_parts(state, candidates, inputs, training=False)
-        no_history = {**state, HISTORY_MASK: ops.zeros_like(state[HISTORY_MASK])}
+        further = self._further_interests(state, candidates, inputs, training=False)
+        masks = [HISTORY_MASK, *(of_history(HISTORY_MASK, name) for name in self.further)]
+        no_history = {**state, **{name: ops.zeros_like(state[name]) for name in masks}}
         empty = self.interest_parts(no_history, candidates, inputs, training=False)
-        features = self.user_features(inputs, state)
+        empty |= self._further_interests(no_history, candidates, inputs, training=False)
+        features = self._all_features(inputs, state)
         part_of = {name: _PART_OF.get(name, explanation.COLUMNS) for name in features}
+        for name in self.further:
+            part_of |= {key: explanation.further_history(name) for key in features if key.endswith(f"/{name}")}
         own = self.own_columns(inputs)
         of_columns = [] if own is None else [explanation.COLUMNS]
-        parts = list(dict.fromkeys([*interest, explanation.ITEM, *part_of.values(), *of_columns]))
+        parts = list(dict.fromkeys([*interest, *further, explanation.ITEM, *part_of.values(), *of_columns]))
         coalitions = explanation.coalitions(len(parts))
         count, (batch, items) = len(coalitions), ops.shape(candidates)[:2]
         inside = dict(zip(parts, coalitions.T, strict=True))
@@ -367,10 +442,13 @@ class InterestModel(RankingModel):
 
         user = {name: in_coalitions(part_of[name], each, ops.zeros_like(each)) for name, each in features.items()}
         pair = {name: in_coalitions(name, each, empty[name]) for name, each in interest.items()}
+        others = {name: in_coalitions(name, each, empty[name]) for name, each in further.items()}
         shown = None if own is None else in_coalitions(explanation.COLUMNS, own, ops.zeros_like(own))
         items_shown = in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates))
         logits = self.apply_head(
-            self._encode_features(user, count * batch), self.head_items(items_shown, shown), self.join_interest(pair)
+            self._encode_features(user, count * batch),
+            self.head_items(items_shown, shown),
+            _joined(self.join_interest(pair), others),
         )
         if self.schema.objectives:
             logits = logits[..., 0]
@@ -384,6 +462,18 @@ class InterestModel(RankingModel):
             told[explanation.contribution(part)] = contributions[place]
             told[explanation.without(part)] = logits[count - 1 - 2**place]
         return told
+
+
+def _state_of(state: Mapping[str, Tensor], history: str) -> dict[str, Tensor]:
+    """The state of a further history, by the names that a model without others has."""
+    end = of_history("", history)
+    return {name.removesuffix(end): value for name, value in state.items() if name.endswith(end)}
+
+
+def _joined(interest: Tensor | None, further: Mapping[str, Tensor]) -> Tensor | None:
+    """The interests in all histories side by side."""
+    interests = [each for each in (interest, *further.values()) if each is not None]
+    return ops.concatenate(interests, axis=-1) if len(interests) > 1 else interest
 
 
 def _without_padding(inputs: Mapping[str, Tensor], schema: RankingSchema) -> dict[str, Tensor]:

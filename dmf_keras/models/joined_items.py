@@ -36,12 +36,7 @@ class JoinedItems(InterestModel):
         """See the base class."""
         return self.config.id_dim + self.config.content_dim * len(self.schema.modalities)
 
-    def build_interest(self) -> int | None:
-        """See the base class."""
-        self.build_projections()
-        return super().build_interest()
-
-    def build_projections(self) -> None:
+    def build_items(self) -> None:
         """Creates the projection of each modality."""
         self.projections = {
             name: ContentProjection(self.config.content_dim, name=f"{name}_projection", dtype=self.dtype_policy)

@@ -17,10 +17,10 @@ from dmf_keras.layers.score_calibration import ScoreCalibration
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
-    HISTORY_AGE,
     RankingSchema,
     candidate_content,
     candidate_inputs,
+    is_age,
     user_inputs,
 )
 from dmf_keras.models.model_config import ModelConfig
@@ -45,6 +45,7 @@ class RankingModel(keras.Model):
     Args:
         schema: sizes and names that come from the data.
         config: hyper-parameters, of type `config_class`.
+        content: tables of another model that this one shares; None: it has its own.
         kwargs: `name` and `dtype` of a Keras model.
     """
 
@@ -54,7 +55,13 @@ class RankingModel(keras.Model):
     # Whether `score` gives logits [B, N, T] where the schema has T objectives.
     has_objectives: ClassVar[bool] = False
 
-    def __init__(self, schema: RankingSchema, config: ModelConfig, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        schema: RankingSchema,
+        config: ModelConfig,
+        content: dict[str, ContentEmbedding] | None = None,
+        **kwargs: Any,
+    ) -> None:
         # Without autocast=False a mixed policy would round content vectors before they are compared.
         super().__init__(autocast=False, **kwargs)
         if schema.objectives and not self.has_objectives:
@@ -66,14 +73,15 @@ class RankingModel(keras.Model):
         self.config = config
         self._kept_negatives = 1.0
         self.calibration: ScoreCalibration | None = None
-        self.content = {
+        self.content = content or {
             name: ContentEmbedding(
                 schema.content_rows, spec.width, spec.dtype, dtype=self.dtype_policy, name=f"{name}_content"
             )
             for name, spec in (schema.modalities.items() if self.uses_content else ())
         }
-        for layer in self.content.values():
-            layer.build((None, None))
+        if content is None:
+            for layer in self.content.values():
+                layer.build((None, None))
 
     @property
     def uses_history_ages(self) -> bool:
@@ -141,7 +149,7 @@ class RankingModel(keras.Model):
     def check_user_inputs(self, inputs: Mapping[str, Tensor]) -> None:
         """Raises ValueError when an input of `encode_user` is missing or has the wrong rank or dtype."""
         specs = user_inputs(self.schema)
-        self._check(inputs, {n: spec for n, spec in specs.items() if n != HISTORY_AGE or self.uses_history_ages})
+        self._check(inputs, {n: spec for n, spec in specs.items() if not is_age(n) or self.uses_history_ages})
 
     def check_candidate_inputs(self, inputs: Mapping[str, Tensor], training: bool = False) -> None:
         """Raises ValueError when an input of `score` is missing or has the wrong rank or dtype."""

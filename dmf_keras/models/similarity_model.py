@@ -38,6 +38,10 @@ class SimilarityModel(InterestModel):
         super().__init__(schema, config, **kwargs)
         if not schema.modalities:
             raise ValueError(f"{type(self).__name__} compares content: `schema.modalities` must name at least one")
+        # Instances for further histories compare by the same buckets, and are made before there are any.
+        self.similarity: dict[str, SimilarityBuckets] = {}
+        if kwargs.get("items_of") is not None:
+            return
         self.similarity = {
             name: SimilarityBuckets(
                 config.buckets, config.bucket_edges, normalize=False, name=f"{name}_buckets", dtype=self.dtype_policy
@@ -47,6 +51,8 @@ class SimilarityModel(InterestModel):
         for name, layer in self.similarity.items():
             width = schema.modalities[name].width
             layer.build((None, None, width), (None, None, width))
+        for own in self.further.values():
+            own.similarity = self.similarity
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """The content of the history: per modality `history_vectors_*` [B, L, D] and `history_present_*` [B, L]."""

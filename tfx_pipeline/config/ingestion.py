@@ -25,7 +25,7 @@ class IngestionConfig(Section):
     written.
     """
 
-    later = frozenset({"candidate", "history_ages", "labels", "multiple", "negatives"})
+    later = frozenset({"candidate", "event_labels", "history_ages", "labels", "multiple", "negatives"})
 
     data: Data
     history: History = History()
@@ -39,6 +39,9 @@ class IngestionConfig(Section):
         {}, description="profile and context features of several values, and what separates them in a text"
     )
     labels: dict[str, FurtherLabel] = Field({}, description="of the objectives beside the main one")
+    event_labels: dict[str, str] = Field(
+        {}, description="where kinds of events are objectives: the label column of each that a history is made of"
+    )
     history_ages: bool = Field(False, description="whether ages of the history's events are written")
 
     @classmethod
@@ -60,6 +63,7 @@ class IngestionConfig(Section):
                 name: column.separator for name, column in of_several({**features.user, **features.context}).items()
             },
             labels=further_labels(config.objectives, config.data.interactions.columns),
+            event_labels=_event_labels(config),
             columns={
                 name: column.column
                 for name, column in chain(*(part.items() for part in parts))
@@ -113,3 +117,12 @@ class IngestionConfig(Section):
         """Columns read from the log, each once."""
         names = (*self.data.interactions.given, *self.label_columns, *map(self.column, self.of_rows))
         return tuple(dict.fromkeys(names))
+
+
+def _event_labels(config: PipelineConfig) -> dict[str, str]:
+    columns = config.data.interactions.columns
+    if columns.event is not None:
+        return {}
+    label_of = {name: objective.label or columns.label or "" for name, objective in config.objectives.items()}
+    kinds = {kind for sequence in config.history.sequences.values() for kind in sequence.events}
+    return {name: label for name, label in label_of.items() if name in kinds}

@@ -29,6 +29,7 @@ from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.objectives import Objectives
+from tfx_pipeline.config.sequences import MAX_SEQUENCES, EventSequence, check_sequence_names, check_sequences
 from tfx_pipeline.config.serving import Serving
 from tfx_pipeline.config.split import Split
 from tfx_pipeline.config.tables import Data
@@ -62,7 +63,7 @@ _PIPELINE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 class History(Section):
     """A request's history: the items of the user's last events strictly before it."""
 
-    later = frozenset({"age_buckets"})
+    later = frozenset({"age_buckets", "sequences"})
 
     events: HistoryEvents = Field(
         "positives",
@@ -78,6 +79,14 @@ class History(Section):
         description="the model is told how long before the request each event was, in so many buckets: the first below "
         "a minute, the last from a year on, each of the others as much wider than the one before; absent: it is not",
     )
+    sequences: dict[str, EventSequence] = Field(
+        {},
+        max_length=MAX_SEQUENCES,
+        description="further histories beside this one, each of the events of some kinds; delay_s and age_buckets hold "
+        "for them too",
+    )
+
+    _names = field_validator("sequences")(check_sequence_names)
 
     @property
     def delay_us(self) -> int:
@@ -322,6 +331,11 @@ class PipelineConfig(Section):
                 f"history.delay_s: {self.history.delay_s:g} cannot be applied to histories that the log gives without "
                 "times (data.interactions.columns.history.times); leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sequences_have_kinds(self) -> PipelineConfig:
+        check_sequences(self.history.sequences, self.data.interactions, list(self.objectives))
         return self
 
     @model_validator(mode="after")

@@ -66,7 +66,7 @@ class Table(Section):
 class InteractionColumns(Section):
     """The names, in the log, of what the pipeline needs of it."""
 
-    later = frozenset({"weight", "history"})
+    later = frozenset({"event", "weight", "history"})
 
     user: str = "user_id"
     item: str = "item_id"
@@ -76,12 +76,15 @@ class InteractionColumns(Section):
     weight: str | None = Field(
         None, description="of an impression in training, at least 0; without it each has 1. Metrics are unweighted"
     )
+    event: str | None = Field(
+        None, description="kind of event of a row, such as view, cart or buy; `history.sequences` makes histories of kinds"
+    )
     history: GivenHistory | None = None
 
     @property
     def given(self) -> list[str]:
         """Those that a row must have."""
-        names = (self.user, self.item, self.time, self.label, self.request, self.weight)
+        names = (self.user, self.item, self.time, self.label, self.request, self.weight, self.event)
         return [name for name in names if name is not None]
 
 

@@ -90,11 +90,13 @@ class HistoryCounts:
         empty_share: of the requests; None where there is no request.
         requests_by_length_from: requests by the least length, as text, of a range of lengths.
         given: of histories that the log gives; None where they are made of its rows.
+        further: as `requests_by_length_from`, of each further history by name.
     """
 
     empty_share: float | None
     requests_by_length_from: Mapping[str, int]
     given: GivenHistoryCounts | None = None
+    further: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

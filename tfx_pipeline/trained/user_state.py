@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from tfx_pipeline.data.examples.history import ages_s
 from tfx_pipeline.data.examples.requests import UserRows, form_requests, split_by_user
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_sources
-from tfx_pipeline.data.logs.cleaning import clean, microseconds
+from tfx_pipeline.data.logs.cleaning import clean, column_names, microseconds
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.profiles import first_profile, read_profiles
 from tfx_pipeline.data.logs.reader import RawBatch, log_batches, read_file
@@ -31,7 +32,8 @@ class UserSnapshot(NamedTuple):
     that of the user's last request, and so is the history where the log gives it.
     `history_time_us` has the times of the history's items, or nothing where they are not known. `clicked`: all items
     that the user clicked, not only those of the history; None where that is not known. `now_us`: the latest time of the
-    whole log, where ages are asked for.
+    whole log, where ages are asked for. `further`: of each further history by name its items, oldest first, and their
+    times.
     """
 
     history: list[str]
@@ -39,13 +41,22 @@ class UserSnapshot(NamedTuple):
     history_time_us: Sequence[int] = ()
     clicked: frozenset[str] | None = None
     now_us: int | None = None
+    further: Mapping[str, tuple[list[str], Sequence[int]]] = MappingProxyType({})
 
     @property
     def history_age_s(self) -> list[float | None]:
         """Seconds, until the latest time of the log, of each item of the history; None where not known."""
-        if self.now_us is None or not len(self.history_time_us):
-            return [None] * len(self.history)
-        found: list[float | None] = list(ages_s(self.now_us, self.history_time_us).tolist())
+        return self._ages_s(self.history, self.history_time_us)
+
+    @property
+    def further_age_s(self) -> dict[str, list[float | None]]:
+        """The same of each further history, by name."""
+        return {name: self._ages_s(*each) for name, each in self.further.items()}
+
+    def _ages_s(self, items: list[str], times: Sequence[int]) -> list[float | None]:
+        if self.now_us is None or not len(times):
+            return [None] * len(items)
+        found: list[float | None] = list(ages_s(self.now_us, times).tolist())
         return found
 
 
@@ -70,8 +81,9 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
     history: list[str] = []
     times: list[int] = []
     clicked: frozenset[str] = frozenset()
+    further: dict[str, tuple[list[str], Sequence[int]]] = {name: ([], ()) for name in config.history.sequences}
     if chunks:
-        rows = UserRows.from_chunks(chunks, config.of_rows)
+        rows = UserRows.from_chunks(chunks, column_names(config))
         clicked = frozenset(rows.item[index].decode() for index in np.flatnonzero(rows.label))
         if rows.given is not None:
             # What the log said of the user last; a click since then is in nobody's history yet.
@@ -82,11 +94,14 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
             formed = form_requests(rows, events=config.history.events)
             items = formed.event_items[-config.history.max_length :]
             times = formed.event_times[-config.history.max_length :]
+            for name, sequence in config.history.sequences.items():
+                times_of, items_of = (each[-sequence.max_length :] for each in formed.further_events[name])
+                further[name] = ([item.decode() for item in items_of], times_of)
         history = [item.decode() for item in items]
         columns |= {name: _plain(rows.columns[name][-1]) for name in config.context}
     if config.data.users is not None:
         columns |= _profile(config.data.users, config, user)
-    return UserSnapshot(history, columns, times, clicked, now_us)
+    return UserSnapshot(history, columns, times, clicked, now_us, further)
 
 
 def _latest(batch: RawBatch, config: IngestionConfig, before: int | None) -> int | None:

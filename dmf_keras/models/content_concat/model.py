@@ -52,7 +52,6 @@ class ContentConcat(JoinedItems, IDTargetAttention):
         """See the base class; a mean has no attention and makes no pair part."""
         if self.config.pooling == "attention":
             return super().build_interest()
-        self.build_projections()
         self.build_ages(history=self.item_width())
         return None
 

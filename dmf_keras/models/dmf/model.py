@@ -205,14 +205,13 @@ class DMF(DMFPaper):
     config_class = DMFConfig
     config: DMFConfig
 
-    def build_interest(self) -> int:
+    def build_items(self) -> None:
         """See the base class."""
         if "items" in self.config.content_in:
             self.item_content = keras.layers.Dense(
                 self.config.id_dim, use_bias=False, dtype=self.dtype_policy, name="item_content"
             )
             self.item_content.build((None, None, self._content_width()))
-        return super().build_interest()
 
     def _content_width(self) -> int:
         return sum(spec.width for spec in self.schema.modalities.values())

@@ -59,7 +59,6 @@ class MIM(HistogramModel, JoinedItems):
 
     def build_interest(self) -> int:
         """See the base class."""
-        self.build_projections()
         self.build_histogram()
         self.attention = self._attention("attention", self.config.id_dim)
         self.content_attention = self._attention("content_attention", self.item_width() - self.config.id_dim)

@@ -53,7 +53,6 @@ class QIN(JoinedItems):
 
     def build_interest(self) -> int:
         """See the base class."""
-        self.build_projections()
         self.attention = SparseTargetAttention(self.config.attention_dim, name="attention", dtype=self.dtype_policy)
         items = (None, None, self.item_width())
         self.attention.build(items, items)
@@ -71,8 +70,10 @@ class QIN(JoinedItems):
         self, user_part: Tensor, items: Tensor, pair: Tensor | None, real: Tensor | None = None, training: bool = False
     ) -> Tensor:
         """See the base class; u_n = o_n + x_n is made here, of whatever part of both there is."""
-        own = items[..., : self.item_width()]
-        return self.head.score_items(user_part, items, own + pair, training, real if training else None)
+        width = self.item_width()
+        # Further histories have their o_n behind that of the main one.
+        pair = ops.concatenate([items[..., :width] + pair[..., :width], pair[..., width:]], axis=-1)
+        return self.head.score_items(user_part, items, pair, training, real if training else None)
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`keys` [B, L, A] and `values` [B, L, J] of the history."""

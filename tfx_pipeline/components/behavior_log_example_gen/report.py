@@ -31,6 +31,7 @@ from tfx_pipeline.errors import DataError, LeakageError
 from tfx_pipeline.files.listing import find_files
 
 _SHOWN_USERS = 3
+_SHOWN_KINDS = 20
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -51,6 +52,9 @@ def build_report(
     counts = tally.counts
     requests = sum(tally.under("requests").values())
     quarantined = tally.under("quarantined")
+    further = sorted(
+        ((key, count) for key, count in counts.items() if key[0] == "further_length"), key=lambda each: int(each[0][2])
+    )
     lengths = {int(edge): count for edge, count in tally.under("history_length").items()}
     return IngestionReport(
         rows_read=counts[("rows_read",)],
@@ -82,6 +86,10 @@ def build_report(
             empty_share=lengths.get(0, 0) / requests if requests else None,
             requests_by_length_from={str(edge): lengths[edge] for edge in sorted(lengths)},
             given=_given(tally, log.columns.history) if log is not None and log.columns.history is not None else None,
+            further={
+                name: {edge: count for (_, of, edge), count in further if of == name}
+                for name in sorted({key[1] for key, _ in further})
+            },
         ),
         audit=AuditCounts(
             requests_checked=counts[("audited",)],
@@ -160,6 +168,7 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
             "this with the log file"
         )
     check_bad_fraction(report.quarantined, report.rows_read, config.data, bad)
+    _check_kinds(config, tally)
     _check_given(config, report)
     _check_labels(interactions, report)
     for split, count in tally.under("without_negatives").items():
@@ -180,6 +189,22 @@ def check_run(config: IngestionConfig, tally: Tally, report: IngestionReport, ba
             f"the leakage audit of {checked:,} requests found violations; nothing was published\n" + "\n".join(lines)
         )
     _check_matches(config, tally, report)
+
+
+def _check_kinds(config: IngestionConfig, tally: Tally) -> None:
+    """Refuses kinds of events of a further history that no row has."""
+    column, there = config.data.interactions.columns.event, tally.under("events")
+    if column is None:
+        # Objectives, whose labels are checked.
+        return
+    for name, sequence in config.history.sequences.items():
+        for kind in sequence.events:
+            if kind not in there:
+                others = sorted({*there, *tally.texts.get(("other_kind",), [])})
+                raise DataError(
+                    f"history.sequences.{name}.events: no row has the event '{kind}' in column '{column}' "
+                    f"(data.interactions.columns.event); there is {', '.join(map(repr, others[:_SHOWN_KINDS])) or 'none'}"
+                )
 
 
 def _check_given(config: IngestionConfig, report: IngestionReport) -> None:

@@ -23,7 +23,7 @@ from tfx_pipeline.data.examples.negatives import NegativePool, UserNegatives
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows, form_requests, split_by_user
 from tfx_pipeline.data.examples.splits import Cuts, QuantileCuts, histogram
 from tfx_pipeline.data.logs import values
-from tfx_pipeline.data.logs.cleaning import clean, microseconds, refusing_column
+from tfx_pipeline.data.logs.cleaning import clean, column_names, microseconds, refusing_column
 from tfx_pipeline.data.logs.files import list_files
 from tfx_pipeline.data.logs.profiles import Profile, first_profile, read_profiles
 from tfx_pipeline.data.logs.quarantine import BadRow, FirstBadRows
@@ -57,6 +57,10 @@ class ReadLog(TallyingDoFn):
                 self.tally.add("rows_read", count=batch.size)
                 self.tally.add("rows_good", count=cleaned.good_rows)
                 self.tally.add("impressions_read", count=len(cleaned.good.row))
+                for kind, count in cleaned.good.kinds.items():
+                    self.tally.add("events", kind, count=count)
+                for kind in cleaned.good.other_kinds:
+                    self.tally.show("other_kind", text=kind)
                 for reason, count in cleaned.bad_counts.items():
                     self.tally.add("quarantined", reason, count=count)
                 for column, count in cleaned.no_number.items():
@@ -141,8 +145,7 @@ class BuildExamples(TallyingDoFn):
         if profile is None and self._config.data.users is not None:
             self.tally.add("users_without_profile")
             self.tally.show("user_without_profile", text=element[0])
-        labels = [raw_features.LABEL_PREFIX + name for name in self._config.labels]
-        rows = UserRows.from_chunks(chunks, [*self._config.of_rows, *labels])
+        rows = UserRows.from_chunks(chunks, column_names(self._config))
         formed = form_requests(rows, cuts.times, self._config.history.events)
         written = [index for index, request in enumerate(formed.requests) if cuts.holds(request.time_us)]
         negatives = None
@@ -158,7 +161,7 @@ class BuildExamples(TallyingDoFn):
         )
         by_split: dict[str, list[Request]] = defaultdict(list)
         for known in known_requests(rows, formed, profile or {}, config.history, written):
-            request, history, columns, _ = known
+            request, history, columns, *_ = known
             split = cuts.split_of(request.time_us)
             weights = rows.weight[request.rows].tolist() if rows.weight is not None else None
             if negatives is not None:
@@ -168,7 +171,10 @@ class BuildExamples(TallyingDoFn):
             by_split[split].append(request)
             shown = {name: [rows.columns[name][row] for row in request.rows] for name in config.candidate}
             since = known.ages_s() if ages else None
-            data = encode(user, history, request, split, columns, self._kinds, weights, shown, config.candidate, since)
+            further = known.further_for_encoding(ages)
+            data = encode(
+                user, history, request, split, columns, self._kinds, weights, shown, config.candidate, since, further
+            )
             auditor.check(split, data)
             self._examples[split, shard_of(data, shards)].append(data)
             self._example_bytes += len(data)
@@ -226,11 +232,19 @@ class BuildExamples(TallyingDoFn):
             self.tally.add("violations", rule, count=count)
         for fact, count in audit.given.items():
             self.tally.add("given_history", fact, count=count)
-        bins = np.searchsorted(LENGTH_EDGES, audit.history_lengths, side="right") - 1
-        for edge, count in enumerate(np.bincount(bins).tolist()):
-            self.tally.add("history_length", str(LENGTH_EDGES[edge]), count=count)
+        for edge, count in _by_length(audit.history_lengths):
+            self.tally.add("history_length", edge, count=count)
+        for name, lengths in audit.further_lengths.items():
+            for edge, count in _by_length(lengths):
+                self.tally.add("further_length", name, edge, count=count)
         if audit.newest_age_us is not None and audit.oldest_age_us is not None:
             self.tally.range("history_age_us", low=audit.newest_age_us, high=audit.oldest_age_us)
+
+
+def _by_length(lengths: list[int]) -> Iterator[tuple[str, int]]:
+    bins = np.searchsorted(LENGTH_EDGES, lengths, side="right") - 1
+    for edge, count in enumerate(np.bincount(bins).tolist()):
+        yield str(LENGTH_EDGES[edge]), count
 
 
 class CountItems(TallyingDoFn):

@@ -10,20 +10,29 @@ import numpy as np
 from tfx_pipeline.config.schema import History
 from tfx_pipeline.data.examples.encoding import Column
 from tfx_pipeline.data.examples.history import ages_s, histories
-from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX, OF_HISTORY_PREFIX
 from tfx_pipeline.data.examples.requests import Request, UserRequests, UserRows
 
 
 class KnownRequest(NamedTuple):
     """A request, the history it had, oldest first, and the profile's columns and those of its first row by name.
 
-    `history_us`: when the events of the history were, in microseconds; None where the log does not say.
+    `history_us`: when the events of the history were, in microseconds; None where the log does not say. `further`: of
+    each further history by name its items, and when these events were.
     """
 
     request: Request
     history: Sequence[bytes]
     columns: dict[str, Column]
     history_us: Sequence[int] | np.ndarray | None
+    further: dict[str, tuple[Sequence[bytes], Sequence[int]]]
+
+    def further_for_encoding(self, with_ages: bool) -> dict[str, tuple[Sequence[bytes], np.ndarray | None]]:
+        """Of each further history by name its items and, where wanted, their ages in seconds, float32 [L]."""
+        return {
+            name: (items, ages_s(self.request.time_us, times) if with_ages else None)
+            for name, (items, times) in self.further.items()
+        }
 
     def ages_s(self) -> np.ndarray:
         """Seconds, float32 [L], from each event of the history to the request.
@@ -54,7 +63,8 @@ def known_requests(
         history: the section of the configuration.
         wanted: indices of requests, ascending; None: all of them.
     """
-    columns = {name: column for name, column in rows.columns.items() if not name.startswith(LABEL_PREFIX)}
+    not_of_requests = (LABEL_PREFIX, OF_HISTORY_PREFIX)
+    columns = {name: column for name, column in rows.columns.items() if not name.startswith(not_of_requests)}
     requests = formed.requests if wanted is None else [formed.requests[index] for index in wanted]
     known: Iterable[tuple[Sequence[bytes], Sequence[int] | np.ndarray | None]]
     if rows.given is not None:
@@ -68,6 +78,11 @@ def known_requests(
             history.max_length,
             history.delay_us,
         )
+    times_us = [request.time_us for request in requests]
+    further = {
+        name: histories(*formed.further_events[name], times_us, sequence.max_length, history.delay_us)
+        for name, sequence in history.sequences.items()
+    }
     for request, (items, times) in zip(requests, known, strict=True):
         context = {name: column[request.first_row] for name, column in columns.items()}
-        yield KnownRequest(request, items, {**profile, **context}, times)
+        yield KnownRequest(request, items, {**profile, **context}, times, {name: next(each) for name, each in further.items()})

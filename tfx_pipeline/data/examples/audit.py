@@ -11,7 +11,7 @@ import dataclasses
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -43,7 +43,7 @@ class Audit:
     `violations`: number of requests by rule (candidate_label_mismatch: of candidates).
     `history_lengths`: of each request, as written. `newest_age_us`, `oldest_age_us`: smallest distance from a request
     to the newest event of its history, greatest to the oldest; None without any history, or without times of events.
-    `given`: `FACTS` of histories that the log gives.
+    `given`: `FACTS` of histories that the log gives. `further_lengths`: as `history_lengths`, of further histories.
     """
 
     checked: int = 0
@@ -52,6 +52,15 @@ class Audit:
     newest_age_us: int | None = None
     oldest_age_us: int | None = None
     given: Counter[str] = dataclasses.field(default_factory=Counter)
+    further_lengths: dict[str, list[int]] = dataclasses.field(default_factory=dict)
+
+
+class _Events(NamedTuple):
+    """What a history is made of, in order of time: microseconds and items; and how long it may be."""
+
+    times: list[int]
+    items: list[bytes]
+    max_length: int
 
 
 class UserAuditor:
@@ -81,7 +90,6 @@ class UserAuditor:
         self._user = user
         self._first_us = cuts.train_from_us
         self._cuts = [cuts.eval_from_us, cuts.test_from_us]
-        self._max_length = history.max_length
         self._delay_us = history.delay_us
         self._drawn = drawn
         self._ages = ages
@@ -121,11 +129,16 @@ class UserAuditor:
             carried = tuple(_as_written(rows.columns[name][first]) for name in self._context)
             self._contexts[self._times[first]][carried] += 1
         event = index if history.events == "all" else index[rows.label[index] == 1]
-        self._event_times: list[int] = rows.time_us[event].tolist()
-        self._event_items: list[bytes] = [rows.item[place] for place in event.tolist()]
+        self._events = _events(rows, event, history.max_length)
+        self._further: dict[str, _Events] = {}
+        for name, sequence in history.sequences.items():
+            of_kinds = np.array(rows.columns[raw_features.OF_HISTORY_PREFIX + name]) == 1
+            first = _one_row_per_impression(request, item, of_kinds)
+            self._further[name] = _events(rows, first[of_kinds[first]], sequence.max_length)
+            self._audit.further_lengths[name] = []
         self._given: GivenHistoryAuditor | None = None
         if rows.given is not None:
-            self._given = GivenHistoryAuditor(rows, request, self._max_length, self._delay_us, ages)
+            self._given = GivenHistoryAuditor(rows, request, history.max_length, self._delay_us, ages)
             if drawn:
                 self._items += self._given.had
                 self._times += self._given.had_at
@@ -149,7 +162,12 @@ class UserAuditor:
             audit.given.update(facts)
             self._count_ages(*ends)
         else:
-            self._check_built(time, history, place, ages)
+            self._check_built(time, history, place, ages, self._events)
+        for name, events in self._further.items():
+            items = list(feature[raw_features.further_history_items(name)].bytes_list.value)
+            since = feature[raw_features.further_history_ages(name)].float_list.value if self._ages else ()
+            audit.further_lengths[name].append(len(items))
+            self._check_built(time, items, place, list(since), events)
         too_early = self._first_us is not None and time < self._first_us
         if too_early or not split == SPLITS[place] == feature[raw_features.SPLIT].bytes_list.value[0].decode():
             audit.violations["request_in_wrong_split"] += 1
@@ -193,19 +211,23 @@ class UserAuditor:
             self._audit.violations["candidate_label_mismatch"] += wrong
         return self._audit
 
-    def _check_built(self, time: int, history: list[bytes], place: int, ages: list[float]) -> None:
+    def _check_built(self, time: int, history: list[bytes], place: int, ages: list[float], events: _Events) -> None:
         """Checks a history that is made of the user's events, of a request behind so many of the cuts."""
-        end = bisect.bisect_right(self._event_times, time - max(self._delay_us, 1))
-        begin = max(0, end - self._max_length)
-        if history != self._event_items[begin:end]:
+        begin, end = self._known(time, events)
+        if history != events.items[begin:end]:
             later_from = self._cuts[place] if place < len(self._cuts) else None
-            self._audit.violations.update(self._what_is_wrong(history, end, later_from))
+            self._audit.violations.update(_what_is_wrong(history, end, later_from, events))
             return
-        moments = np.array(self._event_times[begin:end] if self._ages else [], np.int64)
+        moments = np.array(events.times[begin:end] if self._ages else [], np.int64)
         if ages != seconds_before(time, moments):
             self._audit.violations["history_age_wrong"] += 1
-        if history:
-            self._count_ages(time - self._event_times[end - 1], time - self._event_times[begin])
+        if history and events is self._events:
+            self._count_ages(time - events.times[end - 1], time - events.times[begin])
+
+    def _known(self, time: int, events: _Events) -> tuple[int, int]:
+        """Where in the events the right history of a request begins and ends."""
+        end = bisect.bisect_right(events.times, time - max(self._delay_us, 1))
+        return max(0, end - events.max_length), end
 
     def _count_ages(self, newest: int | None = None, oldest: int | None = None) -> None:
         audit = self._audit
@@ -222,22 +244,27 @@ class UserAuditor:
         bits: list[int] = np.where(np.isnan(numbers), np.float32(np.nan), numbers).view(np.int32).tolist()
         return bits
 
-    def _what_is_wrong(self, history: list[bytes], end: int, later_from: int | None) -> list[str]:
-        """The rules that a history other than the expected one breaks."""
-        found = ["history_too_long"] if len(history) > self._max_length else []
-        # What is in the history more often than it was known at the request can only come from after it.
-        surplus = Counter(history) - Counter(self._event_items[:end])
-        first_after: dict[bytes, int] = {}
-        for item, time in zip(self._event_items[end:], self._event_times[end:], strict=True):
-            if item in surplus:
-                first_after.setdefault(item, time)
-        if first_after:
-            found.append("history_not_before_request")
-            if later_from is not None and max(first_after.values()) >= later_from:
-                found.append("history_from_later_split")
-        if surplus.keys() - first_after.keys() or not first_after:
-            found.append("history_not_most_recent")
-        return found
+
+def _events(rows: UserRows, index: np.ndarray, max_length: int) -> _Events:
+    return _Events(rows.time_us[index].tolist(), [rows.item[place] for place in index.tolist()], max_length)
+
+
+def _what_is_wrong(history: list[bytes], end: int, later_from: int | None, events: _Events) -> list[str]:
+    """The rules that a history other than the expected one breaks; `end` is where its request is among the events."""
+    found = ["history_too_long"] if len(history) > events.max_length else []
+    # What is in the history more often than it was known at the request can only come from after it.
+    surplus = Counter(history) - Counter(events.items[:end])
+    first_after: dict[bytes, int] = {}
+    for item, time in zip(events.items[end:], events.times[end:], strict=True):
+        if item in surplus:
+            first_after.setdefault(item, time)
+    if first_after:
+        found.append("history_not_before_request")
+        if later_from is not None and max(first_after.values()) >= later_from:
+            found.append("history_from_later_split")
+    if surplus.keys() - first_after.keys() or not first_after:
+        found.append("history_not_most_recent")
+    return found
 
 
 def _as_written(value: Any) -> tuple[Any, ...]:

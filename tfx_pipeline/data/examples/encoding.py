@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +27,7 @@ def encode(
     of_candidates: Mapping[str, Sequence[Value]] | None = None,
     candidate_kinds: Mapping[str, str] | None = None,
     ages: np.ndarray | None = None,
+    further: Mapping[str, tuple[Sequence[bytes], np.ndarray | None]] | None = None,
 ) -> bytes:
     """Serialises one request; equal requests give equal bytes.
 
@@ -43,6 +45,7 @@ def encode(
         candidate_kinds: of these columns, as `kinds`. A missing value is written as "" or NaN, so that each of the
             others stays with its candidate.
         ages: of the history's items in seconds, float32 [L]; None: they are no feature.
+        further: of each further history by name the same two: its items, and their ages or None.
 
     Returns:
         A serialised `tf.Example` with the raw features of `tfx_pipeline.data.examples.raw_features`.
@@ -50,7 +53,6 @@ def encode(
     example = tf.train.Example()
     feature = example.features.feature
     feature[raw_features.USER_ID].bytes_list.value.append(user)
-    feature[raw_features.HISTORY_ITEM_ID].bytes_list.value.extend(history)
     feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value.extend(request.candidates)
     feature[raw_features.LABEL].int64_list.value.extend(request.labels)
     for name, labels in request.further_labels.items():
@@ -75,11 +77,18 @@ def encode(
             feature[name].bytes_list.value.extend(b"" if value is None else value for value in values)
         else:
             feature[name].float_list.value.extend(math.nan if value is None else value for value in values)
-    if not history:
-        # Touching an empty list does not set the kind; without it statistics see no type.
-        feature[raw_features.HISTORY_ITEM_ID].bytes_list.SetInParent()
-    if ages is not None:
-        feature[raw_features.HISTORY_AGE].float_list.value.extend(ages.tolist())
-        feature[raw_features.HISTORY_AGE].float_list.SetInParent()
+    _add_history(feature, raw_features.HISTORY_ITEM_ID, history, raw_features.HISTORY_AGE, ages)
+    for name, (items, since) in (further or {}).items():
+        names = raw_features.further_history_items(name), raw_features.further_history_ages(name)
+        _add_history(feature, names[0], items, names[1], since)
     data: bytes = example.SerializeToString(deterministic=True)
     return data
+
+
+def _add_history(feature: Any, name: str, items: Sequence[bytes], name_of_ages: str, ages: np.ndarray | None) -> None:
+    feature[name].bytes_list.value.extend(items)
+    # Touching an empty list does not set the kind; without it statistics see no type.
+    feature[name].bytes_list.SetInParent()
+    if ages is not None:
+        feature[name_of_ages].float_list.value.extend(ages.tolist())
+        feature[name_of_ages].float_list.SetInParent()

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tfx_pipeline.config.schema import HistoryEvents
 from tfx_pipeline.data.examples.given import GivenHistories, HistoryTuple, histories_by_user
-from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX, OF_HISTORY_PREFIX
 from tfx_pipeline.data.logs.cleaning import CleanBatch
 
 Values = list[bytes] | list[bytes | None] | list[list[bytes]] | bytes
@@ -172,6 +172,7 @@ class UserRequests:
     `duplicates`: rows equal to an earlier one in user, item, time, labels and request; dropped.
     `merged_labels`: other repeats of an item within a request, merged into one candidate that is positive if one was,
         for each objective.
+    `further_events`: of each further history by name times and items of its events, in order of time.
     """
 
     requests: list[Request]
@@ -180,6 +181,7 @@ class UserRequests:
     request_of: list[int]
     duplicates: int
     merged_labels: int
+    further_events: dict[str, tuple[list[int], list[bytes]]] = dataclasses.field(default_factory=dict)
 
 
 def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: HistoryEvents = "positives") -> UserRequests:
@@ -192,7 +194,8 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: History
         rows: of one user.
         cut_times: microseconds at which a new split begins.
         events: which impressions histories are made of. One that merges several rows is an event at its first positive
-            row, or without any at its first.
+            row, or without any at its first. One is an event of a further history at its first row of that history's
+            kinds, whatever the labels.
     """
     times, labels, items = rows.time_us.tolist(), rows.label.tolist(), rows.item
     # Bytes never equal an integer, so ids and times share one dictionary.
@@ -239,4 +242,13 @@ def form_requests(rows: UserRows, cut_times: Sequence[int] = (), events: History
     standing = (index for request in requests for index in request.rows)
     known = sorted(index for index in standing if events == "all" or labels[index])
     event_times, event_items = [times[i] for i in known], [items[i] for i in known]
-    return UserRequests(requests, event_times, event_items, ordinal, duplicates, merged)
+    further_events = {}
+    for name, flags in rows.columns.items():
+        if name.startswith(OF_HISTORY_PREFIX):
+            first: dict[tuple[int, bytes], int] = {}
+            for index in (index for index, flag in enumerate(flags) if flag):
+                first.setdefault((ordinal[index], items[index]), index)
+            of_kinds = list(first.values())
+            events_of = [times[i] for i in of_kinds], [items[i] for i in of_kinds]
+            further_events[name.removeprefix(OF_HISTORY_PREFIX)] = events_of
+    return UserRequests(requests, event_times, event_items, ordinal, duplicates, merged, further_events)

@@ -6,21 +6,23 @@ import contextlib
 import dataclasses
 import datetime as dt
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from serving.messages import first_line
 from tfx_pipeline.config.ingestion import IngestionConfig
-from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
+from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX, OF_HISTORY_PREFIX
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.files import LogFile
 from tfx_pipeline.data.logs.impressions import Histories, given_histories, shown
 from tfx_pipeline.data.logs.quarantine import MAX_WRITTEN, BadRow
 from tfx_pipeline.data.logs.reader import RawBatch
 from tfx_pipeline.data.logs.several_values import several_names
+from tfx_pipeline.data.logs.tally import MAX_TEXTS
 from tfx_pipeline.errors import DataError
 
 # Of a bad row in the quarantine: a list of impressions may be of any length.
@@ -37,7 +39,9 @@ class CleanBatch:
     `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
     `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), or as lists
     of it where they have several values, numeric ones as float32 (NaN: missing); after them, as `label/NAME`, the
-    labels of the objectives beside the main one.
+    labels of the objectives beside the main one, and as `of_history/NAME` 1 where it is an event of that further history.
+    `kinds`: how many rows there are of each kind of event that a further history has. `other_kinds`: some of the kinds
+    that none has.
     `history`: of their rows, where the log gives it.
     """
 
@@ -50,6 +54,8 @@ class CleanBatch:
     weight: np.ndarray | None
     columns: dict[str, pa.Array | np.ndarray]
     history: Histories | None = None
+    kinds: dict[str, int] = dataclasses.field(default_factory=dict)
+    other_kinds: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -155,6 +161,9 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     columns |= {
         LABEL_PREFIX + name: labels[each.column][own].astype(np.float32) for name, each in config.labels.items()
     }
+    kinds, other_kinds = _kinds(config, labels, batch, own, read)
+    for name, sequence in config.history.sequences.items():
+        columns[OF_HISTORY_PREFIX + name] = np.logical_or.reduce([kinds[k] for k in sequence.events]).astype(np.float32)
     rows = CleanBatch(
         row=spread(batch.rows[good]),
         user=spread(user.filter(mask).cast(pa.large_binary())),
@@ -165,8 +174,37 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         weight=seen.weight[own] if seen.weight is not None else None,
         columns=columns,
         history=given.of_rows(good, of) if given is not None else None,
+        kinds={name: int(found.sum()) for name, found in kinds.items()},
+        other_kinds=other_kinds,
     )
     return Cleaned(rows, int(good.sum()), counts, bad, no_number)
+
+
+def column_names(config: IngestionConfig) -> list[str]:
+    """Names of `CleanBatch.columns`, in their order."""
+    labels = [LABEL_PREFIX + name for name in config.labels]
+    return [*config.of_rows, *labels, *(OF_HISTORY_PREFIX + name for name in config.history.sequences)]
+
+
+def _kinds(
+    config: IngestionConfig,
+    labels: Mapping[str | None, np.ndarray],
+    batch: RawBatch,
+    kept: np.ndarray,
+    read: Callable[..., Any],
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """By kind of event that a further history has, bool [n] of the kept rows; and some of the other kinds."""
+    wanted = dict.fromkeys(kind for sequence in config.history.sequences.values() for kind in sequence.events)
+    column = config.data.interactions.columns.event
+    none = np.zeros(int(kept.sum()), bool)
+    if column is None:
+        # A log to be scored need not have the labels.
+        of_kind = {kind: labels.get(config.event_labels.get(kind, "")) for kind in wanted}
+        return {kind: none if found is None else found[kept] == 1 for kind, found in of_kind.items()}, []
+    events = read(column, values.text).filter(pa.array(kept))
+    found = {kind: pc.fill_null(pc.equal(events, kind), False).to_numpy(zero_copy_only=False) for kind in wanted}
+    others = events.filter(pa.array(~np.logical_or.reduce([none, *found.values()]))).drop_null()
+    return found, sorted(pc.unique(others).to_pylist())[:MAX_TEXTS]
 
 
 def _categorical(array: pa.Array, kept: pa.Array) -> pa.Array:

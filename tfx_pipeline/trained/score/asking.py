@@ -18,6 +18,7 @@ from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.encoding import encode
 from tfx_pipeline.data.examples.raw_features import LABEL_PREFIX
 from tfx_pipeline.data.examples.requests import RowTuple, UserRows, form_requests
+from tfx_pipeline.data.logs.cleaning import column_names
 from tfx_pipeline.data.logs.profiles import Profile, first_profile
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.trained.score.reading import Sources
@@ -76,7 +77,7 @@ def questions(
     for user, profile in profiles:
         profiles_of[user].append(profile)
     for user, chunks in chunks_of.items():
-        user_rows = UserRows.from_chunks(chunks, [*config.of_rows, *map(LABEL_PREFIX.__add__, config.labels)])
+        user_rows = UserRows.from_chunks(chunks, column_names(config))
         further = {name: user_rows.columns.pop(LABEL_PREFIX + name) for name in config.labels}
         formed = form_requests(user_rows, sources.cut_times, config.history.events)
         asked = _asked(user_rows, formed.request_of, sources.first_ordinal, scores, further)
@@ -90,15 +91,16 @@ def questions(
         for index, known in zip(
             wanted, known_requests(user_rows, formed, found or {}, config.history, wanted), strict=True
         ):
-            request, history, columns, _ = known
+            request, history, columns, *_ = known
             scores.requests += 1
             scores.without_history += not history
             standing = list(asked[index].values())
             shown = dataclasses.replace(request, candidates=list(asked[index]), labels=[])
             of_candidates = {name: [user_rows.columns[name][row] for row in standing] for name in config.candidate}
             ages = known.ages_s() if config.history_ages else None
+            beside = known.further_for_encoding(config.history_ages)
             example = encode(
-                user.encode(), history, shown, "", columns, kinds, None, of_candidates, config.candidate, ages
+                user.encode(), history, shown, "", columns, kinds, None, of_candidates, config.candidate, ages, beside
             )
             yield Question(example, user_rows.row[standing].tolist())
 

@@ -23,7 +23,7 @@ from tfx_pipeline.data.examples.requests import split_by_user
 from tfx_pipeline.data.examples.splits import Cuts
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_log, check_users
-from tfx_pipeline.data.logs.cleaning import Cleaned, clean, microseconds, refusing_column
+from tfx_pipeline.data.logs.cleaning import Cleaned, clean, column_names, microseconds, refusing_column
 from tfx_pipeline.data.logs.files import LogFile, list_files
 from tfx_pipeline.data.logs.impressions import shown
 from tfx_pipeline.data.logs.profiles import read_profiles
@@ -109,6 +109,7 @@ class Sources:
         for file in list_files(self.asked.data.interactions):
             labelled = self._is_labelled(file)
             config = self._with_further_labels(file) if labelled else _without_labels(self.asked)
+            config = _without_absent_events(config, file)
             columns = [
                 name for name in config.log_columns if labelled or name != config.data.interactions.columns.label
             ]
@@ -133,8 +134,8 @@ class Sources:
         good = cleaned.good
         absent = np.zeros(len(good.row), np.float32)
         labels = {name: good.columns.get(name, absent) for name in map(LABEL_PREFIX.__add__, self.own.labels)}
-        columns = {name: column for name, column in good.columns.items() if name not in labels}
-        return dataclasses.replace(cleaned, good=dataclasses.replace(good, columns=columns | labels))
+        columns = {name: (good.columns | labels)[name] for name in column_names(self.own)}
+        return dataclasses.replace(cleaned, good=dataclasses.replace(good, columns=columns))
 
     def _is_labelled(self, file: LogFile) -> bool:
         """Whether a file has labels: a column of them, or pairs of an item and its label."""
@@ -171,6 +172,16 @@ def _without_labels(config: IngestionConfig) -> IngestionConfig:
     lists = log.impressions.model_copy(update={"label_separator": None}) if log.impressions is not None else None
     data = config.data.model_copy(update={"interactions": log.model_copy(update={"impressions": lists})})
     return config.model_copy(update={"data": data, "labels": {}})
+
+
+def _without_absent_events(config: IngestionConfig, file: LogFile) -> IngestionConfig:
+    """The configuration for a file of the log to be scored: what is to be scored need be no event of any kind."""
+    log = config.data.interactions
+    if log.columns.event is None or log.columns.event in peek(file).columns:
+        return config
+    columns = log.columns.model_copy(update={"event": None})
+    data = config.data.model_copy(update={"interactions": log.model_copy(update={"columns": columns})})
+    return config.model_copy(update={"data": data})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_requests_have_their_own_history_and_pass_the_audit(
         formed = form_requests(user_rows, CUTS.times)
         auditor = UserAuditor(user.encode(), user_rows, CUTS, history, ages=with_times)
         for one in known_requests(user_rows, formed, {}, history):
-            request, items, columns, _ = one
+            request, items, columns, *_ = one
             (row,) = (row for row in rows if row[:2] == (user, request.time_us))
             known = [i for i, at in row[3] if not with_times or (at < row[1] and at <= row[1] - delay)]
             assert [item.decode() for item in items] == known[-length:]
