@@ -94,7 +94,8 @@ class ModelContract:
         objectives: what the model predicts, the main objective first, each with the one that it is given, or None;
             empty: one thing that has no name.
         formula: that `score` is of the objectives' probabilities; "" without objectives.
-        history_ages: whether a request carries the ages of its history's items.
+        history_ages: whether a request carries the ages of its history's items, further ones included.
+        further_histories: of each history beside the main one, by name, what `max_history` is of that.
     """
 
     model: str
@@ -106,6 +107,13 @@ class ModelContract:
     formula: str = ""
     user_lists: tuple[str, ...] = ()
     history_ages: bool = False
+    further_histories: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def histories(self) -> dict[str, str]:
+        """Of each history the inputs of its items and of their ages; the main one first."""
+        names = {HISTORY_ITEM_ID: HISTORY_AGE}
+        return names | {further_history_items(name): further_history_ages(name) for name in self.further_histories}
 
     @property
     def content_widths(self) -> dict[str, int]:
@@ -129,6 +137,8 @@ class ModelContract:
             del values["user_lists"]
         if not self.history_ages:
             del values["history_ages"]
+        if not self.further_histories:
+            del values["further_histories"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod

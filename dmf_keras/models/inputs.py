@@ -209,6 +209,11 @@ def of_history(name: str, history: str) -> str:
     return f"{name}/{history}"
 
 
+def is_of_history(name: str) -> bool:
+    """Whether an input is [B, L] of a history, of the main one or a further one."""
+    return name.partition("/")[0] in (HISTORY_INDEX, HISTORY_CONTENT_ROW, HISTORY_AGE)
+
+
 def is_age(name: str) -> bool:
     """Whether an input has the ages of a history's items, of the main one or a further one."""
     return name.partition("/")[0] == HISTORY_AGE

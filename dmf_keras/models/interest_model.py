@@ -63,6 +63,7 @@ class InterestModel(RankingModel):
 
     config: EmbeddingConfig
     has_objectives = True
+    has_further_histories = True
 
     def __init__(
         self,

@@ -54,6 +54,8 @@ class RankingModel(keras.Model):
     uses_content: ClassVar[bool] = True
     # Whether `score` gives logits [B, N, T] where the schema has T objectives.
     has_objectives: ClassVar[bool] = False
+    # Whether `encode_user` reads the further histories of the schema.
+    has_further_histories: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -68,6 +70,11 @@ class RankingModel(keras.Model):
             raise ValueError(
                 f"{type(self).__name__} has one logit per candidate, but there are {len(schema.objectives)} objectives"
                 "; a model whose `score` gives [B, N, T] says so by `has_objectives = True`"
+            )
+        if schema.histories and not self.has_further_histories:
+            raise ValueError(
+                f"{type(self).__name__} reads one history, but there are further ones: {', '.join(schema.histories)}; a "
+                "model whose `encode_user` reads them says so by `has_further_histories = True`"
             )
         self.schema = schema
         self.config = config

@@ -42,7 +42,7 @@ class ModelMetadata:
     @property
     def features(self) -> dict[str, str]:
         """Profile and context inputs, name to dtype: what `User.features` must have."""
-        known = {contract.USER_ID, contract.HISTORY_ITEM_ID, *self._ages}
+        known = {contract.USER_ID, *self._histories}
         inputs = self.signatures[contract.USER_TOWER].inputs if contract.USER_TOWER in self.signatures else {}
         return {name: spec.dtype for name, spec in sorted(inputs.items()) if name not in known}
 
@@ -61,14 +61,24 @@ class ModelMetadata:
         return ages is not None and ages.dtype == "float32" and len(ages.shape) == 2
 
     @property
-    def _ages(self) -> tuple[str, ...]:
-        return (contract.HISTORY_AGE,) if self.history_ages else ()
+    def further_histories(self) -> tuple[str, ...]:
+        """Names of the histories beside the main one that a request must carry, `User.histories`."""
+        inputs = self.signatures[contract.USER_TOWER].inputs if contract.USER_TOWER in self.signatures else {}
+        return tuple(name for name in map(contract.further_history_of, sorted(inputs)) if name is not None)
+
+    @property
+    def _histories(self) -> list[str]:
+        """Inputs that are histories or their ages."""
+        further = self.further_histories
+        items = [contract.HISTORY_ITEM_ID, *map(contract.further_history_items, further)]
+        ages = [contract.HISTORY_AGE, *map(contract.further_history_ages, further)] if self.history_ages else []
+        return [*items, *ages]
 
     @property
     def columns(self) -> dict[str, str]:
         """Columns of candidates that a request must carry, name to dtype: what `rank` takes beside the user."""
         rank = self.signatures[contract.RANK].inputs if contract.RANK in self.signatures else {}
-        known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *self._ages, *self.features}
+        known = {contract.USER_ID, contract.CANDIDATE_ITEM_ID, *self._histories, *self.features}
         return {name: spec.dtype for name, spec in sorted(rank.items()) if name not in known and len(spec.shape) == 2}
 
     @property

@@ -18,6 +18,7 @@ import numpy as np
 from serving import contract
 from serving.client.candidates import Candidates, item_ids
 from serving.client.errors import BadRequest, SignatureNotFound
+from serving.client.histories import HistoryOfUser, histories_of
 from serving.client.model_info import ModelMetadata, Signature, objectives_of
 from serving.client.options import ClientOptions
 from serving.client.tensors import number_tensor, string_tensor
@@ -151,19 +152,21 @@ def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, optio
             "an empty string stands for a user without an id",
         )
     check_text(contract.USER_ID, user.user_id)
-    history = item_ids(contract.HISTORY_ITEM_ID, user.history, allow_empty=True)
-    if options.max_history is not None:
-        history = history[-options.max_history :]
-    tensors = {contract.HISTORY_ITEM_ID: string_tensor(["", *history], (1, 1 + len(history)))}
-    if metadata.history_ages:
-        ages = _ages(user, len(history), options)
-        tensors[contract.HISTORY_AGE] = number_tensor(np.array([[math.nan, *ages]]), "float32")
-    elif user.history_age_s is not None:
-        raise BadRequest.of(
-            contract.HISTORY_AGE,
-            f"version {metadata.version} of model '{metadata.model}' does not take the ages of history items; leave "
-            f"{contract.HISTORY_AGE} out",
-        )
+    tensors: Tensors = {}
+    for history in histories_of(user, metadata, options.fill_missing):
+        items = item_ids(history.items_field, history.items, allow_empty=True)
+        if options.max_history is not None:
+            items = items[-options.max_history :]
+        tensors[history.items_field] = string_tensor(["", *items], (1, 1 + len(items)))
+        if metadata.history_ages:
+            ages = _ages(history, user, len(items), options)
+            tensors[history.ages_field] = number_tensor(np.array([[math.nan, *ages]]), "float32")
+        elif history.ages is not None:
+            raise BadRequest.of(
+                history.ages_field,
+                f"version {metadata.version} of model '{metadata.model}' does not take the ages of history items; "
+                f"leave {history.ages_field} out",
+            )
     if contract.USER_ID in inputs:
         tensors[contract.USER_ID] = string_tensor([user.user_id], (1,))
     specs = {
@@ -239,21 +242,21 @@ def _is_known_input(name: str) -> bool:
     return name in known or name.startswith(contract.CONTENT_PREFIX)
 
 
-def _ages(user: User, kept: int, options: ClientOptions) -> list[float]:
+def _ages(history: HistoryOfUser, user: User, kept: int, options: ClientOptions) -> list[float]:
     """Seconds of the last `kept` items of the history, NaN where not known."""
-    field, ages = contract.HISTORY_AGE, user.history_age_s
+    field, ages = history.ages_field, history.ages
     # A mapping's value that is no list is left among the features; None there is as good as nothing.
     if (alone := user.features.get(field)) is not None:
         raise BadRequest.of(
             field,
-            f"{field} must be a list of {len(user.history)} numbers, one for each item of the history, got "
+            f"{field} must be a list of {len(history.items)} numbers, one for each item of the history, got "
             f"{type(alone).__name__} {shown(alone)}",
         )
-    if ages is None and user.history and not options.fill_missing:
+    if ages is None and history.items and not options.fill_missing:
         raise BadRequest.of(
             field,
             f"the user lacks '{field}': how many seconds ago the event of each item of the history was, a list of "
-            f"{len(user.history)}; give None for an age that you do not know, or set ClientOptions(fill_missing=True)",
+            f"{len(history.items)}; give None for an age that you do not know, or set ClientOptions(fill_missing=True)",
         )
     if ages is None:
         return [math.nan] * kept

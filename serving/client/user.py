@@ -27,25 +27,41 @@ class User:
             strings, which may be empty, where the model takes several values (`ModelMetadata.lists`).
         history_age_s: how many seconds ago the event of each item of the history was, as many numbers, None or NaN
             where not known; None for a model that does not take them.
+        histories: further histories by name, each as `history`, where the model takes some
+            (`ModelMetadata.further_histories`).
+        histories_age_s: their ages by name, each as `history_age_s`.
 
     Raises:
-        BadRequest: when the history is a string or otherwise no sequence, its ages are not one for each item, or the
-            features are no mapping.
+        BadRequest: when a history is a string or otherwise no sequence, its ages are not one for each item, or the
+            features or further histories are no mapping.
     """
 
     user_id: str
     history: Sequence[str]
     features: Mapping[str, Feature] = dataclasses.field(default_factory=dict)
     history_age_s: Sequence[float | None] | None = None
+    histories: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    histories_age_s: Mapping[str, Sequence[float | None]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "history", tuple(item_list(contract.HISTORY_ITEM_ID, self.history)))
         if self.history_age_s is not None:
-            object.__setattr__(self, "history_age_s", _ages(self.history_age_s, len(self.history)))
-        if not isinstance(self.features, Mapping):
-            raise BadRequest.of(
-                "features", f"features must be a mapping of names to values, got {type(self.features).__name__}"
-            )
+            ages = _ages(contract.HISTORY_AGE, self.history_age_s, len(self.history))
+            object.__setattr__(self, "history_age_s", ages)
+        for name in ("features", "histories", "histories_age_s"):
+            if not isinstance(given := getattr(self, name), Mapping):
+                raise BadRequest.of(name, f"{name} must be a mapping of names to values, got {type(given).__name__}")
+        histories = {
+            name: tuple(item_list(contract.further_history_items(name), items)) for name, items in self.histories.items()
+        }
+        object.__setattr__(self, "histories", histories)
+        of_each = {}
+        for name, ages in self.histories_age_s.items():
+            field = contract.further_history_ages(name)
+            if name not in histories:
+                raise BadRequest.of(field, f"{field} is given, but there is no history '{name}'; give its items too")
+            of_each[name] = _ages(field, ages, len(histories[name]))
+        object.__setattr__(self, "histories_age_s", of_each)
         features = {name: _plain(value) for name, value in self.features.items()}
         object.__setattr__(self, "features", features)
 
@@ -94,11 +110,15 @@ def as_user(user: UserLike, *, fill_missing: bool) -> User:
         del features[contract.HISTORY_AGE]
     else:
         ages = None
-    return User(filled[contract.USER_ID], filled[contract.HISTORY_ITEM_ID], features, ages)
+    further = [name for name in map(contract.further_history_of, map(str, features)) if name is not None]
+    histories = {name: features.pop(contract.further_history_items(name)) for name in further}
+    names_of_ages = {name: contract.further_history_ages(name) for name in further}
+    ages_of = {name: features.pop(field) for name, field in names_of_ages.items() if features.get(field) is not None}
+    features = {name: value for name, value in features.items() if name not in names_of_ages.values()}
+    return User(filled[contract.USER_ID], filled[contract.HISTORY_ITEM_ID], features, ages, histories, ages_of)
 
 
-def _ages(ages: Any, count: int) -> tuple[Any, ...]:
-    field = contract.HISTORY_AGE
+def _ages(field: str, ages: Any, count: int) -> tuple[Any, ...]:
     if isinstance(ages, str | bytes | Mapping) or not hasattr(ages, "__iter__"):
         raise BadRequest.of(field, f"{field} must be a list of numbers, got {type(ages).__name__} {shown(ages)}")
     given = tuple(ages.tolist() if hasattr(ages, "tolist") else ages)

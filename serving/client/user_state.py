@@ -6,7 +6,7 @@ import dataclasses
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from google.protobuf.message import DecodeError
 
@@ -49,6 +49,11 @@ class UserState:
         )
         ages = self.user.history_age_s or ()
         message.history_age_s.extend(math.nan if age is None else float(age) for age in ages)
+        for name, items in self.user.histories.items():
+            further = message.histories[name]
+            further.item.extend(items)
+            given = self.user.histories_age_s.get(name, ())
+            further.age_s.extend(math.nan if age is None else float(age) for age in given)
         for name, tensor in self.tensors.items():
             message.tensors[name].CopyFrom(tensor)
         for name, value in self.user.features.items():
@@ -91,14 +96,26 @@ class UserState:
         except DecodeError as error:
             raise InvalidState(f"the user state cannot be parsed: {error}; encode the user again") from error
         features = {name: _feature(feature) for name, feature in message.features.items()}
-        ages = [None if math.isnan(age) else age for age in message.history_age_s]
+        histories = {name: list(further.item) for name, further in message.histories.items()}
+        ages_of = {name: _plain_ages(further.age_s) for name, further in message.histories.items() if further.age_s}
         return cls(
             message.model,
             message.version,
             dict(message.tensors),
-            User(message.user_id, list(message.history), features, ages or None),
+            User(
+                message.user_id,
+                list(message.history),
+                features,
+                _plain_ages(message.history_age_s) or None,
+                histories,
+                ages_of,
+            ),
             message.label or None,
         )
+
+
+def _plain_ages(ages: Iterable[float]) -> list[float | None]:
+    return [None if math.isnan(age) else age for age in ages]
 
 
 def _feature(message: user_state_pb2.UserFeature) -> Feature:

@@ -90,9 +90,9 @@ def of_each_candidate(values: tf.Tensor, item_ids: tf.Tensor, name: str, *rest: 
     return _of_each(values, item_ids, name, rest, "N", contract.CANDIDATE_ITEM_ID)
 
 
-def of_each_history_item(values: tf.Tensor, item_ids: tf.Tensor, name: str) -> tf.Tensor:
-    """The values [B, L], once it has been looked at whether there are as many as items of the history."""
-    return _of_each(values, item_ids, name, (), "L", contract.HISTORY_ITEM_ID)
+def of_each_history_item(values: tf.Tensor, item_ids: tf.Tensor, name: str, history: str) -> tf.Tensor:
+    """The values [B, L], once it has been looked at whether there are as many as items of the `history`, its name."""
+    return _of_each(values, item_ids, name, (), "L", history)
 
 
 def _of_each(

@@ -129,26 +129,28 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
     widths = {contract.CONTENT_PREFIX + name: width for name, width in model_contract.content_widths.items()}
     known = {contract.USER_ID, contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *model_contract.user_inputs}
     known |= set(model_contract.candidate_inputs)
+    known |= set(model_contract.histories)
     if model_contract.history_ages:
-        known.add(contract.HISTORY_AGE)
+        known |= set(model_contract.histories.values())
     extra = sorted(set(request) - known - set(widths))
     if extra:
         raise KeyError(f"unknown request keys {extra}; known: {sorted(known | set(widths))}")
     arrays = {
         contract.USER_ID: np.array([request[contract.USER_ID]], object),
-        contract.HISTORY_ITEM_ID: np.array(request.get(contract.HISTORY_ITEM_ID, []), object).reshape(1, -1),
         contract.CANDIDATE_ITEM_ID: np.array(request[contract.CANDIDATE_ITEM_ID], object).reshape(1, -1),
     }
-    if model_contract.history_ages:
-        length = arrays[contract.HISTORY_ITEM_ID].shape[1]
-        ages = request.get(contract.HISTORY_AGE)
+    for history, name in model_contract.histories.items():
+        arrays[history] = np.array(request.get(history) or [], object).reshape(1, -1)
+        if not model_contract.history_ages:
+            continue
+        length = arrays[history].shape[1]
+        ages = request.get(name)
         ages = [None] * length if ages is None else ages
         if not isinstance(ages, list | tuple) or len(ages) != length:
             raise ValueError(
-                f"{contract.HISTORY_AGE} must be a list of {length} numbers, one for each item of the history, got "
-                f"{ages!r:.60}"
+                f"{name} must be a list of {length} numbers, one for each item of the history, got {ages!r:.60}"
             )
-        arrays[contract.HISTORY_AGE] = _numbers(ages)
+        arrays[name] = _numbers(ages)
     for name, dtype in model_contract.user_inputs.items():
         value = request.get(name)
         if name in model_contract.user_lists:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dmf_keras.models.inputs import HISTORY_AGE, HISTORY_CONTENT_ROW, HISTORY_INDEX
+from dmf_keras.models.inputs import is_age, is_of_history
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.atomic import written_whole
@@ -47,6 +47,10 @@ class Transform(Protocol):
         """Whether there are ages of history items."""
 
     @property
+    def further_histories(self) -> dict[str, int]:
+        """Of each further history by name the most items that are used."""
+
+    @property
     def trackables(self) -> list[Any]:
         """Lookup tables, files and layers that the exported functions use."""
 
@@ -64,7 +68,9 @@ class Transform(Protocol):
         """All model inputs of serialised `tf.Example`s [B]."""
 
 
-def user_input_signature(transform: Transform, history_ages: bool = False) -> dict[str, tf.TensorSpec]:
+def user_input_signature(
+    transform: Transform, history_ages: bool = False, further_histories: Collection[str] = ()
+) -> dict[str, tf.TensorSpec]:
     """Specs of everything raw that `user_tower` takes."""
     shapes = {name: [None, None] if name in transform.user_lists else [None] for name in transform.user_inputs}
     signature = {
@@ -73,6 +79,11 @@ def user_input_signature(transform: Transform, history_ages: bool = False) -> di
     }
     if history_ages:
         signature[contract.HISTORY_AGE] = tf.TensorSpec([None, None], tf.float32, contract.HISTORY_AGE)
+    for further in further_histories:
+        name, ages = contract.further_history_items(further), contract.further_history_ages(further)
+        signature[name] = tf.TensorSpec([None, None], tf.string, name)
+        if history_ages:
+            signature[ages] = tf.TensorSpec([None, None], tf.float32, ages)
     return signature | {name: tf.TensorSpec(shapes[name], dtype, name) for name, dtype in transform.user_inputs.items()}
 
 
@@ -132,10 +143,12 @@ def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict
     history, what it adds is none of the user's history either: so every history begins with a place that is.
     """
     inputs = user_model_inputs(transform, raw)
-    front = {name: tf.pad(inputs[name], [[0, 0], [1, 0]]) for name in (HISTORY_INDEX, HISTORY_CONTENT_ROW)}
-    if HISTORY_AGE in inputs:
+    front = {
         # An age of 0 would be one.
-        front[HISTORY_AGE] = tf.pad(inputs[HISTORY_AGE], [[0, 0], [1, 0]], constant_values=math.nan)
+        name: tf.pad(value, [[0, 0], [1, 0]], constant_values=math.nan if is_age(name) else 0)
+        for name, value in inputs.items()
+        if is_of_history(name)
+    }
     return dict(model.encode_user({**inputs, **front}))
 
 
@@ -167,7 +180,8 @@ def export_model(
     """
     content = ContentInputs(model, content_bases)
     ages = transform.history_ages and model.uses_history_ages
-    user_signature = user_input_signature(transform, ages)
+    further = {name: most for name, most in transform.further_histories.items() if name in model.schema.histories}
+    user_signature = user_input_signature(transform, ages, further)
     candidate_dtypes = {contract.CANDIDATE_ITEM_ID: "string", **transform.candidate_inputs}
     candidate_signature = {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in candidate_dtypes.items()}
     examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
@@ -233,6 +247,7 @@ def export_model(
                 transform.user_inputs,
                 candidate_inputs=transform.candidate_inputs,
                 history_ages=ages,
+                further_histories=further,
             ),
             user_lists=tuple(transform.user_lists),
             signatures=_signatures(partial),
@@ -250,10 +265,17 @@ def _traced(function: Callable[[Any], Any], signature: Any) -> Any:
 
 def user_model_inputs(transform: Transform, raw: Tensors) -> dict[str, tf.Tensor]:
     """Model inputs of the user part of raw requests."""
-    if contract.HISTORY_AGE not in raw or not transform.history_ages:
-        return transform.user(raw)
-    history, ages = raw[contract.HISTORY_ITEM_ID], raw[contract.HISTORY_AGE]
-    return transform.user({**raw, contract.HISTORY_AGE: of_each_history_item(ages, history, contract.HISTORY_AGE)})
+    histories = {contract.HISTORY_ITEM_ID: contract.HISTORY_AGE}
+    histories |= {
+        contract.further_history_items(name): contract.further_history_ages(name)
+        for name in transform.further_histories
+    }
+    checked = {
+        ages: of_each_history_item(raw[ages], raw[items], ages, items)
+        for items, ages in histories.items()
+        if ages in raw and transform.history_ages
+    }
+    return transform.user({**raw, **checked})
 
 
 def candidate_model_inputs(transform: Transform, raw: Tensors, content: ContentInputs) -> dict[str, tf.Tensor]:

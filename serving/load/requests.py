@@ -44,7 +44,14 @@ def golden_columns(model_dir: Path) -> dict[str, list[Any]]:
         name: [value for request in requests for value in request.get(name) or ()]
         for name in names
         if name not in (contract.HISTORY_ITEM_ID, contract.HISTORY_AGE, contract.CANDIDATE_ITEM_ID)
+        and not name.startswith(contract.FURTHER_HISTORY_PREFIX)
     }
+
+
+def golden_histories(model_dir: Path) -> list[str]:
+    """Names of the further histories that the golden requests have; none of a model that takes one history."""
+    names = {contract.further_history_of(name) for request in _golden_requests(model_dir) for name in request}
+    return sorted(name for name in names if name is not None)
 
 
 def golden_ages(model_dir: Path) -> list[float | None]:
@@ -77,6 +84,7 @@ def draw_requests(
     seed: int = 0,
     columns: Mapping[str, Sequence[Any]] | None = None,
     ages: Sequence[float | None] = (),
+    histories: Sequence[str] = (),
 ) -> list[RankRequest]:
     """Different requests of one size, the same in every run.
 
@@ -90,6 +98,7 @@ def draw_requests(
         seed: of the drawing.
         columns: values to draw from by candidate column, see `golden_columns`.
         ages: to draw from, see `golden_ages`; none: the history's items have none.
+        histories: further histories of every request, see `golden_histories`; each is as long as the history.
     """
     rng = np.random.default_rng(seed)
     catalogue = np.array(items or [f"item-{number:06d}" for number in range(max(candidates, history))], object)
@@ -102,9 +111,10 @@ def draw_requests(
     for number in range(count):
         user = users[number % len(users)] if users else {contract.USER_ID: f"user-{number:06d}"}
         who, items_shown = {**user, contract.HISTORY_ITEM_ID: draw(history)}, tuple(draw(candidates))
-        if ages:
+        who |= {contract.further_history_items(name): draw(history) for name in histories}
+        for name in (contract.HISTORY_AGE, *map(contract.further_history_ages, histories)) if ages else ():
             drawn = sorted(rng.integers(0, len(ages), history).tolist(), key=lambda place: -(ages[place] or 0.0))
-            who[contract.HISTORY_AGE] = [ages[place] for place in drawn]
+            who[name] = [ages[place] for place in drawn]
         shown = {
             name: [pool[i] for i in rng.integers(0, len(pool), candidates)] for name, pool in (columns or {}).items()
         }

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from serving.protos import tensor_pb2 as serving_dot_protos_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fserving/protos/user_state.proto\x12\x0e\x64mf.serving.v1\x1a\x1bserving/protos/tensor.proto\"j\n\x0bUserFeature\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x12\x30\n\x05texts\x18\x03 \x01(\x0b\x32\x1f.dmf.serving.v1.UserFeatureListH\x00\x42\x07\n\x05value\"\x1f\n\x0fUserFeatureList\x12\x0c\n\x04text\x18\x01 \x03(\t\"\x82\x03\n\tUserState\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05label\x18\x03 \x01(\t\x12\x37\n\x07tensors\x18\x04 \x03(\x0b\x32&.dmf.serving.v1.UserState.TensorsEntry\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x0f\n\x07history\x18\x06 \x03(\t\x12\x39\n\x08\x66\x65\x61tures\x18\x07 \x03(\x0b\x32\'.dmf.serving.v1.UserState.FeaturesEntry\x12\x15\n\rhistory_age_s\x18\x08 \x03(\x01\x1aK\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.dmf.serving.v1.TensorProto:\x02\x38\x01\x1aL\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.dmf.serving.v1.UserFeature:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fserving/protos/user_state.proto\x12\x0e\x64mf.serving.v1\x1a\x1bserving/protos/tensor.proto\"j\n\x0bUserFeature\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x10\n\x06number\x18\x02 \x01(\x01H\x00\x12\x30\n\x05texts\x18\x03 \x01(\x0b\x32\x1f.dmf.serving.v1.UserFeatureListH\x00\x42\x07\n\x05value\"\x1f\n\x0fUserFeatureList\x12\x0c\n\x04text\x18\x01 \x03(\t\"-\n\x0e\x46urtherHistory\x12\x0c\n\x04item\x18\x01 \x03(\t\x12\r\n\x05\x61ge_s\x18\x02 \x03(\x01\"\x91\x04\n\tUserState\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\r\n\x05label\x18\x03 \x01(\t\x12\x37\n\x07tensors\x18\x04 \x03(\x0b\x32&.dmf.serving.v1.UserState.TensorsEntry\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x0f\n\x07history\x18\x06 \x03(\t\x12\x39\n\x08\x66\x65\x61tures\x18\x07 \x03(\x0b\x32\'.dmf.serving.v1.UserState.FeaturesEntry\x12\x15\n\rhistory_age_s\x18\x08 \x03(\x01\x12;\n\thistories\x18\t \x03(\x0b\x32(.dmf.serving.v1.UserState.HistoriesEntry\x1aK\n\x0cTensorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.dmf.serving.v1.TensorProto:\x02\x38\x01\x1aL\n\rFeaturesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.dmf.serving.v1.UserFeature:\x02\x38\x01\x1aP\n\x0eHistoriesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.dmf.serving.v1.FurtherHistory:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +36,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSTATE_TENSORSENTRY']._serialized_options = b'8\001'
   _globals['_USERSTATE_FEATURESENTRY']._loaded_options = None
   _globals['_USERSTATE_FEATURESENTRY']._serialized_options = b'8\001'
+  _globals['_USERSTATE_HISTORIESENTRY']._loaded_options = None
+  _globals['_USERSTATE_HISTORIESENTRY']._serialized_options = b'8\001'
   _globals['_USERFEATURE']._serialized_start=80
   _globals['_USERFEATURE']._serialized_end=186
   _globals['_USERFEATURELIST']._serialized_start=188
   _globals['_USERFEATURELIST']._serialized_end=219
-  _globals['_USERSTATE']._serialized_start=222
-  _globals['_USERSTATE']._serialized_end=608
-  _globals['_USERSTATE_TENSORSENTRY']._serialized_start=455
-  _globals['_USERSTATE_TENSORSENTRY']._serialized_end=530
-  _globals['_USERSTATE_FEATURESENTRY']._serialized_start=532
-  _globals['_USERSTATE_FEATURESENTRY']._serialized_end=608
+  _globals['_FURTHERHISTORY']._serialized_start=221
+  _globals['_FURTHERHISTORY']._serialized_end=266
+  _globals['_USERSTATE']._serialized_start=269
+  _globals['_USERSTATE']._serialized_end=798
+  _globals['_USERSTATE_TENSORSENTRY']._serialized_start=563
+  _globals['_USERSTATE_TENSORSENTRY']._serialized_end=638
+  _globals['_USERSTATE_FEATURESENTRY']._serialized_start=640
+  _globals['_USERSTATE_FEATURESENTRY']._serialized_end=716
+  _globals['_USERSTATE_HISTORIESENTRY']._serialized_start=718
+  _globals['_USERSTATE_HISTORIESENTRY']._serialized_end=798
 # @@protoc_insertion_point(module_scope)

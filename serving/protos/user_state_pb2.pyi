@@ -23,8 +23,16 @@ class UserFeatureList(_message.Message):
     text: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, text: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class FurtherHistory(_message.Message):
+    __slots__ = ("item", "age_s")
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    item: _containers.RepeatedScalarFieldContainer[str]
+    age_s: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, item: _Optional[_Iterable[str]] = ..., age_s: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class UserState(_message.Message):
-    __slots__ = ("model", "version", "label", "tensors", "user_id", "history", "features", "history_age_s")
+    __slots__ = ("model", "version", "label", "tensors", "user_id", "history", "features", "history_age_s", "histories")
     class TensorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +47,13 @@ class UserState(_message.Message):
         key: str
         value: UserFeature
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[UserFeature, _Mapping]] = ...) -> None: ...
+    class HistoriesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: FurtherHistory
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[FurtherHistory, _Mapping]] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +62,7 @@ class UserState(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     HISTORY_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    HISTORIES_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: int
     label: str
@@ -55,4 +71,5 @@ class UserState(_message.Message):
     history: _containers.RepeatedScalarFieldContainer[str]
     features: _containers.MessageMap[str, UserFeature]
     history_age_s: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., label: _Optional[str] = ..., tensors: _Optional[_Mapping[str, _tensor_pb2.TensorProto]] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[str]] = ..., features: _Optional[_Mapping[str, UserFeature]] = ..., history_age_s: _Optional[_Iterable[float]] = ...) -> None: ...
+    histories: _containers.MessageMap[str, FurtherHistory]
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[int] = ..., label: _Optional[str] = ..., tensors: _Optional[_Mapping[str, _tensor_pb2.TensorProto]] = ..., user_id: _Optional[str] = ..., history: _Optional[_Iterable[str]] = ..., features: _Optional[_Mapping[str, UserFeature]] = ..., history_age_s: _Optional[_Iterable[float]] = ..., histories: _Optional[_Mapping[str, FurtherHistory]] = ...) -> None: ...

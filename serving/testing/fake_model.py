@@ -92,6 +92,7 @@ class FakeModel:
         extra_columns: answers are this much wider than asked, as after padding by a batching server.
         objectives: names of several; empty: there is one, without a name.
         history_ages: whether requests carry ages of history items.
+        further_histories: names of histories beside the main one that requests carry.
     """
 
     name: str
@@ -104,6 +105,7 @@ class FakeModel:
     objectives: tuple[str, ...] = ()
     lists: Collection[str] = ()
     history_ages: bool = False
+    further_histories: tuple[str, ...] = ()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for `rank`, `user_tower` or `candidate`.
@@ -194,14 +196,14 @@ class FakeModel:
         """Inputs and outputs by signature."""
         user = {
             contract.USER_ID: TensorContract("string", (None,)),
-            contract.HISTORY_ITEM_ID: TensorContract("string", (None, None)),
+            **dict.fromkeys(self._histories, TensorContract("string", (None, None))),
             **{
                 name: TensorContract(dtype, (None, None) if name in self.lists else (None,))
                 for name, dtype in self.features.items()
             },
         }
         if self.history_ages:
-            user[contract.HISTORY_AGE] = TensorContract("float32", (None, None))
+            user |= dict.fromkeys(self._histories.values(), TensorContract("float32", (None, None)))
         of_candidates = {contract.CANDIDATE_ITEM_ID: "string", **self.columns}
         candidates = {name: TensorContract(dtype, (None, None)) for name, dtype in of_candidates.items()}
         content = {
@@ -222,6 +224,11 @@ class FakeModel:
         }
 
     @property
+    def _histories(self) -> dict[str, str]:
+        """Of each history the inputs of its items and of their ages."""
+        return contract.ModelContract("", 0, {}, further_histories=dict.fromkeys(self.further_histories, 0)).histories
+
+    @property
     def _outputs(self) -> list[str]:
         """Of the scoring signatures."""
         return [contract.SCORE, *(contract.SCORE_PREFIX + name for name in self.objectives)]
@@ -240,22 +247,26 @@ class FakeModel:
         )
 
     def _user(self, inputs: Tensors) -> User:
-        history = [value.decode() for value in to_array(inputs[contract.HISTORY_ITEM_ID])[0].tolist()]
         features: dict[str, Any] = {}
         for name, dtype in self.features.items():
             values = _values(inputs[name], dtype)
             # "" is padding, wherever it stands, in a list as in a history.
             features[name] = [value for value in values if value] if name in self.lists else values[0]
+        (items, ages), *further = (self._history(inputs, *names) for names in self._histories.items())
+        histories = {name: found for name, (found, _) in zip(self.further_histories, further, strict=True)}
+        ages_of = {name: found for name, (_, found) in zip(self.further_histories, further, strict=True) if found}
+        return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features, ages, histories, ages_of)
+
+    def _history(self, inputs: Tensors, name: str, name_of_ages: str) -> tuple[list[str], list[float | None] | None]:
+        """Items and ages of one history; no ages of a model that does not take them."""
+        history = [value.decode() for value in to_array(inputs[name])[0].tolist()]
         items = [item for item in history if item]
-        ages = None
-        if self.history_ages:
-            given = _values(inputs[contract.HISTORY_AGE], "float32")
-            if len(given) != len(history):
-                raise FakeStatus(
-                    "INVALID_ARGUMENT", f"{contract.HISTORY_AGE}: {len(given)} ages for {len(history)} history items"
-                )
-            ages = [age for item, age in zip(history, given, strict=True) if item]
-        return User(to_array(inputs[contract.USER_ID]).tolist()[0].decode(), items, features, ages)
+        if not self.history_ages:
+            return items, None
+        given = _values(inputs[name_of_ages], "float32")
+        if len(given) != len(history):
+            raise FakeStatus("INVALID_ARGUMENT", f"{name_of_ages}: {len(given)} ages for {len(history)} history items")
+        return items, [age for item, age in zip(history, given, strict=True) if item]
 
     def _scores(self, user: User, inputs: Tensors, version: int, scorer: Scorer) -> dict[str, tensor_pb2.TensorProto]:
         candidates = tuple(value.decode() for value in to_array(inputs[contract.CANDIDATE_ITEM_ID])[0].tolist())
@@ -316,6 +327,8 @@ def _user_json(user: User) -> str:
     if user.history_age_s is None:
         # Scores of a model that does not take them are what they were.
         del values["history_age_s"]
+    if not user.histories:
+        del values["histories"], values["histories_age_s"]
     return json.dumps(values, sort_keys=True)
 
 

@@ -56,6 +56,7 @@ class FakeRankingServer:
         credentials: TLS of the gRPC port.
         rest_tls: TLS of the REST port.
         history_ages: whether requests carry ages of history items.
+        further_histories: names of histories beside the main one that requests carry.
         objectives: names of several; the scorer then gives `score` and `score/NAME` by output, or one list for all.
 
     Attributes:
@@ -81,6 +82,7 @@ class FakeRankingServer:
         rest_tls: ssl.SSLContext | None = None,
         objectives: Sequence[str] = (),
         history_ages: bool = False,
+        further_histories: Sequence[str] = (),
     ):
         self.calls: collections.Counter[str] = collections.Counter()
         self.delay = 0.0
@@ -94,6 +96,7 @@ class FakeRankingServer:
             objectives=tuple(objectives),
             lists=frozenset(lists),
             history_ages=history_ages,
+            further_histories=tuple(further_histories),
         )
         self._scorer = scorer
         self._port = port

@@ -51,12 +51,16 @@ def _reads_the_same_examples(model_uri: str, candidate_uri: str) -> bool:
     try:
         our_dir, their_dir = (local(path_utils.serving_model_dir(uri)) for uri in (candidate_uri, model_uri))
         ours, theirs = ModelContract.read(our_dir), ModelContract.read(their_dir)
-        our_ages, their_ages = (
-            bool((read_json(folder, LOGS_FILE) or {}).get("history_ages")) for folder in (our_dir, their_dir)
+        our_logs, their_logs = (read_json(folder, LOGS_FILE) or {} for folder in (our_dir, their_dir))
+        our_ages, their_ages = (bool(logs.get("history_ages")) for logs in (our_logs, their_logs))
+        our_further, their_further = (
+            set(logs.get("history", {}).get("sequences", {})) for logs in (our_logs, their_logs)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if not set(theirs.candidate_inputs) <= set(ours.candidate_inputs) or (their_ages and not our_ages):
+        return False
+    if not their_further <= our_further:
         return False
     both = set(theirs.user_inputs) & set(ours.user_inputs)
     if both.intersection(theirs.user_lists) != both.intersection(ours.user_lists):

@@ -1,7 +1,8 @@
 """How a configuration and a command name a model: a label.
 
 It is the name in the registry, after `@` the modalities that the model is given when not all, and after `~` what else
-it is not given: `dmf`, `dmf@text`, `dmf@text+image`, `dmf~items`, `dmf~items~candidates`, `dmf~ages`.
+it is not given: `dmf`, `dmf@text`, `dmf@text+image`, `dmf~items`, `dmf~items~candidates`, `dmf~ages`,
+`dmf~sequences`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ CANDIDATES = "candidates"
 """And the columns of candidates, `features.candidate`."""
 AGES = "ages"
 """And the ages of history events, `history.age_buckets`."""
-_ALL = (ITEMS, CANDIDATES, AGES)
+SEQUENCES = "sequences"
+"""And the further histories, `history.sequences`."""
+_ALL = (ITEMS, CANDIDATES, AGES, SEQUENCES)
 
 
 class Label(NamedTuple):

@@ -89,6 +89,11 @@ class History(Section):
     _names = field_validator("sequences")(check_sequence_names)
 
     @property
+    def longest_sequences(self) -> dict[str, int]:
+        """Of each further history by name the most items."""
+        return {name: sequence.max_length for name, sequence in self.sequences.items()}
+
+    @property
     def delay_us(self) -> int:
         """`delay_s` in the microseconds that times are in."""
         return round(self.delay_s * 1e6)

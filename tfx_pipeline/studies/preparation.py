@@ -54,6 +54,7 @@ def prepare(config: PipelineConfig, *, code: Sequence[str] = ()) -> TrialData:
         report=only("BehaviorLogExampleGen", "report"),
         objectives=config.objectives,
         age_buckets=config.history.age_buckets,
+        sequences=config.history.longest_sequences,
     )
 
 

@@ -70,6 +70,7 @@ class KerasModel:
                 content_dir / artifact_files.ITEM_IDS,
                 Features.model_validate(config["features"]),
                 config["ingestion"]["history"]["max_length"],
+                {name: each["max_length"] for name, each in config["ingestion"]["history"].get("sequences", {}).items()},
             )
             self.model: RankingModel = keras.models.load_model(model_run / artifact_files.KERAS_MODEL)
             self._formula = contract.ModelContract.read(version).formula

@@ -58,6 +58,11 @@ def read_requests(files: Sequence[str], model: contract.ModelContract, limit: in
             request[name] = value.decode() if isinstance(value, bytes) else value
         if model.history_ages:
             request[raw_features.HISTORY_AGE] = [_plain(v) for v in feature[raw_features.HISTORY_AGE].float_list.value]
+        for further in model.further_histories:
+            name, ages = raw_features.further_history_items(further), raw_features.further_history_ages(further)
+            request[name] = [value.decode() for value in feature[name].bytes_list.value]
+            if model.history_ages:
+                request[ages] = [_plain(value) for value in feature[ages].float_list.value]
         for name in model.candidate_inputs:
             values = feature[name].bytes_list.value or feature[name].float_list.value
             request[name] = [_plain(value) for value in values]
@@ -109,6 +114,14 @@ def golden_cases(
         **no_ages,
         raw_features.HISTORY_ITEM_ID: [_UNKNOWN_ID, *longest[raw_features.HISTORY_ITEM_ID]],
     }
+    further = list(filter(None, map(raw_features.further_history_of, first)))
+    for name in further:
+        items = raw_features.further_history_items(name)
+        no_ages_of = {raw_features.further_history_ages(name): None} if no_ages else {}
+        cases[f"empty {name}"] = {**longest, **no_ages_of, items: []}
+        cases[f"unknown {name}"] = {**longest, **no_ages_of, items: [_UNKNOWN_ID, *longest[items]]}
+        longest_of = max(requests, key=lambda request, items=items: len(request[items]))  # type: ignore[misc]
+        cases[f"longest {name}"] = longest_of
     if no_ages:
         cases["unknown ages"] = {**longest, **no_ages}
     cases["nothing known"] = {

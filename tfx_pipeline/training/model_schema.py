@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 
 from dmf_keras.models.inputs import ItemColumnSpec, ModalitySpec, RankingSchema
 from tfx_pipeline.config.columns import Categorical, Numeric, of_several
-from tfx_pipeline.config.label import AGES, CANDIDATES, ITEMS
+from tfx_pipeline.config.label import AGES, CANDIDATES, ITEMS, SEQUENCES
 from tfx_pipeline.config.objectives import Objective, specs
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.content.table import ItemContentTable
@@ -26,6 +26,7 @@ def ranking_schema(
     serving_values: Mapping[str, float] | None = None,
     objectives: Mapping[str, Objective] | None = None,
     age_buckets: int | None = None,
+    histories: Sequence[str] = (),
 ) -> RankingSchema:
     """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
 
@@ -35,10 +36,11 @@ def ranking_schema(
         content: the content artifact.
         modalities: those that the model is given; none named: all.
         without: `items`: the model does not see the columns of items; `candidates`: nor those of candidates; `ages`:
-            nor how long ago the events of a history were.
+            nor how long ago the events of a history were; `sequences`: nor further histories.
         serving_values: of candidate columns with role bias, see `RequestTransform.serving_values`.
         objectives: the section of the configuration; None or empty: one.
         age_buckets: `history.age_buckets` of the configuration.
+        histories: names of further histories, `history.sequences` of the configuration.
     """
 
     def rows(vocabulary: str, oov_buckets: int) -> int:
@@ -84,6 +86,7 @@ def ranking_schema(
         objectives=specs(objectives or {}),
         categorical_lists=by_kind(several)[0],
         history_age_buckets=None if AGES in without else age_buckets,
+        histories=() if SEQUENCES in without else tuple(histories),
     )
 
 

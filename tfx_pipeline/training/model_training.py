@@ -128,6 +128,7 @@ def new_model(
         serving_values,
         data.objectives,
         data.age_buckets,
+        list(data.transform.further_histories),
     )
     model = build_model(name, params, schema, seed=seed)
     for modality, layer in model.content.items():

@@ -66,6 +66,7 @@ class TrainingJob:
             join(content_uri, artifact_files.ITEM_IDS),
             settings.features,
             settings.ingestion.history.max_length,
+            settings.ingestion.history.longest_sequences,
         )
         examples = parent(parent(fn_args.train_files[0]))
         data = TrainingData.read(

@@ -55,6 +55,7 @@ def read_trial_data(
     report: Address | None = None,
     objectives: Objectives | None = None,
     age_buckets: int | None = None,
+    sequences: Mapping[str, int] | None = None,
 ) -> TrialData:
     """The data of trials from the folders of artifacts.
 
@@ -69,10 +70,11 @@ def read_trial_data(
         report: of BehaviorLogExampleGen.
         objectives: the section of the configuration; None or empty: one.
         age_buckets: `history.age_buckets` of the configuration.
+        sequences: the most items of each further history, by name.
     """
     tft_output = tft.TFTransformOutput(os.fspath(transform_graph))
     table = read_content(content)
-    transform = RequestTransform(tft_output, join(content, artifact_files.ITEM_IDS), features, max_history)
+    transform = RequestTransform(tft_output, join(content, artifact_files.ITEM_IDS), features, max_history, sequences)
     ids, impressions, has_content = known_items(tft_output, table)
     return TrialData(
         training_data=TrainingData.read(transformed, tft_output, transform, table, features, objectives, age_buckets),

@@ -25,7 +25,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         custom_config: `{"features": <JSON of the configuration's features section>}`.
 
     Returns:
-        Transformed features: scalars as dense [B], history, its ages, candidates and their columns, and columns of
+        Transformed features: scalars as dense [B], histories, their ages, candidates and their columns, and columns of
             several values as `tf.SparseTensor` [B, (length)].
     """
     features = Features.model_validate_json(custom_config["features"])
@@ -48,6 +48,16 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     columns = {**features.user, **features.context}
     if raw_features.has_history_ages(inputs, {*columns, *features.candidate}):
         outputs[transformed_features.HISTORY_AGE] = _sparse(inputs[raw_features.HISTORY_AGE])
+    for further in filter(None, map(raw_features.further_history_of, inputs)):
+        seen = _sparse(inputs[raw_features.further_history_items(further)])
+        made = {
+            transformed_features.HISTORY_INDEX: _index(seen, items, features.item_id),
+            transformed_features.HISTORY_ITEM: seen,
+        }
+        ages = raw_features.further_history_ages(further)
+        if ages in inputs:
+            made[transformed_features.HISTORY_AGE] = _sparse(inputs[ages])
+        outputs |= {transformed_features.of_further_history(name, further): values for name, values in made.items()}
     if raw_features.WEIGHT in inputs:
         outputs[transformed_features.WEIGHT] = _sparse(inputs[raw_features.WEIGHT])
     if features.user_id is not None:

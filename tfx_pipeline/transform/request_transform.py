@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -31,19 +32,35 @@ class RequestTransform(tf.Module):
         item_ids_file: the content artifact's catalogue, one id a line; line i is content row i + 1.
         features: the configuration's features section.
         max_history: of a longer history the most recent items are kept.
+        sequences: the same of further histories, by name; None: there are none.
 
     Attributes:
         history_ages: whether requests have ages of history items.
+        further_histories: `sequences`.
     """
 
-    def __init__(self, tft_output: tft.TFTransformOutput, item_ids_file: Address, features: Features, max_history: int):
+    def __init__(
+        self,
+        tft_output: tft.TFTransformOutput,
+        item_ids_file: Address,
+        features: Features,
+        max_history: int,
+        sequences: Mapping[str, int] | None = None,
+    ):
         super().__init__()
+        self.further_histories = dict(sequences or {})
         self._features = features
         self._tft_output = tft_output
-        self._max_history = max_history
+        # Of raw features whose length is that of a history.
+        self._longest = {raw_features.HISTORY_ITEM_ID: max_history}
+        for name, most in self.further_histories.items():
+            self._longest[raw_features.further_history_items(name)] = most
+            self._longest[raw_features.further_history_ages(name)] = most
         self._raw_spec = {k: v for k, v in tft_output.raw_feature_spec().items() if not _is_label(k)}
         columns = {**features.user, **features.context, **features.candidate}
         self.history_ages = raw_features.has_history_ages(self._raw_spec, columns)
+        if self.history_ages:
+            self._longest[raw_features.HISTORY_AGE] = max_history
         self._layer = tft_output.transform_features_layer()
         self._first_oov_index = 1 + tft_output.vocabulary_size_by_name(transformed_features.ITEM_VOCABULARY)
         self._catalogue_file = tf.saved_model.Asset(os.fspath(item_ids_file))
@@ -65,6 +82,14 @@ class RequestTransform(tf.Module):
         nodes = tf.train.TrackableView(self._layer).descendants()
         tables = [node for node in nodes if isinstance(node, tf.saved_model.experimental.TrackableResource)]
         return [*tables, self._catalogue, self._catalogue_file]
+
+    @property
+    def _history_features(self) -> dict[str, str]:
+        """Of each history the raw features of its items and of their ages."""
+        found = {raw_features.HISTORY_ITEM_ID: raw_features.HISTORY_AGE}
+        for name in self.further_histories:
+            found[raw_features.further_history_items(name)] = raw_features.further_history_ages(name)
+        return found
 
     @property
     def candidate_inputs(self) -> dict[str, str]:
@@ -123,14 +148,16 @@ class RequestTransform(tf.Module):
             raw: user id string [B], history item ids string [B, L] oldest first ("" is padding), profile and
                 context columns [B]: string ("" is missing) or float32 (NaN is missing); those of `user_lists` are
                 string [B, W] ("" is padding, wherever it stands). Ages of the history's items float32 [B, L] (NaN is
-                unknown) are left out for a model that does not read them.
+                unknown) are left out for a model that does not read them, as are further histories.
         """
         sparse = {raw_features.USER_ID: _present(raw[raw_features.USER_ID])}
-        if self.history_ages and raw_features.HISTORY_AGE in raw:
-            # An age is there as long as its item is: that of an item may be unknown, and padding may have any.
-            real = raw[raw_features.HISTORY_ITEM_ID] != ""
-            sparse[raw_features.HISTORY_AGE] = tf.ragged.boolean_mask(raw[raw_features.HISTORY_AGE], real).to_sparse()
-        for name in (raw_features.HISTORY_ITEM_ID, *self.user_lists):
+        histories = [name for name in self._history_features if name in raw]
+        for name in histories:
+            ages = self._history_features[name]
+            if self.history_ages and ages in raw:
+                # An age is there as long as its item is: that of an item may be unknown, and padding may have any.
+                sparse[ages] = tf.ragged.boolean_mask(raw[ages], raw[name] != "").to_sparse()
+        for name in (*histories, *self.user_lists):
             sparse[name] = _all_present(raw[name])
         sparse |= {name: _present(raw[name]) for name in self.user_inputs if name not in sparse}
         return self._user_inputs(self._transform(sparse))
@@ -151,9 +178,8 @@ class RequestTransform(tf.Module):
         parsed = tf.io.parse_example(serialized, spec)
         for name in self.candidate_inputs:
             _check_one_each(name, parsed[name], parsed[raw_features.CANDIDATE_ITEM_ID], "candidate")
-        if self.history_ages:
-            name = raw_features.HISTORY_AGE
-            _check_one_each(name, parsed[name], parsed[raw_features.HISTORY_ITEM_ID], "history item")
+        for items, ages in self._history_features.items() if self.history_ages else ():
+            _check_one_each(ages, parsed[ages], parsed[items], "history item")
         transformed = self._transform({k: _as_sparse(v) for k, v in parsed.items()})
         return self.model_inputs(transformed)
 
@@ -167,27 +193,40 @@ class RequestTransform(tf.Module):
             if name not in self._raw_spec:
                 continue
             spec = self._raw_spec[name]
-            if name == raw_features.HISTORY_ITEM_ID or (self.history_ages and name == raw_features.HISTORY_AGE):
-                values = tf.RaggedTensor.from_sparse(values)[:, -self._max_history :].to_sparse()
+            if name in self._longest:
+                values = tf.RaggedTensor.from_sparse(values)[:, -self._longest[name] :].to_sparse()
             fed[name] = values if isinstance(spec, tf.io.VarLenFeature) else _dense(values, spec)
         transformed: Mapping[str, tf.Tensor | tf.SparseTensor] = self._layer(fed)
         return transformed
 
     def _user_inputs(self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Tensors:
-        index, rows = self._items(
-            transformed[transformed_features.HISTORY_INDEX], transformed[transformed_features.HISTORY_ITEM]
-        )
-        result = {model_inputs.HISTORY_INDEX: index, model_inputs.HISTORY_CONTENT_ROW: rows}
-        # A request need not have them for a model that does not read them.
-        if transformed_features.HISTORY_AGE in transformed:
-            ages = transformed[transformed_features.HISTORY_AGE]
-            result[model_inputs.HISTORY_AGE] = _padded(ages, math.nan)
+        result = self._history_inputs(transformed, lambda name: name)
+        for further in self.further_histories:
+            of = functools.partial(transformed_features.of_further_history, history=further)
+            # A request need not have one that a model does not read.
+            if of(transformed_features.HISTORY_INDEX) in transformed:
+                made = self._history_inputs(transformed, of)
+                result |= {model_inputs.of_history(name, further): value for name, value in made.items()}
         if self._features.user_id is not None:
             result[model_inputs.USER_INDEX] = tf.cast(transformed[transformed_features.USER_INDEX], tf.int32)
         for name in self.user_inputs:
             value = transformed[transformed_features.transformed_column(name)]
             value = _padded(value, 0) if isinstance(value, tf.SparseTensor) else value
             result[name] = tf.cast(value, tf.int32) if value.dtype.is_integer else value
+        return result
+
+    def _history_inputs(
+        self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor], named: Callable[[str], str]
+    ) -> Tensors:
+        """The inputs of one history, whose transformed features are `named` so."""
+        index, rows = self._items(
+            transformed[named(transformed_features.HISTORY_INDEX)], transformed[named(transformed_features.HISTORY_ITEM)]
+        )
+        result = {model_inputs.HISTORY_INDEX: index, model_inputs.HISTORY_CONTENT_ROW: rows}
+        # A request need not have them for a model that does not read them.
+        ages = transformed.get(named(transformed_features.HISTORY_AGE))
+        if ages is not None:
+            result[model_inputs.HISTORY_AGE] = _padded(ages, math.nan)
         return result
 
     def _candidate_inputs(self, transformed: Mapping[str, tf.Tensor | tf.SparseTensor]) -> Tensors:

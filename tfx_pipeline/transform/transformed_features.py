@@ -28,6 +28,11 @@ USER_VOCABULARY = "users"
 ITEM_COUNTS = "item_counts"
 
 
+def of_further_history(feature: str, history: str) -> str:
+    """`HISTORY_INDEX`, `HISTORY_ITEM` or `HISTORY_AGE` of a further history."""
+    return f"{feature}/{history}"
+
+
 def transformed_column(name: str) -> str:
     """Transformed name of a column: int64 indices or a float32 value, per request or per candidate."""
     return f"{name}_x"

@@ -48,6 +48,7 @@ class VocabularyTransform(tf.Module):
     user_lists = ()
     candidate_inputs = {}
     history_ages = False
+    further_histories: dict[str, int] = {}
 
     def __init__(self):
         super().__init__()

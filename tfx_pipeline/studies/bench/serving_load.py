@@ -26,6 +26,7 @@ from serving.load import (
     VersionSwapper,
     draw_requests,
     golden_ages,
+    golden_histories,
     golden_columns,
     golden_users,
     publish_version,
@@ -215,13 +216,14 @@ def _requests(version: Version | None, setup: LoadSetup) -> list[RankRequest]:
     users: list[dict[str, Any]] = []
     columns: dict[str, list[Any]] = {}
     ages: list[float | None] = []
+    histories: list[str] = []
     if version is not None:
         users, columns = golden_users(version.path), golden_columns(version.path)
-        ages = golden_ages(version.path)
+        ages, histories = golden_ages(version.path), golden_histories(version.path)
         # A model with random weights has no catalogue.
         items = version.items() if version.has_items else []
     sizes = {"candidates": setup.candidates, "history": setup.history, "count": _REQUESTS}
-    return draw_requests(items, users, **sizes, columns=columns, ages=ages)
+    return draw_requests(items, users, **sizes, columns=columns, ages=ages, histories=histories)
 
 
 def _scores(version: Version, requests: Sequence[RankRequest]) -> list[np.ndarray]:

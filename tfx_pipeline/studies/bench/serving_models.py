@@ -50,6 +50,7 @@ class CatalogueTransform(tf.Module):
     user_lists = ()
     candidate_inputs: Mapping[str, str] = {}
     history_ages = False
+    further_histories: dict[str, int] = {}
 
     def __init__(self, folder: Path):
         super().__init__()

@@ -87,6 +87,7 @@ def _request(data: TrialData) -> dict[str, np.ndarray]:
         candidate_inputs=of_candidates,
         user_lists=tuple(transform.user_lists),
         history_ages=transform.history_ages,
+        further_histories=transform.further_histories,
     )
     requests = read_requests(data.examples["eval"], inputs, _REQUESTS)
     request = max(requests, key=lambda entry: len(entry[contract.HISTORY_ITEM_ID]))

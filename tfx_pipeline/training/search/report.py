@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.comparison import OwnTraining
-from tfx_pipeline.config.label import AGES, CANDIDATES, ITEMS, Label
+from tfx_pipeline.config.label import AGES, CANDIDATES, ITEMS, SEQUENCES, Label
 from tfx_pipeline.config.metrics import COMPARED, metric
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tuning import PARAMS, TRAINING
@@ -172,6 +172,10 @@ def write_best_config(config: PipelineConfig, label: Label, report: SearchReport
             document["features"].pop(section, None)
     if AGES in label.without:
         document.get("history", {}).pop("age_buckets", None)
+    if SEQUENCES in label.without:
+        document.get("history", {}).pop("sequences", None)
+        # Read for them alone.
+        document["data"]["interactions"].get("columns", {}).pop("event", None)
     write_text(
         path, f"# {heading}. Written by dmf tune.\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
     )

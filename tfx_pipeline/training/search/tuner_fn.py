@@ -34,6 +34,7 @@ def tuner_fn(fn_args: Any) -> TunerFnResult:
         evaluation=settings.evaluation,
         objectives=settings.objectives,
         age_buckets=settings.age_buckets,
+        sequences=settings.sequences,
         digest=_digest(transformed, content, requests, settings.code),
     )
     search = model_search(
