@@ -57,6 +57,7 @@ def run(parsed: argparse.Namespace) -> int:
             parsed.user,
             parsed.candidate,
             history=parsed.history,
+            sequences=dict(parsed.sequence),
             columns=dict(parsed.column),
             run=parsed.run,
         )

@@ -80,10 +80,26 @@ def add_user(parser: argparse.ArgumentParser) -> None:
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
-    """--history A,B,C."""
+    """--history A,B,C, and --sequence NAME=A,B,C."""
     parser.add_argument(
         "--history", type=item_ids, metavar="A,B,C", help="item ids, oldest first; default: the user's, from the logs"
     )
+    parser.add_argument(
+        "--sequence",
+        type=_sequence,
+        action="append",
+        default=[],
+        metavar="NAME=A,B,C",
+        help="item ids, oldest first, of a further history that the model takes; may be repeated; NAME= is an empty "
+        "one; default: the user's, from the logs",
+    )
+
+
+def _sequence(text: str) -> tuple[str, list[str]]:
+    name, equals, items = text.partition("=")
+    if not name or not equals:
+        raise argparse.ArgumentTypeError(f"must be NAME=A,B,C as in buys=i3,i8, got {text!r}")
+    return name, item_ids(items)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

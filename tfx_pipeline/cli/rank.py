@@ -65,6 +65,7 @@ def run(parsed: argparse.Namespace) -> int:
             candidates=candidates,
             top=parsed.top,
             history=parsed.history,
+            sequences=dict(parsed.sequence),
             exclude_seen=parsed.exclude_seen,
             only=only,
             columns=columns,

@@ -83,6 +83,7 @@ def rank(
     candidates: Sequence[str] | None = None,
     top: int | None = None,
     history: Sequence[str] | None = None,
+    sequences: Mapping[str, Sequence[str]] | None = None,
     exclude_seen: bool = False,
     only: Sequence[str] | None = None,
     columns: Mapping[str, Mapping[str, Any]] | None = None,
@@ -96,6 +97,7 @@ def rank(
         candidates: item ids to rank; unknown ones are ranked too.
         top: instead, rank all items the model knows and keep the best `top`.
         history: item ids, oldest first; None: what the logs that the model was trained on say, if they are there.
+        sequences: the same of further histories, by name.
         exclude_seen: whether items are left out that the user clicked in these logs, or that are in `history`.
         only: item ids that may be shown; None: all may.
         columns: by candidate column, values by item id, see `read_candidate_columns`; what is not there is missing.
@@ -113,7 +115,7 @@ def rank(
     candidates = [item for item in dict.fromkeys(candidates) if item]
     if not candidates:
         raise DataError("there are no candidates to rank")
-    known = version.known_of(user, history)
+    known = version.known_of(user, history, sequences)
     seen = _seen(version, known, history) if exclude_seen else None
     selection = select(version, candidates, only=only, seen=seen)
     candidates = selection.candidates
@@ -122,6 +124,7 @@ def rank(
         contract.HISTORY_ITEM_ID: known.snapshot.history,
         contract.CANDIDATE_ITEM_ID: candidates,
         **({contract.HISTORY_AGE: known.snapshot.history_age_s} if version.contract.history_ages else {}),
+        **version.further_histories(known),
         **known.snapshot.columns,
         **_of_candidates(version, candidates, columns or {}),
     }

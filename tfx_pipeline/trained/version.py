@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import datetime as dt
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from serving import contract
 from serving.contract import CONTRACT_FILE, LOGS_FILE, MANIFEST_FILE, ModelContract
 from serving.manifest import check_version
 from serving.messages import first_line
@@ -166,13 +167,34 @@ class Version:
         except (OSError, ValueError) as error:
             raise ModelError(f"the item facts of {self.path} cannot be read: {first_line(error)}") from None
 
-    def known_of(self, user: str, history: Sequence[str] | None) -> Known:
+    def further_histories(self, known: Known) -> dict[str, Any]:
+        """Inputs of the model's further histories, and of their ages where it takes some."""
+        inputs: dict[str, Any] = {}
+        for name in self.contract.further_histories:
+            inputs[contract.further_history_items(name)] = known.snapshot.further.get(name, ([], ()))[0]
+            if self.contract.history_ages:
+                inputs[contract.further_history_ages(name)] = known.snapshot.further_age_s.get(name)
+        return inputs
+
+    def known_of(
+        self, user: str, history: Sequence[str] | None, sequences: Mapping[str, Sequence[str]] | None = None
+    ) -> Known:
         """What is known of a user without being told, out of the logs that the model was trained on.
 
         Args:
             user: user id.
             history: item ids to take in place of those in the logs; None: those in the logs.
+            sequences: the same of further histories, by name; one that is not named is that in the logs.
+
+        Raises:
+            DataError: the model has no further history of a name.
         """
+        takes: Mapping[str, int] = self.contract.further_histories
+        for name in sequences or {}:
+            if name not in takes:
+                raise DataError(
+                    f"--sequence {name}: the model takes {', '.join(takes) or 'no history beside the main one'}"
+                )
         from tfx_pipeline.data.content.catalogue import read_catalogue
         from tfx_pipeline.trained.user_state import UserSnapshot, user_snapshot
 
@@ -185,7 +207,11 @@ class Version:
         except (OSError, ValueError, DataError):
             snapshot, titles, source = UserSnapshot([], {}), {}, _NO_LOGS
         if history is not None:
-            snapshot, source = UserSnapshot(list(history), snapshot.columns, clicked=snapshot.clicked), "given"
+            # The others go on being those of the logs, whose ages are known.
+            snapshot, source = snapshot._replace(history=list(history), history_time_us=()), "given"
+        if sequences:
+            given = {name: (list(items), ()) for name, items in sequences.items()}
+            snapshot = snapshot._replace(further={**snapshot.further, **given})
         return Known(snapshot, titles, source)
 
     def verify(self) -> None:

@@ -29,6 +29,7 @@ def explain(
     candidate: str,
     *,
     history: Sequence[str] | None = None,
+    sequences: Mapping[str, Sequence[str]] | None = None,
     columns: Mapping[str, str] | None = None,
     run: Path | None = None,
 ) -> Explanation:
@@ -42,6 +43,7 @@ def explain(
         user: user id; an unknown one is answered too.
         candidate: item id; an unknown one is answered too.
         history: item ids, oldest first; None: what the logs that the model was trained on say, if they are there.
+        sequences: the same of further histories, by name.
         columns: values of candidate columns as typed, see `typed_columns`; what is not there is missing.
         run: output folder of the run that trained the model, if it was moved.
 
@@ -51,7 +53,7 @@ def explain(
     """
     if not candidate:
         raise DataError("--candidate wants an item id, got an empty text")
-    known, of_candidate = version.known_of(user, history), typed_columns(columns or {}, version)
+    known, of_candidate = version.known_of(user, history, sequences), typed_columns(columns or {}, version)
     with version.open() as servable:
         # The model uses no more of a longer history; left in, an older item would take the place of one left out.
         pairs = zip(known.snapshot.history, known.snapshot.history_age_s, strict=True)
@@ -63,6 +65,7 @@ def explain(
                 contract.HISTORY_ITEM_ID: used,
                 contract.CANDIDATE_ITEM_ID: [candidate],
                 **({contract.HISTORY_AGE: ages} if version.contract.history_ages else {}),
+                **version.further_histories(known),
                 **known.snapshot.columns,
                 **of_candidate,
             },

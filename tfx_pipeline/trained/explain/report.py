@@ -162,6 +162,9 @@ class Explanation:
 
 def part_in_words(part: str) -> str:
     """What a part of the logit is; one that no registered model has words for goes by its name."""
+    _, slash, history = part.partition("/")
+    if slash:
+        return f"history of {history}"
     return {**parts_in_words(), **_PARTS}.get(part, part)
 
 
