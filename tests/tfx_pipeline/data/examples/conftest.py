@@ -17,7 +17,7 @@ def user_rows() -> Callable[..., UserRows]:
     """Returns user_rows(events, with_requests): rows of one user from (time, item, label[, request id or None]).
 
     `weights`: of the rows, where the log has them. `columns`: of the rows by name, strings or float32. `further`:
-    labels of objectives beside the main one, by name.
+    labels of objectives beside the main one, by name; and `kinds`, of each further history which rows are events of it.
 
     They take the way of real rows: cut into batches of three, joined in reverse.
     """
@@ -28,7 +28,10 @@ def user_rows() -> Callable[..., UserRows]:
         weights: Sequence[float] = (),
         columns: Mapping[str, Sequence] | None = None,
         further: Mapping[str, Sequence[int]] | None = None,
+        kinds: Mapping[str, Sequence[int]] | None = None,
     ) -> UserRows:
+        flags = {f"label/{name}": labels for name, labels in (further or {}).items()}
+        flags |= {f"of_history/{name}": own for name, own in (kinds or {}).items()}
         chunks = []
         for start in range(0, len(events), 3):
             part = events[start : start + 3]
@@ -42,13 +45,10 @@ def user_rows() -> Callable[..., UserRows]:
                 request=pa.array(requests, pa.large_string()).cast(pa.large_binary()) if with_requests else None,
                 weight=np.array(weights[start : start + 3], np.float32) if weights else None,
                 columns={name: _column(values[start : start + 3]) for name, values in (columns or {}).items()}
-                | {
-                    f"label/{name}": np.array(labels[start : start + 3], np.float32)
-                    for name, labels in (further or {}).items()
-                },
+                | {name: np.array(own[start : start + 3], np.float32) for name, own in flags.items()},
             )
             chunks.extend(chunk for _, chunk in split_by_user(batch, ordinal=0))
-        return UserRows.from_chunks(chunks[::-1], [*(columns or ()), *(f"label/{name}" for name in further or {})])
+        return UserRows.from_chunks(chunks[::-1], [*(columns or ()), *flags])
 
     return build
 
