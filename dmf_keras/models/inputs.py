@@ -205,7 +205,7 @@ class InputSpec(NamedTuple):
 
 
 def of_history(name: str, history: str) -> str:
-    """Name of `HISTORY_INDEX`, `HISTORY_CONTENT_ROW` or `HISTORY_AGE` of a further history; also of a state's tensor."""
+    """Name of `HISTORY_INDEX`, `HISTORY_CONTENT_ROW` or `HISTORY_AGE` of a further history; also of a state tensor."""
     return f"{name}/{history}"
 
 

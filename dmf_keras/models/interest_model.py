@@ -105,9 +105,7 @@ class InterestModel(RankingModel):
         user_width = sum(each.user_width() for each in interests)
         item_width = self.item_width() + (0 if self.candidate_columns is None else self.candidate_columns.width)
         self.head = self.build_head()
-        self.head.build(
-            (None, user_width), (None, None, item_width), (None, None, sum(widths)) if widths else None
-        )
+        self.head.build((None, user_width), (None, None, item_width), (None, None, sum(widths)) if widths else None)
         self.built = True
 
     def _for_further_history(self, name: str) -> InterestModel:

@@ -73,8 +73,8 @@ class RankingModel(keras.Model):
             )
         if schema.histories and not self.has_further_histories:
             raise ValueError(
-                f"{type(self).__name__} reads one history, but there are further ones: {', '.join(schema.histories)}; a "
-                "model whose `encode_user` reads them says so by `has_further_histories = True`"
+                f"{type(self).__name__} reads one history, but there are further ones: {', '.join(schema.histories)}; "
+                "a model whose `encode_user` reads them says so by `has_further_histories = True`"
             )
         self.schema = schema
         self.config = config

@@ -117,7 +117,8 @@ class ClientOptions:
         retry: what happens after UNAVAILABLE.
         max_candidates_per_call: longer candidate lists are split, scored in parallel and merged.
         max_parallel_calls: calls of one client that run at once for split lists.
-        max_history: send only this many most recent items of each history. None sends all, and the model keeps as many as it uses.
+        max_history: send only this many most recent items of each history. None sends all, and the model keeps as many
+            as it uses.
         fill_missing: an input that the caller left out is sent as missing ("" or NaN) instead of being an error.
         max_message_bytes: of one request or answer. gRPC's own default, 4 MB, is too little for large requests.
         compression: of requests; gRPC servers answer in kind where they support it. REST knows gzip only.

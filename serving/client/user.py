@@ -52,15 +52,16 @@ class User:
             if not isinstance(given := getattr(self, name), Mapping):
                 raise BadRequest.of(name, f"{name} must be a mapping of names to values, got {type(given).__name__}")
         histories = {
-            name: tuple(item_list(contract.further_history_items(name), items)) for name, items in self.histories.items()
+            name: tuple(item_list(contract.further_history_items(name), items))
+            for name, items in self.histories.items()
         }
         object.__setattr__(self, "histories", histories)
         of_each = {}
-        for name, ages in self.histories_age_s.items():
+        for name, ages_of in self.histories_age_s.items():
             field = contract.further_history_ages(name)
             if name not in histories:
                 raise BadRequest.of(field, f"{field} is given, but there is no history '{name}'; give its items too")
-            of_each[name] = _ages(field, ages, len(histories[name]))
+            of_each[name] = _ages(field, ages_of, len(histories[name]))
         object.__setattr__(self, "histories_age_s", of_each)
         features = {name: _plain(value) for name, value in self.features.items()}
         object.__setattr__(self, "features", features)

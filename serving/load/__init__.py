@@ -6,7 +6,14 @@ Needs what the client needs, never TensorFlow.
 from serving.load.generator import CallMode, ExpectedScores, LoadOptions, Progress, run_load
 from serving.load.memory import MemorySampler
 from serving.load.report import LoadReport, WireTotals
-from serving.load.requests import RankRequest, draw_requests, golden_ages, golden_columns, golden_histories, golden_users
+from serving.load.requests import (
+    RankRequest,
+    draw_requests,
+    golden_ages,
+    golden_columns,
+    golden_histories,
+    golden_users,
+)
 from serving.load.swaps import VersionSwapper, publish_version
 
 __all__ = [

@@ -40,6 +40,7 @@ CHANGES = [
     ("data.interactions.columns.label", "other", LOGS),
     ("data.interactions.columns.request", "other", LOGS),
     ("data.interactions.columns.weight", "other", LOGS),
+    ("data.interactions.columns.event", "other", LOGS),
     ("data.interactions.columns.history.column", "other", LOGS),
     ("data.interactions.columns.history.times", "other", LOGS),
     ("data.interactions.columns.history.separator", "'|'", LOGS),
@@ -83,6 +84,7 @@ CHANGES = [
     ("history.max_length", 7, {*LOGS, TUNER}),
     ("history.delay_s", 5, LOGS),
     ("history.age_buckets", 8, {*LOGS, TUNER}),
+    ("history.sequences", "{buys: {events: [buy], max_length: 7}}", {*LOGS, TUNER}),
     ("split.fractions", "{train: 0.6, eval: 0.2, test: 0.2}", LOGS),
     ("split.train_from", "2025-03-02", LOGS),
     ("split", "{dates: {eval_from: 2025-03-25, test_from: 2025-03-28}}", LOGS),
@@ -146,7 +148,10 @@ CHANGES = [
 
 
 # What a key cannot be given without.
+_BUYS = ["data.interactions.columns.event=event_type", "history.sequences={buys: {events: [buy]}}"]
 NEEDED = {
+    "history.sequences": _BUYS,
+    "data.interactions.columns.event": _BUYS,
     "serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"],
     "features.context.device.separator": ["features.context.device.multiple=true"],
 }

@@ -29,7 +29,8 @@ class Comparison(Section):
     models: dict[str, Params] = Field(
         {},
         description="label (`dmf`, `dmf@text` for that modality alone, `dmf~items` without columns of items, "
-        "`dmf~candidates` without those of candidates, `dmf~ages` without ages of history events, `dmf~sequences` without further histories) to the "
+        "`dmf~candidates` without those of candidates, `dmf~ages` without ages of history events, "
+        "`dmf~sequences` without further histories) to the "
         "hyper-parameters that differ from `model.params`, or from the defaults of a model of the library where "
         "`model.name` is one of your own. The reference and others: these are compared; without one or the other: "
         "every registered model, and the labels given here",

@@ -77,7 +77,8 @@ class InteractionColumns(Section):
         None, description="of an impression in training, at least 0; without it each has 1. Metrics are unweighted"
     )
     event: str | None = Field(
-        None, description="kind of event of a row, such as view, cart or buy; `history.sequences` makes histories of kinds"
+        None,
+        description="kind of event of a row, such as view, cart or buy; `history.sequences` makes histories of kinds",
     )
     history: GivenHistory | None = None
 

@@ -21,7 +21,7 @@ from serving.export.servable import Arrays
 from serving.export.signatures import candidate_model_inputs, encode_user, explain_requests, scores
 from serving.messages import first_line
 from tfx_pipeline.config.loading import read_model_section
-from tfx_pipeline.config.schema import Features
+from tfx_pipeline.config.schema import Features, History
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.errors import ModelError, PipelineError
 from tfx_pipeline.files import artifact_files
@@ -70,7 +70,7 @@ class KerasModel:
                 content_dir / artifact_files.ITEM_IDS,
                 Features.model_validate(config["features"]),
                 config["ingestion"]["history"]["max_length"],
-                {name: each["max_length"] for name, each in config["ingestion"]["history"].get("sequences", {}).items()},
+                History.model_validate(config["ingestion"]["history"]).longest_sequences,
             )
             self.model: RankingModel = keras.models.load_model(model_run / artifact_files.KERAS_MODEL)
             self._formula = contract.ModelContract.read(version).formula

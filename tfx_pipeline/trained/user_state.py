@@ -95,8 +95,9 @@ def user_snapshot(config: IngestionConfig, user: str) -> UserSnapshot:
             items = formed.event_items[-config.history.max_length :]
             times = formed.event_times[-config.history.max_length :]
             for name, sequence in config.history.sequences.items():
-                times_of, items_of = (each[-sequence.max_length :] for each in formed.further_events[name])
-                further[name] = ([item.decode() for item in items_of], times_of)
+                times_of, items_of = formed.further_events[name]
+                known = [item.decode() for item in items_of[-sequence.max_length :]]
+                further[name] = (known, times_of[-sequence.max_length :])
         history = [item.decode() for item in items]
         columns |= {name: _plain(rows.columns[name][-1]) for name in config.context}
     if config.data.users is not None:

@@ -116,12 +116,11 @@ def golden_cases(
     }
     further = list(filter(None, map(raw_features.further_history_of, first)))
     for name in further:
-        items = raw_features.further_history_items(name)
+        of_items = raw_features.further_history_items(name)
         no_ages_of = {raw_features.further_history_ages(name): None} if no_ages else {}
-        cases[f"empty {name}"] = {**longest, **no_ages_of, items: []}
-        cases[f"unknown {name}"] = {**longest, **no_ages_of, items: [_UNKNOWN_ID, *longest[items]]}
-        longest_of = max(requests, key=lambda request, items=items: len(request[items]))  # type: ignore[misc]
-        cases[f"longest {name}"] = longest_of
+        cases[f"empty {name}"] = {**longest, **no_ages_of, of_items: []}
+        cases[f"unknown {name}"] = {**longest, **no_ages_of, of_items: [_UNKNOWN_ID, *longest[of_items]]}
+        cases[f"longest {name}"] = max(requests, key=lambda request, of_items=of_items: len(request[of_items]))
     if no_ages:
         cases["unknown ages"] = {**longest, **no_ages}
     cases["nothing known"] = {

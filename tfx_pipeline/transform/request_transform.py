@@ -220,7 +220,8 @@ class RequestTransform(tf.Module):
     ) -> Tensors:
         """The inputs of one history, whose transformed features are `named` so."""
         index, rows = self._items(
-            transformed[named(transformed_features.HISTORY_INDEX)], transformed[named(transformed_features.HISTORY_ITEM)]
+            transformed[named(transformed_features.HISTORY_INDEX)],
+            transformed[named(transformed_features.HISTORY_ITEM)],
         )
         result = {model_inputs.HISTORY_INDEX: index, model_inputs.HISTORY_CONTENT_ROW: rows}
         # A request need not have them for a model that does not read them.

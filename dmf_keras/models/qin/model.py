@@ -70,6 +70,7 @@ class QIN(JoinedItems):
         self, user_part: Tensor, items: Tensor, pair: Tensor | None, real: Tensor | None = None, training: bool = False
     ) -> Tensor:
         """See the base class; u_n = o_n + x_n is made here, of whatever part of both there is."""
+        assert pair is not None, "there is an interest in every history"
         width = self.item_width()
         # Further histories have their o_n behind that of the main one.
         pair = ops.concatenate([items[..., :width] + pair[..., :width], pair[..., width:]], axis=-1)

@@ -66,7 +66,7 @@ class TestEveryModel:
         for key in OF_HISTORY:
             swapped[f"{key}/buys"], swapped[f"{key}/carts"] = x[f"{key}/carts"], x[f"{key}/buys"]
         assert np.abs(to_numpy(model(swapped)) - scores)[:2].max() > 1e-5
-        with pytest.raises(ValueError, match="missing inputs: .*history_index/carts"):
+        with pytest.raises(ValueError, match=r"missing inputs: .*history_index/carts"):
             model({key: value for key, value in x.items() if not key.endswith("/carts")})
 
     def test_it_is_factored_and_shares_items_and_content(self, name):
@@ -127,7 +127,7 @@ def test_quantile_edges_are_shared():
 
 @pytest.mark.parametrize("names", [("a", "a"), ("a-b",), ("",)])
 def test_a_schema_refuses_what_are_no_names(names):
-    with pytest.raises(ValueError, match="histories must have different names|names are letters"):
+    with pytest.raises(ValueError, match=r"histories must have different names|names are letters"):
         RankingSchema(item_rows=3, content_rows=3, histories=names)
 
 

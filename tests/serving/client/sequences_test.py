@@ -107,9 +107,12 @@ def test_one_that_is_absent_is_refused_or_filled(fake, client, asked):
 
 
 def test_a_model_of_one_history_takes_no_other():
-    with FakeRankingServer() as server, RankingClient(server.target, "dmf", OPTIONS) as made:
-        with pytest.raises(BadRequest, match="takes no history 'buys'; it takes none beside history_item_id"):
-            made.rank(User("u1", ["i1"], histories={"buys": ["i2"]}), ITEMS)
+    with (
+        FakeRankingServer() as server,
+        RankingClient(server.target, "dmf", OPTIONS) as made,
+        pytest.raises(BadRequest, match="takes no history 'buys'; it takes none beside history_item_id"),
+    ):
+        made.rank(User("u1", ["i1"], histories={"buys": ["i2"]}), ITEMS)
 
 
 def test_ages_without_items_are_refused():

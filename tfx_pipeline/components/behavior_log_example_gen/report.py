@@ -200,10 +200,10 @@ def _check_kinds(config: IngestionConfig, tally: Tally) -> None:
     for name, sequence in config.history.sequences.items():
         for kind in sequence.events:
             if kind not in there:
-                others = sorted({*there, *tally.texts.get(("other_kind",), [])})
+                others = sorted({*there, *tally.texts.get(("other_kind",), [])})[:_SHOWN_KINDS]
                 raise DataError(
                     f"history.sequences.{name}.events: no row has the event '{kind}' in column '{column}' "
-                    f"(data.interactions.columns.event); there is {', '.join(map(repr, others[:_SHOWN_KINDS])) or 'none'}"
+                    f"(data.interactions.columns.event); there is {', '.join(map(repr, others)) or 'none'}"
                 )
 
 

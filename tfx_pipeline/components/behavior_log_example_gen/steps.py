@@ -15,7 +15,6 @@ from tfx_pipeline.components.behavior_log_example_gen.negative_steps import Read
 from tfx_pipeline.components.behavior_log_example_gen.writing import ShardKey, WriteShard, pack, shard_count, shard_of
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.tables import Table
-from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.examples.assembly import known_requests
 from tfx_pipeline.data.examples.audit import Audit, UserAuditor
 from tfx_pipeline.data.examples.encoding import encode

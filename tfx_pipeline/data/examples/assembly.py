@@ -85,4 +85,6 @@ def known_requests(
     }
     for request, (items, times) in zip(requests, known, strict=True):
         context = {name: column[request.first_row] for name, column in columns.items()}
-        yield KnownRequest(request, items, {**profile, **context}, times, {name: next(each) for name, each in further.items()})
+        yield KnownRequest(
+            request, items, {**profile, **context}, times, {name: next(each) for name, each in further.items()}
+        )

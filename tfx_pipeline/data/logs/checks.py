@@ -62,7 +62,9 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
         fits |= dict.fromkeys(config.beside_items, parallel)
     label = names.label
     read = set(map(config.column, config.of_rows))
-    optional = () if labelled else [name for name in (label, *further, names.event) if name is not None and name not in read]
+    optional = (
+        () if labelled else [name for name in (label, *further, names.event) if name is not None and name not in read]
+    )
     _check_table(key, log, fits, required, optional)
 
 

@@ -39,7 +39,7 @@ class CleanBatch:
     `user`, `item`, `request`: UTF-8 bytes as Arrow `large_binary`; `request` may be null or absent.
     `weight` float32, where the log has it. `columns`: categorical ones as `large_binary` (null: missing), or as lists
     of it where they have several values, numeric ones as float32 (NaN: missing); after them, as `label/NAME`, the
-    labels of the objectives beside the main one, and as `of_history/NAME` 1 where it is an event of that further history.
+    labels of the objectives beside the main one, and as `of_history/NAME` 1 where it is an event of that history.
     `kinds`: how many rows there are of each kind of event that a further history has. `other_kinds`: some of the kinds
     that none has.
     `history`: of their rows, where the log gives it.
