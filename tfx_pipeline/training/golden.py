@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Sequence
 from itertools import cycle, islice
@@ -70,6 +71,10 @@ def read_requests(files: Sequence[str], model: contract.ModelContract, limit: in
     return requests
 
 
+def _length(name: str, request: Request) -> int:
+    return len(request[name])
+
+
 def _plain(value: Any) -> str | float | None:
     """A value of a candidate column, or an age, as JSON has it."""
     if isinstance(value, bytes):
@@ -120,7 +125,7 @@ def golden_cases(
         no_ages_of = {raw_features.further_history_ages(name): None} if no_ages else {}
         cases[f"empty {name}"] = {**longest, **no_ages_of, of_items: []}
         cases[f"unknown {name}"] = {**longest, **no_ages_of, of_items: [_UNKNOWN_ID, *longest[of_items]]}
-        cases[f"longest {name}"] = max(requests, key=lambda request, of_items=of_items: len(request[of_items]))
+        cases[f"longest {name}"] = max(requests, key=functools.partial(_length, of_items))
     if no_ages:
         cases["unknown ages"] = {**longest, **no_ages}
     cases["nothing known"] = {
