@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, get_type_hints
+from typing import Any, Self, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -142,12 +142,13 @@ def _json_of(value: Any, without: set[str] | None) -> Any:
     if isinstance(value, IngestionConfig):
         return value.to_json()
     if isinstance(value, dict):
-        return json.dumps({name: section.model_dump(mode="json") for name, section in value.items()})
+        plain = {n: each.model_dump(mode="json") if isinstance(each, Section) else each for n, each in value.items()}
+        return json.dumps(plain)
     return value.model_dump_json(exclude=without) if isinstance(value, Section) else value
 
 
 def _of_json(value: Any, type_: Any) -> Any:
-    if type_ == Objectives:
+    if get_origin(type_) is dict:
         return TypeAdapter(type_).validate_json(value)
     is_section = isinstance(type_, type) and issubclass(type_, Section)
     return type_.model_validate_json(value) if is_section else value
