@@ -32,6 +32,7 @@ _LATER = (
     "candidate_bias",
     "objectives",
     "history_age_buckets",
+    "item_codes",
 )
 
 
@@ -84,6 +85,7 @@ class RankingSchema:
             stands for the column everywhere but in training, where alone it is an input.
         objectives: what is predicted, the main objective first; none: one thing that needs no name.
         history_age_buckets: K, into how many buckets the ages of history items are cut; None: they have no ages.
+        item_codes: of each level of the items' semantic ids how many codes there are; none: items have no such ids.
 
     Raises:
         ValueError: all problems at once, each with what was received.
@@ -102,11 +104,13 @@ class RankingSchema:
     objectives: tuple[ObjectiveSpec, ...] = ()
     categorical_lists: dict[str, int] = field(default_factory=dict)
     history_age_buckets: int | None = None
+    item_codes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
         object.__setattr__(self, "candidate_numeric", tuple(self.candidate_numeric))
         object.__setattr__(self, "objectives", tuple(self.objectives))
+        object.__setattr__(self, "item_codes", tuple(self.item_codes))
         counts: dict[str, Any] = {"item_rows": self.item_rows, "content_rows": self.content_rows}
         if self.user_rows is not None:
             counts["user_rows"] = self.user_rows
@@ -118,6 +122,7 @@ class RankingSchema:
         counts |= {
             f"item_columns.{name}.rows": spec.rows for name, spec in self.item_columns.items() if spec.rows is not None
         }
+        counts |= {f"item_codes[{level}]": size for level, size in enumerate(self.item_codes)}
         problems = [
             f"{name} must be an integer of at least 1, got {count!r}"
             for name, count in counts.items()
@@ -175,7 +180,7 @@ class RankingSchema:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them."""
         values = asdict(self)
-        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric", "objectives")}
+        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric", "objectives", "item_codes")}
         for name in _LATER:
             if not values[name]:
                 del values[name]

@@ -22,6 +22,7 @@ from dmf_keras.models.inputs import HISTORY_AGE as MODEL_HISTORY_AGE
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from serving.contract import HISTORY_AGE
 from tfx_pipeline.config import objectives
+from tfx_pipeline.config.codes import Codes
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns, of_several
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
@@ -155,12 +156,22 @@ class Modality(Section):
 class Content(Section):
     """Content embeddings, any number of modalities; without any, models that compare content cannot be trained."""
 
+    later = frozenset({"codes"})
+
     modalities: dict[str, Modality] = {}
     max_unknown_fraction: Fraction = Field(
         0.05, description="share of embedded ids that may be absent from the catalogue"
     )
+    codes: Codes | None = Field(None, description="semantic ids, for models that read them; absent: none")
 
     _names = field_validator("modalities")(_modality_names)
+
+    @model_validator(mode="after")
+    def _codes_are_of_a_modality(self) -> Content:
+        if self.codes is not None and self.codes.of not in self.modalities:
+            there = ", ".join(self.modalities) or "none"
+            raise ValueError(f"codes.of: no modality '{self.codes.of}'; modalities: {there}")
+        return self
 
 
 class Training(Section):

@@ -12,6 +12,7 @@ from tfx_pipeline.config.columns import Categorical, Numeric, of_several
 from tfx_pipeline.config.label import AGES, CANDIDATES, ITEMS
 from tfx_pipeline.config.objectives import Objective, specs
 from tfx_pipeline.config.schema import Features
+from tfx_pipeline.data.content.codes import CodeTable
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.reading import read_lines
 from tfx_pipeline.transform import transformed_features
@@ -33,7 +34,7 @@ def ranking_schema(
         features: of the configuration.
         tft_output: has the vocabularies.
         content: the content artifact.
-        modalities: those that the model is given; none named: all.
+        modalities: those that the model is given, and codes of them alone; none named: all.
         without: `items`: the model does not see the columns of items; `candidates`: nor those of candidates; `ages`:
             nor how long ago the events of a history were.
         serving_values: of candidate columns with role bias, see `RequestTransform.serving_values`.
@@ -60,6 +61,9 @@ def ranking_schema(
     categorical, numeric = by_kind({name: column for name, column in columns.items() if name not in several})
     of_candidates = {} if CANDIDATES in without else features.candidate
     candidate_categorical, candidate_numeric = by_kind(of_candidates)
+    codes = content.codes
+    if codes is not None and modalities and codes.of not in modalities:
+        codes = None
     return RankingSchema(
         item_rows=rows(transformed_features.ITEM_VOCABULARY, features.item_id.oov_buckets),
         user_rows=rows(transformed_features.USER_VOCABULARY, features.user_id.oov_buckets)
@@ -84,6 +88,7 @@ def ranking_schema(
         objectives=specs(objectives or {}),
         categorical_lists=by_kind(several)[0],
         history_age_buckets=None if AGES in without else age_buckets,
+        item_codes=(codes.size,) * codes.values.shape[1] if codes is not None else (),
     )
 
 
@@ -93,6 +98,11 @@ def item_column_rows(content: ItemContentTable) -> dict[str, np.ndarray]:
         name: np.concatenate([np.zeros_like(column.values[:1]), column.values])
         for name, column in content.columns.items()
     }
+
+
+def item_code_rows(codes: CodeTable) -> np.ndarray:
+    """Codes by content row, int32 [items + 1, levels]; row 0 is an item outside the catalogue."""
+    return np.concatenate([np.zeros_like(codes.values[:1]), codes.values])
 
 
 def content_rows(content: ItemContentTable, modality: str) -> tuple[np.ndarray, np.ndarray]:

@@ -43,3 +43,28 @@ def test_without_content_a_label_keeps_to_the_models_that_need_none():
     assert Label.parse("din~items", []) == Label("din", (), ("items",))
     with pytest.raises(ValueError, match="'dmf': compares content"):
         Label.parse("dmf", [])
+
+
+class TestCodes:
+    def test_defaults(self, load):
+        codes = load("content.codes={of: text}").content.codes
+        assert (codes.levels, codes.size, codes.of) == (3, 256, "text")
+        assert load().content.codes is None
+
+    @pytest.mark.parametrize(
+        ("codes", "message"),
+        [
+            ("{of: image}", "codes.of: no modality 'image'; modalities: text"),
+            ("{}", "content.codes.of"),
+            ("{of: text, size: 1}", "content.codes.size"),
+            ("{of: text, levels: 0}", "content.codes.levels"),
+            ("{of: text, seed: 3}", "content.codes.seed"),
+        ],
+    )
+    def test_refuses(self, refusal, codes, message):
+        (problem,) = refusal(f"content.codes={codes}")
+        assert message in problem
+
+    def test_without_modalities_there_is_nothing_to_make_them_of(self, refusal):
+        (problem,) = refusal("content={codes: {of: text}}", *WITHOUT[1:])
+        assert "no modality 'text'; modalities: none" in problem

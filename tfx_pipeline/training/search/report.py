@@ -167,6 +167,8 @@ def write_best_config(config: PipelineConfig, label: Label, report: SearchReport
     if label.modalities:
         modalities = document["content"]["modalities"]
         document["content"]["modalities"] = {name: modalities[name] for name in label.modalities}
+        if config.content.codes is not None and config.content.codes.of not in label.modalities:
+            del document["content"]["codes"]
     for word, section in ((ITEMS, "item"), (CANDIDATES, "candidate")):
         if word in label.without:
             document["features"].pop(section, None)
