@@ -11,6 +11,7 @@ from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
 from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
+from dmf_keras.layers.item_statistics import ItemStatistics
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
 from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from dmf_keras.layers.multi_value_embedding import MultiValueEmbedding
@@ -34,6 +35,7 @@ __all__ = [
     "EarlyFusionTargetAttention",
     "InterestHead",
     "ItemColumns",
+    "ItemStatistics",
     "LocalActivationUnit",
     "MultiGateMixtureOfExperts",
     "MultiValueEmbedding",

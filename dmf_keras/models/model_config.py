@@ -32,6 +32,10 @@ class ModelConfig:
         if problems := self.problems():
             raise ValueError("; ".join(problems))
 
+    def reads_statistics(self) -> tuple[str, ...]:
+        """Counts of items that the model looks up, of `dmf_keras.models.inputs.ITEM_STATISTICS`; by default none."""
+        return ()
+
     def problems(self) -> list[str]:
         """One sentence per wrong value: its name, what is allowed, what was received."""
         return []

@@ -152,8 +152,8 @@ def _candidate_columns(model: RankingModel) -> dict[str, Any]:
 
 def _tables(model: RankingModel) -> list[Any]:
     """Weights that are facts about items, and not learnt."""
-    columns = getattr(model, "item_columns", None)
-    layers = [*model.content.values(), *([] if columns is None else [columns])]
+    others = (getattr(model, name, None) for name in ("item_columns", "item_statistics"))
+    layers = [*model.content.values(), *(layer for layer in others if layer is not None)]
     return [weight for layer in layers for weight in layer.non_trainable_weights]
 
 

@@ -27,6 +27,7 @@ def ranking_schema(
     serving_values: Mapping[str, float] | None = None,
     objectives: Mapping[str, Objective] | None = None,
     age_buckets: int | None = None,
+    item_statistics: Sequence[str] = (),
 ) -> RankingSchema:
     """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
 
@@ -40,6 +41,7 @@ def ranking_schema(
         serving_values: of candidate columns with role bias, see `RequestTransform.serving_values`.
         objectives: the section of the configuration; None or empty: one.
         age_buckets: `history.age_buckets` of the configuration.
+        item_statistics: counts of items that the model reads, see `ModelConfig.reads_statistics`.
     """
 
     def rows(vocabulary: str, oov_buckets: int) -> int:
@@ -88,6 +90,7 @@ def ranking_schema(
         objectives=specs(objectives or {}),
         categorical_lists=by_kind(several)[0],
         history_age_buckets=None if AGES in without else age_buckets,
+        item_statistics=tuple(item_statistics),
         item_codes=(codes.size,) * codes.values.shape[1] if codes is not None else (),
     )
 
@@ -125,14 +128,14 @@ def known_items(
     Returns:
         Raw ids [I]; impressions in the train split int64 [I]; bool [I], whether the item has at least one modality.
     """
-    counts = _train_impressions(tft_output)
+    counts = train_impressions(tft_output)
     trained_only = sorted(set(counts) - set(content.item_ids))
     ids = [*content.item_ids, *trained_only]
     impressions = np.array([counts.get(item, 0) for item in ids], np.int64)
     return ids, impressions, np.concatenate([content.covered, np.zeros(len(trained_only), bool)])
 
 
-def _train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
+def train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
     """Impressions of each item in the train split, as Transform counted them."""
     path = tft_output.vocabulary_file_by_name(transformed_features.ITEM_COUNTS)
     assert path is not None, "preprocessing writes it"

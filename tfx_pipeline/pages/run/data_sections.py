@@ -218,8 +218,9 @@ def _codes(codes: CodesManifest) -> list[Block]:
     return [
         Table(f"Semantic ids of the catalogue, made of '{codes.of}'", columns, rows, numbers=6),
         Prose(
-            f"{count(report.coded)} of {count(report.items)} items have semantic ids, "
-            f"{count(report.distinct)} different ones; {count(report.colliding)} items ({shared}) share the codes of all levels with another item."
+            f"{count(report.coded)} of {count(report.items)} items have semantic ids, {count(report.distinct)} "
+            f"different ones; {count(report.colliding)} items ({shared}) share the codes of all levels with another "
+            "item."
         ),
     ]
 
