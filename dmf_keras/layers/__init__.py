@@ -17,10 +17,13 @@ from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExp
 from dmf_keras.layers.multi_value_embedding import MultiValueEmbedding
 from dmf_keras.layers.quadratic_head import QuadraticHead
 from dmf_keras.layers.score_calibration import ScoreCalibration
+from dmf_keras.layers.semantic_id_embedding import SemanticIdEmbedding
 from dmf_keras.layers.semantic_target_attention import SemanticTargetAttention
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
+from dmf_keras.layers.soft_bin_pooling import SoftBinPooling
 from dmf_keras.layers.sparse_target_attention import SparseTargetAttention
+from dmf_keras.layers.statistics_gate import StatisticsGate
 from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
@@ -41,9 +44,12 @@ __all__ = [
     "MultiValueEmbedding",
     "QuadraticHead",
     "ScoreCalibration",
+    "SemanticIdEmbedding",
     "SemanticTargetAttention",
     "SimilarityBuckets",
     "SimilarityHistogram",
+    "SoftBinPooling",
     "SparseTargetAttention",
+    "StatisticsGate",
     "TargetAttention",
 ]

@@ -42,6 +42,7 @@ _PACKAGES = (
     "mim",
     "muse",
     "qin",
+    "sid_coord",
     "simtier",
     "target_attention",
 )

@@ -31,8 +31,11 @@ def item_statistics(
     Returns:
         By name int64 [items + 1]; row 0, an item outside the catalogue, is 0.
     """
-    counts = {IMPRESSIONS: train_impressions, POSITIVES: lambda output: _positives(train_files, output)}
-    return {name: _by_row(counts[name](tft_output), content) for name in names}
+    counts = {
+        IMPRESSIONS: lambda: train_impressions(tft_output),
+        POSITIVES: lambda: _positives(train_files, tft_output),
+    }
+    return {name: _by_row(counts[name](), content) for name in names}
 
 
 def _by_row(counts: dict[str, int], content: ItemContentTable) -> np.ndarray:

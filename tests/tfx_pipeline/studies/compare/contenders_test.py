@@ -7,6 +7,7 @@ import argparse
 import pytest
 
 from dmf_keras.models import model_names
+from dmf_keras.models.registry import reads_codes
 from tests.tfx_pipeline.config.conftest import MINIMAL
 from tfx_pipeline.cli.compare import add
 from tfx_pipeline.config import PipelineConfig, load_config
@@ -48,7 +49,8 @@ def test_the_command_line_goes_before(config):
 
 def test_every_registered_model_is_the_default(config):
     everything = config.model_copy(update={"comparison": type(config.comparison)()})
-    assert labels(make_plan(everything)) == model_names()
+    # Without semantic ids no model can be trained that reads them.
+    assert labels(make_plan(everything)) == [name for name in model_names() if not reads_codes(name)]
 
 
 @pytest.mark.parametrize(
