@@ -367,22 +367,28 @@ class PipelineConfig(Section):
     def _candidates_do_not_carry_the_label(self) -> PipelineConfig:
         label = self.data.interactions.columns.label
         check_candidate_columns(self.features.candidate, label, drawn=self.negatives is not None)
-        if self.features.candidate and self.data.interactions.impressions is not None:
-            raise ValueError(
-                f"features.candidate: {', '.join(self.features.candidate)}, but a row of the log is a list of "
-                "impressions (data.interactions.impressions), and a column has one value a row; leave the columns out, "
-                "or give the log with a row an impression"
-            )
+        return self
+
+    @model_validator(mode="after")
+    def _rows_and_impressions_are_told_apart(self) -> PipelineConfig:
+        log = self.data.interactions
+        if log.impressions is None:
+            return self
+        further = [objective.label for objective in self.objectives.values() if objective.label is not None]
+        candidate = {column.column or name for name, column in self.features.candidate.items()}
+        lists = candidate.union(further, log.of_impressions)
+        for name, column in self.features.context.items():
+            if (read := column.column or name) in lists:
+                raise ValueError(
+                    f"features.context: '{name}' reads '{read}', which has a value for each impression of a row "
+                    "(data.interactions.impressions), while a context column has one; leave it out, or give it under "
+                    "features.candidate"
+                )
         return self
 
     @model_validator(mode="after")
     def _objectives_fit_the_log(self) -> PipelineConfig:
         objectives.check(self.objectives, self.data.interactions.columns)
-        if self.objectives and self.data.interactions.impressions is not None:
-            raise ValueError(
-                "objectives: several, but a row of the log is a list of impressions (data.interactions.impressions), "
-                "which has one label each; give the log with a row an impression"
-            )
         objectives.check_formula(self.objectives, self.serving.score)
         objectives.check_kept_negatives(self.objectives, self.training.keep_negatives)
         keys = {f"evaluation.thresholds.{name}": name for name in self.evaluation.thresholds}
