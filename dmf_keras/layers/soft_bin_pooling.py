@@ -110,6 +110,10 @@ class SoftBinPooling(keras.layers.Layer):
         largest = ops.where(counted > 0, ops.transpose(ops.max(embedded, axis=3, initial=least), (1, 2, 0)), 0.0)
         return ops.cast(ops.concatenate([mean, largest], axis=-1), self.compute_dtype)
 
+    def compute_output_shape(self, values_shape: Any, pair_mask_shape: Any = None) -> tuple[int | None, ...]:
+        """[B, N, 2 dim]."""
+        return (*values_shape[:2], self.width)
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""
         own = {"bins": self.bins, "dim": self.dim, "skip": self.skip, "temperature": self.temperature}
