@@ -77,7 +77,7 @@ def test_auxiliary_losses_have_curves_and_columns(tmp_path):
     assert all(f">{name}<" in picture.panels[-1].svg for name in ("synthesis", "decoupling"))
     assert picture.caption.endswith("penalties of weights in it, that of train the auxiliary losses too.")
     assert table.columns[-2:] == ("loss/synthesis, unweighted", "loss/decoupling, unweighted")
-    assert table.rows[1][-2:] == ("0.2500", "−0.5000")
+    assert table.rows[1][-2:] == ("0.2500", "-0.5000")
 
 
 def test_of_several_objectives_the_best_epoch_is_that_of_the_mean(tmp_path):
