@@ -33,6 +33,7 @@ class Expected:
 
 MODELS = {
     "content_concat": Expected(frozenset({"history"}), ATTENTION, ages=True),
+    "diff_msin": Expected(frozenset({"history"}), ATTENTION, ages=True),
     "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False, ages=True),
     "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES, ages=True),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),
