@@ -53,7 +53,7 @@ def batches(sizes, seed):
     return dataset.apply(tf.data.experimental.assert_cardinality(len(sizes)))
 
 
-def train(name, sizes, build=small_model):
+def train(name, sizes, build):
     out = pathlib.Path(sys.argv[1], name)
     model, result = trainer.train(
         build, batches(sizes, 0), batches([32, 32], 50), Training(batch_size=32, epochs=2, learning_rate=0.01),
@@ -64,13 +64,15 @@ def train(name, sizes, build=small_model):
     return {"history": result.history, "finite": finite, "replicas": replicas}
 
 
-report = {"one": train("one", [32, 32, 8]), "auxiliary_one": train("auxiliary_one", [32, 32], noting)}
+# A process each: two models in one would share the keys of TensorFlow's collectives.
+build, last = (noting, []) if sys.argv[2] == "auxiliary losses" else (small_model, [8])
+report = {"one": train("one", [32, 32, *last], build)}
 devices = tf.config.list_logical_devices("CPU")
 trainer.training_strategy = lambda: tf.distribute.MirroredStrategy(devices)
-report["two"] = train("two", [32, 32, 8])
-report["auxiliary_two"] = train("auxiliary_two", [32, 32], noting)
-# The last batch has a request for one of the devices only, the first cannot be halved.
-report["uneven"] = train("uneven", [31, 32, 1])
+report["two"] = train("two", [32, 32, *last], build)
+if build is small_model:
+    # The last batch has a request for one of the devices only, the first cannot be halved.
+    report["uneven"] = train("uneven", [31, 32, 1], build)
 pathlib.Path(sys.argv[1], "report.json").write_text(json.dumps(report))
 """
 
@@ -124,19 +126,20 @@ def start(program: str, *arguments: object, **options) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_two_devices_train_the_model_that_one_would(tmp_path):
-    with start(MIRRORED, tmp_path, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize("kind", ["dmf", "auxiliary losses"])
+def test_two_devices_train_the_model_that_one_would(kind, tmp_path):
+    with start(MIRRORED, tmp_path, kind, stderr=subprocess.PIPE) as process:
         _, errors = process.communicate(timeout=1200)
     assert process.returncode == 0, errors[-3000:]
     report = json.loads((tmp_path / "report.json").read_text())
-    replicas = {"one": 1, "auxiliary_one": 1, "two": 2, "auxiliary_two": 2, "uneven": 2}
-    assert {name: run["replicas"] for name, run in report.items()} == replicas
+    uneven = {"uneven": 2} if kind == "dmf" else {}
+    assert {name: run["replicas"] for name, run in report.items()} == {"one": 1, "two": 2, **uneven}
     assert all(run["finite"] for run in report.values())
     assert len(report["two"]["history"]) == 2
-    for one, two in [("one", "two"), ("auxiliary_one", "auxiliary_two")]:
-        for of_one, of_two in zip(report[one]["history"], report[two]["history"], strict=True):
-            assert of_two == pytest.approx(of_one, abs=1e-4)
-    assert {"loss/hinge", "loss/keys"} < set(report["auxiliary_two"]["history"][0])
+    for one, two in zip(report["one"]["history"], report["two"]["history"], strict=True):
+        assert two == pytest.approx(one, abs=1e-4)
+    if kind == "auxiliary losses":
+        assert {"loss/hinge", "loss/keys"} < set(report["two"]["history"][0])
     assert report["one"]["history"][1]["loss"] < report["one"]["history"][0]["loss"]
 
 
