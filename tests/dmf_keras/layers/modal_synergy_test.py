@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from functools import partial
-from math import erf
 
 import keras
 import numpy as np
@@ -11,7 +10,8 @@ from keras import ops
 from dmf_keras.layers import ModalSynergy
 from dmf_keras.testing import check_layer
 from tests.dmf_keras.gradients import gradients
-from tests.dmf_keras.models.by_numpy import dense, softmax, to_numpy
+from tests.dmf_keras.layers.streams_by_numpy import synergy
+from tests.dmf_keras.models.by_numpy import to_numpy
 
 # Rows: all there, one missing, one alone, nothing.
 PRESENT = list(np.array([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0]], bool).T)
@@ -30,40 +30,6 @@ def _layer(count=3, **kwargs):
     return layer
 
 
-def _attention(layer, own, source):
-    query, key, value = (
-        dense(one, x).reshape(2, 3) for one, x in ((layer.query, own), (layer.key, source), (layer.value, source))
-    )
-    weights = softmax((query * key).sum(-1) / np.sqrt(3))
-    return own + float(to_numpy(layer.scale)) * dense(layer.output_projection, (weights[:, None] * value).ravel())
-
-
-def _by_numpy(layer, streams, there, noise=None):
-    """y of one row: streams [S, D] of which those of `there` exist; noise [T, S, D]."""
-    if not there:
-        return np.zeros(6)
-    held = {s: streams[s].astype(float) for s in there}
-    bars = np.cos(0.45 * np.pi * np.arange(4) / 3) ** 2
-    for t in range(3):
-        kept = bars[t + 1] / bars[t]
-        noisy = {s: np.sqrt(kept) * held[s] for s in there}
-        if noise is not None:
-            noisy = {s: noisy[s] + np.sqrt(1 - kept) * noise[t][s] for s in there}
-        for s in there:
-            others, predicted = [j for j in there if j != s], noisy[s]
-            if others:
-                places = [j for j in range(len(streams)) if j != s]
-                logits = to_numpy(layer.source_logits[s]) if layer.source_logits else np.zeros(1)
-                weights = softmax(np.array([logits[places.index(j)] for j in others]))
-                source = sum(w * noisy[j] for w, j in zip(weights, others, strict=True))
-                predicted = _attention(layer.attention[s], noisy[s], source)
-            held[s] = (noisy[s] - (1 - kept) / np.sqrt(1 - bars[t + 1]) * predicted) / np.sqrt(kept)
-    joined = np.concatenate([held.get(s, np.zeros(6)) for s in range(len(streams))])
-    joined = (joined - joined.mean()) / np.sqrt(joined.var() + 1e-5) * to_numpy(layer.norm.gamma)
-    hidden = dense(layer.hidden, joined + to_numpy(layer.norm.beta))
-    return dense(layer.output_projection, np.array([x / 2 * (1 + erf(x / np.sqrt(2))) for x in hidden]))
-
-
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("count", [2, 3])
 def test_equals_the_definition(count, noisy):
@@ -75,7 +41,7 @@ def test_equals_the_definition(count, noisy):
     for row in range(4):
         there = [s for s in range(count) if present[s][row]]
         given = noise[:, :, row] if noisy else None
-        expected = _by_numpy(layer, [x[row] for x in streams], there, given)
+        expected = synergy(layer, [x[row] for x in streams], there, given)
         np.testing.assert_allclose(found[row], expected, atol=1e-4)
 
 

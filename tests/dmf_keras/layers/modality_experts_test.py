@@ -10,7 +10,8 @@ from keras import ops
 from dmf_keras.layers import ModalityExperts
 from dmf_keras.testing import check_layer
 from tests.dmf_keras.gradients import gradients
-from tests.dmf_keras.models.by_numpy import dense, to_numpy
+from tests.dmf_keras.layers.streams_by_numpy import experts
+from tests.dmf_keras.models.by_numpy import to_numpy
 
 PRESENT = [np.array([True, True, False]), np.array([True, False, False])]
 
@@ -28,36 +29,16 @@ def _layer(**kwargs):
     return layer
 
 
-def _expert(layers, x):
-    for layer in layers:
-        x = np.maximum(dense(layer, x), 0)
-    return x
-
-
-def _by_numpy(layer, streams, present, row):
-    """Mixed, specific and shared outputs of one row, and their mean; the streams that are not there left out."""
-    there = [s for s in range(2) if present[s][row]]
-    shared = {s: _expert(layer.shared_expert, streams[s][row]) for s in there}
-    mean = sum(shared.values()) / max(len(there), 1) if there else np.zeros(6)
-    mixed, specific = {}, {}
-    for s in there:
-        specific[s] = _expert(layer.specific_experts[s], streams[s][row])
-        gate = specific[s]
-        for one in layer.gates[s]:
-            gate = 1 / (1 + np.exp(-dense(one, gate)))
-        mixed[s] = gate * specific[s] + (1 - gate) * mean
-    outputs = [np.array([of.get(s, np.zeros(6)) for s in range(2)]) for of in (mixed, specific, shared)]
-    return [*outputs, mean]
-
-
 @pytest.mark.parametrize("masked", [False, True])
 def test_equals_the_definition(masked):
     layer, streams = _layer(), _streams()
     found = layer(streams, PRESENT if masked else None)
     present = PRESENT if masked else [np.ones(3, bool)] * 2
     for row in range(3):
-        *lists, mean = _by_numpy(layer, streams, present, row)
+        there = [s for s in range(2) if present[s][row]]
+        *lists, mean = experts(layer, [x[row] for x in streams], there)
         for actual, expected in zip((found.mixed, found.specific, found.shared), lists, strict=True):
+            expected = [expected.get(s, np.zeros(6)) for s in range(2)]
             np.testing.assert_allclose([to_numpy(x)[row] for x in actual], expected, atol=1e-5)
         np.testing.assert_allclose(to_numpy(found.shared_mean)[row], mean, atol=1e-5)
 
