@@ -45,7 +45,7 @@ class DiffMSIN(JoinedItems):
     made for these losses alone, so not when serving.
 
     Nothing has a vector per pair of candidate and history item: keys and values are the user's. What follows attention
-    costs as much per candidate as a head: about 2 T (M + 1) (2 + 2) d^2 + ... multiplications, whatever L is.
+    costs the same for every L; most of it are the T (M + 1) attentions of the synergy, 4 d^2 multiplications each.
 
     The paper's text leaves most widths and schedules open, and its code (Cxx-0/Diff-MSIN) does not do what the paper
     says: it never trains its experts, draws noise in evaluation, has no mask, and its synergy loss has the other sign.
