@@ -18,7 +18,8 @@ SCHEMA = RankingSchema(
     numeric=("age", "price"),
 )
 SMALL = {"id_dim": 8, "attention_dim": 8, "interest_dim": 6, "branch_hidden": [6], "hidden_units": [8, 4], "buckets": 7}
-SMALL |= {"activation_units": [6], "content_dim": 4, "recent": 3, "quadratic_layers": 2}
+SMALL |= {"activation_units": [6], "content_dim": 4, "recent": 3, "quadratic_layers": 2, "expert_units": [6]}
+SMALL |= {"synergy_steps": 3, "cross_layers": 2}
 
 
 def requests(batch: int, candidates: int, history: int, seed: int = 0) -> dict[str, np.ndarray]:
