@@ -6,6 +6,8 @@ from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
 from dmf_keras.layers.content_embedding import ContentEmbedding
 from dmf_keras.layers.content_projection import ContentProjection
+from dmf_keras.layers.cross_modal_attention import CrossModalAttention
+from dmf_keras.layers.cross_network import CrossNetwork
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
 from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
@@ -13,6 +15,8 @@ from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.item_statistics import ItemStatistics
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
+from dmf_keras.layers.modal_synergy import ModalSynergy
+from dmf_keras.layers.modality_experts import ModalityExperts
 from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from dmf_keras.layers.multi_value_embedding import MultiValueEmbedding
 from dmf_keras.layers.quadratic_head import QuadraticHead
@@ -33,6 +37,8 @@ __all__ = [
     "ComplementaryModalityMixing",
     "ContentEmbedding",
     "ContentProjection",
+    "CrossModalAttention",
+    "CrossNetwork",
     "DecoupledTargetAttention",
     "Dice",
     "EarlyFusionTargetAttention",
@@ -40,6 +46,8 @@ __all__ = [
     "ItemColumns",
     "ItemStatistics",
     "LocalActivationUnit",
+    "ModalSynergy",
+    "ModalityExperts",
     "MultiGateMixtureOfExperts",
     "MultiValueEmbedding",
     "QuadraticHead",

@@ -172,4 +172,4 @@ def test_mixed_bfloat16_is_near_and_in_float32(name):
     assert logits.dtype == tf.float32
     np.testing.assert_allclose(logits, expected, atol=0.02)
     np.testing.assert_allclose(parts, logits, atol=1e-5)
-    assert np.isfinite(trained)
+    assert np.isfinite(trained).all()

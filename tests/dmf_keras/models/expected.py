@@ -20,6 +20,7 @@ class Expected:
         history_ids: whether it depends on the ids of the history.
         ages: whether it depends on how long ago the history's events were, where the schema has that.
         experts: whether its head can have experts.
+        noisy: whether it draws noise in training, so that two steps differ.
         scale: deviation of drawn weights at which all parts matter and float32 has digits left; layers may square.
     """
 
@@ -30,11 +31,13 @@ class Expected:
     history_ids: bool = True
     ages: bool = False
     experts: bool = True
+    noisy: bool = False
     scale: float = 0.6
 
 
 MODELS = {
     "content_concat": Expected(frozenset({"history"}), ATTENTION, ages=True),
+    "diff_msin": Expected(frozenset({"history"}), ATTENTION, noisy=True, scale=0.3, ages=True),
     "din": Expected(frozenset({"history"}), frozenset({"activation"}), content=False, ages=True),
     "dmf": Expected(frozenset({"enriched", "centric", "history"}), ATTENTION | SIMILARITIES, ages=True),
     "dmf_centric": Expected(frozenset({"centric"}), SIMILARITIES, history_ids=False),

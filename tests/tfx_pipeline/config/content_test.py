@@ -33,8 +33,10 @@ def test_a_comparison_of_all_models_leaves_out_those_that_compare_content(load, 
     assert [str(contender.label) for contender in plan.contenders] == ["din", "mean_pooling", "target_attention"]
     assert plan.reference == "target_attention"
     said = capsys.readouterr().err
-    left_out = "content_concat, dmf, dmf_centric, dmf_enriched, dmf_paper, early_fusion, make, mim, muse, qin, "
-    left_out += "sid_coord, simtier"
+    left_out = (
+        "content_concat, diff_msin, dmf, dmf_centric, dmf_enriched, dmf_paper, early_fusion, make, mim, muse, qin, "
+        "sid_coord, simtier"
+    )
     assert f"left out, as the configuration has no content: {left_out}" in said
     with pytest.raises(ConfigError, match=r"--models: 'dmf': compares content"):
         make_plan(load(*WITHOUT), ["dmf", "din"])

@@ -56,7 +56,7 @@ def test_every_registered_model_is_the_default(config):
 @pytest.mark.parametrize(
     ("models", "reference", "problem"),
     [
-        (["dnf"], None, r"--models: no model 'dnf' \(did you mean 'dmf'\?\); models: content_concat, din"),
+        (["dnf"], None, r"--models: no model 'dnf' \(did you mean 'dmf'\?\); models: content_concat, diff_msin, din"),
         (["dmf@txt"], None, "--models: 'dmf@txt': no modality 'txt' .*modalities: text, image"),
         (["dmf"], "dmf@sound", "--reference: 'dmf@sound': no modality"),
         (["dmf", "simtier"], None, "the reference 'din' is not among the models that are compared: dmf, simtier"),
