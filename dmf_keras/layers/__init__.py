@@ -6,20 +6,28 @@ from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
 from dmf_keras.layers.content_embedding import ContentEmbedding
 from dmf_keras.layers.content_projection import ContentProjection
+from dmf_keras.layers.cross_modal_attention import CrossModalAttention
+from dmf_keras.layers.cross_network import CrossNetwork
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
 from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
 from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
+from dmf_keras.layers.item_statistics import ItemStatistics
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
+from dmf_keras.layers.modal_synergy import ModalSynergy
+from dmf_keras.layers.modality_experts import ModalityExperts
 from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
 from dmf_keras.layers.multi_value_embedding import MultiValueEmbedding
 from dmf_keras.layers.quadratic_head import QuadraticHead
 from dmf_keras.layers.score_calibration import ScoreCalibration
+from dmf_keras.layers.semantic_id_embedding import SemanticIdEmbedding
 from dmf_keras.layers.semantic_target_attention import SemanticTargetAttention
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
+from dmf_keras.layers.soft_bin_pooling import SoftBinPooling
 from dmf_keras.layers.sparse_target_attention import SparseTargetAttention
+from dmf_keras.layers.statistics_gate import StatisticsGate
 from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
@@ -29,19 +37,27 @@ __all__ = [
     "ComplementaryModalityMixing",
     "ContentEmbedding",
     "ContentProjection",
+    "CrossModalAttention",
+    "CrossNetwork",
     "DecoupledTargetAttention",
     "Dice",
     "EarlyFusionTargetAttention",
     "InterestHead",
     "ItemColumns",
+    "ItemStatistics",
     "LocalActivationUnit",
+    "ModalSynergy",
+    "ModalityExperts",
     "MultiGateMixtureOfExperts",
     "MultiValueEmbedding",
     "QuadraticHead",
     "ScoreCalibration",
+    "SemanticIdEmbedding",
     "SemanticTargetAttention",
     "SimilarityBuckets",
     "SimilarityHistogram",
+    "SoftBinPooling",
     "SparseTargetAttention",
+    "StatisticsGate",
     "TargetAttention",
 ]

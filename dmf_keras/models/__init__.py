@@ -34,6 +34,7 @@ __all__ = [
 # The built-in models: a package each, which registers what it holds. A new one is a line here.
 _PACKAGES = (
     "content_concat",
+    "diff_msin",
     "din",
     "dmf",
     "early_fusion",
@@ -42,6 +43,7 @@ _PACKAGES = (
     "mim",
     "muse",
     "qin",
+    "sid_coord",
     "simtier",
     "target_attention",
 )

@@ -14,6 +14,7 @@ import dmf_keras.metrics.streaming  # noqa: F401  a loaded model may be compiled
 from dmf_keras.checks import check_kind, check_rank
 from dmf_keras.layers.content_embedding import ContentEmbedding
 from dmf_keras.layers.score_calibration import ScoreCalibration
+from dmf_keras.models.auxiliary_losses import AuxiliaryLoss, AuxiliaryTerms
 from dmf_keras.models.inputs import (
     CANDIDATE_CONTENT_ROW,
     CANDIDATE_INDEX,
@@ -79,6 +80,8 @@ class RankingModel(keras.Model):
         self.schema = schema
         self.config = config
         self._kept_negatives = 1.0
+        self._auxiliary = AuxiliaryTerms({})
+        self._evaluating = False
         self.calibration: ScoreCalibration | None = None
         self.content = content or {
             name: ContentEmbedding(
@@ -105,7 +108,27 @@ class RankingModel(keras.Model):
 
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Logits float32 [B, N] or [B, N, T]: `score` after `encode_user`."""
+        self._auxiliary.forget()
         return self.score(self.encode_user(inputs, training), inputs, training)
+
+    def auxiliary_losses(self) -> dict[str, AuxiliaryLoss]:
+        """What training adds to the loss of the labels, by name; nothing by default.
+
+        `compile` asks once. Training alone has the terms: each step adds weight times value, and `fit` logs the value
+        as `loss/NAME`. The loss of an evaluation is that of the labels, so that it says how well the model predicts and
+        compares models whatever they were trained with. What a term needs beside inputs, labels and weights of the
+        batch, `encode_user` and `score` hand it by `note`. With `kept_negatives` a term sees the negatives that are
+        kept, as many as they are.
+        """
+        return {}
+
+    def note(self, **tensors: Tensor) -> None:
+        """Hands tensors to the auxiliary losses of this step of training.
+
+        To be called in `encode_user` or `score` where `training` is true: then nothing is computed when serving. A
+        tensor of candidates has no meaning at padding, where the weights of a term are 0; it must be finite there.
+        """
+        self._auxiliary.note(tensors)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities float32 [...] of `score`'s logits, calibrated where `calibrate` was called.
@@ -225,6 +248,7 @@ class RankingModel(keras.Model):
             weighted_metrics=[*(metrics or []), *(weighted_metrics or [])] or None,
             **kwargs,
         )
+        self._auxiliary = AuxiliaryTerms(self.auxiliary_losses())
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model; Keras leaves this to classes that have a `compile` of their own."""
@@ -234,7 +258,8 @@ class RankingModel(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
-        """As `keras.Model.compute_loss`, over real candidates."""
+        """As `keras.Model.compute_loss`, over real candidates; in training with the auxiliary losses."""
+        auxiliary = self._auxiliary_values(x, y, sample_weight) if training and self._auxiliary.losses else []
         if training and self._kept_negatives < 1:
             correction = -math.log(self._kept_negatives)
             if self.schema.objectives:
@@ -242,7 +267,36 @@ class RankingModel(keras.Model):
                 correction = ops.cast([correction] + [0.0] * (len(self.schema.objectives) - 1), "float32")
             y_pred = y_pred + correction
         y, y_pred, sample_weight = self._samples(x, y, y_pred, sample_weight)
-        return super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        # As Keras adds regularisers: of a distributed step each replica has its share.
+        return sum((self._aggregate_additional_loss(term) for term in auxiliary), loss)
+
+    def _auxiliary_values(self, x: Mapping[str, Tensor], y: Tensor, weight: Tensor | None) -> list[Tensor]:
+        real = ops.not_equal(x[CANDIDATE_INDEX], 0)
+        check_rank("labels", y, "batch candidates objectives" if self.schema.objectives else "batch candidates")
+        weight = ops.ones(()) if weight is None else ops.reshape(ops.cast(weight, "float32"), ops.shape(real))
+        of_labels = ops.expand_dims(real, -1) if self.schema.objectives else real
+        labels = ops.cast(ops.where(of_labels, y, 0), "float32")
+        return self._auxiliary.values(x, labels, ops.where(real, weight, 0.0), ops.shape(real)[0])
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Those of `keras.Model.metrics`, and the mean of each auxiliary loss."""
+        return [*super().metrics, *self._auxiliary.means.values()]
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """As `keras.Model.get_metrics_result`; an evaluation, which has no auxiliary losses, tells of none."""
+        results = super().get_metrics_result()
+        hidden = {mean.name for mean in self._auxiliary.means.values()} if self._evaluating else ()
+        return {name: result for name, result in results.items() if name not in hidden}
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`."""
+        self._evaluating = True
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._evaluating = False
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """As `keras.Model.compute_metrics`, over real candidates."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Not this folder: this file must not run itself. Of the tests of models, one that needs nothing of TensorFlow.
-SUITE = ["layers", "ops", "models/empty_test.py"]
+# Not this folder: this file must not run itself. Of the tests of models, those that need nothing of TensorFlow.
+SUITE = ["layers", "ops", "models/empty_test.py", "models/auxiliary_losses_test.py"]
 # What each of them is told besides its name. JAX compiles thousands of small kernels, each of which runs a few times:
 # without fusion emitters, which build a compiler of their own for each, that costs two thirds.
 _JAX = {

@@ -10,7 +10,11 @@ import pytest
 
 from dmf_keras.layers import (
     ContentProjection,
+    CrossModalAttention,
+    CrossNetwork,
     LocalActivationUnit,
+    ModalityExperts,
+    ModalSynergy,
     QuadraticHead,
     SemanticTargetAttention,
     SimilarityBuckets,
@@ -18,6 +22,7 @@ from dmf_keras.layers import (
     SparseTargetAttention,
     TargetAttention,
 )
+from dmf_keras.models.diff_msin.losses import pairwise_cosine, synergy_hinge
 from dmf_keras.ops import masked_softmax
 
 FOLDER = Path(__file__).parents[1] / "parity"
@@ -231,3 +236,121 @@ def _quadratic(a, prefix, layers, widths):
         head.activations[k].set_weights([a[f"{prefix}activation.{k}.weight"]])
     head.logit.set_weights([a[f"{prefix}fc.weight"].T, a[f"{prefix}fc.bias"]])
     return head
+
+
+class TestDiffMSIN:
+    """`diff_msin` of MMCTR-Bench, from pooled history on: it pools by DIN's unit, this library by target attention."""
+
+    NAMES = ("id", "image", "text")
+
+    @pytest.mark.parametrize(("side", "inputs"), [("target", "mid.target"), ("history", "mid.history_pooled")])
+    def test_experts(self, side, inputs):
+        a = _arrays("mmctr_diff_msin")
+        found = _experts(a)([a[f"{inputs}.{name}"] for name in self.NAMES])
+        for s, name in enumerate(self.NAMES):
+            _assert_close(found.specific[s], a[f"mid.{side}_specific.{name}"])
+            _assert_close(found.shared[s], a[f"mid.{side}_shared.{name}"])
+            _assert_close(found.mixed[s], a[f"mid.{side}_mixed.{name}"])
+
+    @pytest.mark.parametrize("kind", ["noise_off", "noise_given"])
+    @pytest.mark.parametrize("side", ["target", "history"])
+    def test_synergy(self, side, kind):
+        a = _arrays("mmctr_diff_msin")
+        noise = iter(a["in.noise"][("target", "history").index(side)].reshape(-1, 3, 8))
+        layer = _synergy(a)
+        layer.noise = lambda like: next(noise)
+        found = layer([a[f"mid.{side}_mixed.{name}"] for name in self.NAMES], training=kind == "noise_given")
+        _assert_close(found, a[f"mid.{side}_synthesis.{kind}"])
+
+    @pytest.mark.parametrize("kind", ["noise_off", "noise_given"])
+    def test_from_pooled_history_to_the_logit(self, kind):
+        a = _arrays("mmctr_diff_msin")
+        of_target, of_history = (
+            _experts(a)([a[f"{side}.{name}"] for name in self.NAMES]) for side in ("mid.target", "mid.history_pooled")
+        )
+        synergy = _synergy(a)
+        noise = iter(a["in.noise"][1].reshape(-1, 3, 8))
+        synergy.noise = lambda like: next(noise)
+        found = to_numpy(synergy(of_history.mixed, training=kind == "noise_given"))
+        gate = to_numpy(of_target.mixed[0])
+        for place in (0, 2):
+            gate = 1 / (1 + np.exp(-_dense(a, f"w.final_gate.layers.{place}", gate)))
+        _assert_close(gate, a[f"mid.final_gate.{kind}"])
+        entries = [*map(to_numpy, of_history.mixed[1:]), to_numpy(of_history.shared_mean), found]
+        cross = CrossNetwork(3)
+        cross.build((None, 32))
+        for k in range(3):
+            cross.kernels[k].assign(a[f"w.cross_network.weights.{k}.weight"].T)
+            cross.biases[k].assign(a[f"w.cross_network.biases.{k}"])
+        crossed = to_numpy(cross(gate * np.concatenate(entries, -1)))
+        _assert_close(crossed, a[f"mid.crossed.{kind}"])
+        attention = _cross_modal(a, "w.id_attention", CrossModalAttention(2))
+        attended = to_numpy(attention(of_history.mixed[0], crossed.reshape(3, 4, 8).mean(1)))
+        _assert_close(attended, a[f"mid.id_attention.{kind}"])
+        hidden = np.concatenate([crossed, attended, a["mid.user"]], -1)
+        for place in (0, 4, 8):
+            kernel, bias = _folded(a, f"w.dnn.layers.{place}", f"w.dnn.layers.{place + 1}")
+            hidden = np.maximum(hidden @ kernel + bias, 0)
+        kernel, bias = _folded(a, "w.output.layers.0", "w.output.layers.1")
+        _assert_close((hidden @ kernel + bias)[:, 0], a[f"out.logit.{kind}"])
+
+    @pytest.mark.parametrize("kind", ["noise_off", "noise_given"])
+    def test_losses(self, kind):
+        a = _arrays("mmctr_diff_msin")
+        weights, there = np.ones((3, 1), np.float32), [np.ones((3, 1), bool)] * 3
+        synergies = (a[f"mid.{side}_synthesis.{kind}"][:, None] for side in ("target", "history"))
+        found = synergy_hinge(*synergies, a["in.label"][:, None], keras.ops.convert_to_tensor(weights))
+        _assert_close(0.01 * to_numpy(found), a[f"loss.synthesis_weighted.{kind}"][0])
+        total = sum(
+            sign * pairwise_cosine([a[f"mid.{side}_{of}.{name}"][:, None] for name in self.NAMES], there, weights)
+            for side in ("target", "history")
+            for of, sign in (("specific", 1), ("shared", -1))
+        )
+        _assert_close(0.02 * to_numpy(total) / 2, a[f"loss.contrastive_weighted.{kind}"][0])
+
+
+def _folded(a, dense, norm):
+    """Kernel and bias of a dense layer with the batch normalisation behind it, as it is in inference."""
+    scale = a[f"{norm}.weight"] / np.sqrt(a[f"{norm}.running_var"] + 1e-5)
+    return a[f"{dense}.weight"].T * scale, (a[f"{dense}.bias"] - a[f"{norm}.running_mean"]) * scale + a[f"{norm}.bias"]
+
+
+def _experts(a):
+    layer = ModalityExperts([10, 6])
+    layer.build([(3, 8)] * 3)
+    experts = {"shared_expert": layer.shared_expert}
+    experts |= {f"specific_experts.{n}": e for n, e in zip(TestDiffMSIN.NAMES, layer.specific_experts, strict=True)}
+    for name, expert in experts.items():
+        for place, dense in zip((0, 4, 8), expert, strict=True):
+            dense.set_weights(_folded(a, f"w.{name}.layers.{place}", f"w.{name}.layers.{place + 1}"))
+    for name, gate in zip(TestDiffMSIN.NAMES, layer.gates, strict=True):
+        for place, dense in zip((0, 2), gate, strict=True):
+            _set_dense(a, f"w.modal_gates.{name}.layers.{place}", dense)
+    return layer
+
+
+def _synergy(a):
+    layer, prefix, names = ModalSynergy(4, 8), "w.src_fusion.", TestDiffMSIN.NAMES
+    layer.build([(3, 8)] * 3)
+    for s, name in enumerate(names):
+        _cross_modal(a, f"{prefix}attention.{name}", layer.attention[s])
+        sources = [a[f"{prefix}source_weights.{other}_to_{name}"][0] for other in names if other != name]
+        layer.source_logits[s].assign(sources)
+    layer.norm.set_weights([a[f"{prefix}fusion.0.weight"], a[f"{prefix}fusion.0.bias"]])
+    _set_dense(a, f"{prefix}fusion.1", layer.hidden)
+    _set_dense(a, f"{prefix}fusion.3", layer.output_projection)
+    return layer
+
+
+def _cross_modal(a, prefix, layer):
+    if not layer.built:
+        layer.build((3, 8), (3, 8))
+    for name in ("query", "key", "value"):
+        getattr(layer, name).set_weights([a[f"{prefix}.{name}.weight"].T])
+    _set_dense(a, f"{prefix}.output", layer.output_projection)
+    layer.scale.assign(a[f"{prefix}.residual_weight"][0])
+    return layer
+
+
+def _set_dense(a, name, layer):
+    layer.set_weights([a[f"{name}.weight"].T, a[f"{name}.bias"]])

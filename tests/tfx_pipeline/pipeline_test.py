@@ -108,6 +108,10 @@ CHANGES = [
     ("content.modalities.text.dim", 8, {CONTENT}),
     ("content.modalities.text.dtype", "int8", {CONTENT}),
     ("content.max_unknown_fraction", 0.5, {CONTENT}),
+    ("content.codes", "{of: text}", {CONTENT}),
+    ("content.codes.levels", 2, {CONTENT}),
+    ("content.codes.size", 8, {CONTENT}),
+    ("content.codes.of", "image", {CONTENT}),
     ("model.name", "target_attention", TRAINING),
     # A model of the registry needs no module; `own_model_test.py` has one that does.
     ("model.module", "dmf_keras", set()),
@@ -153,6 +157,7 @@ NEEDED = {
     "history.sequences": _BUYS,
     "data.interactions.columns.event": _BUYS,
     "serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"],
+    **{f"content.codes.{key}": ["content.codes={of: text}"] for key in ("levels", "size", "of")},
     "features.context.device.separator": ["features.context.device.multiple=true"],
 }
 

@@ -22,6 +22,7 @@ from dmf_keras.models.inputs import HISTORY_AGE as MODEL_HISTORY_AGE
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from serving.contract import HISTORY_AGE
 from tfx_pipeline.config import objectives
+from tfx_pipeline.config.codes import Codes
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns, of_several
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
@@ -169,12 +170,27 @@ class Modality(Section):
 class Content(Section):
     """Content embeddings, any number of modalities; without any, models that compare content cannot be trained."""
 
+    later = frozenset({"codes"})
+
     modalities: dict[str, Modality] = {}
     max_unknown_fraction: Fraction = Field(
         0.05, description="share of embedded ids that may be absent from the catalogue"
     )
+    codes: Codes | None = Field(None, description="semantic ids, for models that read them; absent: none")
 
     _names = field_validator("modalities")(_modality_names)
+
+    @property
+    def codes_of(self) -> str | None:
+        """Name of the modality that semantic ids are made of; None: there are none."""
+        return None if self.codes is None else self.codes.of
+
+    @model_validator(mode="after")
+    def _codes_are_of_a_modality(self) -> Content:
+        if self.codes is not None and self.codes.of not in self.modalities:
+            there = ", ".join(self.modalities) or "none"
+            raise ValueError(f"codes.of: no modality '{self.codes.of}'; modalities: {there}")
+        return self
 
 
 class Training(Section):
@@ -400,7 +416,7 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _has_the_content_that_its_model_compares(self) -> PipelineConfig:
-        from dmf_keras.models.registry import compares_content, model_names
+        from dmf_keras.models.registry import compares_content, model_names, reads_codes
 
         if not self.content.modalities and compares_content(self.model.name):
             others = ", ".join(name for name in model_names() if not compares_content(name))
@@ -408,11 +424,17 @@ class PipelineConfig(Section):
                 f"model.name: '{self.model.name}' compares content, and there is none; give content.modalities, or "
                 f"choose a model that does without: {others}"
             )
+        if self.content.codes is None and reads_codes(self.model.name):
+            raise ValueError(
+                f"model.name: '{self.model.name}' reads semantic ids, and there are none; give content.codes, such as "
+                f"codes: {{of: {next(iter(self.content.modalities), 'text')}}}, or choose another model"
+            )
         return self
 
     @model_validator(mode="after")
     def _compared_models_exist(self) -> PipelineConfig:
-        self.comparison.check(self.model.params, self.model.name, list(self.content.modalities))
+        modalities, codes_of = list(self.content.modalities), self.content.codes_of
+        self.comparison.check(self.model.params, self.model.name, modalities, codes_of)
         return self
 
     @model_validator(mode="after")

@@ -92,7 +92,7 @@ class TestEveryModel:
         np.testing.assert_allclose(told["logit"], to_numpy(model(x)), atol=1e-4)
         before = [to_numpy(layer.table).copy() for layer in model.ages.values()]
         model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
-        assert np.isfinite(model.train_on_batch(x, x["candidate_index"] % 2))
+        assert np.isfinite(model.train_on_batch(x, x["candidate_index"] % 2)).all()
         for one, layer in zip(before, model.ages.values(), strict=True):
             moved = np.abs(to_numpy(layer.table) - one).max(axis=1)
             # Ids that no real item of the batch has stay.

@@ -34,6 +34,6 @@ def test_scores_and_a_step_of_training(name, filler):
         model.compile(keras.optimizers.SGD(0.1))
         filled = (np.where(REAL, array, np.float32(value)) for array in (y, np.full_like(y, 0.5)))
         loss = model.train_on_batch(x, *filled)
-        after.append([scores, np.float32(loss), *model.get_weights()])
+        after.append([scores, np.asarray(loss), *model.get_weights()])
     for one, other in zip(*after, strict=True):
         np.testing.assert_allclose(other, one, atol=1e-5)

@@ -28,9 +28,17 @@ import tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from tests.dmf_keras.models.batches import requests, small_model
+import keras
+
+from tests.dmf_keras.models.auxiliary_losses_test import CONFIG, Noting
+from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.training import trainer
+
+
+def noting():
+    keras.utils.set_random_seed(0)
+    return Noting(SCHEMA, CONFIG)
 
 
 def batches(sizes, seed):
@@ -45,10 +53,10 @@ def batches(sizes, seed):
     return dataset.apply(tf.data.experimental.assert_cardinality(len(sizes)))
 
 
-def train(name, sizes):
+def train(name, sizes, build):
     out = pathlib.Path(sys.argv[1], name)
     model, result = trainer.train(
-        small_model, batches(sizes, 0), batches([32, 32], 50), Training(batch_size=32, epochs=2, learning_rate=0.01),
+        build, batches(sizes, 0), batches([32, 32], 50), Training(batch_size=32, epochs=2, learning_rate=0.01),
         train_requests=sum(sizes), eval_requests=64, state_dir=out / "state", tensorboard_dir=out / "tensorboard",
     )
     finite = all(np.isfinite(weight.numpy()).all() for weight in model.weights)
@@ -56,12 +64,15 @@ def train(name, sizes):
     return {"history": result.history, "finite": finite, "replicas": replicas}
 
 
-report = {"one": train("one", [32, 32, 8])}
+# A process each: two models in one would share the keys of TensorFlow's collectives.
+build, last = (noting, []) if sys.argv[2] == "auxiliary losses" else (small_model, [8])
+report = {"one": train("one", [32, 32, *last], build)}
 devices = tf.config.list_logical_devices("CPU")
 trainer.training_strategy = lambda: tf.distribute.MirroredStrategy(devices)
-report["two"] = train("two", [32, 32, 8])
-# The last batch has a request for one of the devices only, the first cannot be halved.
-report["uneven"] = train("uneven", [31, 32, 1])
+report["two"] = train("two", [32, 32, *last], build)
+if build is small_model:
+    # The last batch has a request for one of the devices only, the first cannot be halved.
+    report["uneven"] = train("uneven", [31, 32, 1], build)
 pathlib.Path(sys.argv[1], "report.json").write_text(json.dumps(report))
 """
 
@@ -115,16 +126,20 @@ def start(program: str, *arguments: object, **options) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_two_devices_train_the_model_that_one_would(tmp_path):
-    with start(MIRRORED, tmp_path, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize("kind", ["dmf", "auxiliary losses"])
+def test_two_devices_train_the_model_that_one_would(kind, tmp_path):
+    with start(MIRRORED, tmp_path, kind, stderr=subprocess.PIPE) as process:
         _, errors = process.communicate(timeout=1200)
     assert process.returncode == 0, errors[-3000:]
     report = json.loads((tmp_path / "report.json").read_text())
-    assert {name: run["replicas"] for name, run in report.items()} == {"one": 1, "two": 2, "uneven": 2}
+    uneven = {"uneven": 2} if kind == "dmf" else {}
+    assert {name: run["replicas"] for name, run in report.items()} == {"one": 1, "two": 2, **uneven}
     assert all(run["finite"] for run in report.values())
     assert len(report["two"]["history"]) == 2
     for one, two in zip(report["one"]["history"], report["two"]["history"], strict=True):
         assert two == pytest.approx(one, abs=1e-4)
+    if kind == "auxiliary losses":
+        assert {"loss/hinge", "loss/keys"} < set(report["two"]["history"][0])
     assert report["one"]["history"][1]["loss"] < report["one"]["history"][0]["loss"]
 
 

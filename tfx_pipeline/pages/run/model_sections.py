@@ -50,6 +50,20 @@ def training_section(run: FinishedRun) -> Section:
 
         return draw(f"curve-{metric}", f"{label} of train and eval by epoch; best epoch {best + 1}", paint)
 
+    # Of training alone: an evaluation has none.
+    auxiliary = [name for name in history[best] if name.startswith("loss/")]
+
+    def auxiliary_curves() -> Panel:
+        def paint(axes: Axes) -> None:
+            for number, name in enumerate(auxiliary):
+                values = [epoch[name] for epoch in history]
+                axes.plot(epochs, values, label=name.removeprefix("loss/"), **line(number) | points(number))
+            axes.set(xlabel="epoch", ylabel="auxiliary losses, unweighted")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.margins(y=0.15)
+
+        return draw("curve-auxiliary", "auxiliary losses of train by epoch", paint)
+
     stopped = (
         f"Training stopped after {len(history)} of at most {settings['epochs']} epochs; "
         if settings and len(history) < settings["epochs"]
@@ -59,20 +73,24 @@ def training_section(run: FinishedRun) -> Section:
     if len(eval_aucs(history[best])) > 1:
         chosen = "the mean of the objectives' eval AUCs is highest; the AUC shown is that of the first"
     picture = Picture(
-        [curves("auc", "AUC"), curves("loss", "loss (nats)")],
+        [curves("auc", "AUC"), curves("loss", "loss (nats)"), *([auxiliary_curves()] if auxiliary else [])],
         f"{stopped}the model that was kept is that of epoch {best + 1}, where {chosen}. A train curve that "
         "goes on rising while eval falls is overfitting. Train values are means over the epoch, while the model still "
-        "changes, and so may lie below those of eval. The loss has the penalties of weights in it.",
+        "changes, and so may lie below those of eval. The loss has the penalties of weights in it"
+        f"{', that of train the auxiliary losses too' if auxiliary else ''}.",
     )
     rows = [
-        (str(number), *(decimal(epoch[key]) for key in ("auc", "val_auc", "loss", "val_loss")))
+        (str(number), *(decimal(epoch[key]) for key in ("auc", "val_auc", "loss", "val_loss", *auxiliary)))
         for number, epoch in enumerate(history, start=1)
     ]
     table = Table(
         f"Epochs; {count(training.train_requests)} train and {count(training.eval_requests)} eval requests",
-        ("epoch", "train AUC (0.5 to 1)", "eval AUC (0.5 to 1)", "train loss (nats)", "eval loss (nats)"),
+        (
+            *("epoch", "train AUC (0.5 to 1)", "eval AUC (0.5 to 1)", "train loss (nats)", "eval loss (nats)"),
+            *(f"{name}, unweighted" for name in auxiliary),
+        ),
         rows,
-        numbers=5,
+        numbers=5 + len(auxiliary),
     )
     return Section("training", "Learning curves", [picture, table, *_candidate_columns(run)])
 

@@ -66,6 +66,20 @@ def test_best_epoch_and_early_stop_are_said(tmp_path):
     assert table.rows[1] == ("2", "0.7000", "0.7000", "0.5000", "0.5000")
 
 
+def test_auxiliary_losses_have_curves_and_columns(tmp_path):
+    epoch = {"auc": 0.7, "loss": 0.5, "val_auc": 0.6, "val_loss": 0.5, "loss/synthesis": 0.25, "loss/decoupling": -0.5}
+    training = {"history": [epoch] * 2, "best_epoch": 0, "train_requests": 1000, "eval_requests": 100}
+    run = run_of(
+        tmp_path, {("RankingTrainer", "model_run"): {"training.json": {**training, "requests_per_second": None}}}
+    )
+    picture, table = training_section(run).blocks
+    assert len(picture.panels) == 3
+    assert all(f">{name}<" in picture.panels[-1].svg for name in ("synthesis", "decoupling"))
+    assert picture.caption.endswith("penalties of weights in it, that of train the auxiliary losses too.")
+    assert table.columns[-2:] == ("loss/synthesis, unweighted", "loss/decoupling, unweighted")
+    assert table.rows[1][-2:] == ("0.2500", "-0.5000")
+
+
 def test_of_several_objectives_the_best_epoch_is_that_of_the_mean(tmp_path):
     epoch = {"auc": 0.7, "loss": 0.5, "val_loss": 0.5}
     history = [{**epoch, "val_auc": first, "val_buy_auc": 0.6 + n / 10} for n, first in enumerate((0.7, 0.68))]
