@@ -13,6 +13,7 @@ from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
 from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
+from dmf_keras.layers.item_statistics import ItemStatistics
 from dmf_keras.layers.local_activation_unit import LocalActivationUnit
 from dmf_keras.layers.modal_synergy import ModalSynergy
 from dmf_keras.layers.modality_experts import ModalityExperts
@@ -20,10 +21,13 @@ from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExp
 from dmf_keras.layers.multi_value_embedding import MultiValueEmbedding
 from dmf_keras.layers.quadratic_head import QuadraticHead
 from dmf_keras.layers.score_calibration import ScoreCalibration
+from dmf_keras.layers.semantic_id_embedding import SemanticIdEmbedding
 from dmf_keras.layers.semantic_target_attention import SemanticTargetAttention
 from dmf_keras.layers.similarity_buckets import SimilarityBuckets
 from dmf_keras.layers.similarity_histogram import SimilarityHistogram
+from dmf_keras.layers.soft_bin_pooling import SoftBinPooling
 from dmf_keras.layers.sparse_target_attention import SparseTargetAttention
+from dmf_keras.layers.statistics_gate import StatisticsGate
 from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
@@ -40,6 +44,7 @@ __all__ = [
     "EarlyFusionTargetAttention",
     "InterestHead",
     "ItemColumns",
+    "ItemStatistics",
     "LocalActivationUnit",
     "ModalSynergy",
     "ModalityExperts",
@@ -47,9 +52,12 @@ __all__ = [
     "MultiValueEmbedding",
     "QuadraticHead",
     "ScoreCalibration",
+    "SemanticIdEmbedding",
     "SemanticTargetAttention",
     "SimilarityBuckets",
     "SimilarityHistogram",
+    "SoftBinPooling",
     "SparseTargetAttention",
+    "StatisticsGate",
     "TargetAttention",
 ]

@@ -43,6 +43,7 @@ _PACKAGES = (
     "mim",
     "muse",
     "qin",
+    "sid_coord",
     "simtier",
     "target_attention",
 )

@@ -32,7 +32,12 @@ _LATER = (
     "candidate_bias",
     "objectives",
     "history_age_buckets",
+    "item_codes",
+    "item_statistics",
 )
+# Counts of an item in the train split: how often it was shown, and with a positive main label.
+IMPRESSIONS, POSITIVES = "impressions", "positives"
+ITEM_STATISTICS = (IMPRESSIONS, POSITIVES)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class RankingSchema:
             stands for the column everywhere but in training, where alone it is an input.
         objectives: what is predicted, the main objective first; none: one thing that needs no name.
         history_age_buckets: K, into how many buckets the ages of history items are cut; None: they have no ages.
+        item_codes: of each level of the items' semantic ids how many codes there are; none: items have no such ids.
+        item_statistics: of `ITEM_STATISTICS`, the counts of items that the model looks up by content row.
 
     Raises:
         ValueError: all problems at once, each with what was received.
@@ -102,11 +109,15 @@ class RankingSchema:
     objectives: tuple[ObjectiveSpec, ...] = ()
     categorical_lists: dict[str, int] = field(default_factory=dict)
     history_age_buckets: int | None = None
+    item_codes: tuple[int, ...] = ()
+    item_statistics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numeric", tuple(self.numeric))
         object.__setattr__(self, "candidate_numeric", tuple(self.candidate_numeric))
         object.__setattr__(self, "objectives", tuple(self.objectives))
+        object.__setattr__(self, "item_codes", tuple(self.item_codes))
+        object.__setattr__(self, "item_statistics", tuple(self.item_statistics))
         counts: dict[str, Any] = {"item_rows": self.item_rows, "content_rows": self.content_rows}
         if self.user_rows is not None:
             counts["user_rows"] = self.user_rows
@@ -118,6 +129,7 @@ class RankingSchema:
         counts |= {
             f"item_columns.{name}.rows": spec.rows for name, spec in self.item_columns.items() if spec.rows is not None
         }
+        counts |= {f"item_codes[{level}]": size for level, size in enumerate(self.item_codes)}
         problems = [
             f"{name} must be an integer of at least 1, got {count!r}"
             for name, count in counts.items()
@@ -131,6 +143,7 @@ class RankingSchema:
             for name, spec in self.modalities.items()
             if spec.dtype not in _STORAGE_DTYPES
         ]
+        problems += statistics_problem("item_statistics", self.item_statistics)
         of_candidates = [*self.candidate_categorical, *self.candidate_numeric]
         columns = [*self.categorical, *self.categorical_lists, *self.numeric, *of_candidates]
         problems += [
@@ -175,7 +188,8 @@ class RankingSchema:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; `from_dict` reads them."""
         values = asdict(self)
-        values |= {name: list(values[name]) for name in ("numeric", "candidate_numeric", "objectives")}
+        lists = ("numeric", "candidate_numeric", "objectives", "item_codes", "item_statistics")
+        values |= {name: list(values[name]) for name in lists}
         for name in _LATER:
             if not values[name]:
                 del values[name]
@@ -188,6 +202,13 @@ class RankingSchema:
         columns = {name: ItemColumnSpec(**spec) for name, spec in values.get("item_columns", {}).items()}
         objectives = tuple(ObjectiveSpec(**spec) for spec in values.get("objectives", ()))
         return cls(**{**values, "modalities": modalities, "item_columns": columns, "objectives": objectives})
+
+
+def statistics_problem(name: str, values: tuple[str, ...]) -> list[str]:
+    """A problem unless `values` are of `ITEM_STATISTICS`, each once."""
+    if len(set(values)) == len(values) and set(values) <= set(ITEM_STATISTICS):
+        return []
+    return [f"{name} must be of {', '.join(ITEM_STATISTICS)}, each once, got {list(values)!r}"]
 
 
 class InputSpec(NamedTuple):

@@ -14,6 +14,7 @@ from dmf_keras.layers import (
     ColumnEmbedding,
     InterestHead,
     ItemColumns,
+    ItemStatistics,
     MultiValueEmbedding,
 )
 from dmf_keras.models import explanation
@@ -60,6 +61,7 @@ class InterestModel(RankingModel):
         super().__init__(schema, config, **kwargs)
         self.item_embedding = self._embedding(schema.item_rows, config.id_dim, "item_embedding", config.embedding_l2)
         self.item_columns = self._item_columns()
+        self.item_statistics = self._item_statistics()
         if schema.user_rows is not None:
             self.user_embedding = self._embedding(
                 schema.user_rows, config.id_dim, "user_embedding", config.embedding_l2
@@ -175,6 +177,20 @@ class InterestModel(RankingModel):
             self.config.id_dim, use_bias=False, dtype=self.dtype_policy, name="item_projection"
         )
         self.item_projection.build((None, None, self.config.id_dim + layer.width))
+        return layer
+
+    def _item_statistics(self) -> ItemStatistics | None:
+        """The counts of items that the configuration reads, None without; a model looks them up as it needs them."""
+        names = self.config.reads_statistics()
+        if not names:
+            return None
+        if not set(names) <= set(self.schema.item_statistics):
+            raise ValueError(
+                f"{type(self).__name__} reads counts of items: `schema.item_statistics` must name {', '.join(names)}. "
+                f"Received: {', '.join(self.schema.item_statistics) or 'none'}"
+            )
+        layer = ItemStatistics(self.schema.content_rows, names, dtype=self.dtype_policy, name="item_statistics")
+        layer.build()
         return layer
 
     def item_vectors(self, index: Tensor, content_row: Tensor) -> Tensor:

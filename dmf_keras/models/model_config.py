@@ -13,12 +13,13 @@ class ModelConfig:
 
     `later` has the fields that hyper-parameters did not always have: at their default they are not written. `before`
     has those whose default would make another model of one saved without them, each with the value that keeps it.
-    `needs_content` is true of models that cannot do without content.
+    `needs_content` is true of models that cannot do without content, `needs_codes` of those that read semantic ids.
     """
 
     later: ClassVar[frozenset[str]] = frozenset()
     before: ClassVar[Mapping[str, Any]] = {}
     needs_content: ClassVar[bool] = False
+    needs_codes: ClassVar[bool] = False
 
     @classmethod
     def of_saved(cls, values: Mapping[str, Any]) -> Self:
@@ -31,6 +32,10 @@ class ModelConfig:
                 object.__setattr__(self, name, tuple(value))
         if problems := self.problems():
             raise ValueError("; ".join(problems))
+
+    def reads_statistics(self) -> tuple[str, ...]:
+        """Counts of items that the model looks up, of `dmf_keras.models.inputs.ITEM_STATISTICS`; by default none."""
+        return ()
 
     def problems(self) -> list[str]:
         """One sentence per wrong value: its name, what is allowed, what was received."""

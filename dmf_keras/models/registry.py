@@ -72,6 +72,15 @@ def compares_content(name: str) -> bool:
     return _entry(name).config.needs_content
 
 
+def reads_codes(name: str) -> bool:
+    """Whether a registered model cannot do without semantic ids.
+
+    Raises:
+        ValueError: no such model; lists those that exist.
+    """
+    return _entry(name).config.needs_codes
+
+
 def registered_classes() -> dict[str, str]:
     """Names of the registered models' classes and of those of their hyper-parameters, each with its module."""
     classes: dict[str, str] = {}

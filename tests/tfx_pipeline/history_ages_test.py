@@ -263,7 +263,7 @@ class TestServed:
             ({"history_age_s": [1.0, 1e39, 2.0]}, "history_age_s[1] (float32) cannot be 1e+39"),
             ({"history_age_s": [1.0, True, 2.0]}, "must be a number or None, got bool"),
             ({"history_age_s": None}, "the user lacks 'history_age_s'"),
-            ({"history_age_s": 5.0}, "the user lacks 'history_age_s'"),
+            ({"history_age_s": 5.0}, "must be a list of 3 numbers, one for each item of the history, got float 5.0"),
         ],
     )
     def test_what_does_not_fit_is_refused_before_it_is_sent(self, client, changes, words):

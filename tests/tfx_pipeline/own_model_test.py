@@ -141,7 +141,9 @@ def test_a_module_for_a_comparison_trains_no_built_in_model_again(example):
     from tfx_pipeline.training.trial import Trial
 
     def keys(config) -> list[str]:
-        data = SimpleNamespace(digest=data_digest(config), training_data=SimpleNamespace(objectives={}))
+        data = SimpleNamespace(
+            digest=data_digest(config), training_data=SimpleNamespace(objectives={}, age_buckets=None)
+        )
         return [Trial(name, {}, 1, Training()).key(data) for name in ("dmf", "din")]
 
     alone = load_config(example / "config.yaml", ["model={name: dmf}"])
@@ -176,4 +178,4 @@ def test_of_a_module_without_a_package_its_file_counts(example):
     before = fingerprints(config).code
     file.write_text(f"{file.read_text()}# changed\n")
     after = fingerprints(config).code
-    assert {step for step in before if before[step] != after[step]} == {"train"}
+    assert {step for step in before if before[step] != after[step]} == {"train", "refit"}

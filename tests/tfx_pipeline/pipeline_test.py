@@ -106,6 +106,10 @@ CHANGES = [
     ("content.modalities.text.dim", 8, {CONTENT}),
     ("content.modalities.text.dtype", "int8", {CONTENT}),
     ("content.max_unknown_fraction", 0.5, {CONTENT}),
+    ("content.codes", "{of: text}", {CONTENT}),
+    ("content.codes.levels", 2, {CONTENT}),
+    ("content.codes.size", 8, {CONTENT}),
+    ("content.codes.of", "image", {CONTENT}),
     ("model.name", "target_attention", TRAINING),
     # A model of the registry needs no module; `own_model_test.py` has one that does.
     ("model.module", "dmf_keras", set()),
@@ -148,6 +152,7 @@ CHANGES = [
 # What a key cannot be given without.
 NEEDED = {
     "serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"],
+    **{f"content.codes.{key}": ["content.codes={of: text}"] for key in ("levels", "size", "of")},
     "features.context.device.separator": ["features.context.device.multiple=true"],
 }
 

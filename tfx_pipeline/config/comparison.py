@@ -87,13 +87,16 @@ class Comparison(Section):
                 own |= self.training[name].model_dump(exclude_none=True)
         return shared.model_copy(update=own)
 
-    def check(self, shared: Mapping[str, Any], shared_by: str, modalities: Sequence[str]) -> None:
+    def check(
+        self, shared: Mapping[str, Any], shared_by: str, modalities: Sequence[str], codes_of: str | None = None
+    ) -> None:
         """Refuses labels and hyper-parameters that do not exist.
 
         Args:
             shared: `model.params` of the configuration.
             shared_by: `model.name` of the configuration.
             modalities: names of the configuration's modalities.
+            codes_of: see `Label.parse`.
 
         Raises:
             ValueError: with the key, what was given and what exists.
@@ -101,7 +104,7 @@ class Comparison(Section):
         for section, labels in (("models", self.models), ("training", self.training)):
             for text in labels:
                 try:
-                    label = Label.parse(text, modalities)
+                    label = Label.parse(text, modalities, codes_of)
                     if str(label) != text:
                         raise ValueError(f"'{text}' is '{label}': write it so")
                     self.params(label, shared, shared_by)
@@ -111,6 +114,6 @@ class Comparison(Section):
         try:
             # A default is not asked for.
             if "reference" in self.model_fields_set:
-                Label.parse(self.reference, modalities)
+                Label.parse(self.reference, modalities, codes_of)
         except ValueError as error:
             raise ValueError(f"comparison.reference: {error}") from None

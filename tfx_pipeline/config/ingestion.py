@@ -81,9 +81,16 @@ class IngestionConfig(Section):
         return self.context | self.candidate
 
     @property
+    def beside_items(self) -> tuple[str, ...]:
+        """Columns of the log that say more of an impression: of candidate features and of the further labels."""
+        return tuple(dict.fromkeys((*self.label_columns, *map(self.column, self.candidate))))
+
+    @property
     def log_lists(self) -> frozenset[str]:
         """Columns of the log whose values may be lists, beside those of `data.interactions` itself."""
-        return frozenset(self.column(name) for name in self.multiple if name in self.context)
+        lists = frozenset(self.column(name) for name in self.multiple if name in self.context)
+        impressions = self.data.interactions.impressions
+        return lists.union(self.beside_items if impressions is not None and impressions.separator is None else ())
 
     @property
     def profile_lists(self) -> frozenset[str]:

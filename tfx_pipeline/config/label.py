@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dmf_keras.models.registry import compares_content, model_config
+from dmf_keras.models.registry import compares_content, model_config, reads_codes
 from tfx_pipeline.config.spelling import did_you_mean
 
 ITEMS = "items"
@@ -34,16 +34,17 @@ class Label(NamedTuple):
         return "~".join([given, *self.without])
 
     @classmethod
-    def parse(cls, text: str, modalities: Sequence[str]) -> Label:
+    def parse(cls, text: str, modalities: Sequence[str], codes_of: str | None = None) -> Label:
         """Reads a label.
 
         Args:
             text: such as `dmf`, `dmf@text+image` or `dmf~items`.
             modalities: those of the configuration; the label keeps their order, and all of them are none named.
+            codes_of: the one of them that semantic ids are made of; None: there are none.
 
         Raises:
-            ValueError: no such model or modality, with those that exist, or another word than those of this module
-                after `~`.
+            ValueError: no such model or modality, with those that exist, content or semantic ids that the model needs
+                and does not get, or another word than those of this module after `~`.
         """
         with_content, *without = text.split("~")
         if wrong := [word for word in without if word not in _ALL]:
@@ -58,6 +59,10 @@ class Label(NamedTuple):
                 meant = did_you_mean(name, modalities)
                 said = f" ({meant})" if meant else ""
                 raise ValueError(f"'{text}': no modality {name!r}{said}; modalities: {', '.join(modalities)}")
+        if reads_codes(model) and codes_of is None:
+            raise ValueError(f"'{text}': reads semantic ids, and the configuration has none (content.codes)")
+        if reads_codes(model) and names and codes_of not in names:
+            raise ValueError(f"'{text}': reads semantic ids, which are of '{codes_of}' (content.codes.of); name it too")
         chosen = tuple(name for name in modalities if name in names)
         return cls(
             model, () if len(chosen) == len(modalities) else chosen, tuple(word for word in _ALL if word in without)

@@ -22,6 +22,7 @@ from dmf_keras.models.inputs import HISTORY_AGE as MODEL_HISTORY_AGE
 from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from serving.contract import HISTORY_AGE
 from tfx_pipeline.config import objectives
+from tfx_pipeline.config.codes import Codes
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns, of_several
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.item_columns import ItemColumn
@@ -155,12 +156,27 @@ class Modality(Section):
 class Content(Section):
     """Content embeddings, any number of modalities; without any, models that compare content cannot be trained."""
 
+    later = frozenset({"codes"})
+
     modalities: dict[str, Modality] = {}
     max_unknown_fraction: Fraction = Field(
         0.05, description="share of embedded ids that may be absent from the catalogue"
     )
+    codes: Codes | None = Field(None, description="semantic ids, for models that read them; absent: none")
 
     _names = field_validator("modalities")(_modality_names)
+
+    @property
+    def codes_of(self) -> str | None:
+        """Name of the modality that semantic ids are made of; None: there are none."""
+        return None if self.codes is None else self.codes.of
+
+    @model_validator(mode="after")
+    def _codes_are_of_a_modality(self) -> Content:
+        if self.codes is not None and self.codes.of not in self.modalities:
+            there = ", ".join(self.modalities) or "none"
+            raise ValueError(f"codes.of: no modality '{self.codes.of}'; modalities: {there}")
+        return self
 
 
 class Training(Section):
@@ -351,22 +367,28 @@ class PipelineConfig(Section):
     def _candidates_do_not_carry_the_label(self) -> PipelineConfig:
         label = self.data.interactions.columns.label
         check_candidate_columns(self.features.candidate, label, drawn=self.negatives is not None)
-        if self.features.candidate and self.data.interactions.impressions is not None:
-            raise ValueError(
-                f"features.candidate: {', '.join(self.features.candidate)}, but a row of the log is a list of "
-                "impressions (data.interactions.impressions), and a column has one value a row; leave the columns out, "
-                "or give the log with a row an impression"
-            )
+        return self
+
+    @model_validator(mode="after")
+    def _rows_and_impressions_are_told_apart(self) -> PipelineConfig:
+        log = self.data.interactions
+        if log.impressions is None:
+            return self
+        further = [objective.label for objective in self.objectives.values() if objective.label is not None]
+        candidate = {column.column or name for name, column in self.features.candidate.items()}
+        lists = candidate.union(further, log.of_impressions)
+        for name, column in self.features.context.items():
+            if (read := column.column or name) in lists:
+                raise ValueError(
+                    f"features.context: '{name}' reads '{read}', which has a value for each impression of a row "
+                    "(data.interactions.impressions), while a context column has one; leave it out, or give it under "
+                    "features.candidate"
+                )
         return self
 
     @model_validator(mode="after")
     def _objectives_fit_the_log(self) -> PipelineConfig:
         objectives.check(self.objectives, self.data.interactions.columns)
-        if self.objectives and self.data.interactions.impressions is not None:
-            raise ValueError(
-                "objectives: several, but a row of the log is a list of impressions (data.interactions.impressions), "
-                "which has one label each; give the log with a row an impression"
-            )
         objectives.check_formula(self.objectives, self.serving.score)
         objectives.check_kept_negatives(self.objectives, self.training.keep_negatives)
         keys = {f"evaluation.thresholds.{name}": name for name in self.evaluation.thresholds}
@@ -375,7 +397,7 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _has_the_content_that_its_model_compares(self) -> PipelineConfig:
-        from dmf_keras.models.registry import compares_content, model_names
+        from dmf_keras.models.registry import compares_content, model_names, reads_codes
 
         if not self.content.modalities and compares_content(self.model.name):
             others = ", ".join(name for name in model_names() if not compares_content(name))
@@ -383,11 +405,17 @@ class PipelineConfig(Section):
                 f"model.name: '{self.model.name}' compares content, and there is none; give content.modalities, or "
                 f"choose a model that does without: {others}"
             )
+        if self.content.codes is None and reads_codes(self.model.name):
+            raise ValueError(
+                f"model.name: '{self.model.name}' reads semantic ids, and there are none; give content.codes, such as "
+                f"codes: {{of: {next(iter(self.content.modalities), 'text')}}}, or choose another model"
+            )
         return self
 
     @model_validator(mode="after")
     def _compared_models_exist(self) -> PipelineConfig:
-        self.comparison.check(self.model.params, self.model.name, list(self.content.modalities))
+        modalities, codes_of = list(self.content.modalities), self.content.codes_of
+        self.comparison.check(self.model.params, self.model.name, modalities, codes_of)
         return self
 
     @model_validator(mode="after")

@@ -159,6 +159,11 @@ def _size_table(sizes: Mapping[str, int], metadata: Mapping[str, Any] | None) ->
         for name, facts in metadata["content"].get("item_columns", {}).items():
             kind = "numbers" if facts["rows"] is None else f"{facts['rows']:,} rows, up to {facts['width']} of an item"
             table.add_row(f"column '{name}'", "", f"{kind}, {facts['items_with_value']:,} items")
+        if codes := metadata["content"].get("codes"):
+            note = f"{codes['levels']} levels of {codes['size']:,}, {codes['items_with_codes']:,} items"
+            table.add_row(f"codes of '{codes['of']}'", "", note)
+        if statistics := metadata["content"].get("item_statistics"):
+            table.add_row("counts of items", "", f"{', '.join(statistics)} in train")
         for name, facts in metadata.get("candidate_columns", {}).items():
             kind = "numbers" if facts["rows"] is None else f"{facts['rows']:,} rows"
             table.add_row(f"column '{name}'", "", f"of candidates, {facts['role']}, {kind}")

@@ -59,7 +59,7 @@ def serve(options: ServeOptions) -> None:
         raise ModelError(str(error)) from None
 
 
-def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> None:
+def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: _Stopped) -> None:
     with quiet_libraries(Path("/dev/null")):
         with console().status("loading TensorFlow"):
             from serving.local_server.batching import BatchingOptions
@@ -100,6 +100,9 @@ def _serve_locally(options: ServeOptions, policy: VersionPolicy, stopped: thread
             except KeyboardInterrupt:
                 server.stop(0)
                 raise
+            if stopped.twice:
+                # What a signal handler raises is lost where it meets a callback of the garbage collector.
+                raise KeyboardInterrupt
 
 
 def _serve_by_tensorflow_serving(options: ServeOptions, policy: VersionPolicy, stopped: threading.Event) -> None:
@@ -159,13 +162,20 @@ def _say(message: str) -> None:
     console().print(message, highlight=False, soft_wrap=True)
 
 
+class _Stopped(threading.Event):
+    """Set by the first signal; `twice` by the second."""
+
+    twice = False
+
+
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
+def _stop_signals() -> Iterator[_Stopped]:
     """An event that SIGTERM and Ctrl-C set, in place of ending the process where it stands, as the second one does."""
-    stopped = threading.Event()
+    stopped = _Stopped()
 
     def stop(number: int, frame: Any) -> None:
         if stopped.is_set():
+            stopped.twice = True
             raise KeyboardInterrupt
         stopped.set()
 

@@ -127,6 +127,7 @@ def write_metadata(
                 for name, column in content.columns.items()
                 if name in model.schema.item_columns
             },
+            **_codes_and_counts(model, content),
         },
         "sizes": {part: sizes[part] for part in ("graph", "variables", "assets")},
         "git": git_revision(),
@@ -150,10 +151,22 @@ def _candidate_columns(model: RankingModel) -> dict[str, Any]:
     return {"candidate_columns": columns} if columns else {}
 
 
+def _codes_and_counts(model: RankingModel, content: ItemContentTable) -> dict[str, Any]:
+    """Semantic ids and counts of items that the model reads; nothing where it reads none."""
+    found: dict[str, Any] = {}
+    codes = content.codes
+    if codes is not None and getattr(model, "semantic_ids", None) is not None:
+        facts = {"of": codes.of, "levels": codes.values.shape[1], "size": codes.size}
+        found["codes"] = {**facts, "items_with_codes": codes.report.coded}
+    if statistics := model.config.reads_statistics():
+        found["item_statistics"] = list(statistics)
+    return found
+
+
 def _tables(model: RankingModel) -> list[Any]:
     """Weights that are facts about items, and not learnt."""
-    columns = getattr(model, "item_columns", None)
-    layers = [*model.content.values(), *([] if columns is None else [columns])]
+    others = (getattr(model, name, None) for name in ("item_columns", "item_statistics", "semantic_ids"))
+    layers = [*model.content.values(), *(layer for layer in others if layer is not None)]
     return [weight for layer in layers for weight in layer.non_trainable_weights]
 
 

@@ -12,6 +12,7 @@ from tfx_pipeline.config.columns import Categorical, Numeric, of_several
 from tfx_pipeline.config.label import AGES, CANDIDATES, ITEMS
 from tfx_pipeline.config.objectives import Objective, specs
 from tfx_pipeline.config.schema import Features
+from tfx_pipeline.data.content.codes import CodeTable
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.reading import read_lines
 from tfx_pipeline.transform import transformed_features
@@ -26,6 +27,7 @@ def ranking_schema(
     serving_values: Mapping[str, float] | None = None,
     objectives: Mapping[str, Objective] | None = None,
     age_buckets: int | None = None,
+    item_statistics: Sequence[str] = (),
 ) -> RankingSchema:
     """Sizes of the model's tables, from the vocabularies and the content artifact. Row 0 is padding everywhere.
 
@@ -33,12 +35,13 @@ def ranking_schema(
         features: of the configuration.
         tft_output: has the vocabularies.
         content: the content artifact.
-        modalities: those that the model is given; none named: all.
+        modalities: those that the model is given, and codes of them alone; none named: all.
         without: `items`: the model does not see the columns of items; `candidates`: nor those of candidates; `ages`:
             nor how long ago the events of a history were.
         serving_values: of candidate columns with role bias, see `RequestTransform.serving_values`.
         objectives: the section of the configuration; None or empty: one.
         age_buckets: `history.age_buckets` of the configuration.
+        item_statistics: counts of items that the model reads, see `ModelConfig.reads_statistics`.
     """
 
     def rows(vocabulary: str, oov_buckets: int) -> int:
@@ -60,6 +63,9 @@ def ranking_schema(
     categorical, numeric = by_kind({name: column for name, column in columns.items() if name not in several})
     of_candidates = {} if CANDIDATES in without else features.candidate
     candidate_categorical, candidate_numeric = by_kind(of_candidates)
+    codes = content.codes
+    if codes is not None and modalities and codes.of not in modalities:
+        codes = None
     return RankingSchema(
         item_rows=rows(transformed_features.ITEM_VOCABULARY, features.item_id.oov_buckets),
         user_rows=rows(transformed_features.USER_VOCABULARY, features.user_id.oov_buckets)
@@ -84,6 +90,8 @@ def ranking_schema(
         objectives=specs(objectives or {}),
         categorical_lists=by_kind(several)[0],
         history_age_buckets=None if AGES in without else age_buckets,
+        item_statistics=tuple(item_statistics),
+        item_codes=(codes.size,) * codes.values.shape[1] if codes is not None else (),
     )
 
 
@@ -93,6 +101,11 @@ def item_column_rows(content: ItemContentTable) -> dict[str, np.ndarray]:
         name: np.concatenate([np.zeros_like(column.values[:1]), column.values])
         for name, column in content.columns.items()
     }
+
+
+def item_code_rows(codes: CodeTable) -> np.ndarray:
+    """Codes by content row, int32 [items + 1, levels]; row 0 is an item outside the catalogue."""
+    return np.concatenate([np.zeros_like(codes.values[:1]), codes.values])
 
 
 def content_rows(content: ItemContentTable, modality: str) -> tuple[np.ndarray, np.ndarray]:
@@ -115,14 +128,14 @@ def known_items(
     Returns:
         Raw ids [I]; impressions in the train split int64 [I]; bool [I], whether the item has at least one modality.
     """
-    counts = _train_impressions(tft_output)
+    counts = train_impressions(tft_output)
     trained_only = sorted(set(counts) - set(content.item_ids))
     ids = [*content.item_ids, *trained_only]
     impressions = np.array([counts.get(item, 0) for item in ids], np.int64)
     return ids, impressions, np.concatenate([content.covered, np.zeros(len(trained_only), bool)])
 
 
-def _train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
+def train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:
     """Impressions of each item in the train split, as Transform counted them."""
     path = tft_output.vocabulary_file_by_name(transformed_features.ITEM_COUNTS)
     assert path is not None, "preprocessing writes it"

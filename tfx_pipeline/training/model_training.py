@@ -10,13 +10,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
-from dmf_keras.models.registry import build_model
+from dmf_keras.models.registry import build_model, model_config
 from tfx_pipeline.config.objectives import Objective
 from tfx_pipeline.config.schema import Features, Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.addresses import Address
-from tfx_pipeline.training.model_schema import content_rows, item_column_rows, ranking_schema
+from tfx_pipeline.training.item_statistics import item_statistics
+from tfx_pipeline.training.model_schema import content_rows, item_code_rows, item_column_rows, ranking_schema
 from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -119,6 +120,7 @@ def new_model(
         seed: of the initial weights.
     """
     serving_values = data.transform.serving_values() if data.features.candidate else {}
+    statistics = model_config(name, params).reads_statistics()
     schema = ranking_schema(
         data.features,
         data.tft_output,
@@ -128,6 +130,7 @@ def new_model(
         serving_values,
         data.objectives,
         data.age_buckets,
+        statistics,
     )
     model = build_model(name, params, schema, seed=seed)
     for modality, layer in model.content.items():
@@ -136,6 +139,12 @@ def new_model(
     columns = getattr(model, "item_columns", None)
     if columns is not None:
         columns.set_rows(item_column_rows(data.content))
+    semantic_ids = getattr(model, "semantic_ids", None)
+    if semantic_ids is not None and data.content.codes is not None:
+        semantic_ids.set_rows(item_code_rows(data.content.codes))
+    counts = getattr(model, "item_statistics", None)
+    if counts is not None:
+        counts.set_rows(item_statistics(statistics, data.files["train"], data.tft_output, data.content))
     return model
 
 

@@ -16,10 +16,13 @@ SCHEMA = RankingSchema(
     user_rows=20,
     categorical={"gender": 3, "hour": 24},
     numeric=("age", "price"),
+    item_codes=(5, 5, 5),
+    item_statistics=("impressions", "positives"),
 )
 SMALL = {"id_dim": 8, "attention_dim": 8, "interest_dim": 6, "branch_hidden": [6], "hidden_units": [8, 4], "buckets": 7}
 SMALL |= {"activation_units": [6], "content_dim": 4, "recent": 3, "quadratic_layers": 2, "expert_units": [6]}
 SMALL |= {"synergy_steps": 3, "cross_layers": 2}
+SMALL |= {"pair_rows": 20, "gate_units": 4, "bins": 4, "bin_dim": 3, "statistics": ["impressions", "positives"]}
 
 
 def requests(batch: int, candidates: int, history: int, seed: int = 0) -> dict[str, np.ndarray]:
@@ -51,4 +54,15 @@ def small_model(params=None, schema: RankingSchema = SCHEMA, seed: int = 0, name
     rng = np.random.default_rng(seed)
     for layer in model.content.values():
         layer.set_rows(rng.normal(size=(layer.rows, layer.dim)))
+    return with_item_tables(model)
+
+
+def with_item_tables(model, seed: int = 0):
+    """The model with codes of its items, of which a tenth has none, and with counts, where it reads them."""
+    rng = np.random.default_rng(seed)
+    if (layer := getattr(model, "semantic_ids", None)) is not None:
+        codes = rng.integers(1, np.array(layer.sizes) + 1, (layer.rows, len(layer.sizes)))
+        layer.set_rows(codes * (rng.random((layer.rows, 1)) < 0.9))
+    if (layer := getattr(model, "item_statistics", None)) is not None:
+        layer.set_rows({name: rng.integers(0, 200, layer.rows) for name in layer.names})
     return model

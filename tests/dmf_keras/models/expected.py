@@ -16,6 +16,7 @@ class Expected:
         parts: of the logit, those that are made of the history.
         pairs: what is told of each (candidate, history item) pair, with the modalities of `batches.SCHEMA`.
         content: whether the score depends on content.
+        codes: whether it depends on semantic ids.
         history_ids: whether it depends on the ids of the history.
         ages: whether it depends on how long ago the history's events were, where the schema has that.
         experts: whether its head can have experts.
@@ -26,6 +27,7 @@ class Expected:
     parts: frozenset[str]
     pairs: frozenset[str] = frozenset()
     content: bool = True
+    codes: bool = False
     history_ids: bool = True
     ages: bool = False
     experts: bool = True
@@ -47,6 +49,7 @@ MODELS = {
     "mim": Expected(frozenset({"attention", "content", "similarity"}), ATTENTION | SIMILARITIES, ages=True),
     "muse": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES, ages=True),
     "qin": Expected(frozenset({"history"}), frozenset({"activation"}), experts=False, scale=0.3, ages=True),
+    "sid_coord": Expected(frozenset({"attention", "alignment"}), ATTENTION, content=False, codes=True, ages=True),
     "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES, ages=True),
     "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False, ages=True),
 }

@@ -46,6 +46,8 @@ def auc(name: str, buckets: int | None) -> float:
         content_rows=ITEMS + 1,
         modalities={"text": ModalitySpec(6)},
         history_age_buckets=buckets,
+        item_codes=(TOPICS,),
+        item_statistics=("impressions", "positives"),
     )
     model = small_model({"id_dim": 16, "hidden_units": [32]}, schema=schema, name=name)
     topics = np.eye(TOPICS)[np.arange(ITEMS + 1) % TOPICS]

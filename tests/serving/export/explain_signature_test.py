@@ -48,7 +48,7 @@ def test_the_contract_has_its_names_and_shapes(base):
     for name in OF_PAIRS:
         shape = (None, None, 2, None) if name == "attention_by_head" else (None, None, None)
         assert outputs[name] == contract.TensorContract("int32" if name.startswith("bucket") else "float32", shape)
-    parts = {"enriched", "centric", "item", "user", "columns"}
+    parts = {"enriched", "centric", "history", "item", "user", "columns"}
     scores = {
         contract.SCORE,
         "logit",

@@ -20,6 +20,8 @@ SCHEMA = RankingSchema(
     user_rows=4,
     categorical={"gender": 4},
     numeric=("age",),
+    item_codes=(4, 4, 4),
+    item_statistics=("impressions",),
 )
 SMALL = {
     "id_dim": 8,
@@ -32,6 +34,9 @@ SMALL = {
     "interest_dim": 6,
     "branch_hidden": [5],
     "similarity_dim": 3,
+    "pair_rows": 10,
+    "bins": 4,
+    "bin_dim": 3,
 }
 NOBODY = {"user": "nobody", "history": [], "gender": "", "age": 0.0}
 REQUESTS = [
@@ -137,4 +142,8 @@ def small_model(name: str, schema: RankingSchema = SCHEMA):
         matrix = rng.normal(size=(layer.rows, layer.dim))
         matrix[5] = 0
         layer.set_rows(matrix)
+    if (layer := getattr(model, "semantic_ids", None)) is not None:
+        layer.set_rows(rng.integers(1, 5, (layer.rows, 3)) * (np.arange(layer.rows) != 5)[:, None])
+    if (layer := getattr(model, "item_statistics", None)) is not None:
+        layer.set_rows({name: rng.integers(0, 99, layer.rows) for name in layer.names})
     return model

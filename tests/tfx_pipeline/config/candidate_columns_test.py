@@ -44,9 +44,13 @@ def test_drawn_negatives_have_no_columns(refusal):
     assert [problem for problem in refusal(COLUMNS, *drawn) if "a missing value would tell the label" in problem]
 
 
-def test_a_list_of_impressions_has_one_value_for_all(refusal):
-    problems = refusal(COLUMNS, "data.interactions.impressions={label_separator: '-'}")
-    assert [problem for problem in problems if "a row of the log is a list of impressions" in problem]
+def test_of_a_list_of_impressions_they_are_lists_too(load, refusal):
+    lists = "data.interactions.impressions={label_separator: '-'}"
+    read = IngestionConfig.of(load(COLUMNS, lists))
+    assert read.beside_items == ("price_shown", "Slot") and read.log_lists == {"price_shown", "Slot"}
+    assert not IngestionConfig.of(load(COLUMNS)).log_lists
+    (problem,) = refusal(COLUMNS, lists, "features.context={place: {kind: categorical, column: Slot}}")
+    assert problem.startswith("features.context: 'place' reads 'Slot', which has a value for each impression of a row")
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_COLUMNS))

@@ -108,11 +108,12 @@ def test_a_log_of_positives_alone_has_one_objective(tmp_path):
         _load(tmp_path, data=data, negatives={"train": 4, "eval": 9, "test": 9}, objectives=FUNNEL)
 
 
-def test_a_list_of_impressions_has_one_label_each(tmp_path):
+def test_of_a_list_of_impressions_labels_are_lists_too(tmp_path):
     columns = {**PLAIN["data"]["interactions"].get("columns", {}), "label": "clicked"}
     interactions = {"path": "log.csv", "columns": columns, "impressions": {}}
-    with pytest.raises(ConfigError, match=r"objectives: several, but a row of the log is a list of impressions"):
-        _load(tmp_path, data={**PLAIN["data"], "interactions": interactions}, objectives=FUNNEL)
+    config = _load(tmp_path, data={**PLAIN["data"], "interactions": interactions}, objectives=FUNNEL)
+    read = IngestionConfig.of(config)
+    assert read.log_lists == set(read.label_columns) != set()
 
 
 def test_what_needs_objectives_is_refused_without(tmp_path):

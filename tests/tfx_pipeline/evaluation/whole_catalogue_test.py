@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,8 @@ import tensorflow as tf
 from dmf_keras.metrics.ranking_by_request import ranking_by_request
 from dmf_keras.models.registry import model_names, parameters
 from tests.tfx_pipeline.conftest import ITEMS
+from tfx_pipeline.config.codes import Codes
+from tfx_pipeline.data.content.codes import fit_codes
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import whole_catalogue
@@ -83,7 +87,11 @@ def small_blocks(monkeypatch):
 @pytest.mark.parametrize("name", model_names())
 def test_it_is_the_ranking_of_all_items_by_hand(tiny_data, small_blocks, name):
     params = {key: value for key, value in PARAMS.items() if key in parameters(name)}
-    model = new_model(name, params, tiny_data.training_data, seed=3)
+    data = tiny_data.training_data
+    text = data.content.modalities["text"]
+    codes = fit_codes(text.vectors, text.present, Codes(levels=2, size=4, of="text"))
+    data = dataclasses.replace(data, content=dataclasses.replace(data.content, codes=codes))
+    model = new_model(name, params, data, seed=3)
     ranks = _ranks(model, tiny_data, TRAINED)
     ranking = ranking_by_request(*_by_hand(model, tiny_data, TRAINED))
     np.testing.assert_array_equal(ranks.request_positives.sum(), ranking.positives.sum())

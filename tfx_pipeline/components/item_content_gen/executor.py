@@ -40,7 +40,8 @@ class Executor(base_executor.BaseExecutor):
                 are there for the cache.
 
         Raises:
-            DataError: files, columns, ids or embeddings that cannot be used; the item is named.
+            DataError: files, columns, ids or embeddings that cannot be used, the item is named; or more codes than
+                items with content.
         """
         sections = json.loads(exec_properties[SECTIONS_KEY])
         # Without item columns the key is not there, and the step's cache key stays what it was.
@@ -54,3 +55,5 @@ class Executor(base_executor.BaseExecutor):
             logging.info("content '%s' (%s): width %d, %s", name, table.version, matrix.width, matrix.coverage)
         for name, column in table.columns.items():
             logging.info("item column '%s': %s rows, %s", name, column.rows, column.coverage)
+        if table.codes is not None:
+            logging.info("codes of '%s', %d a level: %s", table.codes.of, table.codes.size, table.codes.report)

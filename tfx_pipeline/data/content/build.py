@@ -13,6 +13,7 @@ from serving.contract import SHORTEST_PROJECTION
 from tfx_pipeline.config.schema import Content, Modality, PipelineConfig
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.catalogue import ItemColumns, check_catalogue, read_catalogue
+from tfx_pipeline.data.content.codes import fit_codes
 from tfx_pipeline.data.content.embeddings import EmbeddingFile, open_embeddings
 from tfx_pipeline.data.content.ids import check_ids
 from tfx_pipeline.data.content.reduction import principal_directions
@@ -45,14 +46,19 @@ def build_content(items: ItemTable, content: Content, columns: ItemColumns | Non
         columns: section `features.item`.
 
     Raises:
-        DataError: files, columns, ids or embeddings that cannot be used; the item is named.
+        DataError: files, columns, ids or embeddings that cannot be used, the item is named; or more codes than items
+            with content.
     """
     catalogue = read_catalogue(items, columns)
     modalities = {
         name: _build_modality(name, modality, catalogue.item_ids, content.max_unknown_fraction)
         for name, modality in content.modalities.items()
     }
-    return ItemContentTable(catalogue.item_ids.to_pylist(), modalities, catalogue.titles, catalogue.columns)
+    codes = None
+    if content.codes is not None:
+        matrix = modalities[content.codes.of]
+        codes = fit_codes(matrix.vectors, matrix.present, content.codes)
+    return ItemContentTable(catalogue.item_ids.to_pylist(), modalities, catalogue.titles, catalogue.columns, codes)
 
 
 @dataclass(frozen=True)

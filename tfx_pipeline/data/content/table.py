@@ -4,8 +4,8 @@ A directory holds `item_ids.txt` (one id a line; line i, from 0, is row i of eve
 `NAME.npy` (float16 or float32 [items, width], rows of unit length, zeros where missing), `NAME.present.npy`
 (bool [items]) and, where the width was reduced, `NAME.basis.npy` (float32 [source width, width]), `titles.txt` (one a
 line) when the catalogue has titles, `columns/NAME.npy` (int32 [items, width] or float32 [items]) and
-`columns/NAME.names.json` (names of the embedding's rows) of each item column, and `content.json` (checksums and
-statistics).
+`columns/NAME.names.json` (names of the embedding's rows) of each item column, `codes.npy` (int32 [items, levels]) when
+there are semantic ids, and `content.json` (checksums and statistics).
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tfx_pipeline.data.content.codes import CodesReport, CodeTable
 from tfx_pipeline.data.content.item_columns import ColumnCoverage, ItemColumnTable
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files import artifact_files
@@ -30,6 +32,7 @@ from tfx_pipeline.files.writing import write_lines, write_text, writing_folder
 _FORMAT_VERSION = 2
 _TITLES = "titles.txt"
 _COLUMNS = "columns"
+_CODES = "codes.npy"
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,18 @@ class ColumnManifest:
 
 
 @dataclass(frozen=True)
+class CodesManifest:
+    """The semantic ids in `content.json`."""
+
+    of: str
+    """modality that they are made of"""
+    size: int
+    """codes of each level"""
+    sha256: str
+    report: CodesReport
+
+
+@dataclass(frozen=True)
 class ContentManifest(JsonRecord):
     """What `content.json` says of a table."""
 
@@ -88,6 +103,14 @@ class ContentManifest(JsonRecord):
     """whether the catalogue has titles"""
     modalities: Mapping[str, ModalityManifest]
     columns: Mapping[str, ColumnManifest] = field(default_factory=dict)
+    codes: CodesManifest | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """See the base class; without codes as before there were any."""
+        values = super().to_json()
+        if self.codes is None:
+            del values["codes"]
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +155,7 @@ class ItemContentTable:
     modalities: Mapping[str, ContentMatrix]
     titles: list[str] | None = None
     columns: Mapping[str, ItemColumnTable] = field(default_factory=dict)
+    codes: CodeTable | None = None
 
     def __post_init__(self) -> None:
         rows = len(self.item_ids)
@@ -147,6 +171,8 @@ class ItemContentTable:
         for name, column in self.columns.items():
             if len(column.values) != rows:
                 raise ValueError(f"column '{name}' must have {rows} values, one per item, got {len(column.values)}")
+        if self.codes is not None and len(self.codes.values) != rows:
+            raise ValueError(f"codes must be of {rows} items, got {len(self.codes.values)}")
         if self.titles is not None and len(self.titles) != rows:
             raise ValueError(f"titles must be {rows}, one per item, got {len(self.titles)}")
 
@@ -160,12 +186,14 @@ class ItemContentTable:
 
     @cached_property
     def version(self) -> str:
-        """Identifies ids, vectors and columns together: 16 hex digits. Titles are for people and do not count."""
+        """Identifies ids, vectors, columns and codes together: 16 hex digits. Titles do not count."""
         digest = hashlib.sha256("\n".join(self.item_ids).encode())
         for name in sorted(self.modalities):
             digest.update(f"\n{name} {self.modalities[name].checksum}".encode())
         for name in sorted(self.columns):
             digest.update(f"\ncolumn {name} {self.columns[name].checksum}".encode())
+        if self.codes is not None:
+            digest.update(f"\ncodes {self.codes.checksum}".encode())
         return digest.hexdigest()[:16]
 
 
@@ -198,6 +226,8 @@ def write_content(table: ItemContentTable, directory: Address) -> None:
         for name, column in table.columns.items():
             np.save(folder / _COLUMNS / f"{name}.npy", column.values)
             write_text(folder / _COLUMNS / f"{name}.names.json", json.dumps(column.names, ensure_ascii=False))
+        if table.codes is not None:
+            np.save(folder / _CODES, table.codes.values)
         manifest = json.dumps(_manifest(table).to_json(), indent=2)
         write_text(folder / artifact_files.CONTENT_MANIFEST, f"{manifest}\n")
 
@@ -222,7 +252,8 @@ def read_content(directory: Address) -> ItemContentTable:
         titles = read_lines(directory / _TITLES) if manifest.titles else None
         modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest.modalities.items()}
         columns = {name: _read_column(directory / _COLUMNS, name, facts) for name, facts in manifest.columns.items()}
-        table = ItemContentTable(read_lines(directory / artifact_files.ITEM_IDS), modalities, titles, columns)
+        codes = None if manifest.codes is None else _read_codes(directory, manifest.codes)
+        table = ItemContentTable(read_lines(directory / artifact_files.ITEM_IDS), modalities, titles, columns, codes)
     except FileNotFoundError as error:
         raise DataError(f"{directory} is no complete content table: {Path(error.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -237,6 +268,8 @@ def read_content(directory: Address) -> ItemContentTable:
             raise DataError(
                 f"content table {directory} is damaged: column '{name}' is not what its checksum says; build it again"
             )
+    if table.codes is not None and manifest.codes is not None and table.codes.checksum != manifest.codes.sha256:
+        raise DataError(f"content table {directory} is damaged: {_CODES} is not what its checksum says; build it again")
     if table.version != manifest.version:
         raise DataError(
             f"content table {directory} is damaged: {artifact_files.ITEM_IDS} is not of its version; build it again"
@@ -267,7 +300,14 @@ def _manifest(table: ItemContentTable) -> ContentManifest:
             name: ColumnManifest(column.rows, column.width, column.checksum, column.coverage)
             for name, column in table.columns.items()
         },
+        codes=None
+        if (codes := table.codes) is None
+        else CodesManifest(codes.of, codes.size, codes.checksum, codes.report),
     )
+
+
+def _read_codes(directory: Path, facts: CodesManifest) -> CodeTable:
+    return CodeTable(np.load(directory / _CODES, mmap_mode="r"), facts.size, facts.of, facts.report)
 
 
 def _read_column(directory: Path, name: str, facts: ColumnManifest) -> ItemColumnTable:

@@ -38,7 +38,7 @@ def usable_as_list(kind: pa.DataType) -> bool:
 
 
 def cells(columns: dict[str, pa.Array], separator: str | None) -> Cells:
-    """Takes cells apart. A null cell has no value.
+    """Takes cells apart. A null cell of lists has no value, one of text an empty one.
 
     Of text, values that are empty in all of the columns are passed over: what is between two separators, or behind the
     last. Of lists, an empty or null value is one.
@@ -85,8 +85,8 @@ def _split(column: pa.Array, separator: str) -> tuple[pa.Array, np.ndarray]:
         texts = texts.cast(pa.binary())
     if not values.is_textual(texts.type):
         raise TypeError(f"a separator is given, and the values are no text but {column.type}")
-    texts = texts.cast(pa.large_binary())
-    texts = pc.if_else(pc.equal(texts, b""), pa.scalar(None, pa.large_binary()), texts)
+    # Of a row with one impression, an empty cell is a value that is missing; empty in all columns it is passed over.
+    texts = pc.fill_null(texts.cast(pa.large_binary()), b"")
     return _lists(pc.split_pattern(texts, separator.encode()))
 
 

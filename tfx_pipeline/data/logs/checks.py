@@ -57,6 +57,9 @@ def check_log(key: str, config: IngestionConfig, *, labelled: bool = True) -> No
     if names.weight is not None and log.impressions is None:
         fits[names.weight] = values.usable_as_number
     fits |= dict.fromkeys(log.list_columns, usable_as_list)
+    if log.impressions is not None:
+        parallel = usable_as_list if log.impressions.separator is None else values.usable_as_id
+        fits |= dict.fromkeys(config.beside_items, parallel)
     label = names.label
     read = set(map(config.column, config.of_rows))
     optional = () if labelled else [name for name in (label, *further) if name is not None and name not in read]

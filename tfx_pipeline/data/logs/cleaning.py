@@ -82,14 +82,14 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     names = interactions.columns
     earliest, latest = microseconds(config.data.earliest_time), microseconds(config.data.latest_time)
 
-    def read(column: str, convert: Callable[[pa.Array], Any]) -> Any:
+    def read(column: str, convert: Callable[[pa.Array], Any], source: dict[str, pa.Array] = batch.columns) -> Any:
         with refusing_column(file, column, batch):
-            return convert(batch.columns[column])
+            return convert(source[column])
 
     ids = {name: read(name, values.text) for name in (names.user, names.request) if name is not None}
     user = ids[names.user]
     time_us, time_valid = read(names.time, lambda array: values.times(array, interactions.time_unit))
-    seen = shown(batch.columns, interactions, lambda column: refusing_column(file, column, batch))
+    seen = shown(batch.columns, interactions, lambda column: refusing_column(file, column, batch), config.beside_items)
     given, no_fault = None, np.zeros(len(batch.rows), bool)
     if names.history is not None:
         with refusing_column(file, names.history.column, batch):
@@ -97,10 +97,9 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
 
     not_utf8 = [values.not_utf8(batch.columns[name], texts) for name, texts in ids.items()]
     not_utf8 += [seen.any_of_row(seen.not_utf8), no_fault if given is None else given.not_utf8]
-    # A list of impressions has one label each, see `Interactions.impressions`.
-    further = {each.column: read(each.column, values.labels) for each in config.labels.values()}
+    further = {each.column: read(each.column, values.labels, seen.beside) for each in config.labels.values()}
     labels = {names.label: seen.label} | {column: found for column, (found, _) in further.items()}
-    unconditional = no_fault.copy()
+    unconditional = np.zeros(len(seen.label), bool)
     for each in config.labels.values():
         if each.given is not None:
             unconditional |= (labels[each.column] == 1) & (labels[each.given] == 0)
@@ -113,10 +112,10 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         "bad_time": ~time_valid,
         "negative_time": time_us < 0,
         "time_out_of_range": (time_us < earliest) | (time_us > latest),
-        "bad_label": np.logical_or.reduce(
-            [seen.any_of_row(~seen.labelled), *(~valid for _, valid in further.values())]
+        "bad_label": seen.any_of_row(
+            ~np.logical_and.reduce([seen.labelled, *(valid for _, valid in further.values())])
         ),
-        "label_without_condition": unconditional,
+        "label_without_condition": seen.any_of_row(unconditional),
         "bad_weight": seen.any_of_row(~(seen.weight >= 0)) if seen.weight is not None else no_fault,
         "bad_history": no_fault if given is None else given.bad,
     }
@@ -144,17 +143,17 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
     no_number = {}
     for name, kind in config.of_rows.items():
         column = config.column(name)
+        of_impression = name in config.candidate
+        source, kept = (seen.beside, pa.array(own)) if of_impression else (batch.columns, mask)
         if name in config.multiple:
-            in_names = functools.partial(several_names, separator=config.multiple[name])
-            columns[name] = spread(read(column, in_names).filter(mask))
+            found = read(column, functools.partial(several_names, separator=config.multiple[name])).filter(kept)
         elif kind == "categorical":
-            texts = read(column, lambda array: values.text(array.filter(mask)).cast(pa.large_binary()))
-            columns[name] = spread(texts)
+            found = read(column, functools.partial(_categorical, kept=kept), source)
         else:
-            numbers, no_number[name] = read(column, lambda array: values.numbers(array.filter(mask)))
-            columns[name] = spread(numbers)
+            found, no_number[name] = read(column, functools.partial(_numeric, kept=kept), source)
+        columns[name] = found if of_impression else spread(found)
     columns |= {
-        LABEL_PREFIX + name: labels[each.column][good].astype(np.float32) for name, each in config.labels.items()
+        LABEL_PREFIX + name: labels[each.column][own].astype(np.float32) for name, each in config.labels.items()
     }
     rows = CleanBatch(
         row=spread(batch.rows[good]),
@@ -168,6 +167,14 @@ def clean(batch: RawBatch, file: LogFile, config: IngestionConfig) -> Cleaned:
         history=given.of_rows(good, of) if given is not None else None,
     )
     return Cleaned(rows, int(good.sum()), counts, bad, no_number)
+
+
+def _categorical(array: pa.Array, kept: pa.Array) -> pa.Array:
+    return values.text(array.filter(kept)).cast(pa.large_binary())
+
+
+def _numeric(array: pa.Array, kept: pa.Array) -> tuple[np.ndarray, int]:
+    return values.numbers(array.filter(kept))
 
 
 @contextlib.contextmanager

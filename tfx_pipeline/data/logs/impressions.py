@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -28,6 +28,7 @@ class Shown:
         not_utf8: bool [m], of the ids.
         label, labelled: int8 and bool [m]: whether there is a label.
         weight: float32 [m], where the log has them.
+        beside: what else the log says of each impression, m values a column, as the file has them.
         none, unequal: bool [n]: rows without any impression, and rows whose lists are not of one length.
     """
 
@@ -37,6 +38,7 @@ class Shown:
     label: np.ndarray
     labelled: np.ndarray
     weight: np.ndarray | None
+    beside: dict[str, pa.Array]
     none: np.ndarray
     unequal: np.ndarray
 
@@ -49,17 +51,20 @@ class Shown:
         return found
 
 
-def shown(columns: dict[str, pa.Array], interactions: Interactions, refusing: Refusing) -> Shown:
+def shown(
+    columns: dict[str, pa.Array], interactions: Interactions, refusing: Refusing, beside: Collection[str] = ()
+) -> Shown:
     """The impressions of a batch. Without a column of labels in the configuration each is a positive; without the one
     that there should be, as in a log to be scored, each has label 0.
 
     Args:
-        columns: of the batch; those of `interactions.of_impressions` are looked at.
+        columns: of the batch; those of `interactions.of_impressions` and `beside` are looked at.
         interactions: the section of the configuration.
         refusing: names the column that cannot be read.
+        beside: other columns that say something of an impression, not of a row.
     """
     names, lists = interactions.columns, interactions.impressions
-    own = {name: columns[name] for name in interactions.of_impressions if name in columns}
+    own = {name: columns[name] for name in (*interactions.of_impressions, *beside) if name in columns}
     size = len(columns[names.user])
     taken: Cells | None = None
     with refusing(names.item):
@@ -80,12 +85,13 @@ def shown(columns: dict[str, pa.Array], interactions: Interactions, refusing: Re
     if names.weight is not None:
         with refusing(names.weight):
             weight, _ = values.numbers(own[names.weight])
+    further = {name: own[name] for name in beside if name in own}
     if taken is None:
         absent = np.zeros(size, bool)
-        return Shown(None, item, not_utf8, label, labelled, weight, absent, absent)
+        return Shown(None, item, not_utf8, label, labelled, weight, further, absent, absent)
     none = ~taken.unequal
     none[taken.row] = False
-    return Shown(taken.row, item, not_utf8, label, labelled, weight, none, taken.unequal)
+    return Shown(taken.row, item, not_utf8, label, labelled, weight, further, none, taken.unequal)
 
 
 @dataclasses.dataclass

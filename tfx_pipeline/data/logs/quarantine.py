@@ -156,7 +156,7 @@ def _wanted(reason: str, data: Data) -> str:
         "not_utf8": "expected UTF-8; another encoding is given by data.interactions.encoding",
         "null_user": "expected an id",
         "no_impressions": "expected a list of at least one item",
-        "unequal_lists": "expected lists of one length: an item of the list, its label and its weight",
+        "unequal_lists": "expected lists of one length: an item of the list, its label and what else it has",
         "null_item": "expected an id",
         "bad_time": f"data.interactions.time_unit is '{unit}', which takes {_TIMES.get(unit, 'text of that form')}",
         "negative_time": "expected a time after 1970",

@@ -16,7 +16,7 @@ from matplotlib.ticker import StrMethodFormatter
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from tfx_pipeline.config.schema import SPLITS
-from tfx_pipeline.data.content.table import ContentManifest
+from tfx_pipeline.data.content.table import CodesManifest, ContentManifest
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.data.ingestion_report import AuditCounts, Cuts, GivenHistoryCounts, IngestionReport, ListCounts
 from tfx_pipeline.files import artifact_files
@@ -163,7 +163,8 @@ def _content(run: FinishedRun) -> list[Block]:
     if content is None:
         return [Prose("The run has no catalogue.")]
     embedded = _modalities(content) if content.modalities else Prose("The catalogue has no content embeddings.")
-    return [embedded, *([_item_columns(content)] if content.columns else [])]
+    columns = [_item_columns(content)] if content.columns else []
+    return [embedded, *columns, *([] if content.codes is None else _codes(content.codes))]
 
 
 def _modalities(content: ContentManifest) -> Table:
@@ -193,6 +194,35 @@ def _item_columns(content: ContentManifest) -> Table:
         rows.append((name, kind, *map(count, numbers)))
     columns = ("column", "kind", "items with it", "without", "with a rare name", "with more than are kept", "no number")
     return Table("Columns of the catalogue", columns, rows, numbers=5)
+
+
+def _codes(codes: CodesManifest) -> list[Block]:
+    report = codes.report
+    rows = [
+        (
+            str(number),
+            count(level.used),
+            count(codes.size),
+            percent(level.used / codes.size),
+            count(level.largest),
+            percent(level.largest / max(report.coded, 1)),
+            percent(level.error),
+        )
+        for number, level in enumerate(report.levels, 1)
+    ]
+    columns = (
+        *("level", "codes in use", "codes", "share in use", "items of the most frequent code", "share of items"),
+        "squared length that is left over",
+    )
+    shared = percent(report.colliding / max(report.coded, 1))
+    return [
+        Table(f"Semantic ids of the catalogue, made of '{codes.of}'", columns, rows, numbers=6),
+        Prose(
+            f"{count(report.coded)} of {count(report.items)} items have semantic ids, {count(report.distinct)} "
+            f"different ones; {count(report.colliding)} items ({shared}) share the codes of all levels with another "
+            "item."
+        ),
+    ]
 
 
 def splits_section(run: FinishedRun) -> Section:

@@ -10,12 +10,15 @@ from dmf_keras.models.inputs import (
     CANDIDATE_INDEX,
     HISTORY_CONTENT_ROW,
     HISTORY_INDEX,
+    ITEM_STATISTICS,
     USER_INDEX,
 )
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.values import Params
 
 CONTENT_WIDTH = 64
+# Of each level of semantic ids.
+CODES = 256
 _SEED = 0
 
 
@@ -32,6 +35,8 @@ ITEM_COLUMNS = {
 def schema(*, items: int, users: int, item_columns: bool = False) -> RankingSchema:
     """A catalogue with one modality, text vectors of width 64 stored as float16; row 0 of every table is padding.
 
+    Semantic ids and counts of items are there for the models that read them.
+
     Args:
         items, users: how many there are.
         item_columns: whether items have `ITEM_COLUMNS`.
@@ -42,6 +47,8 @@ def schema(*, items: int, users: int, item_columns: bool = False) -> RankingSche
         modalities={"text": ModalitySpec(CONTENT_WIDTH)},
         user_rows=users + 1,
         item_columns=ITEM_COLUMNS if item_columns else {},
+        item_codes=(CODES,) * 3,
+        item_statistics=ITEM_STATISTICS,
     )
 
 
@@ -54,6 +61,10 @@ def model(name: str, params: Params, schema: RankingSchema) -> RankingModel:
     if schema.item_columns:
         columns = schema.item_columns.items()
         built.item_columns.set_rows({name: _random_column(spec, schema.content_rows, rng) for name, spec in columns})
+    if (semantic_ids := getattr(built, "semantic_ids", None)) is not None:
+        semantic_ids.set_rows(rng.integers(1, CODES + 1, (semantic_ids.rows, len(semantic_ids.sizes))))
+    if (statistics := getattr(built, "item_statistics", None)) is not None:
+        statistics.set_rows({name: rng.integers(0, 1000, statistics.rows) for name in statistics.names})
     return built
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmf_keras.models.registry import compares_content, model_names
+from dmf_keras.models.registry import compares_content, model_names, reads_codes
 from tfx_pipeline.config.label import CANDIDATES, Label
-from tfx_pipeline.config.schema import SEEDS, PipelineConfig, Training
+from tfx_pipeline.config.schema import SEEDS, Content, PipelineConfig, Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ConfigError
@@ -65,14 +65,14 @@ def make_plan(
         ConfigError: a model, a modality, or a reference that is not there; the message lists what is. Or `catalogue` of
             models that look at columns which an item of the catalogue does not have.
     """
-    comparison, modalities = config.comparison, list(config.content.modalities)
-    texts = _with_content(comparison.labels(), modalities) if models is None else models
-    chosen = list(dict.fromkeys(_parse("--models", text, modalities) for text in texts))
+    comparison, content = config.comparison, config.content
+    texts = _with_content(comparison.labels(), content) if models is None else models
+    chosen = list(dict.fromkeys(_parse("--models", text, content) for text in texts))
     if reference is None:
         # Of models that do without content the default reference is none.
-        given = modalities or "reference" in comparison.model_fields_set
+        given = content.modalities or "reference" in comparison.model_fields_set
         reference = comparison.reference if given else config.model.name
-    wanted = str(_parse("--reference", reference, modalities))
+    wanted = str(_parse("--reference", reference, content))
     if wanted not in map(str, chosen):
         raise ConfigError(
             f"the reference '{wanted}' is not among the models that are compared: {', '.join(map(str, chosen))};"
@@ -108,16 +108,19 @@ def _check_catalogue(config: PipelineConfig, chosen: Sequence[Label]) -> None:
         )
 
 
-def _with_content(labels: Sequence[str], modalities: Sequence[str]) -> list[str]:
-    """The labels without those of models that compare content, where there is none; says which these are."""
-    left_out = [] if modalities else [text for text in labels if text in model_names() and compares_content(text)]
-    if left_out:
-        console().print(f"left out, as the configuration has no content: {', '.join(left_out)}", soft_wrap=True)
-    return [text for text in labels if text not in left_out]
+def _with_content(labels: Sequence[str], content: Content) -> list[str]:
+    """The labels without those of models that need content or semantic ids, where there are none; says which."""
+    own = [text for text in labels if text in model_names()]
+    without_content = [] if content.modalities else [text for text in own if compares_content(text)]
+    without_codes = [] if content.codes else [text for text in own if reads_codes(text) and text not in without_content]
+    for left_out, what in ((without_content, "content"), (without_codes, "semantic ids (content.codes)")):
+        if left_out:
+            console().print(f"left out, as the configuration has no {what}: {', '.join(left_out)}", soft_wrap=True)
+    return [text for text in labels if text not in (*without_content, *without_codes)]
 
 
-def _parse(option: str, text: str, modalities: Sequence[str]) -> Label:
+def _parse(option: str, text: str, content: Content) -> Label:
     try:
-        return Label.parse(text, modalities)
+        return Label.parse(text, list(content.modalities), content.codes_of)
     except ValueError as error:
         raise ConfigError(f"{option}: {error}") from None

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from dmf_keras.models.registry import reads_codes
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request
 from tfx_pipeline.config.schema import Evaluation, Training
@@ -48,6 +49,7 @@ def model_entries(
     times: Mapping[str, Timing],
     modalities: Sequence[str] = (),
     best: AttainableSplit | None = None,
+    codes_of: str | None = None,
 ) -> list[ModelEntry]:
     """What the test split and the trainings say of each model.
 
@@ -58,6 +60,7 @@ def model_entries(
         times: of ranking for one user, by label.
         modalities: of the configuration.
         best: what true probabilities reach on the test split; None of logs that are not synthetic.
+        codes_of: the modality that semantic ids are made of, if any.
 
     Returns:
         One entry per contender, the best first by what models are compared by before all.
@@ -107,7 +110,7 @@ def model_entries(
                 slice_differences=None
                 if model == reference
                 else {slices.ITEM_FREQUENCY: _slice_differences(overall, by_frequency, model, reference)},
-                modalities=_modalities(contender.label, modalities),
+                modalities=_modalities(contender.label, modalities, codes_of),
                 rank_ms=times[label],
                 attainable_share=None if best is None else _attainable_share(scored, best),
                 catalogue=_catalogue(trainings[label], at_k),
@@ -200,8 +203,10 @@ def _trainings(facts: Sequence[TrainingFacts], training: Training) -> Trainings:
     )
 
 
-def _modalities(label: Label, modalities: Sequence[str]) -> list[str]:
-    """Those that a model looks at."""
+def _modalities(label: Label, modalities: Sequence[str], codes_of: str | None) -> list[str]:
+    """Those that a model looks at, as vectors or as semantic ids."""
+    if reads_codes(label.model):
+        return [] if codes_of is None else [codes_of]
     return list(label.modalities or modalities) if uses_content(label.model) else []
 
 

@@ -46,7 +46,8 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
     cuts = data.report.cuts
     best = _attainable(config, cuts)
     with console().status("metrics, and intervals from resampled users"):
-        entries = model_entries(plan, trainings, config.evaluation, times, list(config.content.modalities), best)
+        modalities, codes_of = list(config.content.modalities), config.content.codes_of
+        entries = model_entries(plan, trainings, config.evaluation, times, modalities, best, codes_of)
     with console().status("rankers without a model"):
         train, judged = data.examples["train"], data.examples["test"]
         counted = sampled_files(train, data.training_data.requests["train"], COUNTED_REQUESTS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import keras
 
-from dmf_keras.layers import ItemColumns
+from dmf_keras.layers import ItemColumns, SemanticIdEmbedding
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.console import console
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
@@ -107,8 +107,9 @@ def read_finished(folder: Path, *, catalogue: bool = False) -> FinishedTraining:
 
 
 def count_parameters(model: RankingModel) -> Parameters:
-    """Trainable numbers: in all, in embedding tables of items, users and columns, and the rest."""
-    tables = [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding | ItemColumns)]
+    """Trainable numbers: in all, in embedding tables of items, semantic ids, users and columns, and the rest."""
+    kinds = keras.layers.Embedding | ItemColumns | SemanticIdEmbedding
+    tables = [layer for layer in model.layers if isinstance(layer, kinds)]
     trainable = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     embeddings = sum(math.prod(weight.shape) for table in tables for weight in table.trainable_weights)
     return Parameters(trainable, embeddings, trainable - embeddings)

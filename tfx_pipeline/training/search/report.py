@@ -167,6 +167,8 @@ def write_best_config(config: PipelineConfig, label: Label, report: SearchReport
     if label.modalities:
         modalities = document["content"]["modalities"]
         document["content"]["modalities"] = {name: modalities[name] for name in label.modalities}
+        if config.content.codes_of not in (None, *label.modalities):
+            del document["content"]["codes"]
     for word, section in ((ITEMS, "item"), (CANDIDATES, "candidate")):
         if word in label.without:
             document["features"].pop(section, None)
@@ -189,11 +191,11 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, SearchReport]
         reports: of searches, by label.
         path: the YAML file.
     """
-    given, modalities = config.comparison, list(config.content.modalities)
+    given, modalities, codes_of = config.comparison, list(config.content.modalities), config.content.codes_of
     section = given.model_dump(mode="json", exclude_none=True)
     notes = []
     for text in dict.fromkeys([*given.models, *reports]):
-        label = Label.parse(text, modalities)
+        label = Label.parse(text, modalities, codes_of)
         if text in reports:
             values = reports[text].best_trial.values
             params, training = with_values(params_as_they_are(config, label), training_as_it_is(config, label), values)
@@ -206,7 +208,7 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, SearchReport]
         section["models"][text] = model_config(label.model, params).to_dict()
         section["training"][text] = training.model_dump(mode="json", include=set(OwnTraining.model_fields))
     try:
-        reference = str(Label.parse(given.reference, modalities))
+        reference = str(Label.parse(given.reference, modalities, codes_of))
     except ValueError:
         # The default one compares content, and the configuration has none.
         reference = None

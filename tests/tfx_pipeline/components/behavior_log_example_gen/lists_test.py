@@ -87,6 +87,64 @@ def test_lists_give_what_their_impressions_give(
     assert found.report["rows_kept"] == impressions and wanted.report["lists"] is None
 
 
+FURTHER = ("bought", "slot", "price")
+MORE = {"candidate": {"slot": "categorical", "price": "numeric"}, "context": {"page": "categorical"}}
+
+
+def _with_more(rows: list[Row]) -> list[Row]:
+    """The rows with a second label and two columns of each impression, and one column of the row."""
+    rng = random.Random(7)
+    for number, row in enumerate(rows):
+        row["page"] = f"p{number % 3}"
+        row["bought"] = [label * rng.randrange(2) for label in row["labels"]]
+        row["slot"] = [f"s{place}" if rng.random() < 0.8 else "" for place in range(len(row["items"]))]
+        row["price"] = [round(rng.random(), 3) for _ in row["items"]]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("form", "ending", "lists"),
+    [("lists", "parquet", {}), ("lists", "jsonl", {}), ("text", "csv", {"separator": "|"}), ("pairs", "csv", PAIRS)],
+)
+def test_labels_and_columns_of_each_impression_are_lists_beside_the_items(
+    make_config: Callable, run: Callable, form: str, ending: str, lists: dict[str, str]
+) -> None:
+    rows = _with_more(_lists())
+    long = [
+        one | {name: row[name][place] for name in FURTHER} | {"page": row["page"]}
+        for row in rows
+        for place, one in enumerate(_long([row]))
+    ]
+    more = MORE | {"labels": {"buy": {"column": "bought", "given": "label"}}}
+    wanted = run(make_config(long, "parquet", split=DATES, interactions={"columns": {"request": "request_id"}}, **more))
+    assert len({value for rows in wanted.examples.values() for row in rows for value in row["slot"]}) > 3
+    told = _cells(rows, form)
+    if lists:
+        separator = lists["separator"]
+        told = [row | {name: separator.join(map(str, row[name])) for name in FURTHER} for row in told]
+    more["labels"] = {"buy": {"column": "bought", "given": "labels"}}
+    log = {"columns": {"request": "request_id", "item": "items", "label": "labels"}, "impressions": lists}
+    found = run(make_config(told, ending, split=DATES, interactions=log, **more))
+    assert found.examples == wanted.examples
+    assert not any(found.report["quarantined"].values())
+
+
+def test_a_row_is_bad_where_one_of_its_impressions_is(make_config: Callable, run: Callable) -> None:
+    rows = _with_more(_lists())
+    rows[3]["bought"] = [1 for _ in rows[3]["items"]]
+    rows[3]["labels"] = [0 for _ in rows[3]["items"]]
+    rows[5]["slot"] = rows[5]["slot"][1:]
+    rows[7]["bought"] = [2 for _ in rows[7]["items"]]
+    log = {"columns": {"request": "request_id", "item": "items", "label": "labels"}, "impressions": {}}
+    more = MORE | {"labels": {"buy": {"column": "bought", "given": "labels"}}, "data": {"max_bad_fraction": 0.2}}
+    report = run(make_config(rows, split=DATES, interactions=log, **more)).report
+    assert {reason: n for reason, n in report["quarantined"].items() if n} == {
+        "label_without_condition": 1,
+        "unequal_lists": 1,
+        "bad_label": 1,
+    }
+
+
 def test_rows_and_impressions_are_accounted_for(make_config: Callable, run: Callable) -> None:
     rows = _cells(_lists(), "pairs")
     bad = ["", "i1", "i1-1 i2-3", "-1", None]

@@ -29,13 +29,20 @@ def build(tmp_path: Path) -> Callable[..., ItemContentTable]:
     """Writes catalogue and one Parquet modality, then builds the table from them."""
 
     def build_from(
-        vectors, ids=("a", "b", "c", "d", "e"), catalogue=("a", "b", "c", "d", "e"), unknown=0.05, **modality
+        vectors,
+        ids=("a", "b", "c", "d", "e"),
+        catalogue=("a", "b", "c", "d", "e"),
+        unknown=0.05,
+        codes=None,
+        **modality,
     ) -> ItemContentTable:
         items, source = tmp_path / "items.csv", tmp_path / "text.parquet"
         items.write_text("item_id\n" + "".join(f"{item}\n" for item in catalogue))
         rows = vectors.tolist() if isinstance(vectors, np.ndarray) else vectors
         pq.write_table(pa.table({"item_id": ids, "embedding": pa.array(rows, pa.list_(pa.float32()))}), source)
-        section = Content(modalities={"text": Modality(path=source, **modality)}, max_unknown_fraction=unknown)
+        section = Content(
+            modalities={"text": Modality(path=source, **modality)}, max_unknown_fraction=unknown, codes=codes
+        )
         return build_content(ItemTable(path=items), section)
 
     return build_from

@@ -54,6 +54,32 @@ def test_leaks_are_named(tmp_path):
     assert "history too long: 3" in bad
 
 
+def test_semantic_ids_have_a_row_a_level(tmp_path):
+    content = {"format_version": 2, "version": "0", "items": 12, "titles": False, "modalities": {}}
+
+    def blocks(**codes):
+        documents = {
+            INGESTION: {"report.json": REPORT},
+            ("ItemContentGen", "content"): {"content.json": content | codes},
+        }
+        return [repr(block) for block in arrival_section(run_of(tmp_path, documents)).blocks]
+
+    before = blocks()
+    levels = [{"used": 4, "largest": 5, "error": 0.5}, {"used": 3, "largest": 8, "error": 0.25}]
+    report = {"items": 12, "coded": 10, "distinct": 7, "colliding": 5, "levels": levels}
+    table, said = (
+        block
+        for block in blocks(codes={"of": "text", "size": 4, "sha256": "0", "report": report})
+        if block not in before
+    )
+    rows = [
+        ("1", "4", "4", "100.0\u00a0%", "5", "50.0\u00a0%", "50.0\u00a0%"),
+        ("2", "3", "4", "75.0\u00a0%", "8", "80.0\u00a0%", "25.0\u00a0%"),
+    ]
+    assert repr(rows) in table
+    assert "10 of 12 items have semantic ids, 7 different ones; 5 items (50.0\\xa0%) share" in said
+
+
 def test_run_without_ingestion_says_so(tmp_path):
     run = run_of(tmp_path, {})
     assert "no ingestion report" in arrival_section(run).blocks[0].text

@@ -51,11 +51,11 @@ def pairs_of(model, inputs, modality: str):
     table = ops.convert_to_numpy(attention.value_tables[attention.modalities.index(modality)]).reshape(
         -1, attention.dim
     )
+    histories = ops.convert_to_numpy(model.history_items(inputs))
     rows, row = [], 0
     for request in range(REQUESTS):
         history = [j for j, index in enumerate(inputs[HISTORY_INDEX][request]) if index]
-        embeddings = ops.convert_to_numpy(model.item_embedding(inputs[HISTORY_INDEX][request : request + 1]))
-        values = ops.convert_to_numpy(attention.value(embeddings))[0]
+        values = ops.convert_to_numpy(attention.value(histories[request : request + 1]))[0]
         for n, index in enumerate(inputs[CANDIDATE_INDEX][request]):
             if not index:
                 continue
@@ -107,8 +107,8 @@ def test_attention_is_spread_over_the_buckets(keras_model, found, inputs):
 
 def test_key_shift_is_the_mean_of_what_the_table_adds(keras_model, found, inputs):
     attention = keras_model.model.attention
-    embeddings = keras_model.model.item_embedding(inputs[CANDIDATE_INDEX])
-    query = ops.convert_to_numpy(attention.query(embeddings))[inputs[CANDIDATE_INDEX] != 0]
+    candidates = keras_model.model.candidate_items(inputs)
+    query = ops.convert_to_numpy(attention.query(candidates))[inputs[CANDIDATE_INDEX] != 0]
     for place, name in enumerate(attention.modalities):
         table = ops.convert_to_numpy(attention.key_tables[place])  # [S + 1, H, A]
         heads = query.reshape(len(query), attention.heads, attention.head_width)

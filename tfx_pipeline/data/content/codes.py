@@ -1,0 +1,126 @@
+"""Semantic ids: a few small whole numbers per item, made of its content.
+
+Residual k-means: level 1 clusters the content vectors, and each further level the differences that the levels before
+it leave to their centres. Items of like content share their first codes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from tfx_pipeline.config.codes import Codes
+from tfx_pipeline.errors import DataError
+
+# Centres are fitted on so many items for each of them at most, in so many rounds, as is usual for quantisers: more
+# items and rounds change the error in its third digit.
+_ITEMS_PER_CENTRE = 256
+_ROUNDS = 25
+_SEED = 42
+_BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """One level of the codes."""
+
+    used: int
+    """codes that an item has"""
+    largest: int
+    """items of the code that most items have"""
+    error: float
+    """mean squared length that this level and those before it leave over, of vectors of length 1"""
+
+
+@dataclass(frozen=True)
+class CodesReport:
+    """What the codes of a catalogue are like, in numbers of items."""
+
+    items: int
+    """in the catalogue"""
+    coded: int
+    """with codes: those that have content of the modality"""
+    distinct: int
+    """different codes, all levels taken together"""
+    colliding: int
+    """items that share the codes of all levels with another"""
+    levels: tuple[LevelReport, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CodeTable:
+    """The codes of every item of the catalogue."""
+
+    values: np.ndarray
+    """int32 [items, levels], from 1 to `size`; 0 at each level of an item without content"""
+    size: int
+    """of each level"""
+    of: str
+    """modality that they are made of"""
+    report: CodesReport
+
+    @cached_property
+    def checksum(self) -> str:
+        """sha256 of values and size."""
+        digest = hashlib.sha256(f"{self.values.dtype.str}{self.values.shape}{self.size}".encode())
+        digest.update(np.ascontiguousarray(self.values).data)
+        return digest.hexdigest()
+
+
+def fit_codes(vectors: np.ndarray, present: np.ndarray, codes: Codes) -> CodeTable:
+    """Fits centres level by level and gives each item its nearest ones; the same input gives the same codes.
+
+    Args:
+        vectors: float16 or float32 [items, width], of length 1 where `present`.
+        present: bool [items].
+        codes: section `content.codes` of the configuration.
+
+    Raises:
+        DataError: fewer items with content than codes.
+    """
+    coded = np.flatnonzero(present)
+    if len(coded) < codes.size:
+        raise DataError(
+            f"content.codes.size: {codes.size} codes cannot be made of {len(coded)} items with content of "
+            f"'{codes.of}'; give at most {len(coded)}"
+        )
+    values = np.zeros((len(vectors), codes.levels), np.int32)
+    left_over = vectors[coded].astype(np.float32)
+    levels = []
+    for level in range(codes.levels):
+        centres, nearest = _cluster(left_over, codes.size, _SEED + level)
+        left_over -= centres[nearest]
+        values[coded, level] = nearest + 1
+        counts = np.bincount(nearest, minlength=codes.size)
+        error = float(np.einsum("nd,nd->n", left_over, left_over).mean(dtype=np.float64))
+        levels.append(LevelReport(int((counts > 0).sum()), int(counts.max()), error))
+    _, counts = np.unique(values[coded], axis=0, return_counts=True)
+    report = CodesReport(
+        items=len(vectors),
+        coded=len(coded),
+        distinct=len(counts),
+        colliding=int(counts[counts > 1].sum()),
+        levels=tuple(levels),
+    )
+    return CodeTable(values, codes.size, codes.of, report)
+
+
+def _cluster(rows: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Centres float32 [size, width], and of each of the rows [n, width] the nearest one, int [n]."""
+    most = size * _ITEMS_PER_CENTRE
+    chosen = np.random.default_rng(seed).choice(len(rows), most, replace=False) if len(rows) > most else slice(None)
+    # In float64: threads add up in any order, and what that rounds must not decide between two centres.
+    means = KMeans(size, n_init=1, max_iter=_ROUNDS, random_state=seed)
+    with warnings.catch_warnings():
+        # Fewer different rows than centres, or rounds that ended early: the report says what came of it.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        means.fit(rows[chosen].astype(np.float64))
+    blocks = (rows[start : start + _BLOCK].astype(np.float64) for start in range(0, len(rows), _BLOCK))
+    nearest = np.concatenate([means.predict(block) for block in blocks])
+    return means.cluster_centers_.astype(np.float32), nearest
