@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
 
 from dmf_keras.checks import check_counts
+from dmf_keras.layers.expert_outputs import ExpertOutputs
 from dmf_keras.layers.modality_streams import real_streams
 from dmf_keras.ops.masked import without_padding
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
-
-
-class ExpertOutputs(NamedTuple):
-    """What `ModalityExperts` makes of S streams; all [..., D], zeros where a stream is not present.
-
-    Attributes:
-        mixed: of each stream that was asked for, what goes on.
-        specific: of the same streams, what its own expert says.
-        shared: of each stream what the shared expert says.
-        shared_mean: the mean of `shared` over the streams that are present.
-    """
-
-    mixed: list[Tensor]
-    specific: list[Tensor]
-    shared: list[Tensor]
-    shared_mean: Tensor
 
 
 @dmf_keras_export("dmf_keras.layers.ModalityExperts")

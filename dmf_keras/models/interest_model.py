@@ -31,12 +31,9 @@ from dmf_keras.models.inputs import (
     of_history,
     seen_by,
 )
+from dmf_keras.models.logit_parts import beside, explain_parts
 from dmf_keras.models.ranking_model import RankingModel
-from dmf_keras.ops.shapes import rows
 from dmf_keras.types import Tensor
-
-# Parts of a logit that the user's features belong to; columns of the schema are a part of their own.
-_PART_OF = {USER_INDEX: explanation.USER, HISTORY_INDEX: explanation.HISTORY}
 
 # State tensors that every model has: bool [B, L], false for padding, and the user part of the head [B, H1].
 HISTORY_MASK, USER_PART = "history_mask", "user_part"
@@ -319,7 +316,7 @@ class InterestModel(RankingModel):
             features[name] = ops.expand_dims(ops.cast(inputs[name], self.compute_dtype), 1)
         return features
 
-    def _encode_features(self, features: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+    def encode_features(self, features: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         """The user part of the head, [rows, H1]; the schema may have no features."""
         if not features:
             return self.head.encode_user(ops.zeros((rows, 0), dtype=self.compute_dtype))
@@ -344,14 +341,14 @@ class InterestModel(RankingModel):
         for name, own in self.further.items():
             found = own._encode_history(seen_by(inputs, name), training)
             state |= {of_history(key, name): value for key, value in found.items()}
-        features = self._all_features(inputs, state)
-        return {**state, USER_PART: self._encode_features(features, ops.shape(state[HISTORY_MASK])[0])}
+        features = self.all_features(inputs, state)
+        return {**state, USER_PART: self.encode_features(features, ops.shape(state[HISTORY_MASK])[0])}
 
     def _encode_history(self, inputs: Mapping[str, Tensor], training: bool) -> dict[str, Tensor]:
         mask = ops.not_equal(inputs[HISTORY_INDEX], 0)
         return {**self.encode_interest(inputs, mask, training), HISTORY_MASK: mask}
 
-    def _all_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def all_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`user_features`, and those that were made of further histories."""
         features = dict(self.user_features(inputs, state))
         for name, own in self.further.items():
@@ -359,7 +356,7 @@ class InterestModel(RankingModel):
             features |= {of_history(key, name): value for key, value in found.items()}
         return features
 
-    def _further_interests(
+    def further_interests(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
     ) -> dict[str, Tensor]:
         """The interest in each further history [B, N, width], by the name of its part."""
@@ -387,9 +384,9 @@ class InterestModel(RankingModel):
         """
         self.check_candidate_inputs(inputs, training)
         candidates = self.candidate_items(inputs)
-        interest = _joined(
+        interest = beside(
             self.interest(state, candidates, inputs, training),
-            self._further_interests(state, candidates, inputs, training),
+            self.further_interests(state, candidates, inputs, training),
         )
         items = self.head_items(candidates, self.own_columns(inputs))
         real = ops.not_equal(inputs[CANDIDATE_INDEX], 0)
@@ -421,7 +418,10 @@ class InterestModel(RankingModel):
         self.check_user_inputs(inputs)
         self.check_candidate_inputs(inputs)
         candidates = self.candidate_items(inputs)
-        return {**self.explain_history(state, candidates, inputs), **self._explain_parts(state, candidates, inputs)}
+        masks = [HISTORY_MASK, *(of_history(HISTORY_MASK, name) for name in self.further)]
+        no_history = {**state, **{name: ops.zeros_like(state[name]) for name in masks}}
+        parts = explain_parts(self, state, no_history, candidates, inputs)
+        return {**self.explain_history(state, candidates, inputs), **parts}
 
     def explain_history(
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
@@ -429,66 +429,11 @@ class InterestModel(RankingModel):
         """What there is to tell of each (candidate, history item) pair, [B, N, ..., L] by name; nothing by default."""
         return {}
 
-    def _explain_parts(
-        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        interest = self.interest_parts(state, candidates, inputs, training=False)
-        further = self._further_interests(state, candidates, inputs, training=False)
-        masks = [HISTORY_MASK, *(of_history(HISTORY_MASK, name) for name in self.further)]
-        no_history = {**state, **{name: ops.zeros_like(state[name]) for name in masks}}
-        empty = self.interest_parts(no_history, candidates, inputs, training=False)
-        empty |= self._further_interests(no_history, candidates, inputs, training=False)
-        features = self._all_features(inputs, state)
-        part_of = {name: _PART_OF.get(name, explanation.COLUMNS) for name in features}
-        for name in self.further:
-            part_of |= {key: explanation.further_history(name) for key in features if key.endswith(f"/{name}")}
-        own = self.own_columns(inputs)
-        of_columns = [] if own is None else [explanation.COLUMNS]
-        parts = list(dict.fromkeys([*interest, *further, explanation.ITEM, *part_of.values(), *of_columns]))
-        coalitions = explanation.coalitions(len(parts))
-        count, (batch, items) = len(coalitions), ops.shape(candidates)[:2]
-        inside = dict(zip(parts, coalitions.T, strict=True))
-
-        def in_coalitions(part: str, there: Tensor, neutral: Tensor) -> Tensor:
-            """[B, ...] as [2^P * B, ...]: neutral in the coalitions that lack the part."""
-            chosen = ops.reshape(inside[part], (-1, *[1] * len(there.shape)))
-            spread = ops.where(chosen, ops.expand_dims(there, 0), ops.expand_dims(neutral, 0))
-            return ops.reshape(spread, (rows(count, batch), *ops.shape(there)[1:]))
-
-        user = {name: in_coalitions(part_of[name], each, ops.zeros_like(each)) for name, each in features.items()}
-        pair = {name: in_coalitions(name, each, empty[name]) for name, each in interest.items()}
-        others = {name: in_coalitions(name, each, empty[name]) for name, each in further.items()}
-        shown = None if own is None else in_coalitions(explanation.COLUMNS, own, ops.zeros_like(own))
-        items_shown = in_coalitions(explanation.ITEM, candidates, ops.zeros_like(candidates))
-        logits = self.apply_head(
-            self._encode_features(user, count * batch),
-            self.head_items(items_shown, shown),
-            _joined(self.join_interest(pair), others),
-        )
-        if self.schema.objectives:
-            logits = logits[..., 0]
-        # A constant, and so a part of every coalition.
-        logits = logits if self.bias_tower is None else logits + self.bias(inputs, training=False)
-        logits = ops.reshape(logits, (count, rows(batch), items))
-        weights = ops.cast(explanation.contribution_weights(len(parts)), "float32")
-        contributions = ops.einsum("pk,kbn->pbn", weights, logits)
-        told = {explanation.LOGIT: logits[-1], explanation.BASE_LOGIT: logits[0]}
-        for place, part in enumerate(parts):
-            told[explanation.contribution(part)] = contributions[place]
-            told[explanation.without(part)] = logits[count - 1 - 2**place]
-        return told
-
 
 def _state_of(state: Mapping[str, Tensor], history: str) -> dict[str, Tensor]:
     """The state of a further history, by the names that a model without others has."""
     end = of_history("", history)
     return {name.removesuffix(end): value for name, value in state.items() if name.endswith(end)}
-
-
-def _joined(interest: Tensor | None, further: Mapping[str, Tensor]) -> Tensor | None:
-    """The interests in all histories side by side."""
-    interests = [each for each in (interest, *further.values()) if each is not None]
-    return ops.concatenate(interests, axis=-1) if len(interests) > 1 else interest
 
 
 def _without_padding(inputs: Mapping[str, Tensor], schema: RankingSchema) -> dict[str, Tensor]:

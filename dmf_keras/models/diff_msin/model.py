@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from dmf_keras.layers import CrossModalAttention, CrossNetwork, ModalityExperts, ModalSynergy, TargetAttention
-from dmf_keras.layers.modality_experts import ExpertOutputs
+from dmf_keras.layers.expert_outputs import ExpertOutputs
 from dmf_keras.models.auxiliary_losses import AuxiliaryLoss
 from dmf_keras.models.diff_msin import DiffMSINConfig
 from dmf_keras.models.diff_msin.losses import pairwise_cosine, synergy_hinge

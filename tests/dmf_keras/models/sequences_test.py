@@ -115,7 +115,7 @@ def test_an_interest_is_that_of_a_model_with_that_history_alone():
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     expected = weights / weights.sum(-1, keepdims=True) @ values
     state = model.encode_user(x)
-    found = model._further_interests(state, model.candidate_items(x), x, training=False)["history/buys"]
+    found = model.further_interests(state, model.candidate_items(x), x, training=False)["history/buys"]
     np.testing.assert_allclose(to_numpy(found)[0], expected, rtol=1e-4, atol=1e-5)
 
 
