@@ -11,8 +11,8 @@ from keras import ops
 
 from dmf_keras.checks import check_count
 from dmf_keras.layers.cross_modal_attention import CrossModalAttention
-from dmf_keras.layers.modality_streams import real_streams
 from dmf_keras.ops.masked import masked_softmax, without_padding
+from dmf_keras.ops.streams import real_streams
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 

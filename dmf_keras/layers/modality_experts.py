@@ -10,8 +10,8 @@ from keras import ops
 
 from dmf_keras.checks import check_counts
 from dmf_keras.layers.expert_outputs import ExpertOutputs
-from dmf_keras.layers.modality_streams import real_streams
 from dmf_keras.ops.masked import without_padding
+from dmf_keras.ops.streams import real_streams
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
