@@ -5,6 +5,7 @@ Only static shapes are looked at, so a check costs nothing inside a compiled gra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -33,6 +34,19 @@ def check_kind(name: str, tensor: Tensor, kind: str) -> None:
     dtype = keras.backend.standardize_dtype(tensor.dtype)
     if not ("int" in dtype if kind == "int" else kind in dtype):
         raise ValueError(f"`{name}` must be of dtype {kind}. Received: dtype {dtype}, shape {tuple(tensor.shape)}")
+
+
+def check_streams(streams: Sequence[Tensor], present: Sequence[Tensor] | None, count: int, width: int) -> None:
+    """Raises ValueError unless there are `count` streams of `width` columns, each with a boolean presence if given."""
+    if len(streams) != count or (present is not None and len(present) != count):
+        given = f"{len(streams)} and {'none' if present is None else len(present)}"
+        raise ValueError(
+            f"`streams` and `present` must have {count} entries each, as the layer was built. Received: {given}"
+        )
+    for stream in streams:
+        check_axis("streams", stream, len(stream.shape) - 1, width, "the layer was built")
+    for there in present or ():
+        check_kind("present", there, "bool")
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from dmf_keras.checks import check_count
+from dmf_keras.checks import check_count, check_streams
 from dmf_keras.layers.cross_modal_attention import CrossModalAttention
 from dmf_keras.ops.masked import masked_softmax, without_padding
 from dmf_keras.ops.streams import real_streams
@@ -118,7 +118,8 @@ class ModalSynergy(keras.layers.Layer):
             ValueError: another width or number of streams than those of `build`, or a presence that is not boolean.
         """
         count = len(self.attention)
-        held, present = real_streams(streams, present, count, self.width, self.compute_dtype)
+        check_streams(streams, present, count, self.width)
+        held, present = real_streams(streams, present, self.compute_dtype)
         others = [[j for j in range(count) if j != s] for s in range(count)]
         weights = [self._source_weights(s, [present[j] for j in others[s]]) for s in range(count)]
         for kept, factor in zip(self._kept, self._factor, strict=True):

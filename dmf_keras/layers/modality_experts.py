@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from dmf_keras.checks import check_counts
+from dmf_keras.checks import check_counts, check_streams
 from dmf_keras.layers.expert_outputs import ExpertOutputs
 from dmf_keras.ops.masked import without_padding
 from dmf_keras.ops.streams import real_streams
@@ -90,7 +90,8 @@ class ModalityExperts(keras.layers.Layer):
             ValueError: another width or number of streams than those of `build`, or a presence that is not boolean.
         """
         count = len(self.specific_experts)
-        streams, present = real_streams(streams, present, count, self.width, self.compute_dtype)
+        check_streams(streams, present, count, self.width)
+        streams, present = real_streams(streams, present, self.compute_dtype)
         shared = [
             without_padding(_apply(self.shared_expert, x), there) for x, there in zip(streams, present, strict=True)
         ]
