@@ -114,6 +114,7 @@ class InterestModel(RankingModel):
             content_rows=self.schema.content_rows,
             modalities=self.schema.modalities,
             history_age_buckets=self.schema.history_age_buckets,
+            item_codes=self.schema.item_codes,
         )
         return type(self)(schema, self.config, items_of=self, dtype=self.dtype_policy, name=f"{name}_interest")
 

@@ -42,7 +42,7 @@ class DiffMSIN(JoinedItems):
     loss: `decoupling`, (pc(t specific) - pc(t shared) + pc(u specific) - pc(u shared)) / 2 with pc the mean cosine of
     pairs of streams, and `synergy`, the hinge that draws y_n to the synergy of t_n where the (first) label is 1 and
     away from it where it is 0; candidates without a history do not count there. `t_n` of content and its synergy are
-    made for these losses alone, so not when serving.
+    made for these losses alone, so not when serving. The losses are of the main history; further ones have none.
 
     Nothing has a vector per pair of candidate and history item: keys and values are the user's. What follows attention
     costs the same for every L; most of it are the T (M + 1) attentions of the synergy, 4 d^2 multiplications each.
@@ -76,8 +76,6 @@ class DiffMSIN(JoinedItems):
 
     config_class = DiffMSINConfig
     config: DiffMSINConfig
-    # Not tried with further histories, so refused.
-    has_further_histories = False
 
     def build_interest(self) -> int:
         """See the base class."""

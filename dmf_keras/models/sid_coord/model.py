@@ -71,8 +71,6 @@ class SIDCoord(IDTargetAttention):
 
     config_class = SIDCoordConfig
     config: SIDCoordConfig
-    # Not tried with further histories, so refused.
-    has_further_histories = False
 
     def __init__(self, schema: RankingSchema, config: SIDCoordConfig, **kwargs: Any) -> None:
         if not schema.item_codes:
@@ -81,8 +79,8 @@ class SIDCoord(IDTargetAttention):
             )
         super().__init__(schema, config, **kwargs)
 
-    def build_interest(self) -> int:
-        """See the base class."""
+    def build_items(self) -> None:
+        """The semantic ids of items and their gate."""
         config, schema = self.config, self.schema
         self.semantic_ids = SemanticIdEmbedding(
             schema.content_rows,
@@ -95,6 +93,10 @@ class SIDCoord(IDTargetAttention):
         self.semantic_ids.build()
         self.gate = StatisticsGate(config.gate_units, name="gate", dtype=self.dtype_policy)
         self.gate.build((None, None, len(config.statistics)))
+
+    def build_interest(self) -> int:
+        """See the base class."""
+        config = self.config
         self.alignment = SoftBinPooling(config.bins, config.bin_dim, name="alignment", dtype=self.dtype_policy)
         self.alignment.build()
         return super().build_interest() + self.alignment.width
