@@ -136,7 +136,7 @@ def small_model(name: str, schema: RankingSchema = SCHEMA):
     model = build_model(name, {key: value for key, value in SMALL.items() if key in known}, schema, seed=3)
     rng = np.random.default_rng(3)
     # Quadratic layers square what they are given, layer by layer.
-    scale = 0.2 if name in ("qin", "diff_msin") else 0.5
+    scale = {"qin": 0.2, "diff_msin": 0.24}.get(name, 0.5)
     for weight in model.trainable_variables:
         weight.assign(rng.normal(scale=scale, size=weight.shape))
     for layer in model.content.values():
