@@ -189,7 +189,7 @@ class Version:
         Raises:
             DataError: the model has no further history of a name.
         """
-        takes: Mapping[str, int] = self.contract.further_histories
+        takes: Mapping[str, int] = self.contract.further_histories if sequences else {}
         for name in sequences or {}:
             if name not in takes:
                 raise DataError(

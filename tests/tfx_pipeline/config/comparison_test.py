@@ -32,7 +32,7 @@ def test_label(text, label, written):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("dnf", r"no model 'dnf' \(did you mean 'dmf'\?\); models: content_concat, din, dmf"),
+        ("dnf", r"no model 'dnf' \(did you mean 'dmf'\?\); models: content_concat, diff_msin, din, dmf"),
         ("dmf@txt", r"'dmf@txt': no modality 'txt' \(did you mean 'text'\?\); modalities: text, image, audio"),
         ("dmf@", "no modality ''; modalities: text"),
         ("@text", "no model ''"),
@@ -103,7 +103,7 @@ comparison:
     [
         (
             "{models: {dnf: {}}}",
-            "comparison.models: no model 'dnf' (did you mean 'dmf'?); models: content_concat, din, ",
+            "comparison.models: no model 'dnf' (did you mean 'dmf'?); models: content_concat, diff_msin, din, ",
         ),
         ("{models: {dmf@sound: {}}}", "comparison.models: 'dmf@sound': no modality 'sound'; modalities: text, image"),
         ("{models: {dmf@image+text: {}}}", "comparison.models: 'dmf@image+text' is 'dmf': write it so"),
@@ -112,7 +112,7 @@ comparison:
         ("{models: {din: 5}}", "comparison.models.din: should be a section with keys of your choice (given: 5)"),
         (
             "{training: {dnf: {}}}",
-            "comparison.training: no model 'dnf' (did you mean 'dmf'?); models: content_concat, din, ",
+            "comparison.training: no model 'dnf' (did you mean 'dmf'?); models: content_concat, diff_msin, din, ",
         ),
         ("{training: {dmf: {epochs: 3}}}", "comparison.training.dmf.epochs: unknown key"),
         ("{training: {dmf: {batch_size: 0}}}", "comparison.training.dmf.batch_size: should be greater than or equal"),
