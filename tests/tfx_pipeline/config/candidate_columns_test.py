@@ -94,5 +94,6 @@ def test_a_label_says_what_a_model_goes_without(text, without):
 
 
 def test_a_label_of_other_words_is_refused():
-    with pytest.raises(ValueError, match="a model can go without items, candidates, ages, sequences, after ~; got 'candidate'"):
+    message = "a model can go without items, candidates, ages, sequences, after ~; got 'candidate'"
+    with pytest.raises(ValueError, match=message):
         Label.parse("dmf~candidate", ["text"])
