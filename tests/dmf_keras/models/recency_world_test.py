@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 
-from dmf_keras.models import ModalitySpec, RankingSchema
-from tests.dmf_keras.models.batches import small_model
+from tests.dmf_keras.models.topics import ITEMS, TOPICS, auc_of_trained
 
-TOPICS, ITEMS, LENGTH = 4, 40, 8
+LENGTH = 8
 HOUR, MONTH = 3600.0, 30 * 86_400.0
-to_numpy = keras.ops.convert_to_numpy
 
 
 def world(requests: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -41,24 +38,8 @@ def world(requests: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def auc(name: str, buckets: int | None) -> float:
     """Of a trained model on requests that it has not seen."""
-    schema = RankingSchema(
-        item_rows=ITEMS + 1,
-        content_rows=ITEMS + 1,
-        modalities={"text": ModalitySpec(6)},
-        history_age_buckets=buckets,
-        item_codes=(TOPICS,),
-        item_statistics=("impressions", "positives"),
-    )
-    model = small_model({"id_dim": 16, "hidden_units": [32]}, schema=schema, name=name)
-    topics = np.eye(TOPICS)[np.arange(ITEMS + 1) % TOPICS]
-    rng = np.random.default_rng(0)
-    for layer in model.content.values():
-        layer.set_rows(np.concatenate([topics, np.zeros((ITEMS + 1, 2))], 1) + 0.1 * rng.normal(size=(ITEMS + 1, 6)))
-    keras.utils.set_random_seed(1)
-    metric = keras.metrics.AUC(from_logits=True, name="auc", num_thresholds=1000)
-    model.compile(keras.optimizers.Adam(0.01), metrics=[metric], jit_compile=False)
-    model.fit(*world(3000, 1), epochs=8, batch_size=50, verbose=0)
-    return float(model.evaluate(*world(2000, 2), verbose=0, return_dict=True)["auc"])
+    tables = {"item_codes": (TOPICS,), "item_statistics": ("impressions", "positives")}
+    return auc_of_trained(name, world(3000, 1), world(2000, 2), epochs=8, history_age_buckets=buckets, **tables)
 
 
 # The click probabilities themselves have 0.87.

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from dmf_keras.models import ModalitySpec, RankingModel, RankingSchema, model_config, model_names
+from dmf_keras.models import RankingModel, RankingSchema, model_config, model_names
 from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
 from tests.dmf_keras.models.expected import MODELS
+from tests.dmf_keras.models.topics import ITEMS, TOPICS, auc_of_trained
 
 to_numpy = keras.ops.convert_to_numpy
 NAMES = ("buys", "carts")
@@ -136,7 +137,7 @@ def test_a_model_that_reads_one_history_says_so():
         RankingModel(FURTHER, model_config("mean_pooling", {}))
 
 
-TOPICS, ITEMS, LENGTH = 4, 40, 12
+LENGTH = 12
 
 
 def world(count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -157,22 +158,11 @@ def world(count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 def auc(name: str, histories: tuple[str, ...]) -> float:
     """Of a trained model on requests that it has not seen."""
-    schema = RankingSchema(ITEMS + 1, ITEMS + 1, {"text": ModalitySpec(6)}, histories=histories)
-    model = small_model({"id_dim": 16, "hidden_units": [32]}, schema=schema, name=name)
-    topics = np.eye(TOPICS)[np.arange(ITEMS + 1) % TOPICS]
-    rng = np.random.default_rng(0)
-    for layer in model.content.values():
-        layer.set_rows(np.concatenate([topics, np.zeros((ITEMS + 1, 2))], 1) + 0.1 * rng.normal(size=(ITEMS + 1, 6)))
-    keras.utils.set_random_seed(1)
-    metric = keras.metrics.AUC(from_logits=True, name="auc", num_thresholds=1000)
-    model.compile(keras.optimizers.Adam(0.01), metrics=[metric], jit_compile=False)
-    model.fit(*world(2000, 1), epochs=6, batch_size=50, verbose=0)
-    return float(model.evaluate(*world(1000, 2), verbose=0, return_dict=True)["auc"])
+    return auc_of_trained(name, world(2000, 1), world(1000, 2), epochs=6, histories=histories)
 
 
 # The click probabilities themselves have 0.87.
 @pytest.mark.parametrize("name", ["dmf", "target_attention", "mean_pooling"])
 def test_purchases_tell_what_clicks_do_not(name: str) -> None:
     without, with_buys = auc(name, ()), auc(name, ("buys",))
-    print(name, without, with_buys)
     assert with_buys > without + 0.05, (without, with_buys)
