@@ -27,8 +27,10 @@ class ModalSynergy(keras.layers.Layer):
 
     with A_t = cos^2(0.45 pi t / T), a_t = A_t / A_t-1 and w_js a softmax over the other streams of one trained number
     for each pair. It has the form of the reverse process of a diffusion model, whose noise is predicted by the other
-    modalities; nothing trains it to be one. e is standard normal noise, in training alone; otherwise there is none, so
-    that a score is a function of its inputs.
+    modalities; nothing trains it to be one. e is normal noise, in training alone; otherwise there is none, so that a
+    score is a function of its inputs. A diffusion model's data have a variance of 1. These need not: e is times the
+    root mean square of the vector that it joins, or embeddings, which start small, would drown in it (the T steps
+    divide by sqrt(A_T), 0.16).
 
     A stream that is not present is zeros and no source of the others; where none is, so is y.
 
@@ -97,9 +99,10 @@ class ModalSynergy(keras.layers.Layer):
         return layer
 
     def noise(self, like: Tensor) -> Tensor:
-        """Standard normal noise of the shape and dtype of `like`."""
+        """Normal noise of the shape and dtype of `like`, with the root mean square of each of its vectors."""
         drawn = keras.random.normal(ops.shape(like), dtype="float32", seed=self.seed_generator)
-        return ops.cast(drawn, like.dtype)
+        squares = ops.mean(ops.square(ops.cast(like, "float32")), axis=-1, keepdims=True)
+        return ops.cast(drawn * ops.sqrt(ops.stop_gradient(squares)), like.dtype)
 
     def call(
         self, streams: Sequence[Tensor], present: Sequence[Tensor] | None = None, training: bool = False

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import count, positive
+from tfx_pipeline.cli.arguments import comma_separated, count, positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tfx_pipeline.studies.bench.serving_load import LoadResult
 
 _HISTORIES = (100, 500)
+_MODELS = ("dmf", "target_attention", "early_fusion")
 _COMPARE_SECONDS, _LOAD_SECONDS = 60.0, 10.0
 # Options that only load has: any of them asks for it.
 _LOAD_ONLY = ("target", "model", "model_name", "concurrency", "requests", "rate", "warm_up", "calls", "swap_seconds")
@@ -27,10 +28,11 @@ def add(commands: Commands) -> None:
     """Adds it to the sub-parsers `commands` of `dmf bench`."""
     parser = commands.add_parser(
         "serving",
-        help="latency over gRPC: DMF against target attention and early fusion, or load on a server",
+        help="latency over gRPC: models compared, or load on a server",
         description="Without options: DMF, target attention and early fusion, exported with random weights, each asked "
-        "over gRPC and in process. With a target, a model or an option of load: load on that server, on a local server "
-        "for that model, or on one for a DMF model with random weights; exit status 1 when a score is wrong.",
+        "over gRPC and in process; the others are compared with the first. With a target, a model or an option of "
+        "load: load on that server, on a local server for that model, or on one for a DMF model with random weights; "
+        "exit status 1 when a score is wrong.",
     )
     parser.add_argument("--target", metavar="HOST:PORT", help="a server that runs; wants --model-name")
     parser.add_argument("--model-name", metavar="NAME", help="that the model is served under")
@@ -76,7 +78,11 @@ def add(commands: Commands) -> None:
         help="publish a new version so often, in turn with the weights of --model and with others",
     )
     parser.add_argument(
-        "--item-columns", action="store_true", help="where models are compared: DMF over items with five columns too"
+        "--models",
+        type=comma_separated,
+        metavar="A,B,C",
+        help="where models are compared: of the registry, each with +items for five columns of items, +candidates for "
+        f"three columns of candidates, +histories for two further histories; default: {','.join(_MODELS)}",
     )
     add_json(parser, instead_of="a table")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="also draw the latencies")
@@ -105,15 +111,20 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _compare(parsed: argparse.Namespace) -> int:
+    from tfx_pipeline.studies.bench.variant import parse_variants
+
+    # Before the minutes of measuring.
+    variants = parse_variants(parsed.models or _MODELS)
+
     def measure() -> ServingReport:
         from tfx_pipeline.studies.bench.serving import bench_serving
 
         return bench_serving(
+            variants,
             parsed.history or _HISTORIES,
             candidates=parsed.candidates,
             seconds=parsed.seconds or _COMPARE_SECONDS,
             picture=parsed.picture,
-            item_columns=parsed.item_columns,
         )
 
     report = measured(measure)
@@ -129,8 +140,8 @@ def _compare(parsed: argparse.Namespace) -> int:
 def _load(parsed: argparse.Namespace) -> int:
     from serving.load import CallMode, LoadOptions
 
-    if parsed.item_columns:
-        raise ConfigError("--item-columns is for models that are compared, and not for load: leave it out")
+    if parsed.models is not None:
+        raise ConfigError("--models is for models that are compared, and not for load: leave it out")
     if parsed.target is not None and parsed.model_name is None:
         raise ConfigError("--target wants --model-name, the name that the model is served under")
     if parsed.target is not None and parsed.swap_seconds is not None:

@@ -1,7 +1,7 @@
 """`dmf bench serving` without a server or a model of the caller's: DMF against its neighbours, over a real wire.
 
-Three models of one schema and one head, exported by the pipeline's own code, each in a local server in a process of its
-own. One client asks them in turn, and between its calls the same processes run the same signatures without gRPC: what
+Models of one schema and one head, exported by the pipeline's own code, each in a local server in a process of its own.
+One client asks them in turn, and between its calls the same processes run the same signatures without gRPC: what
 gRPC adds is the difference. Raw ids go in, so the lookups of strings are part of every time.
 """
 
@@ -20,9 +20,9 @@ import numpy as np
 from rich.table import Table
 
 from serving import contract
-from serving.client import CallRecord, ClientOptions, RankingClient, UserState
+from serving.client import CallRecord, ClientOptions, Ranking, RankingClient, UserState
 from serving.export.servable import request_arrays
-from serving.load import RankRequest, draw_requests
+from serving.load import RankRequest
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.json_record import JsonRecord
@@ -31,11 +31,8 @@ from tfx_pipeline.studies.bench.latency_picture import draw_latencies
 from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.served_model import ServedModel
 from tfx_pipeline.studies.bench.timing import interleaved_calls, timed_call
+from tfx_pipeline.studies.bench.variant import Variant
 
-DMF, ID_ONLY, EARLY_FUSION = "dmf", "target_attention", "early_fusion"
-MODELS = (DMF, ID_ONLY, EARLY_FUSION)
-# DMF over items with `workload.ITEM_COLUMNS`, when asked for.
-WITH_COLUMNS = "dmf_item_columns"
 SIGNATURES = (contract.RANK, contract.USER_TOWER, contract.CANDIDATE)
 GRPC, IN_PROCESS = "grpc", "in-process"
 # Float32 results of one graph, and of the same sums behind two signatures.
@@ -55,7 +52,7 @@ class SignatureResult:
     """One signature of one model, asked in one way.
 
     Attributes:
-        model, signature: their names.
+        model, signature: their names, see `Variant.label`.
         history, candidates: L and N; no candidates of `user_tower`, which takes none.
         transport: `grpc` or `in-process`.
         p50_ms, p99_ms: milliseconds of a call.
@@ -90,22 +87,19 @@ class Ratios:
     """What the medians over gRPC come to with one length of the history.
 
     Attributes:
-        dmf_vs_target_attention, early_fusion_vs_dmf: how many times as long `rank` takes.
+        rank_vs_first: how many times as long as by the first model `rank` takes, by model.
         score_vs_rank: time of `candidate`, with a kept state, over that of `rank`, by model.
         grpc_adds: to the time in process, by model and signature.
-        item_columns_vs_dmf: how many times as long `rank` takes with columns of items; None: not measured.
     """
 
-    dmf_vs_target_attention: float
-    early_fusion_vs_dmf: float
+    rank_vs_first: Mapping[str, float]
     score_vs_rank: Mapping[str, float]
     grpc_adds: Mapping[str, Mapping[str, GrpcCost]]
-    item_columns_vs_dmf: float | None = None
 
 
 @dataclass(frozen=True)
 class ServingReport(JsonRecord):
-    """What `dmf bench serving` measured of three models, as `--json` prints it.
+    """What `dmf bench serving` measured of several models, as `--json` prints it.
 
     Attributes:
         results: one per model, signature, length and transport.
@@ -125,21 +119,21 @@ class ServingReport(JsonRecord):
 
 
 def bench_serving(
+    variants: Sequence[Variant],
     histories: Sequence[int],
     *,
     candidates: int,
     seconds: float,
     picture: Path | None = None,
-    item_columns: bool = False,
 ) -> ServingReport:
-    """Times every signature of the three models, through gRPC and without.
+    """Times every signature of models, through gRPC and without.
 
     Args:
+        variants: the models, each once; the others are compared with the first.
         histories: lengths L of the history, one measurement each.
         candidates: N.
         seconds: how long each length is measured.
         picture: also draw the latencies of `rank` over gRPC there, PNG.
-        item_columns: also measure DMF over items with columns.
 
     Raises:
         ModelError: a server does not start, or answers that must be equal are not.
@@ -149,20 +143,16 @@ def bench_serving(
     state_bytes: dict[str, dict[str, int]] = {}
     series: dict[str, list[float]] = {}
     largest = 0.0
-    with _measured_models((*MODELS, WITH_COLUMNS) if item_columns else MODELS) as models:
+    with _measured_models(variants) as models:
         for history in histories:
-            requests = draw_requests(
-                serving_models.item_ids(),
-                [{contract.USER_ID: user} for user in serving_models.user_ids()[:_REQUESTS]],
-                candidates=candidates,
-                history=history,
-                count=_REQUESTS,
-            )
-            with console().status(f"L = {history}: comparing answers"):
-                largest = max(largest, *(model.compare(requests) for model in models))
             functions: dict[Case, Callable[[], float]] = {}
-            for model in models:
-                functions |= model.functions(requests)
+            with console().status(f"L = {history}: comparing answers"):
+                for model, variant in zip(models, variants, strict=True):
+                    requests = serving_models.random_requests(
+                        variant, candidates=candidates, history=history, count=_REQUESTS
+                    )
+                    largest = max(largest, model.compare(requests))
+                    functions |= model.functions(requests)
             names = {" ".join(case): case for case in functions}
             title = f"L = {history}, N = {candidates}"
             calls = interleaved_calls(
@@ -185,18 +175,19 @@ class MeasuredModel:
     """One model of the registry, asked in both ways.
 
     Args:
+        name: of the variant.
         served: the process that has it.
         model_contract: of the exported model.
 
     Attributes:
-        name: in the registry.
+        name: of the variant.
         client: of its server.
         wire: bytes of the last request and answer by signature.
         state_bytes: of the last user state, as it would be stored.
     """
 
-    def __init__(self, served: ServedModel, model_contract: contract.ModelContract):
-        self.name = served.name
+    def __init__(self, name: str, served: ServedModel, model_contract: contract.ModelContract):
+        self.name = name
         self.wire: dict[str, tuple[int, int]] = {}
         self.state_bytes = 0
         self._served = served
@@ -217,8 +208,8 @@ class MeasuredModel:
             self.state_bytes = len(state.to_bytes())
             own_state = self._served.run(contract.USER_TOWER, arrays)
             scores = {
-                "rank by gRPC": self.client.rank(request.user, request.candidates).scores_in_request_order,
-                "candidate by gRPC": self.client.score(state, request.candidates).scores_in_request_order,
+                "rank by gRPC": self._rank(request).scores_in_request_order,
+                "candidate by gRPC": self._score(state, request).scores_in_request_order,
                 "rank in process": self._served.run(contract.RANK, {**arrays, **candidates})[contract.SCORE][0],
                 "candidate in process": self._candidate(own_state, candidates)[0],
             }
@@ -237,13 +228,12 @@ class MeasuredModel:
 
     def functions(self, requests: Sequence[RankRequest]) -> dict[Case, Callable[[], float]]:
         """What is timed; every function asks the requests in turn and returns seconds."""
-        client = self.client
-        states: list[UserState] = [client.encode_user(request.user) for request in requests]
+        states: list[UserState] = [self.client.encode_user(request.user) for request in requests]
         scored = list(zip(states, requests, strict=True))
         over_grpc = {
-            contract.RANK: _in_turn(requests, lambda one: client.rank(one.user, one.candidates)),
-            contract.USER_TOWER: _in_turn(requests, lambda one: client.encode_user(one.user)),
-            contract.CANDIDATE: _in_turn(scored, lambda one: client.score(one[0], one[1].candidates)),
+            contract.RANK: _in_turn(requests, self._rank),
+            contract.USER_TOWER: _in_turn(requests, lambda one: self.client.encode_user(one.user)),
+            contract.CANDIDATE: _in_turn(scored, lambda one: self._score(*one)),
         }
         arrays = [self._arrays(request) for request in requests]
         self._served.keep(contract.RANK, [{**user, **candidates} for user, candidates in arrays])
@@ -261,10 +251,17 @@ class MeasuredModel:
             functions[self.name, signature, IN_PROCESS] = functools.partial(self._served.time, signature)
         return functions
 
+    def _rank(self, request: RankRequest) -> Ranking:
+        return self.client.rank(request.user, request.candidates, columns=request.columns)
+
+    def _score(self, state: UserState, request: RankRequest) -> Ranking:
+        return self.client.score(state, request.candidates, columns=request.columns)
+
     def _arrays(self, request: RankRequest) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Inputs of the user, and those of the candidates."""
-        arrays = request_arrays({**request.user, contract.CANDIDATE_ITEM_ID: request.candidates}, self._contract)
-        candidates = {contract.CANDIDATE_ITEM_ID: arrays.pop(contract.CANDIDATE_ITEM_ID)}
+        of_candidates = {contract.CANDIDATE_ITEM_ID: request.candidates, **request.columns}
+        arrays = request_arrays({**request.user, **of_candidates}, self._contract)
+        candidates = {name: arrays.pop(name) for name in of_candidates}
         return arrays, candidates
 
     def _state_inputs(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -284,25 +281,24 @@ def _in_turn(requests: Sequence[Any], ask: Callable[[Any], object]) -> Callable[
 
 
 @contextlib.contextmanager
-def _measured_models(names: Sequence[str]) -> Iterator[list[MeasuredModel]]:
+def _measured_models(variants: Sequence[Variant]) -> Iterator[list[MeasuredModel]]:
     """The models, exported and served; gone after the block."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
+        versions = {variant: folder / variant.served_name / "1" for variant in variants}
         served = []
         models = []
         with console().status("exporting models and starting their servers") as status:
-            for name in names:
-                status.update(f"exporting {name}")
-                version = folder / name / "1"
+            for variant, version in versions.items():
+                status.update(f"exporting {variant.label}")
                 version.parent.mkdir()
-                registered, columns = (DMF, True) if name == WITH_COLUMNS else (name, False)
-                serving_models.export_random_model(registered, serving_models.PARAMS, version, item_columns=columns)
-                served.append(ServedModel(version, name))
+                serving_models.export_random_model(variant, version)
+                served.append(ServedModel(version, variant.served_name))
                 stack.callback(served[-1].close)
             status.update("starting servers")
-            for one in served:
+            for (variant, version), one in zip(versions.items(), served, strict=True):
                 stack.enter_context(one)
-                models.append(MeasuredModel(one, contract.ModelContract.read(folder / one.name / "1")))
+                models.append(MeasuredModel(variant.label, one, contract.ModelContract.read(version)))
                 stack.enter_context(models[-1].client)
         yield models
 
@@ -340,8 +336,7 @@ def _ratios(times: Mapping[Case, Sequence[float]]) -> Ratios:
     names = list(dict.fromkeys(name for name, *_ in times))
     rank = {name: p50[name, contract.RANK, GRPC] for name in names}
     return Ratios(
-        dmf_vs_target_attention=rank[DMF] / rank[ID_ONLY],
-        early_fusion_vs_dmf=rank[EARLY_FUSION] / rank[DMF],
+        rank_vs_first={name: rank[name] / rank[names[0]] for name in names[1:]},
         score_vs_rank={name: p50[name, contract.CANDIDATE, GRPC] / rank[name] for name in names},
         grpc_adds={
             name: {
@@ -353,7 +348,6 @@ def _ratios(times: Mapping[Case, Sequence[float]]) -> Ratios:
             }
             for name in names
         },
-        item_columns_vs_dmf=rank[WITH_COLUMNS] / rank[DMF] if WITH_COLUMNS in rank else None,
     )
 
 
@@ -389,16 +383,13 @@ def serving_summary(report: ServingReport) -> list[str]:
     """One sentence or two per length of history."""
     sentences = []
     for history, ratios in report.ratios.items():
-        added = ratios.grpc_adds[DMF][contract.RANK]
+        first = next(iter(ratios.grpc_adds))
+        added = ratios.grpc_adds[first][contract.RANK]
+        told = [f"by {name} {ratio:.2f}x" for name, ratio in ratios.rank_vs_first.items()]
+        compared = f"rank {', '.join(told)} the time of {first}. " if told else ""
         sentences.append(
-            f"L = {history}: rank by DMF takes {ratios.dmf_vs_target_attention:.2f}x the time of target attention, "
-            f"early fusion {ratios.early_fusion_vs_dmf:.1f}x that of DMF. gRPC adds {added.ms:.1f} ms to DMF "
-            f"({added.share:.0%}). With a kept state it takes {ratios.score_vs_rank[DMF]:.2f}x the time of rank; "
-            f"the state has {report.state_bytes[history][DMF] / 1000:.1f} KB."
+            f"L = {history}: {compared}gRPC adds {added.ms:.1f} ms to {first} ({added.share:.0%}). With a kept state "
+            f"it takes {ratios.score_vs_rank[first]:.2f}x the time of rank; the state has "
+            f"{report.state_bytes[history][first] / 1000:.1f} KB."
         )
-        if ratios.item_columns_vs_dmf is not None:
-            sentences.append(
-                f"L = {history}: with {len(workload.ITEM_COLUMNS)} columns of items, rank by DMF takes "
-                f"{ratios.item_columns_vs_dmf:.2f}x the time of without."
-            )
     return sentences

@@ -37,14 +37,15 @@ from tfx_pipeline.console import console, styled
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
 from tfx_pipeline.studies.bench.machine import Machine, machine
-from tfx_pipeline.studies.bench.serving_models import PARAMS, copy_with_other_weights, export_random_model
+from tfx_pipeline.studies.bench.serving_models import copy_with_other_weights, export_random_model
+from tfx_pipeline.studies.bench.variant import Variant
 from tfx_pipeline.trained.server_process import ServerProcess
 from tfx_pipeline.trained.version import Version
 
 # Different requests, asked in turn; of each the right scores are computed before the run.
 _REQUESTS = 64
 _POLL_SECONDS = 0.2
-_RANDOM_MODEL = "dmf"
+_RANDOM_MODEL = Variant("dmf")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadRep
             if setup.model is None:
                 version = Version(folder / "random" / "1")
                 version.path.parent.mkdir()
-                export_random_model(_RANDOM_MODEL, PARAMS, version.path)
+                export_random_model(_RANDOM_MODEL, version.path)
             else:
                 version = Version.find(setup.model)
             sources = [version]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import tensorflow as tf
 from dmf_keras.models import inputs as model_inputs
 from serving import contract
 from serving.export.signatures import Tensors, export_model
-from serving.load import draw_requests
+from serving.load import RankRequest, draw_requests
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.writing import write_lines
 from tfx_pipeline.studies.bench import workload
+from tfx_pipeline.studies.bench.variant import CANDIDATE_COLUMNS, HISTORIES, Variant
 from tfx_pipeline.training.golden import write_warmup_requests
 
 # Of the catalogue; one more row of every table is for what is in none.
@@ -26,6 +28,7 @@ MAX_HISTORY = 1_000
 PARAMS: Mapping[str, Any] = {"id_dim": 64, "attention_dim": 64, "hidden_units": (1024, 512, 256)}
 # Numbers of candidates of the warm-up requests, as a pipeline has them by default, and their length of history.
 _WARMUP_CANDIDATES, _WARMUP_HISTORY = (1, 100, 1200), 100
+_CANDIDATE_INPUTS = {workload.BADGE: "string", **dict.fromkeys(workload.COLUMNS_OF_CANDIDATES, "float32")}
 _SEED = 0
 
 
@@ -39,57 +42,78 @@ def user_ids() -> list[str]:
     return [f"u{number:07d}" for number in range(USERS)]
 
 
+def badges() -> list[str]:
+    """Values of the candidate column of names."""
+    return [f"badge {number}" for number in range(workload.BADGES)]
+
+
 class CatalogueTransform(tf.Module):
     """Raw ids to the model inputs of `workload.schema`: the lookups of a pipeline's transform, from files as there.
 
     Args:
         folder: for the vocabulary files, which the exported model copies into itself.
+        extras: of `variant.EXTRAS`: whether candidates have columns, and users further histories.
     """
 
     user_inputs: Mapping[str, str] = {}
     user_lists = ()
-    candidate_inputs: Mapping[str, str] = {}
     history_ages = False
-    further_histories: dict[str, int] = {}
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, extras: Collection[str] = ()):
         super().__init__()
+        shown = CANDIDATE_COLUMNS in extras
+        self.candidate_inputs = _CANDIDATE_INPUTS if shown else {}
+        self.further_histories = dict.fromkeys(workload.FURTHER_HISTORIES if HISTORIES in extras else (), MAX_HISTORY)
         self._files: list[tf.saved_model.Asset] = []
-        for name, ids in ((artifact_files.ITEM_IDS, item_ids()), ("users", user_ids())):
+        vocabularies = {artifact_files.ITEM_IDS: item_ids(), "users": user_ids()}
+        for name, ids in (vocabularies | ({workload.BADGE: badges()} if shown else {})).items():
             path = folder / name
             write_lines(path, ids)
             self._files.append(tf.saved_model.Asset(str(path)))
         # Twice for items, as in a pipeline: the row of the id is of the trained vocabulary, that of the content of the
         # catalogue.
-        items, users = self._files
+        items, users, *shown_files = self._files
         self._index, self._row = _lookup_table(items, ITEMS), _lookup_table(items, -1)
         self._user = _lookup_table(users, USERS)
+        self._badges = [_lookup_table(file, workload.BADGES) for file in shown_files]
 
     @property
     def trackables(self) -> list[Any]:
         """What an export must track."""
-        return [*self._files, self._index, self._row, self._user]
+        return [*self._files, self._index, self._row, self._user, *self._badges]
 
     def user(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Model inputs of the user part."""
-        index, row = self._items(raw[contract.HISTORY_ITEM_ID][:, -MAX_HISTORY:])
-        return {
-            model_inputs.HISTORY_INDEX: index,
-            model_inputs.HISTORY_CONTENT_ROW: row,
-            model_inputs.USER_INDEX: _rows(self._user, raw[contract.USER_ID]),
-        }
+        found = {model_inputs.USER_INDEX: _rows(self._user, raw[contract.USER_ID])}
+        for further in (None, *self.further_histories):
+            feature = contract.HISTORY_ITEM_ID if further is None else contract.further_history_items(further)
+            index, row = self._items(raw[feature][:, -MAX_HISTORY:])
+            made = {model_inputs.HISTORY_INDEX: index, model_inputs.HISTORY_CONTENT_ROW: row}
+            found |= (
+                made if further is None else {model_inputs.of_history(name, further): v for name, v in made.items()}
+            )
+        return found
 
     def candidates(self, raw: Tensors) -> dict[str, tf.Tensor]:
-        """Model inputs of the candidates."""
+        """Model inputs of the candidates; a number that is not there is the mean."""
         index, row = self._items(raw[contract.CANDIDATE_ITEM_ID])
-        return {model_inputs.CANDIDATE_INDEX: index, model_inputs.CANDIDATE_CONTENT_ROW: row}
+        found = {model_inputs.CANDIDATE_INDEX: index, model_inputs.CANDIDATE_CONTENT_ROW: row}
+        for name in self.candidate_inputs:
+            if name == workload.BADGE:
+                found[name] = _rows(self._badges[0], raw[name])
+            else:
+                found[name] = tf.where(tf.math.is_nan(raw[name]), tf.zeros_like(raw[name]), raw[name])
+        return found
 
     def examples(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """All model inputs of serialised requests."""
-        names = (contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID)
-        spec = {name: tf.io.RaggedFeature(tf.string) for name in names}
+        further = map(contract.further_history_items, self.further_histories)
+        names = dict.fromkeys((contract.HISTORY_ITEM_ID, contract.CANDIDATE_ITEM_ID, *further), "string")
+        names |= self.candidate_inputs
+        spec = {name: tf.io.RaggedFeature(tf.as_dtype(kind)) for name, kind in names.items()}
         parsed = tf.io.parse_example(serialized, spec | {contract.USER_ID: tf.io.FixedLenFeature([], tf.string)})
-        raw = {name: parsed[name].to_tensor("") for name in names} | {contract.USER_ID: parsed[contract.USER_ID]}
+        raw = {name: parsed[name].to_tensor("" if kind == "string" else math.nan) for name, kind in names.items()}
+        raw[contract.USER_ID] = parsed[contract.USER_ID]
         return {**self.user(raw), **self.candidates(raw)}
 
     def _items(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -108,24 +132,49 @@ def _rows(table: tf.lookup.StaticHashTable, ids: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.where(ids == "", tf.zeros_like(ids, tf.int64), table.lookup(ids) + 1), tf.int32)
 
 
-def export_random_model(name: str, params: Mapping[str, Any], directory: Path, *, item_columns: bool = False) -> None:
+def export_random_model(variant: Variant, directory: Path) -> None:
     """Exports a model of the registry as the pipeline does, with random weights and content, and warm-up requests.
 
+    It has `PARAMS` as far as it knows them.
+
     Args:
-        name: in the registry.
-        params: hyper-parameters that differ from the defaults.
+        variant: the model, and what it is given.
         directory: of the SavedModel; must not exist, its parent must, whose name is that of the served model.
-        item_columns: whether items have `workload.ITEM_COLUMNS`.
     """
-    schema = workload.schema(items=ITEMS + 1, users=USERS + 1, item_columns=item_columns)
-    model = workload.model(name, dict(params), schema)
+    schema = workload.schema(items=ITEMS + 1, users=USERS + 1, extras=variant.extras)
+    model = workload.model(variant.model, variant.params(PARAMS), schema)
     # New embeddings are almost zero, and every score almost 0.5: no two answers could be told apart.
     embeddings = model.item_embedding.embeddings
     embeddings.assign(np.random.default_rng(_SEED).normal(size=embeddings.shape))
-    export_model(model, CatalogueTransform(directory.parent), directory, name=name, max_history=MAX_HISTORY)
-    users = [{contract.USER_ID: user_ids()[0]}]
-    [drawn] = draw_requests(item_ids(), users, candidates=1, history=_WARMUP_HISTORY, count=1)
-    write_warmup_requests(directory, directory.parent.name, [dict(drawn.user)], item_ids(), _WARMUP_CANDIDATES)
+    transform = CatalogueTransform(directory.parent, variant.extras)
+    export_model(model, transform, directory, name=variant.model, max_history=MAX_HISTORY)
+    [drawn] = random_requests(variant, candidates=1, history=_WARMUP_HISTORY, count=1)
+    request = {**drawn.user, **drawn.columns}
+    write_warmup_requests(directory, directory.parent.name, [request], item_ids(), _WARMUP_CANDIDATES)
+
+
+def random_requests(variant: Variant, *, candidates: int, history: int, count: int) -> list[RankRequest]:
+    """Requests of one size for a model of `export_random_model`, of its users, items and columns.
+
+    Args:
+        variant: the model.
+        candidates: N of every request.
+        history: L, of every history.
+        count: of requests.
+    """
+    pools = {
+        name: badges() if kind == "string" else np.random.default_rng(_SEED).normal(size=100).tolist()
+        for name, kind in (_CANDIDATE_INPUTS if CANDIDATE_COLUMNS in variant.extras else {}).items()
+    }
+    return draw_requests(
+        item_ids(),
+        [{contract.USER_ID: user} for user in user_ids()[:count]],
+        candidates=candidates,
+        history=history,
+        count=count,
+        columns=pools,
+        histories=workload.FURTHER_HISTORIES if HISTORIES in variant.extras else (),
+    )
 
 
 def copy_with_other_weights(source: Path, directory: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from dmf_keras.models import ItemColumnSpec, ModalitySpec, RankingSchema, build_model
@@ -15,6 +17,7 @@ from dmf_keras.models.inputs import (
 )
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.config.values import Params
+from tfx_pipeline.studies.bench.variant import CANDIDATE_COLUMNS, HISTORIES, ITEM_COLUMNS
 
 CONTENT_WIDTH = 64
 # Of each level of semantic ids.
@@ -23,30 +26,38 @@ _SEED = 0
 
 
 # What a shop knows of an item: names of one kind and of several, and a number.
-ITEM_COLUMNS = {
+COLUMNS_OF_ITEMS = {
     "category": ItemColumnSpec(300),
     "brand": ItemColumnSpec(5_000),
     "seller": ItemColumnSpec(20_000),
     "tags": ItemColumnSpec(1_000, 4),
     "price": ItemColumnSpec(),
 }
+# What is known of one impression: a label on the item, by its row, and two numbers.
+BADGE, BADGES = "badge", 10
+COLUMNS_OF_CANDIDATES = ("price_shown", "hours_to_delivery")
+FURTHER_HISTORIES = ("buys", "carts")
 
 
-def schema(*, items: int, users: int, item_columns: bool = False) -> RankingSchema:
+def schema(*, items: int, users: int, extras: Collection[str] = ()) -> RankingSchema:
     """A catalogue with one modality, text vectors of width 64 stored as float16; row 0 of every table is padding.
 
     Semantic ids and counts of items are there for the models that read them.
 
     Args:
         items, users: how many there are.
-        item_columns: whether items have `ITEM_COLUMNS`.
+        extras: of `variant.EXTRAS`.
     """
+    of_candidates = CANDIDATE_COLUMNS in extras
     return RankingSchema(
         item_rows=items + 1,
         content_rows=items + 1,
         modalities={"text": ModalitySpec(CONTENT_WIDTH)},
         user_rows=users + 1,
-        item_columns=ITEM_COLUMNS if item_columns else {},
+        item_columns=COLUMNS_OF_ITEMS if ITEM_COLUMNS in extras else {},
+        candidate_categorical={BADGE: BADGES + 2} if of_candidates else {},
+        candidate_numeric=COLUMNS_OF_CANDIDATES if of_candidates else (),
+        histories=FURTHER_HISTORIES if HISTORIES in extras else (),
         item_codes=(CODES,) * 3,
         item_statistics=ITEM_STATISTICS,
     )

@@ -19,8 +19,10 @@ from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench import serving, serving_models
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
 from tfx_pipeline.studies.bench.served_model import ServedModel
-from tfx_pipeline.studies.bench.serving import DMF, EARLY_FUSION, GRPC, ID_ONLY, IN_PROCESS, MODELS, SIGNATURES
+from tfx_pipeline.studies.bench.serving import GRPC, IN_PROCESS, SIGNATURES
+from tfx_pipeline.studies.bench.variant import Variant, parse_variants
 
+DMF, ID_ONLY, EARLY_FUSION = MODELS = ("dmf", "target_attention", "early_fusion")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -37,7 +39,7 @@ def tiny_models():
 def random_model(tiny_models, tmp_path_factory):
     """An exported DMF with random weights, as version 1 of a served model."""
     version = tmp_path_factory.mktemp("random") / "1"
-    serving_models.export_random_model(DMF, serving_models.PARAMS, version)
+    serving_models.export_random_model(Variant(DMF), version)
     return version
 
 
@@ -80,8 +82,7 @@ def test_models_are_compared_over_both_transports(tiny_models, tmp_path, capfd):
         p50 = {key[:3]: entry["p50_ms"] for key, entry in entries.items() if key[3] == history}
         ratios = report["ratios"][str(history)]
         rank = {model: p50[model, contract.RANK, GRPC] for model in MODELS}
-        assert ratios["dmf_vs_target_attention"] == pytest.approx(rank[DMF] / rank[ID_ONLY])
-        assert ratios["early_fusion_vs_dmf"] == pytest.approx(rank[EARLY_FUSION] / rank[DMF])
+        assert ratios["rank_vs_first"] == {name: pytest.approx(rank[name] / rank[DMF]) for name in MODELS[1:]}
         for model in MODELS:
             candidate = p50[model, contract.CANDIDATE, GRPC]
             assert ratios["score_vs_rank"][model] == pytest.approx(candidate / rank[model])
@@ -91,6 +92,29 @@ def test_models_are_compared_over_both_transports(tiny_models, tmp_path, capfd):
     assert report["setup"]["items"] == 60
     assert report["machine"]["cores"] >= 1
     assert (tmp_path / "latency.png").read_bytes().startswith(PNG)
+
+
+@pytest.mark.slow
+def test_columns_and_further_histories_are_in_the_requests(tiny_models, capfd):
+    names = ["qin", "qin+items", "qin+candidates", "qin+histories", "qin+items+candidates+histories"]
+    sizes = ("--candidates", "9", "--history", "3", "--seconds", "0.1")
+    report = run_json(capfd, *sizes, "--models", ",".join(names))
+    sent = {
+        entry["model"]: entry["request_bytes"]
+        for entry in report["results"]
+        if (entry["signature"], entry["transport"]) == (contract.RANK, GRPC)
+    }
+    assert list(sent) == names and list(report["ratios"]["3"]["rank_vs_first"]) == names[1:]
+    plain, items, candidates, histories, everything = sent.values()
+    # The names of a served model are in its requests.
+    assert items - plain == len("_items")
+    # Nine badges of 7 letters and 18 numbers; six ids of 8.
+    assert 9 * 7 + 18 * 4 < candidates - plain < 9 * 10 + 18 * 4 + 200
+    assert 6 * 8 < histories - plain < 6 * 10 + 200
+    assert everything > candidates + histories - plain
+    state = report["state_bytes"]["3"]
+    assert state["qin+histories"] > 2 * state["qin"]
+    assert 0 <= report["largest_difference"] <= serving.TOLERANCE
 
 
 @pytest.mark.slow
@@ -182,6 +206,10 @@ def test_ctrl_c_prints_what_came_until_then(capfd):
             "configuration: --swap-seconds wants a server of its own: leave out --target",
         ),
         (("--requests", "3", "--history", "3", "5"), 2, "configuration: --history: load has one length, got 3 5"),
+        (("--models", "dmf,dfm"), 2, "configuration: --models: no model 'dfm' (did you mean 'dmf'?)"),
+        (("--models", "dmf+item"), 2, "configuration: --models dmf+item: there is no +item; expected +items, +cand"),
+        (("--models", "dmf+items+items"), 2, "configuration: --models dmf+items+items: each of +items, +candidates"),
+        (("--models", "dmf", "--requests", "3"), 2, "configuration: --models is for models that are compared"),
         (("--picture", "latency.svg"), 2, "configuration: --picture writes PNG: expected a name like latency.png"),
         (("--model", "/nowhere"), 1, "stopped: /nowhere holds no exported model"),
     ],
@@ -257,6 +285,14 @@ def test_ids_are_looked_up_as_a_pipelines_transform_does(random_model):
     assert found["history_content_row"].tolist() == [[1, 60], [0, 0], [0, 0]]
     assert found["candidate_index"].tolist() == [[2], [61], [0]]
     assert found["candidate_content_row"].tolist() == [[2], [0], [0]]
+
+
+def test_variants_are_named_in_one_way():
+    found = parse_variants(["dmf", "dmf+candidates+items", "dmf+items+candidates", "dmf"])
+    assert [variant.label for variant in found] == ["dmf", "dmf+items+candidates"]
+    assert found[1].served_name == "dmf_items_candidates"
+    assert found[0].params(serving_models.PARAMS) == serving_models.PARAMS
+    assert "attention_dim" not in Variant("mean_pooling").params(serving_models.PARAMS)
 
 
 def test_a_picture_of_one_latency_and_of_many(tmp_path):
