@@ -20,6 +20,7 @@ from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
+from tfx_pipeline.training.freed_memory import freed_memory_kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,21 +114,22 @@ def train(
         best.set_model(model)
         best.on_train_end()
     else:
-        model.fit(
-            train_batches,
-            validation_data=eval_batches,
-            epochs=training.epochs,
-            verbose=0,
-            shuffle=False,
-            callbacks=[
-                best,
-                AtomicBackup(state_dir / "backup"),
-                keras.callbacks.TerminateOnNaN(),
-                keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
-                TrainingProgress(math.ceil(train_requests / training.batch_size), training.epochs, progress),
-                throughput,
-            ],
-        )
+        with freed_memory_kept():
+            model.fit(
+                train_batches,
+                validation_data=eval_batches,
+                epochs=training.epochs,
+                verbose=0,
+                shuffle=False,
+                callbacks=[
+                    best,
+                    AtomicBackup(state_dir / "backup"),
+                    keras.callbacks.TerminateOnNaN(),
+                    keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
+                    TrainingProgress(math.ceil(train_requests / training.batch_size), training.epochs, progress),
+                    throughput,
+                ],
+            )
     if not best.history or not all(math.isfinite(value) for value in best.history[best.best].values()):
         forget(state_dir)
         raise ModelError(
