@@ -21,6 +21,7 @@ from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
 from tfx_pipeline.training.freed_memory import freed_memory_kept
+from tfx_pipeline.training.fused_adam import FusedAdam
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,7 @@ def train(
     with training_strategy().scope():
         model = build()
         model.compile(
-            optimizer=keras.optimizers.Adam(training.learning_rate),
+            optimizer=FusedAdam(training.learning_rate),
             weighted_metrics=_metrics(model),
             kept_negatives=training.keep_negatives,
             # Batches differ in shape, so that XLA on a CPU would compile again and again.

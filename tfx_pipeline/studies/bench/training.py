@@ -16,6 +16,7 @@ from tfx_pipeline.studies.bench import workload
 from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.timing import interleaved
 from tfx_pipeline.training.freed_memory import freed_memory_kept
+from tfx_pipeline.training.fused_adam import FusedAdam
 
 ITEMS, USERS = 10_000, 5_000
 HISTORY = 50
@@ -108,7 +109,7 @@ def train_step(name: str, candidates: int) -> Callable[[], float]:
     labels = np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
     # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU. `train_function` is what `fit`
     # calls for a step.
-    model.compile("adam", jit_compile=False)
+    model.compile(FusedAdam(), jit_compile=False)
     model.make_train_function()
     batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(REQUESTS_PER_BATCH).cache().repeat()
     iterator = iter(batches)
