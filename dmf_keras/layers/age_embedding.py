@@ -9,6 +9,7 @@ from keras import ops
 
 from dmf_keras.checks import check_count, check_kind
 from dmf_keras.ops.bucketing import age_edges, bucketize
+from dmf_keras.ops.rows import take_few
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -77,7 +78,7 @@ class AgeEmbedding(keras.layers.Layer):
             ValueError: ages that are no floats.
         """
         check_kind("ages", ages, "float")
-        return ops.cast(ops.take(self.table, self.bucket_ids(ages), axis=0), self.compute_dtype)
+        return ops.cast(take_few(self.table, self.bucket_ids(ages)), self.compute_dtype)
 
     def compute_output_shape(self, ages_shape: Any) -> tuple[int | None, ...]:
         """[..., dim]."""

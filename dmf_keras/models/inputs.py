@@ -248,6 +248,12 @@ def seen_by(inputs: Mapping[str, Any], history: str) -> dict[str, Any]:
     return {**inputs, **found}
 
 
+def state_of(state: Mapping[str, Any], history: str) -> dict[str, Any]:
+    """The state of a further history, by the names that a model without others has."""
+    end = of_history("", history)
+    return {name.removesuffix(end): value for name, value in state.items() if name.endswith(end)}
+
+
 def candidate_content(modality: str) -> str:
     """Name of the optional content vectors that a request carries for its candidates, float [B, N, width].
 

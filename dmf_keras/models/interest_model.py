@@ -30,9 +30,11 @@ from dmf_keras.models.inputs import (
     as_shown,
     of_history,
     seen_by,
+    state_of,
 )
 from dmf_keras.models.logit_parts import beside, explain_parts
 from dmf_keras.models.ranking_model import RankingModel
+from dmf_keras.ops.rows import CAN_TELL_DISTINCT, made_once
 from dmf_keras.types import Tensor
 
 # State tensors that every model has: bool [B, L], false for padding, and the user part of the head [B, H1].
@@ -75,8 +77,9 @@ class InterestModel(RankingModel):
         self.further: dict[str, InterestModel] = {}
         if items_of is not None:
             self.column_embeddings, self.list_embeddings = {}, {}
-            # A method and not the model, whose layers Keras would take for this one's.
+            # Methods and not the model, whose layers Keras would take for this one's.
             self.history_items = items_of.history_items  # type: ignore[method-assign]
+            self.seen_items = items_of.seen_items  # type: ignore[method-assign]
             self.interest_width = self.build_interest()
             self.built = True
             return
@@ -250,11 +253,18 @@ class InterestModel(RankingModel):
         """The same of the history, [B, L, item_width]."""
         return self.item_vectors(inputs[HISTORY_INDEX], inputs[HISTORY_CONTENT_ROW])
 
-    def build_ages(self, **widths: int) -> None:
-        """Creates tables of the ages of history items, for `build_interest`: one a name, of its width.
+    def seen_items(self, inputs: Mapping[str, Tensor], training: bool) -> Tensor:
+        """`history_items`; in a training without XLA each item of the batch is made once, however often it occurs."""
+        if not training or not CAN_TELL_DISTINCT or self.jit_compile:
+            return self.history_items(inputs)
 
-        There are none where the schema has no ages.
-        """
+        def make(index: Tensor, row: Tensor) -> Tensor:
+            return self.history_items({**inputs, HISTORY_INDEX: index, HISTORY_CONTENT_ROW: row})
+
+        return made_once(make, inputs[HISTORY_INDEX], inputs[HISTORY_CONTENT_ROW], self.schema.content_rows)
+
+    def build_ages(self, **widths: int) -> None:
+        """Creates tables of ages, one a name, of its width, for `build_interest`; none where the schema has no ages."""
         buckets = self.schema.history_age_buckets
         if buckets is None:
             return
@@ -353,7 +363,7 @@ class InterestModel(RankingModel):
         """`user_features`, and those that were made of further histories."""
         features = dict(self.user_features(inputs, state))
         for name, own in self.further.items():
-            found = own.user_features(seen_by(inputs, name), _state_of(state, name))
+            found = own.user_features(seen_by(inputs, name), state_of(state, name))
             features |= {of_history(key, name): value for key, value in found.items()}
         return features
 
@@ -363,7 +373,7 @@ class InterestModel(RankingModel):
         """The interest in each further history [B, N, width], by the name of its part."""
         found = {
             explanation.further_history(name): own.interest(
-                _state_of(state, name), candidates, seen_by(inputs, name), training
+                state_of(state, name), candidates, seen_by(inputs, name), training
             )
             for name, own in self.further.items()
         }
@@ -429,12 +439,6 @@ class InterestModel(RankingModel):
     ) -> dict[str, Tensor]:
         """What there is to tell of each (candidate, history item) pair, [B, N, ..., L] by name; nothing by default."""
         return {}
-
-
-def _state_of(state: Mapping[str, Tensor], history: str) -> dict[str, Tensor]:
-    """The state of a further history, by the names that a model without others has."""
-    end = of_history("", history)
-    return {name.removesuffix(end): value for name, value in state.items() if name.endswith(end)}
 
 
 def _without_padding(inputs: Mapping[str, Tensor], schema: RankingSchema) -> dict[str, Tensor]:

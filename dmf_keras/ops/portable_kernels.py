@@ -18,3 +18,22 @@ def sum_flat(weights: Tensor, index: Tensor, size: Tensor) -> Tensor:
     if isinstance(size, int) and size == 0:
         return ops.zeros((0,), weights.dtype)
     return ops.segment_sum(weights, index, num_segments=size)
+
+
+def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Values of `ids` int [...], [U], and the place of each id among them, int32 [...].
+
+    Each value is there once where the backend can tell; here there is one for each id.
+    """
+    flat = ops.reshape(ids, (-1,))
+    return flat, ops.reshape(ops.arange(ops.shape(flat)[0], dtype="int32"), ops.shape(ids))
+
+
+def take_rows(table: Tensor, places: Tensor) -> Tensor:
+    """Rows of `table` float [R, D] at `places` int32 [...], each in [0, R): [..., D]."""
+    return ops.take(table, places, axis=0)
+
+
+def take_few(table: Tensor, places: Tensor) -> Tensor:
+    """`take_rows` of a table with few rows, whose gradient may be a product."""
+    return ops.take(table, places, axis=0)

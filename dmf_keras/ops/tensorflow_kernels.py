@@ -42,3 +42,30 @@ def _sum(weights: Tensor, index: Tensor, size: Tensor) -> Tensor:
         # There DenseBincount is refused when deterministic operations are asked for.
         return tf.math.unsorted_segment_sum(weights, index, size)
     return tf.raw_ops.DenseBincount(input=index, size=tf.cast(size, index.dtype), weights=weights)
+
+
+def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """See `portable_kernels.distinct`; not for XLA, where shapes cannot depend on values."""
+    found, places = tf.unique(tf.reshape(ids, [-1]))
+    return found, tf.reshape(places, tf.shape(ids))
+
+
+def take_rows(table: Tensor, places: Tensor) -> Tensor:
+    """See `portable_kernels.take_rows`."""
+    return tf.gather(table, places)
+
+
+def take_few(table: Tensor, places: Tensor) -> Tensor:
+    """See `portable_kernels.take_few`."""
+
+    @tf.custom_gradient
+    def take(table: Tensor) -> tuple[Tensor, Any]:
+        def gradient(taken: Tensor) -> Tensor:
+            rows, width = table.shape
+            # Of few rows a product sums several times as fast as UnsortedSegmentSum.
+            chosen = tf.one_hot(tf.reshape(places, [-1]), rows, dtype=taken.dtype)
+            return tf.matmul(chosen, tf.reshape(taken, [-1, width]), transpose_a=True)
+
+        return tf.gather(table, places), gradient
+
+    return take(tf.convert_to_tensor(table))

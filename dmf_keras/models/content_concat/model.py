@@ -63,7 +63,7 @@ class ContentConcat(JoinedItems, IDTargetAttention):
         """`keys` and `values` of the history, or `pooled` [B, item_width]."""
         if self.config.pooling == "attention":
             return super().encode_interest(inputs, history_mask, training)
-        history = self.add_ages("history", self.history_items(inputs), inputs)
+        history = self.add_ages("history", self.seen_items(inputs, training), inputs)
         pooled = masked_mean(history, history_mask, axis=1)
         return {POOLED: ops.cast(pooled, self.compute_dtype)}
 

@@ -120,7 +120,7 @@ class DiffMSIN(JoinedItems):
         """`keys` and `values` [B, L, H, d / H] of each stream, and which items have each modality, bool [B, L]."""
         state = super().encode_interest(inputs, history_mask, training)
         for names, attention, stream in zip(
-            self.states, self.attentions, self._streams(self.history_items(inputs)), strict=True
+            self.states, self.attentions, self._streams(self.seen_items(inputs, training)), strict=True
         ):
             for name, vectors in zip(names, attention.encode_history(stream), strict=True):
                 state[name] = self.add_ages(name, vectors, inputs)

@@ -64,7 +64,7 @@ class DIN(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`history` and `history_part`."""
-        history = self.add_ages(HISTORY, self.history_items(inputs), inputs)
+        history = self.add_ages(HISTORY, self.seen_items(inputs, training), inputs)
         part = self.activation_unit.encode_history(history)
         return {**super().encode_interest(inputs, history_mask, training), HISTORY: history, HISTORY_PART: part}
 

@@ -121,7 +121,7 @@ class DMFPaper(SimilarityModel):
         """The content of the history and, with the enriched branch, its `keys` and `values`."""
         state = super().encode_interest(inputs, history_mask, training)
         if "enriched" in self.config.branches:
-            state |= self.encode_history(self.history_items(inputs), inputs)
+            state |= self.encode_history(self.seen_items(inputs, training), inputs)
         return state
 
     def interest(

@@ -54,7 +54,7 @@ class MeanPooling(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`pooled` [B, d]."""
-        history = self.add_ages("history", self.history_items(inputs), inputs)
+        history = self.add_ages("history", self.seen_items(inputs, training), inputs)
         pooled = masked_mean(history, history_mask, axis=1)
         return {POOLED: ops.cast(pooled, self.compute_dtype)}
 

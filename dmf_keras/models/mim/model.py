@@ -81,7 +81,7 @@ class MIM(HistogramModel, JoinedItems):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """The content of the history, and keys and values of both attentions."""
-        ids, content = self._split(self.history_items(inputs))
+        ids, content = self._split(self.seen_items(inputs, training))
         of_ids = zip((KEYS, VALUES), self.attention.encode_history(ids), strict=True)
         of_content = zip((CONTENT_KEYS, CONTENT_VALUES), self.content_attention.encode_history(content), strict=True)
         state = super().encode_interest(inputs, history_mask, training)

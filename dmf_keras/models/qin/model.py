@@ -78,7 +78,7 @@ class QIN(JoinedItems):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`keys` [B, L, A] and `values` [B, L, J] of the history."""
-        keys, values = self.attention.encode_history(self.history_items(inputs))
+        keys, values = self.attention.encode_history(self.seen_items(inputs, training))
         state = super().encode_interest(inputs, history_mask, training)
         return {**state, KEYS: self.add_ages(KEYS, keys, inputs), VALUES: self.add_ages(VALUES, values, inputs)}
 

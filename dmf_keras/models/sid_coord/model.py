@@ -118,7 +118,7 @@ class SIDCoord(IDTargetAttention):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """Keys, values, and the history's semantic ids."""
-        items, semantic = self._split(self.history_items(inputs))
+        items, semantic = self._split(self.seen_items(inputs, training))
         keys, values = self.attention.encode_history(items)
         return {
             KEYS: self.add_ages(KEYS, keys, inputs),

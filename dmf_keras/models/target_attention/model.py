@@ -63,7 +63,7 @@ class IDTargetAttention(InterestModel):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`keys` and `values` of the history, those of its items' ages added."""
-        keys, values = self.attention.encode_history(self.history_items(inputs))
+        keys, values = self.attention.encode_history(self.seen_items(inputs, training))
         state = super().encode_interest(inputs, history_mask, training)
         return {**state, KEYS: self.add_ages(KEYS, keys, inputs), VALUES: self.add_ages(VALUES, values, inputs)}
 

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from dmf_keras.models import ItemColumnSpec, RankingSchema, model_names
+from dmf_keras.models import ItemColumnSpec, RankingSchema, interest_model, model_names
+from dmf_keras.models.inputs import of_history
 from tests.dmf_keras.models.batches import ITEMS, SCHEMA, requests, small_model
 from tests.dmf_keras.models.expected import MODELS
 
@@ -27,6 +28,30 @@ def model_with_columns(name):
     model = small_model(name=name, schema=WITH_COLUMNS)
     model.item_columns.set_rows(tables())
     return model
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends make items where they stand")
+@pytest.mark.parametrize("name", ["content_concat", "din", "dmf", "mim", "sid_coord", "target_attention"])
+def test_a_training_step_makes_each_item_once_and_learns_the_same(name, monkeypatch):
+    schema = dataclasses.replace(WITH_COLUMNS, histories=("buys",))
+    x, y = requests(6, 4, 5), np.random.default_rng(1).integers(0, 2, (6, 4)).astype(np.float32)
+    x["history_index"][:, :2] = x["history_content_row"][:, :2] = 0
+    x |= {of_history(key, "buys"): x[key][:, 1:4] for key in ("history_index", "history_content_row")}
+    weights, made = [], []
+    for once in (True, False):
+        monkeypatch.setattr(interest_model, "CAN_TELL_DISTINCT", once)
+        model = small_model(name=name, schema=schema)
+        model.item_columns.set_rows(tables())
+        kept = model.item_columns.call
+        monkeypatch.setattr(model.item_columns, "call", lambda rows, kept=kept: made.append(rows.shape) or kept(rows))
+        model.compile(keras.optimizers.SGD(0.5), jit_compile=False)
+        model.train_on_batch(x, y)
+        weights.append([to_numpy(each) for each in model.trainable_variables])
+    for found, expected in zip(*weights, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    shapes = {tuple(shape) for shape in made}
+    # Of the further history the items that there are, which the graph does not know; then where they stand.
+    assert (1, None) in shapes and (6, 5) in shapes
 
 
 @pytest.mark.parametrize("name", model_names())
