@@ -22,7 +22,8 @@ def add(commands: Commands) -> None:
         "--models",
         type=comma_separated,
         metavar="A,B,C",
-        help="of the registry, each with @MODALITY[+MODALITY] for some of the modalities only; default: those of "
+        help="of the registry, each with @MODALITY[+MODALITY] for some of the modalities only, and with ~items, "
+        "~candidates, ~ages or ~sequences to go without these columns, ages or further histories; default: those of "
         "`comparison.models`, else all",
     )
     parser.add_argument("--seeds", type=count, metavar="K", help="trainings per model; default: comparison.seeds")
