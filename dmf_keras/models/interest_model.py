@@ -255,7 +255,9 @@ class InterestModel(RankingModel):
 
     def seen_items(self, inputs: Mapping[str, Tensor], training: bool) -> Tensor:
         """`history_items`; in a training without XLA each item of the batch is made once, however often it occurs."""
-        if not training or not CAN_TELL_DISTINCT or self.jit_compile:
+        # Replicas would name different numbers of items, whose gradients are not gathered.
+        once = training and CAN_TELL_DISTINCT and not self.jit_compile
+        if not once or self.distribute_strategy.num_replicas_in_sync > 1:
             return self.history_items(inputs)
 
         def make(index: Tensor, row: Tensor) -> Tensor:
