@@ -11,8 +11,9 @@ import ctypes
 from collections.abc import Iterator
 
 # Of malloc.h; see mallopt(3).
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
-_DEFAULT_TRIM_THRESHOLD, _DEFAULT_MMAP_MAX = 128 * 1024, 65536
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
+# Where glibc ends up by itself in a process that frees large blocks, which it no longer does when told anything.
+_AFTERWARDS = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 
 
 def use_one_arena() -> None:
@@ -33,8 +34,8 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        _set(_MMAP_MAX, _DEFAULT_MMAP_MAX)
-        _set(_TRIM_THRESHOLD, _DEFAULT_TRIM_THRESHOLD)
+        for option, value in _AFTERWARDS.items():
+            _set(option, value)
         if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
             trim(ctypes.c_size_t(0))
 
