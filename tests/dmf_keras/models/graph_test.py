@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from dmf_keras.models import ModalitySpec, RankingSchema, build_model, model_config, model_names
+from dmf_keras.models import ModalitySpec, RankingSchema, build_model, interest_model, model_config, model_names
 from dmf_keras.ops import decoupled_attention, decoupled_attention_reference
 
 BATCH, CANDIDATES, HISTORY, HEADS = 3, 37, 83, 2
@@ -106,6 +106,13 @@ def build(name: str) -> Any:
 FACTORED = [name for name in model_names() if name not in ("din", "early_fusion", "make")]
 
 
+@pytest.fixture
+def items_where_they_stand(monkeypatch):
+    """Graphs do not know how many distinct items a history has."""
+    monkeypatch.setattr(interest_model, "CAN_TELL_DISTINCT", False)
+
+
+@pytest.mark.usefixtures("items_where_they_stand")
 @pytest.mark.parametrize("name", FACTORED)
 def test_no_vector_per_pair(name):
     model = build(name)
@@ -124,6 +131,18 @@ def test_no_vector_per_pair_with_ages(name):
     assert too_large(found, getattr(model.config, "heads", 1)) == []
 
 
+@pytest.mark.parametrize("name", FACTORED)
+def test_what_is_made_once_is_of_the_history_alone(name):
+    """Where graphs do not know the size of a tensor, it has no dimension of candidates; the others obey the rule."""
+    model = build(name)
+    numbers = max(getattr(model.config, "heads", 1), getattr(model.config, "bins", 1))
+    found = training_step(model)
+    unknown = [tensor for tensor in found if not tensor.shape.is_fully_defined()]
+    assert too_large([tensor for tensor in found if tensor.shape.is_fully_defined()], numbers) == []
+    assert [tensor.shape for tensor in unknown if tensor.shape.rank and CANDIDATES in tensor.shape] == []
+
+
+@pytest.mark.usefixtures("items_where_they_stand")
 @pytest.mark.parametrize("name", ["early_fusion", "din", "make"])
 def test_the_rule_sees_models_that_have_one(name):
     model = build(name)
