@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 
-@keras.saving.register_keras_serializable("tfx_pipeline")
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam with TensorFlow's kernel for it: the same updates, in float32 up to the order of roundings.
 
@@ -20,6 +19,9 @@ class FusedAdam(keras.optimizers.Adam):
     in Adam's paper, TensorFlow's earlier optimizers and PyTorch. Keras 3 sums the squares of the parts, as long as
     nothing else, such as a penalty, makes the gradient dense: the steps of frequent rows are then up to sqrt(n) times
     as long.
+
+    A model that is saved with it is saved with Keras's Adam and the same state: who loads it needs nothing of this
+    package.
 
     Args:
         learning_rate: as of `keras.optimizers.Adam`, whose other arguments are defaults.
@@ -59,3 +61,7 @@ class FusedAdam(keras.optimizers.Adam):
             grad=tf.cast(tf.convert_to_tensor(gradient), kind),
             **{name: tf.cast(power, kind) for name, power in self._powers.items()},
         )
+
+
+# What Keras writes of the class of an object.
+FusedAdam.__module__, FusedAdam.__name__ = "keras.optimizers", "Adam"

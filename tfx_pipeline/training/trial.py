@@ -22,7 +22,6 @@ from tfx_pipeline.config.label import AGES, Label
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.model_code import model_code_digest
 from tfx_pipeline.training.model_training import train_model
 from tfx_pipeline.training.trainer import TrainingResult, forget, precision
@@ -70,7 +69,7 @@ class Trial:
             # A trial is never refitted.
             "training": self.training.model_copy(update={"seed": self.seed, "refit": False}).model_dump(mode="json"),
             "precision": precision(self.training),
-            "optimizer": FusedAdam.__name__,
+            "optimizer": "fused Adam",
             "model_code": model_code_digest(self.model),
             **({"without": self.without} if self.without else {}),
             **_objectives(data),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -64,10 +68,25 @@ def test_a_training_that_keras_began_goes_on():
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
 
 
-def test_the_state_outlives_serialisation():
-    made = keras.optimizers.deserialize(keras.optimizers.serialize(FusedAdam(0.02, beta_1=0.8)))
-    assert isinstance(made, FusedAdam)
-    assert made.get_config() == FusedAdam(0.02, beta_1=0.8).get_config()
+def test_a_saved_model_has_the_adam_of_keras_and_its_state(tmp_path):
+    """Loaded by a process that knows nothing of the pipeline."""
+    model = keras.Sequential([keras.layers.Dense(3)])
+    model.compile(FusedAdam(0.02, beta_1=0.8), "mse", jit_compile=False)
+    model.fit(np.ones((4, 2), np.float32), np.ones((4, 3), np.float32), epochs=3, verbose=0)
+    model.save(tmp_path / "model.keras")
+    program = (
+        "import json, sys, keras; optimizer = keras.models.load_model(sys.argv[1]).optimizer; "
+        "assert type(optimizer) is keras.optimizers.Adam and 'tfx_pipeline' not in sys.modules; "
+        "found = [keras.ops.convert_to_numpy(each).tolist() for each in optimizer.variables]; "
+        "print(json.dumps([optimizer.beta_1, found]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "model.keras")], capture_output=True, text=True, check=True
+    )
+    beta_1, found = json.loads(done.stdout.splitlines()[-1])
+    assert beta_1 == 0.8
+    for one, other in zip(found, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(np.float32(one), np.float32(keras.ops.convert_to_numpy(other)))
 
 
 def test_amsgrad_is_refused():
