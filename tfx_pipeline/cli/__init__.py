@@ -37,7 +37,6 @@ from tfx_pipeline.cli import (
 from tfx_pipeline.cli.options import with_ids_taken_whole
 from tfx_pipeline.errors import ConfigError, PipelineError
 from tfx_pipeline.files.output_folder import unexpected
-from tfx_pipeline.training.freed_memory import use_one_arena
 
 _INSTALL = "pip install 'dmf-ranking[tfx]'"
 _OWN = ("dmf_keras", "serving", "tfx_pipeline")
@@ -63,9 +62,11 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the console script; returns the exit status and prints errors of ours as sentences."""
+    parsed = _parser().parse_args(with_ids_taken_whole(sys.argv[1:] if arguments is None else arguments))
+    from tfx_pipeline.training.freed_memory import use_one_arena
+
     # Before there are threads.
     use_one_arena()
-    parsed = _parser().parse_args(with_ids_taken_whole(sys.argv[1:] if arguments is None else arguments))
     try:
         status: int = parsed.command(parsed)
         return status

@@ -103,6 +103,11 @@ def build(name: str) -> Any:
     return build_model(name, {key: value for key, value in PARAMS.items() if key in known}, SCHEMA, seed=0)
 
 
+def numbers_per_pair(model: Any) -> int:
+    """A model with soft bins has a number per bin and pair, but no vector as wide as an item's."""
+    return max(getattr(model.config, "heads", 1), getattr(model.config, "bins", 1))
+
+
 FACTORED = [name for name in model_names() if name not in ("din", "early_fusion", "make")]
 
 
@@ -116,8 +121,7 @@ def items_where_they_stand(monkeypatch):
 @pytest.mark.parametrize("name", FACTORED)
 def test_no_vector_per_pair(name):
     model = build(name)
-    # A model with soft bins has a number per bin and pair, but no vector as wide as an item's.
-    numbers = max(getattr(model.config, "heads", 1), getattr(model.config, "bins", 1))
+    numbers = numbers_per_pair(model)
     assert too_large(scoring(model), numbers) == []
     assert too_large(training_step(model), numbers) == []
 
@@ -135,10 +139,10 @@ def test_no_vector_per_pair_with_ages(name):
 def test_what_is_made_once_is_of_the_history_alone(name):
     """Where graphs do not know the size of a tensor, it has no dimension of candidates; the others obey the rule."""
     model = build(name)
-    numbers = max(getattr(model.config, "heads", 1), getattr(model.config, "bins", 1))
     found = training_step(model)
     unknown = [tensor for tensor in found if not tensor.shape.is_fully_defined()]
-    assert too_large([tensor for tensor in found if tensor.shape.is_fully_defined()], numbers) == []
+    known = [tensor for tensor in found if tensor.shape.is_fully_defined()]
+    assert too_large(known, numbers_per_pair(model)) == []
     assert [tensor.shape for tensor in unknown if tensor.shape.rank and CANDIDATES in tensor.shape] == []
 
 

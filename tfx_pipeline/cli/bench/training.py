@@ -10,7 +10,6 @@ from tfx_pipeline.cli.arguments import positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
-from tfx_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from tfx_pipeline.studies.bench.training import TrainingReport
@@ -49,12 +48,10 @@ def run(parsed: argparse.Namespace) -> int:
 
 def _models(text: str | None) -> list[str]:
     """Names of the models to measure; each exists."""
-    from dmf_keras.models import model_config, model_names
+    from dmf_keras.models import model_names
+    from tfx_pipeline.studies.bench.variant import check_model
 
     names = list(dict.fromkeys(text.split(","))) if text is not None else model_names()
     for name in names:
-        try:
-            model_config(name, {})
-        except ValueError as error:
-            raise ConfigError(f"--models: {error}") from None
+        check_model(name)
     return names

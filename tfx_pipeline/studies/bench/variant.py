@@ -42,6 +42,14 @@ class Variant:
         return {name: value for name, value in params.items() if name in known}
 
 
+def check_model(name: str) -> None:
+    """Raises a ConfigError about `--models` where no model is registered by that name."""
+    try:
+        model_config(name, {})
+    except ValueError as error:
+        raise ConfigError(f"--models: {error}") from None
+
+
 def parse_variants(texts: Sequence[str]) -> list[Variant]:
     """Variants of labels such as `dmf` and `dmf+items`, each once.
 
@@ -51,10 +59,7 @@ def parse_variants(texts: Sequence[str]) -> list[Variant]:
     variants = []
     for text in texts:
         model, *extras = text.split("+")
-        try:
-            model_config(model, {})
-        except ValueError as error:
-            raise ConfigError(f"--models: {error}") from None
+        check_model(model)
         if unknown := [extra for extra in extras if extra not in EXTRAS]:
             raise ConfigError(f"--models {text}: there is no +{unknown[0]}; expected +{', +'.join(EXTRAS)}")
         if len(set(extras)) < len(extras):
