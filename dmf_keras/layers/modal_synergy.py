@@ -12,7 +12,7 @@ from keras import ops
 from dmf_keras.checks import check_count, check_streams
 from dmf_keras.layers.cross_modal_attention import CrossModalAttention
 from dmf_keras.ops.masked import masked_softmax, without_padding
-from dmf_keras.ops.streams import real_streams
+from dmf_keras.ops.streams import flat_streams, real_streams
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -122,7 +122,9 @@ class ModalSynergy(keras.layers.Layer):
         """
         count = len(self.attention)
         check_streams(streams, present, count, self.width)
-        held, present = real_streams(streams, present, self.compute_dtype)
+        shape = ops.shape(streams[0])
+        # In two dimensions TensorFlow makes a product of each matrix, and not twenty operations.
+        held, present = flat_streams(*real_streams(streams, present, self.compute_dtype))
         others = [[j for j in range(count) if j != s] for s in range(count)]
         weights = [self._source_weights(s, [present[j] for j in others[s]]) for s in range(count)]
         for kept, factor in zip(self._kept, self._factor, strict=True):
@@ -137,7 +139,7 @@ class ModalSynergy(keras.layers.Layer):
             held = [without_padding(x, there) for x, there in zip(held, present, strict=True)]
         joined = self.norm(ops.concatenate(held, axis=-1))
         synergy = self.output_projection(ops.gelu(self.hidden(joined), approximate=False))
-        return without_padding(synergy, ops.any(ops.stack(present, axis=-1), axis=-1))
+        return ops.reshape(without_padding(synergy, ops.any(ops.stack(present, axis=-1), axis=-1)), shape)
 
     def _source_weights(self, place: int, present: Sequence[Tensor]) -> Tensor:
         """Weights [..., S - 1] of a stream's sources; zeros where none is present."""

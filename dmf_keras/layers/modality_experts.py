@@ -11,7 +11,7 @@ from keras import ops
 from dmf_keras.checks import check_counts, check_streams
 from dmf_keras.layers.expert_outputs import ExpertOutputs
 from dmf_keras.ops.masked import without_padding
-from dmf_keras.ops.streams import real_streams
+from dmf_keras.ops.streams import flat_streams, real_streams
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -91,7 +91,9 @@ class ModalityExperts(keras.layers.Layer):
         """
         count = len(self.specific_experts)
         check_streams(streams, present, count, self.width)
-        streams, present = real_streams(streams, present, self.compute_dtype)
+        shape = ops.shape(streams[0])
+        # In two dimensions TensorFlow makes a product of each layer, and not twenty operations.
+        streams, present = flat_streams(*real_streams(streams, present, self.compute_dtype))
         shared = [
             without_padding(_apply(self.shared_expert, x), there) for x, there in zip(streams, present, strict=True)
         ]
@@ -103,7 +105,8 @@ class ModalityExperts(keras.layers.Layer):
             gate = _apply(self.gates[place], own)
             mixed.append(without_padding(gate * own + (1.0 - gate) * shared_mean, present[place]))
             specific.append(own)
-        return ExpertOutputs(mixed, specific, shared, shared_mean)
+        mixed, specific, shared = ([ops.reshape(x, shape) for x in each] for each in (mixed, specific, shared))
+        return ExpertOutputs(mixed, specific, shared, ops.reshape(shared_mean, shape))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""

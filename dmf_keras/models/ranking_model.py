@@ -221,6 +221,7 @@ class RankingModel(keras.Model):
         """As `keras.Model.compile`; the default loss is the mean binary cross-entropy from logits of real candidates.
 
         Metrics are all weighted, as an unweighted one would count padding. They see logits: `AUC(from_logits=True)`.
+        With TensorFlow `jit_compile` is False where it is not given: XLA would compile anew for each shape of a batch.
 
         Args:
             optimizer, loss, metrics, weighted_metrics, kwargs: as in Keras.
@@ -237,6 +238,8 @@ class RankingModel(keras.Model):
                 raise TypeError(f"`{name}` must be a list of metrics. Received: {given!r}")
         if not 0 < kept_negatives <= 1:
             raise ValueError(f"`kept_negatives` must be above 0 and at most 1. Received: {kept_negatives!r}")
+        if keras.backend.backend() == "tensorflow":
+            kwargs.setdefault("jit_compile", False)
         self._kept_negatives = float(kept_negatives)
         if loss is None and self.schema.objectives:
             loss = ObjectivesLoss([objective.weight for objective in self.schema.objectives])
@@ -329,6 +332,18 @@ class RankingModel(keras.Model):
             data_batch = tree.map_structure(lambda v: strategy.experimental_local_results(v)[0], next(batches))
         with strategy.scope():
             self._symbolic_build(data_batch=data_batch)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """As `keras.Model.make_train_function`, with the optimizer's variables made before.
+
+        TensorFlow traces a step anew that makes variables, which takes as long as the first time and a training of few
+        steps most of its time. The layers are there since `__init__`; what is built later Keras builds as ever.
+        """
+        optimizer = getattr(self, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            if all(layer.built for layer in self._flatten_layers(include_self=False)):
+                optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
 
     def get_config(self) -> dict[str, Any]:
         """Plain values from which `from_config` makes an equal model, weights apart."""

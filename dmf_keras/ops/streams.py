@@ -24,3 +24,14 @@ def real_streams(
         present = [ops.ones(ops.shape(stream)[:-1], dtype="bool") for stream in streams]
     real = [ops.cast(without_padding(x, there), dtype) for x, there in zip(streams, present, strict=True)]
     return real, list(present)
+
+
+def flat_streams(streams: Sequence[Tensor], present: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """The same in two dimensions: streams [M, D] and where they are present, bool [M].
+
+    Args:
+        streams: [..., D], one a modality.
+        present: bool [...], one a modality.
+    """
+    flat = [ops.reshape(stream, (-1, stream.shape[-1])) for stream in streams]
+    return flat, [ops.reshape(there, (-1,)) for there in present]

@@ -105,8 +105,6 @@ def train(
             optimizer=FusedAdam(training.learning_rate),
             weighted_metrics=_metrics(model),
             kept_negatives=training.keep_negatives,
-            # Batches differ in shape, so that XLA on a CPU would compile again and again.
-            jit_compile=False,
         )
     model(next(iter(train_batches))[0])
     best = BestEpoch(state_dir, training.patience)

@@ -49,6 +49,16 @@ def test_fit_learns_from_content():
     assert int(model.optimizer.iterations) == 12 * 6
 
 
+def test_a_step_is_traced_once(monkeypatch):
+    model, traced = small_model(), []
+    step = model.train_step
+    monkeypatch.setattr(model, "train_step", lambda *args: traced.append(args) or step(*args))
+    model.compile("adam", weighted_metrics=[_auc()], jit_compile=False)
+    x = requests(6, 3, 4)
+    model.fit(x, np.ones((6, 3)), batch_size=2, verbose=0)
+    assert len(traced) == 1
+
+
 def test_loss_is_the_mean_over_real_candidates_and_metrics_see_only_those():
     model = small_model()
     model.compile(metrics=[_auc(), keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")])

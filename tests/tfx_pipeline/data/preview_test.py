@@ -66,6 +66,11 @@ def _no_labels(folder: Path) -> None:
     log.write_text(log.read_text().replace(",1\n", ",maybe\n"))
 
 
+def _too_many_codes(folder: Path) -> None:
+    config = folder / "c.yaml"
+    config.write_text(config.read_text().replace("text.parquet}}", "text.parquet}}, codes: {levels: 2, size: 4}"))
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -76,6 +81,7 @@ def _no_labels(folder: Path) -> None:
         ),
         (_other_users, "ids that the user table lacks, more than 0.9: .*spaces around them"),
         (_no_labels, r'bad_label 40, such as "maybe" in row 1 of .*expected 0, 1, true or false'),
+        (_too_many_codes, r"content\.codes\.size: 4 codes cannot be made of 3 items .* of 'text'; give at most 3"),
     ],
 )
 def test_what_a_run_would_refuse_is_refused(folder: Path, spoil, said: str) -> None:

@@ -13,7 +13,7 @@ from serving.contract import SHORTEST_PROJECTION
 from tfx_pipeline.config.schema import Content, Modality, PipelineConfig
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.catalogue import ItemColumns, check_catalogue, read_catalogue
-from tfx_pipeline.data.content.codes import fit_codes
+from tfx_pipeline.data.content.codes import check_size, fit_codes
 from tfx_pipeline.data.content.embeddings import EmbeddingFile, open_embeddings
 from tfx_pipeline.data.content.ids import check_ids
 from tfx_pipeline.data.content.reduction import principal_directions
@@ -26,12 +26,17 @@ _NAMED_ITEMS = 10
 def check_content_sources(config: PipelineConfig) -> None:
     """Looks at files, columns and widths of the catalogue and the embeddings, before any work.
 
+    With `content.codes` ids of the embeddings too: there must be as many as codes.
+
     Raises:
         DataError: what is missing or does not fit, and what is there.
     """
     check_catalogue(config.data.items, config.features.item)
+    codes = config.content.codes
     for name, modality in config.content.modalities.items():
-        open_embeddings(name, modality)
+        files = open_embeddings(name, modality)
+        if codes is not None and codes.of == name:
+            check_size(codes, sum(len(file.ids()) for file in files))
 
 
 def build_content(items: ItemTable, content: Content, columns: ItemColumns | None = None) -> ItemContentTable:

@@ -73,6 +73,23 @@ class CodeTable:
         return digest.hexdigest()
 
 
+def check_size(codes: Codes, coded: int) -> None:
+    """Refuses more codes than items have content to make them of.
+
+    Args:
+        codes: section `content.codes` of the configuration.
+        coded: items with content of the modality, at most.
+
+    Raises:
+        DataError: there are fewer of them.
+    """
+    if coded < codes.size:
+        raise DataError(
+            f"content.codes.size: {codes.size} codes cannot be made of {coded} items with content of '{codes.of}'; "
+            f"give at most {coded}"
+        )
+
+
 def fit_codes(vectors: np.ndarray, present: np.ndarray, codes: Codes) -> CodeTable:
     """Fits centres level by level and gives each item its nearest ones; the same input gives the same codes.
 
@@ -85,11 +102,7 @@ def fit_codes(vectors: np.ndarray, present: np.ndarray, codes: Codes) -> CodeTab
         DataError: fewer items with content than codes.
     """
     coded = np.flatnonzero(present)
-    if len(coded) < codes.size:
-        raise DataError(
-            f"content.codes.size: {codes.size} codes cannot be made of {len(coded)} items with content of "
-            f"'{codes.of}'; give at most {len(coded)}"
-        )
+    check_size(codes, len(coded))
     values = np.zeros((len(vectors), codes.levels), np.int32)
     left_over = vectors[coded].astype(np.float32)
     levels = []

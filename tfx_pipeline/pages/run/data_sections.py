@@ -83,6 +83,7 @@ def arrival_section(run: FinishedRun) -> Section:
         *_quarantine(run, bad, read),
         _audit(report.audit),
         *([] if report.history.given is None else [_given(report.history.given)]),
+        *_further_histories(report.history.further),
         *_content(run),
     ]
     return Section("data", "What came in", blocks)
@@ -116,6 +117,20 @@ def _given(given: GivenHistoryCounts) -> Prose:
 def _empty_histories(report: IngestionReport) -> str:
     share = report.history.empty_share
     return "" if share is None else f"{percent(share)} of the requests have an empty history."
+
+
+def _further_histories(further: Mapping[str, Mapping[str, int]]) -> list[Block]:
+    """How long the further histories of the requests are."""
+    rows = []
+    for name, by_length in further.items():
+        # By the least length of a range, in order; the range ends before the next.
+        lengths = {int(least): requests for least, requests in by_length.items()}
+        every = max(sum(lengths.values()), 1)
+        empty = sum(requests for least, requests in lengths.items() if not least)
+        long = max((least for least, requests in lengths.items() if requests), default=0)
+        rows.append((name, count(sum(lengths.values()) - empty), percent(empty / every), count(long)))
+    columns = ("history", "requests that have one", "empty", "the longest have at least (items)")
+    return [Table("Further histories of the requests", columns, rows, numbers=3)] if rows else []
 
 
 def _quarantine(run: FinishedRun, bad: dict[str, int], read: int) -> list[Block]:

@@ -160,3 +160,11 @@ def test_lists_and_given_histories_have_their_counts(tmp_path):
     section = arrival_section(run_of(tmp_path, {INGESTION: {"report.json": report, "quarantine.jsonl": ""}}))
     (given,) = (block.text for block in section.blocks if isinstance(block, Prose) and "given by the log" in block.text)
     assert "their age cannot be checked. 2 requests have one of their own positives" in given
+
+
+def test_further_histories_have_their_lengths(tmp_path):
+    report = copy.deepcopy(REPORT)
+    report["history"]["further"] = {"buys": {"0": 30, "1": 60, "20": 10}, "saves": {"0": 100}}
+    section = arrival_section(run_of(tmp_path, {INGESTION: {"report.json": report, "quarantine.jsonl": ""}}))
+    (table,) = (block for block in section.blocks if isinstance(block, Table) and "Further histories" in block.caption)
+    assert table.rows == [("buys", "70", "30.0%", "20"), ("saves", "0", "100.0%", "0")]
