@@ -340,9 +340,9 @@ class RankingModel(keras.Model):
         steps most of its time. The layers are there since `__init__`; what is built later Keras builds as ever.
         """
         optimizer = getattr(self, "optimizer", None)
-        if optimizer is not None and not optimizer.built:
-            if all(layer.built for layer in self._flatten_layers(include_self=False)):
-                optimizer.build(self.trainable_variables)
+        made = all(layer.built for layer in self._flatten_layers(include_self=False))
+        if optimizer is not None and not optimizer.built and made:
+            optimizer.build(self.trainable_variables)
         return super().make_train_function(force)
 
     def get_config(self) -> dict[str, Any]:

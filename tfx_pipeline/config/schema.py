@@ -196,7 +196,7 @@ class Content(Section):
 class Training(Section):
     """How the model is trained. A batch is a number of requests, not of candidates."""
 
-    later = frozenset({"keep_negatives", "refit"})
+    later = frozenset({"average_weights", "keep_negatives", "max_candidates", "refit"})
 
     batch_size: Integer = Field(1024, ge=1)
     epochs: Integer = Field(5, ge=1)
@@ -207,12 +207,23 @@ class Training(Section):
         "may sit at 0.5 for a while before it learns",
     )
     learning_rate: Number = Field(1e-3, gt=0)
+    average_weights: bool = Field(
+        False,
+        description="judge, choose and keep the average of the weights over about the last tenth of the steps, and not "
+        "those of the last step",
+    )
     keep_negatives: Number = Field(
         1.0,
         gt=0,
         le=1,
         description="share of the train split's negatives that each epoch sees, drawn anew; the logits are corrected, "
         "so that probabilities stay those of all",
+    )
+    max_candidates: Integer | None = Field(
+        None,
+        ge=1,
+        description="a request of more candidates is trained on as several of at most so many; batches are as wide as "
+        "their longest request, and padding costs as much as candidates do",
     )
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")

@@ -20,6 +20,7 @@ _JUDGED = "test"
 _CALIBRATED = (0.8, 1.25)
 _RATE_SHIFT = 2.0
 _LEAST_CONTENT = 0.5
+_LEAST_REAL_SLOTS = 0.5
 # In standard errors, and at least: an AUC of counts below chance by more is none of chance.
 _CHANCE = (4.0, 0.02)
 # Clicks, and impressions without one: below, the standard error of an AUC is above 0.04.
@@ -109,6 +110,11 @@ def _of_training(training: TrainingResult, epochs: int | None) -> Iterator[str]:
         yield (
             f"The epoch limit ended the training: the best epoch was the last of {epochs}. The model may not have "
             "learned all it can; raise training.epochs, which training.patience keeps from going too far."
+        )
+    if training.real_slots is not None and training.real_slots < _LEAST_REAL_SLOTS:
+        yield (
+            f"Batches of the training are {training.real_slots:.0%} candidates and else padding, which takes as long: "
+            "they are as wide as their longest request. training.max_candidates trains on long requests as several."
         )
 
 

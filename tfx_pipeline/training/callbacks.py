@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import statistics
@@ -17,8 +18,10 @@ from tfx_pipeline.console import console, task_column
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write_text, writing, writing_folder
 from tfx_pipeline.training.chance import eval_auc, has_left_chance
+from tfx_pipeline.training.weight_average import WeightAverage
 
 _UNSTEADY_STEPS = 10
+_AVERAGE = "weight_average.npz"
 # Metrics by name, as Keras hands them to callbacks.
 Logs = Mapping[str, Any] | None
 
@@ -38,10 +41,12 @@ class BestEpoch(keras.callbacks.Callback):
         directory: where the state lies between processes.
         patience: epochs without improvement before training stops. They count once eval AUC has left chance: IDs
             learn nothing that eval shows in their first epochs, and a flat beginning is not the end.
+        average: whose weights are those of an epoch; None: the weights after its last step are.
     """
 
-    def __init__(self, directory: Path, patience: int):
+    def __init__(self, directory: Path, patience: int, average: WeightAverage | None = None):
         super().__init__()
+        self._average = average
         self._directory = directory
         self._state_file = directory / "best_epoch.json"
         # Weights are large: one half-written file for every kill would fill the disk.
@@ -68,7 +73,8 @@ class BestEpoch(keras.callbacks.Callback):
         before = self.history[:epoch]
         self.history = [*before, {key: float(value) for key, value in (logs or {}).items()}]
         if self.best == epoch:
-            with writing(self._weights(epoch)) as file:
+            averaged = self._average.in_model() if self._average else contextlib.nullcontext()
+            with averaged, writing(self._weights(epoch)) as file:
                 self.model.save_weights(file)
         write_text(self._state_file, json.dumps(self.history))
         kept = {self._weights(self.best), *([self._weights(_best(before))] if before else [])}
@@ -97,16 +103,29 @@ class AtomicBackup(keras.callbacks.BackupAndRestore):
 
     Keras writes weights and epoch number one after the other in place; here both go to a new folder that is
     renamed once complete.
+
+    Args:
+        backup_dir: the folder.
+        average: of the weights, kept beside them; None: there is none.
     """
 
-    def __init__(self, backup_dir: Path):
+    def __init__(self, backup_dir: Path, average: WeightAverage | None = None):
         super().__init__(str(backup_dir), delete_checkpoint=False)
         self._backup_dir = backup_dir
+        self._average = average
         recover(backup_dir)
+
+    def _load_model(self) -> None:
+        super()._load_model()
+        average = self._backup_dir / _AVERAGE
+        if self._average and average.exists():
+            self._average.load(average)
 
     def _save_model(self) -> None:
         with writing_folder(self._backup_dir, replace=True) as folder:
             self.model.save_weights(folder / Path(self._weights_path).name)
+            if self._average:
+                self._average.save(folder / _AVERAGE)
             last = {"epoch": self._current_epoch, "batch": self._last_batch_seen}
             write_text(folder / Path(self._training_metadata_path).name, json.dumps(last))
 

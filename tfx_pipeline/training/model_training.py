@@ -19,10 +19,11 @@ from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.model_schema import content_rows, item_code_rows, item_column_rows, ranking_schema
 from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
-from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
+from tfx_pipeline.transform.dataset import count_requests, real_slots, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 _ADAPT_BATCHES = 20
+_COUNTED_BATCHES = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,11 +84,14 @@ class TrainingData:
             shuffle_buffer=min(training.shuffle_buffer, requests),
             seed=training.seed,
             keep_negatives=training.keep_negatives,
+            max_candidates=training.max_candidates,
             weighted=True,
             further_labels=self.further_labels,
         )
 
-    def eval_batches(self, batch_size: int, *, validation: bool = False) -> tf.data.Dataset:
+    def eval_batches(
+        self, batch_size: int, *, max_candidates: int | None = None, validation: bool = False
+    ) -> tf.data.Dataset:
         """The eval split in the order of its files, see `request_batches`."""
         return request_batches(
             self.files["eval"],
@@ -95,6 +99,7 @@ class TrainingData:
             self.transform,
             batch_size,
             requests=self.requests["eval"],
+            max_candidates=max_candidates,
             validation=validation,
             further_labels=self.further_labels,
         )
@@ -184,7 +189,7 @@ def train_model(
     set_precision(training)
     of_train = data.train_batches(training)
     train_batches = data.train_batches(training, refit=True) if refit else of_train
-    eval_batches = None if refit else data.eval_batches(training.batch_size, validation=True)
+    judged = data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
 
     def build() -> RankingModel:
         model = new_model(name, params, data, modalities=modalities, without=without, seed=training.seed)
@@ -192,10 +197,10 @@ def train_model(
         model.adapt(inputs for inputs, _, _ in of_train.take(_ADAPT_BATCHES))
         return model
 
-    return train(
+    model, result = train(
         build,
         train_batches,
-        eval_batches,
+        None if refit else judged,
         training,
         train_requests=data.requests["train"] + (data.requests["eval"] if refit else 0),
         eval_requests=0 if refit else data.requests["eval"],
@@ -203,3 +208,5 @@ def train_model(
         tensorboard_dir=tensorboard_dir,
         progress=progress,
     )
+    # Those of eval, which no buffer of shuffled requests has to be filled for.
+    return model, dataclasses.replace(result, real_slots=real_slots(judged.take(_COUNTED_BATCHES)))

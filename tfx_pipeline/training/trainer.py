@@ -22,6 +22,7 @@ from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
 from tfx_pipeline.training.freed_memory import freed_memory_kept
 from tfx_pipeline.training.fused_adam import FusedAdam
+from tfx_pipeline.training.weight_average import WeightAverage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TrainingResult(JsonRecord):
         train_requests: that it was trained on.
         eval_requests: in the eval split; 0 of a refit, which was trained on these too.
         requests_per_second: of steady training steps; None when this process trained no whole epoch.
+        real_slots: share of a batch's slots of candidates that hold one, the others being padding; None: not known.
     """
 
     history: list[dict[str, float]]
@@ -41,6 +43,7 @@ class TrainingResult(JsonRecord):
     train_requests: int
     eval_requests: int
     requests_per_second: float | None
+    real_slots: float | None = None
 
 
 def training_strategy() -> tf.distribute.Strategy:
@@ -107,7 +110,8 @@ def train(
             kept_negatives=training.keep_negatives,
         )
     model(next(iter(train_batches))[0])
-    best = BestEpoch(state_dir, training.patience)
+    average = WeightAverage() if training.average_weights else None
+    best = BestEpoch(state_dir, training.patience, average)
     throughput = Throughput(train_requests, training.batch_size)
     if best.exhausted:
         best.set_model(model)
@@ -121,8 +125,9 @@ def train(
                 verbose=0,
                 shuffle=False,
                 callbacks=[
+                    *([average] if average else []),
                     best,
-                    AtomicBackup(state_dir / "backup"),
+                    AtomicBackup(state_dir / "backup", average),
                     keras.callbacks.TerminateOnNaN(),
                     keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
                     TrainingProgress(math.ceil(train_requests / training.batch_size), training.epochs, progress),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from dmf_keras.models.inputs import as_shown
+from dmf_keras.models.inputs import CANDIDATE_INDEX, as_shown
 from tfx_pipeline.files.addresses import Address, join
 from tfx_pipeline.files.reading import list_files
 from tfx_pipeline.transform import transformed_features
@@ -50,6 +50,7 @@ def request_batches(
     shuffle_buffer: int = 0,
     seed: int = 0,
     keep_negatives: float = 1.0,
+    max_candidates: int | None = None,
     weighted: bool = False,
     validation: bool = False,
     further_labels: Sequence[str] = (),
@@ -66,6 +67,8 @@ def request_batches(
         seed: of the shuffling; the order differs between epochs and is the same in every run.
         keep_negatives: share of the candidates without a positive label that are kept, drawn anew in every epoch;
             requests that keep none are left out, so that batches have at most `batch_size` requests.
+        max_candidates: a request of more is several of at most so many, one after the other in the same batch, which
+            then has more rows than requests; None: batches are as wide as their longest request.
         validation: tell by `as_shown` how candidates were shown, which only training would look at otherwise.
         weighted: give the weights of the log, where it has them; else every candidate weighs 1.
         further_labels: names of the objectives beside the main one.
@@ -83,6 +86,8 @@ def request_batches(
         transformed = tf.io.parse_example(serialized, spec)
         if seeds:
             transformed = _with_some_negatives(transformed, transform.of_candidates, keep_negatives, tf.stack(seeds))
+        if max_candidates is not None:
+            transformed = _in_pieces(transformed, transform.of_candidates, max_candidates)
         labels = transformed[transformed_features.LABEL]
         weights = transformed.get(transformed_features.WEIGHT) if weighted else None
         if weights is None:
@@ -128,7 +133,7 @@ def _with_some_negatives(
     requests = tf.unique(request).y
     result = {}
     for name, feature in transformed.items():
-        if name in of_candidates or name.startswith(transformed_features.LABEL_PREFIX):
+        if _is_of_candidates(name, of_candidates):
             values = tf.boolean_mask(feature.values, kept)
             result[name] = _ragged(values, request, labels.dense_shape[0], requests)
         elif isinstance(feature, tf.SparseTensor):
@@ -136,6 +141,43 @@ def _with_some_negatives(
         else:
             result[name] = tf.gather(feature, requests)
     return result
+
+
+def _in_pieces(
+    transformed: dict[str, tf.Tensor | tf.SparseTensor], of_candidates: Collection[str], most: int
+) -> dict[str, tf.Tensor | tf.SparseTensor]:
+    """The same candidates in rows of at most `most`, each with what its request has besides."""
+    labels = transformed[transformed_features.LABEL]
+    batch, most = labels.dense_shape[0], tf.constant(most, tf.int64)
+    candidates = tf.math.bincount(labels.indices[:, 0], minlength=batch, dtype=tf.int64)
+    pieces = tf.maximum((candidates + most - 1) // most, 1)
+    request = tf.repeat(tf.range(batch), pieces)
+    first = tf.cumsum(pieces, exclusive=True)
+    shape = tf.stack([tf.reduce_sum(pieces), tf.minimum(labels.dense_shape[1], most)])
+    result = {}
+    for name, feature in transformed.items():
+        if _is_of_candidates(name, of_candidates):
+            row, place = tf.unstack(feature.indices, axis=1)
+            indices = tf.stack([tf.gather(first, row) + place // most, place % most], axis=1)
+            result[name] = tf.SparseTensor(indices, feature.values, shape)
+        elif isinstance(feature, tf.SparseTensor):
+            result[name] = tf.gather(tf.RaggedTensor.from_sparse(feature), request).to_sparse()
+        else:
+            result[name] = tf.gather(feature, request)
+    return result
+
+
+def _is_of_candidates(name: str, of_candidates: Collection[str]) -> bool:
+    return name in of_candidates or name.startswith(transformed_features.LABEL_PREFIX)
+
+
+def real_slots(batches: tf.data.Dataset) -> float:
+    """Share of the slots of candidates that hold one; the others are padding, which takes as long."""
+    real, slots = 0, 0
+    for inputs, _, _ in batches:
+        real += int(tf.math.count_nonzero(inputs[CANDIDATE_INDEX]))
+        slots += int(tf.size(inputs[CANDIDATE_INDEX]))
+    return real / max(slots, 1)
 
 
 def _ragged(values: tf.Tensor, request: tf.Tensor, count: tf.Tensor, requests: tf.Tensor) -> tf.SparseTensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,6 +56,13 @@ GOOD_RUN: dict[str, Any] = {
 
 def test_a_good_run_has_none():
     assert run_warnings(**GOOD_RUN) == []
+
+
+def test_batches_of_padding_are_told():
+    assert "Batches of the training are 17% candidates" in only(
+        training=replace(training(0.6, 0.7, 0.65), real_slots=0.17)
+    )
+    assert run_warnings(**{**GOOD_RUN, "training": replace(training(0.6, 0.7, 0.65), real_slots=0.5)}) == []
 
 
 def test_a_run_that_ended_early_has_none_about_what_it_lacks():

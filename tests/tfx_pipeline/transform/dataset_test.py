@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX
 from tfx_pipeline.transform import transformed_features
-from tfx_pipeline.transform.dataset import request_batches
+from tfx_pipeline.transform.dataset import real_slots, request_batches
 
 Shown = tuple[int, int, int]
 
@@ -81,6 +81,35 @@ def test_histories_stay_with_their_requests(batches) -> None:
         return found
 
     assert histories(batches(keep_negatives=0.3)) <= histories(batches())
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_negatives": 0.4}])
+def test_long_requests_are_several_of_the_same_candidates(batches, options) -> None:
+    def rows(dataset: Any) -> Counter[tuple[tuple[int, ...], Shown]]:
+        """Each candidate with the history of its row, the user and the label."""
+        found: Counter[tuple[tuple[int, ...], Shown]] = Counter()
+        for inputs, labels, weights in dataset:
+            for row in range(len(inputs[USER_INDEX])):
+                history = tuple(inputs[HISTORY_INDEX].numpy()[row].tolist())
+                content = inputs[CANDIDATE_CONTENT_ROW].numpy()[row]
+                real = inputs[CANDIDATE_INDEX].numpy()[row] != 0
+                assert (weights.numpy()[row] == real).all()
+                for item, label in zip(content[real], labels.numpy()[row][real], strict=True):
+                    kept = tuple(index for index in history if index)
+                    found[kept, (int(inputs[USER_INDEX][row]), int(item), int(label))] += 1
+        return found
+
+    # Each made anew: an epoch that follows has other draws.
+    whole = rows(batches(**options))
+    assert rows(batches(max_candidates=2, **options)) == whole
+    assert rows(batches(max_candidates=1, **options)) == whole
+    assert all(inputs[CANDIDATE_INDEX].shape[1] <= 2 for inputs, _, _ in batches(max_candidates=2, **options))
+    assert 0 < real_slots(batches(**options)) < real_slots(batches(max_candidates=2, **options)) < 1
+    assert real_slots(batches(max_candidates=1, **options)) == 1
+    # Enough for all: nothing changes.
+    for (found, *_), (expected, *_) in zip(batches(max_candidates=9, **options), batches(**options), strict=True):
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value)
 
 
 def test_weights_of_the_log_stay_with_their_candidates_where_they_are_asked_for(tiny_data, tmp_path) -> None:
