@@ -51,7 +51,7 @@ def _models(text: str | None) -> list[str]:
     from dmf_keras.models import model_names
     from tfx_pipeline.studies.bench.variant import check_model
 
-    names = list(dict.fromkeys(text.split(","))) if text is not None else model_names()
+    names = list(dict.fromkeys(name.strip() for name in text.split(","))) if text is not None else model_names()
     for name in names:
         check_model(name)
     return names
