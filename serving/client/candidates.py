@@ -109,7 +109,7 @@ def _columns(columns: Columns | None, count: int) -> dict[str, list[Any]]:
         field = f"columns[{name!r}]"
         if isinstance(values, str | bytes) or not isinstance(values, Iterable):
             raise BadRequest.of(field, f"{field} must be a list, got {type(values).__name__} {shown(values)}")
-        lists[name] = list(values)
+        lists[name] = values.tolist() if isinstance(values, np.ndarray) else list(values)
         if len(lists[name]) != count:
             raise BadRequest.of(
                 field, f"{field} must have {count} values, one for each candidate; got {len(lists[name])}"

@@ -248,11 +248,10 @@ class RequestTransform(tf.Module):
 
         An item that the catalogue lacks is out of vocabulary, however often the log has it: it cannot be ranked.
         """
-        # Strings are looked up as they lie: a padded tensor of them takes as long as all of this.
-        rows = self._catalogue.lookup(ids.values) + 1
-        known = tf.where(rows > 0, index.values, self._first_oov_index)
-        known = tf.where(ids.values == "", tf.zeros_like(known), known)
-        return tuple(tf.cast(_padded(ids.with_values(values), 0), tf.int32) for values in (known, rows))
+        ids = _padded(ids, "")
+        rows = self._catalogue.lookup(ids) + 1
+        known = tf.where(rows > 0, _padded(index, 0), self._first_oov_index)
+        return tf.cast(tf.where(ids == "", tf.zeros_like(known), known), tf.int32), tf.cast(rows, tf.int32)
 
 
 _NEVER_INPUTS = frozenset({raw_features.LABEL, raw_features.WEIGHT, raw_features.REQUEST_TIME, raw_features.SPLIT})

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from serving.client import AsyncRankingClient, BadRequest, ClientOptions, RankingClient, RestRankingClient, User
+from serving.client.requests import _tensor
+from serving.contract import TensorContract
 from serving.testing import FakeRankingServer
 
 COLUMNS = {"price": "float32", "badge": "string"}
@@ -112,3 +114,36 @@ def test_a_model_that_takes_none_says_so():
         with pytest.raises(BadRequest, match="unknown column 'price'; the model takes no columns of candidates"):
             made.rank(User("u1", []), ["i1"], columns={"price": [1.0]})
         assert made.metadata().columns == {}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "plain", "other"),
+    [
+        ("float32", [1.5, None, 3, -(2**70), float("nan")], np.float64(1.5)),
+        ("float16", [1.5, None, 65504], np.float32(1.5)),
+        ("int64", [1, -(2**63), 2**63 - 1], np.int32(1)),
+        ("string", ["new", None, "", "\N{SNOWMAN}"], np.str_("new")),
+    ],
+)
+def test_values_as_a_whole_are_those_one_by_one(dtype, plain, other):
+    """NumPy's own types are looked at one by one."""
+    spec, shape = TensorContract(dtype, (None, None)), (1, len(plain))
+    assert _tensor("x", plain, spec, shape) == _tensor("x", [other, *plain[1:]], spec, shape)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "words"),
+    [
+        ("float32", [1.0, 1e39], r"x\[1\] \(float32\) cannot be 1e\+39"),
+        ("float32", [1.0, 10**400], r"x\[1\] \(float32\) cannot be"),
+        ("float32", [1.0, True], r"x\[1\] must be a number or None, got bool"),
+        ("int32", [1, 2**31], r"x\[1\] \(int32\) cannot be 2147483648"),
+        ("int64", [1, 2**63], r"x\[1\] \(int64\) cannot be"),
+        ("int64", [1, None], r"x\[1\] \(int64\) cannot be None"),
+        ("string", ["a", "\ud800"], r"x\[1\] is no text"),
+        ("string", ["a", 3], r"x\[1\] must be a string or None, got int"),
+    ],
+)
+def test_the_value_that_is_wrong_is_named(dtype, values, words):
+    with pytest.raises(BadRequest, match=words):
+        _tensor("x", values, TensorContract(dtype, (None, None)), (1, len(values)))
