@@ -14,7 +14,7 @@ from serving.client.text import check_text, is_text, shown
 from serving.client.user import item_list
 
 Content = Mapping[str, ArrayLike]
-Columns = Mapping[str, Sequence[str | float | None]]
+Columns = Mapping[str, Sequence[str | float | None] | NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,8 @@ def _columns(columns: Columns | None, count: int) -> dict[str, list[Any]]:
     lists = {}
     for name, values in (columns or {}).items():
         field = f"columns[{name!r}]"
-        if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        single = isinstance(values, np.ndarray) and not values.ndim
+        if single or isinstance(values, str | bytes) or not isinstance(values, Iterable):
             raise BadRequest.of(field, f"{field} must be a list, got {type(values).__name__} {shown(values)}")
         lists[name] = values.tolist() if isinstance(values, np.ndarray) else list(values)
         if len(lists[name]) != count:

@@ -88,6 +88,13 @@ def test_asyncio(fake):
         ({**VALUES, "badge": ["x"] * 6 + [3]}, "columns['badge']", "columns['badge'][6] must be a string or None"),
         ({**VALUES, "badge": ["\ud800"] * 7}, "columns['badge']", "columns['badge'][0]"),
         ({**VALUES, "price": 3}, "columns['price']", "must be a list, got int 3"),
+        ({**VALUES, "price": np.float32(3)}, "columns['price']", "must be a list, got float32"),
+        ({**VALUES, "price": np.array(3)}, "columns['price']", "must be a list, got ndarray array(3)"),
+        (
+            {**VALUES, "price": np.ones((7, 2))},
+            "columns['price']",
+            "columns['price'][0] must be a number or None, got list",
+        ),
         ("price", "columns", "must map names to lists of values, got str"),
     ],
 )
