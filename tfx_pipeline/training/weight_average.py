@@ -58,13 +58,12 @@ class WeightAverage(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def in_model(self) -> Iterator[None]:
-        """Within it the model has the averages."""
-        self._count_last()
-        raw = self._put(self._averages)
+        """Within it the model has the averages, as in validation."""
+        self.on_test_begin()
         try:
             yield
         finally:
-            self._put(raw)
+            self.on_test_end()
 
     def save(self, file: Path) -> None:
         """Writes the averages, to go on with them in another process."""
