@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.config.schema import Modality
+from tfx_pipeline.config.content import Modality
 from tfx_pipeline.data.content.embeddings import open_embeddings
 from tfx_pipeline.errors import DataError
 

@@ -19,15 +19,15 @@ from pydantic import (
 )
 
 from dmf_keras.models.inputs import HISTORY_AGE as MODEL_HISTORY_AGE
-from dmf_keras.models.inputs import RESERVED as MODEL_INPUTS
 from serving.contract import HISTORY_AGE
 from tfx_pipeline.config import objectives
-from tfx_pipeline.config.codes import Codes
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns, of_several
 from tfx_pipeline.config.comparison import Comparison
+from tfx_pipeline.config.content import Content
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model import Model
+from tfx_pipeline.config.names import check_names
 from tfx_pipeline.config.negatives import Negatives
 from tfx_pipeline.config.objectives import Objectives
 from tfx_pipeline.config.sequences import MAX_SEQUENCES, EventSequence, check_sequence_names, check_sequences
@@ -35,7 +35,7 @@ from tfx_pipeline.config.serving import Serving
 from tfx_pipeline.config.split import Split
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
-from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Number, Section
+from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
 
 HistoryEvents = Literal["positives", "all"]
 ColumnKind = Literal["categorical", "numeric"]
@@ -43,21 +43,6 @@ SPLITS = ("train", "eval", "test")
 # Seeds of random generators are below it.
 SEEDS = 2**32
 
-# What the examples and the model themselves use; a profile or context column of that name would overwrite it.
-RESERVED_COLUMNS = frozenset(
-    {
-        "user_id",
-        "history_item_id",
-        "candidate_item_id",
-        "candidate_weight",
-        "label",
-        "request_time_us",
-        "split",
-        "score",
-        *MODEL_INPUTS,
-    }
-)
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PIPELINE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
@@ -100,21 +85,8 @@ class History(Section):
         return round(self.delay_s * 1e6)
 
 
-def _identifiers(named: dict[str, Any], hint: str = "") -> dict[str, Any]:
-    for name in named:
-        if name in RESERVED_COLUMNS:
-            raise ValueError(f"'{name}' is reserved; reserved names: {', '.join(sorted(RESERVED_COLUMNS))}")
-        if not _IDENTIFIER.fullmatch(name):
-            raise ValueError(f"'{name}' must be letters, digits and underscores and begin with a letter{hint}")
-    return named
-
-
 def _feature_names(features: dict[str, Any]) -> dict[str, Any]:
-    return _identifiers(features, "; its `column` may have any name, which is that in the table")
-
-
-def _modality_names(modalities: dict[str, Any]) -> dict[str, Any]:
-    return _identifiers(modalities)
+    return check_names(features, hint="; its `column` may have any name, which is that in the table")
 
 
 class Features(Section):
@@ -152,45 +124,6 @@ class Features(Section):
     def of_requests(self) -> str:
         """The section as JSON without what is no part of transforming requests: items, and what a model does."""
         return self.model_dump_json(exclude={"item": True, "candidate": {"__all__": {"role", "serving_value"}}})
-
-
-class Modality(Section):
-    """Precomputed embeddings of one modality: Parquet (id and list column) or npz (two arrays)."""
-
-    path: ConfigPath
-    id_column: str = "item_id"
-    embedding_column: str = "embedding"
-    width: Integer | None = Field(None, ge=1, description="expected width of the source; checked when given")
-    dim: Integer | None = Field(None, ge=1, description="reduce to this width by PCA; absent: keep the source's width")
-    dtype: Literal["int8", "float16", "float32"] = Field(
-        "float16", description="in which the model keeps its table; int8 takes a quarter of float32, float16 half of it"
-    )
-
-
-class Content(Section):
-    """Content embeddings, any number of modalities; without any, models that compare content cannot be trained."""
-
-    later = frozenset({"codes"})
-
-    modalities: dict[str, Modality] = {}
-    max_unknown_fraction: Fraction = Field(
-        0.05, description="share of embedded ids that may be absent from the catalogue"
-    )
-    codes: Codes | None = Field(None, description="semantic ids, for models that read them; absent: none")
-
-    _names = field_validator("modalities")(_modality_names)
-
-    @property
-    def codes_of(self) -> str | None:
-        """Name of the modality that semantic ids are made of; None: there are none."""
-        return None if self.codes is None else self.codes.of
-
-    @model_validator(mode="after")
-    def _codes_are_of_a_modality(self) -> Content:
-        if self.codes is not None and self.codes.of not in self.modalities:
-            there = ", ".join(self.modalities) or "none"
-            raise ValueError(f"codes.of: no modality '{self.codes.of}'; modalities: {there}")
-        return self
 
 
 class Training(Section):

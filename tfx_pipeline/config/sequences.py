@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from tfx_pipeline.config.names import check_names
 from tfx_pipeline.config.tables import Interactions
 from tfx_pipeline.config.values import Integer, Section
 
 # Each is a part of an explanation, which has the logits of all 2^parts coalitions.
 MAX_SEQUENCES = 4
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def _as_text(value: object) -> object:
@@ -34,10 +33,7 @@ class EventSequence(Section):
 
 def check_sequence_names(named: dict[str, EventSequence]) -> dict[str, EventSequence]:
     """Refuses names of histories that are no words."""
-    for name in named:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"'{name}' must be letters, digits and underscores and begin with a letter")
-    return named
+    return check_names(named, reserved=())
 
 
 def check_sequences(sequences: Mapping[str, EventSequence], log: Interactions, objectives: Collection[str]) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.label import Label
-from tfx_pipeline.config.schema import RESERVED_COLUMNS, Features
+from tfx_pipeline.config.names import RESERVED_COLUMNS
+from tfx_pipeline.config.schema import Features
 
 COLUMNS = (
     "features.candidate={price_shown: {kind: numeric, scaling: quantiles}, "

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from dmf_keras.models import model_names
 from tfx_pipeline.config import PipelineConfig, load_config
-from tfx_pipeline.config.schema import RESERVED_COLUMNS
+from tfx_pipeline.config.names import RESERVED_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[3]
 

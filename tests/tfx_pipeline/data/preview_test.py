@@ -68,7 +68,9 @@ def _no_labels(folder: Path) -> None:
 
 def _too_many_codes(folder: Path) -> None:
     config = folder / "c.yaml"
-    config.write_text(config.read_text().replace("text.parquet}}", "text.parquet}}, codes: {levels: 2, size: 4}"))
+    config.write_text(
+        config.read_text().replace("text.parquet}}", "text.parquet}}, codes: {levels: 2, size: 4, of: text}")
+    )
 
 
 @pytest.mark.parametrize(

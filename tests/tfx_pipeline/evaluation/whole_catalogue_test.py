@@ -12,7 +12,7 @@ import tensorflow as tf
 from dmf_keras.metrics.ranking_by_request import ranking_by_request
 from dmf_keras.models.registry import model_names, parameters
 from tests.tfx_pipeline.conftest import ITEMS
-from tfx_pipeline.config.codes import Codes
+from tfx_pipeline.config.content import Codes
 from tfx_pipeline.data.content.codes import fit_codes
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError

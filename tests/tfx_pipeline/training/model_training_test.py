@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tfx_pipeline.config.codes import Codes
+from tfx_pipeline.config.content import Codes
 from tfx_pipeline.data.content.codes import fit_codes
 from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.metadata import _codes_and_counts, _tables

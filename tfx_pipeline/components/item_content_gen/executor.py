@@ -10,7 +10,8 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
-from tfx_pipeline.config.schema import Content, Features
+from tfx_pipeline.config.content import Content
+from tfx_pipeline.config.schema import Features
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.build import build_content
 from tfx_pipeline.data.content.table import write_content

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serving.contract import SHORTEST_PROJECTION
-from tfx_pipeline.config.schema import Content, Modality, PipelineConfig
+from tfx_pipeline.config.content import Content, Modality
+from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.catalogue import ItemColumns, check_catalogue, read_catalogue
 from tfx_pipeline.data.content.codes import check_size, fit_codes

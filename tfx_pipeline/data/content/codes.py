@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 
-from tfx_pipeline.config.codes import Codes
+from tfx_pipeline.config.content import Codes
 from tfx_pipeline.errors import DataError
 
 # Centres are fitted on so many items for each of them at most, in so many rounds, as is usual for quantisers: more

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.messages import first_line
-from tfx_pipeline.config.schema import Modality
+from tfx_pipeline.config.content import Modality
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.listing import find_files

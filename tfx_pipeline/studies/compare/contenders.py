@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmf_keras.models.registry import compares_content, model_names, reads_codes
+from tfx_pipeline.config.content import Content
 from tfx_pipeline.config.label import CANDIDATES, Label
-from tfx_pipeline.config.schema import SEEDS, Content, PipelineConfig, Training
+from tfx_pipeline.config.schema import SEEDS, PipelineConfig, Training
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.console import console
 from tfx_pipeline.errors import ConfigError

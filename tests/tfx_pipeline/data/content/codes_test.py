@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tests.tfx_pipeline.data.content.table_test import make_table
-from tfx_pipeline.config.codes import Codes
-from tfx_pipeline.config.schema import Content
+from tfx_pipeline.config.content import Codes, Content
 from tfx_pipeline.data.content.codes import fit_codes
 from tfx_pipeline.data.content.table import ItemContentTable, read_content, write_content
 from tfx_pipeline.errors import DataError

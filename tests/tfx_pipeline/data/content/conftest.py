@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.config.schema import Content, Modality
+from tfx_pipeline.config.content import Content, Modality
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.build import build_content
 from tfx_pipeline.data.content.table import ItemContentTable

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfx_pipeline.config.schema import Content, Modality
+from tfx_pipeline.config.content import Content, Modality
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.build import build_content
 from tfx_pipeline.data.content.reduction import principal_directions

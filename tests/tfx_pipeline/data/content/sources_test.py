@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.config.schema import Modality
+from tfx_pipeline.config.content import Modality
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.catalogue import check_catalogue, read_catalogue
 from tfx_pipeline.data.content.embeddings import open_embeddings
