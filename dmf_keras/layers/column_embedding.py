@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from dmf_keras.checks import check_count, check_kind
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -78,7 +79,7 @@ class ColumnEmbedding(keras.layers.Layer):
         parts = []
         for name, table in zip(self.categorical, self.tables, strict=True):
             check_kind(name, columns[name], "int")
-            parts.append(ops.cast(ops.take(table, columns[name], axis=0), self.compute_dtype))
+            parts.append(ops.cast(take_rows(table, columns[name]), self.compute_dtype))
         parts += [ops.expand_dims(ops.cast(columns[name], self.compute_dtype), -1) for name in self.numeric]
         return ops.concatenate(parts, axis=-1)
 

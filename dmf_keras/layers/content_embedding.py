@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from dmf_keras.checks import check_choice, check_count, check_kind
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -116,10 +117,10 @@ class ContentEmbedding(keras.layers.Layer):
             ValueError: `rows` are not integers.
         """
         check_kind("rows", rows, "int")
-        vectors = ops.cast(ops.take(self.table, rows, axis=0), "float32")
+        vectors = ops.cast(take_rows(self.table, rows), "float32")
         if self.scale is not None:
-            vectors = vectors * ops.expand_dims(ops.take(self.scale, rows, axis=0), -1)
-        return vectors, ops.take(self.present, rows, axis=0)
+            vectors = vectors * ops.expand_dims(take_rows(self.scale, rows), -1)
+        return vectors, take_rows(self.present, rows)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""

@@ -12,6 +12,7 @@ from keras import ops
 from dmf_keras.checks import check_count
 from dmf_keras.layers.history_attention import HistoryAttention, check_buckets, check_modalities
 from dmf_keras.ops.masked import masked_softmax
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.ops.shapes import rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
@@ -149,7 +150,7 @@ class EarlyFusionTargetAttention(HistoryAttention):
             ops.expand_dims(ops.cast(history, dtype), 1), (batch, items, length, self.history_width)
         )
         embedded = [
-            ops.take(ops.cast(table, dtype), ops.cast(ids, "int32"), axis=0)
+            take_rows(ops.cast(table, dtype), ops.cast(ids, "int32"))
             for table, ids in zip(self.similarity_tables, buckets, strict=True)
         ]
         return ops.concatenate([repeated, *embedded], axis=-1)

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from dmf_keras.checks import check_count, check_kind
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -144,11 +145,11 @@ class ItemColumns(keras.layers.Layer):
         check_kind("rows", rows, "int")
         parts = []
         if self.names:
-            ids = ops.take(self.table, rows, axis=0)
-            embedded = ops.cast(ops.take(self.embeddings, ids + self._row_offsets, axis=0), self.compute_dtype)
+            ids = take_rows(self.table, rows)
+            embedded = ops.cast(take_rows(self.embeddings, ids + self._row_offsets), self.compute_dtype)
             parts = [self._pooled(name, ids, embedded) for name in self.names]
         if self.numbers:
-            parts.append(ops.cast(ops.take(self.number_table, rows, axis=0), self.compute_dtype))
+            parts.append(ops.cast(take_rows(self.number_table, rows), self.compute_dtype))
         return ops.concatenate(parts, axis=-1)
 
     def _pooled(self, name: str, ids: Tensor, embedded: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from dmf_keras.checks import check_count, check_kind
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -95,7 +95,7 @@ class ItemStatistics(keras.layers.Layer):
             ValueError: `rows` are not integers.
         """
         check_kind("rows", rows, "int")
-        return ops.take(self.table, rows, axis=0)
+        return take_rows(self.table, rows)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""

@@ -9,6 +9,7 @@ from keras import ops
 
 from dmf_keras.checks import check_count, check_kind
 from dmf_keras.ops.masked import masked_mean
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -58,7 +59,7 @@ class MultiValueEmbedding(keras.layers.Layer):
         """
         check_kind("indices", indices, "int")
         real = ops.not_equal(indices, 0)
-        mean = masked_mean(ops.take(self.table, indices, axis=0), real, axis=len(indices.shape) - 1)
+        mean = masked_mean(take_rows(self.table, indices), real, axis=len(indices.shape) - 1)
         some = ops.any(real, axis=-1, keepdims=True)
         return ops.cast(ops.where(some, mean, self.table[0]), self.compute_dtype)
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from dmf_keras.checks import check_count
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -83,7 +84,7 @@ class ScoreCalibration(keras.layers.Layer):
         slopes = (self.y[1:] - self.y[:-1]) / (self.x[1:] - self.x[:-1])
         # Of the inner points alone: before the first of them is the first piece, behind the last the last one.
         piece = ops.reshape(ops.searchsorted(self.x[1:-1], ops.reshape(logits, (-1,))), ops.shape(logits))
-        return ops.take(self.y, piece) + (logits - ops.take(self.x, piece)) * ops.take(slopes, piece)
+        return take_rows(self.y, piece) + (logits - take_rows(self.x, piece)) * take_rows(slopes, piece)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""

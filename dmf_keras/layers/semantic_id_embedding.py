@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from dmf_keras.checks import check_count, check_counts, check_kind
+from dmf_keras.ops.rows import take_rows
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -146,11 +147,11 @@ class SemanticIdEmbedding(keras.layers.Layer):
             ValueError: `rows` are not integers.
         """
         check_kind("rows", rows, "int")
-        ids = ops.take(self.table, rows, axis=0)
+        ids = take_rows(self.table, rows)
         present = ids[..., 0] > 0
         # Items without codes read row 0 of the first resolution, and are masked.
         places = ops.maximum(ids + self._offsets, 0)
-        embedded = ops.cast(ops.take(self.embeddings, places, axis=0), "float32")
+        embedded = ops.cast(take_rows(self.embeddings, places), "float32")
         logits = ops.sum(embedded * ops.cast(self.queries, "float32"), axis=-1) + ops.cast(self.bias, "float32")
         weights = ops.softmax(logits, axis=-1) if self.resolutions > 1 else ops.ones_like(logits)
         vectors = ops.sum(ops.expand_dims(weights, -1) * embedded, axis=-2)

@@ -30,7 +30,7 @@ def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def take_rows(table: Tensor, places: Tensor) -> Tensor:
-    """Rows of `table` float [R, D] at `places` int32 [...], each in [0, R): [..., D]."""
+    """Rows of `table` [R, ...] at `places` int [...], each in [0, R): [..., ...]."""
     return ops.take(table, places, axis=0)
 
 

@@ -22,10 +22,9 @@ from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.atomic import written_whole
 from serving.export.content_inputs import ContentInputs, of_each_candidate, of_each_history_item
+from serving.export.graph import Graph, Specs, Tensors
 from serving.export.servable import signature_defs
 from serving.formula import Formula
-
-Tensors = Mapping[str, tf.Tensor]
 
 # Of a model that is only asked, nobody takes gradients.
 _WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
@@ -142,14 +141,18 @@ def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict
     A server that batches pads states of unequal length with each tensor's first element. Where that is padding of the
     history, what it adds is none of the user's history either: so every history begins with a place that is.
     """
-    inputs = user_model_inputs(transform, raw)
+    return dict(model.encode_user(_from_padding_on(user_model_inputs(transform, raw))))
+
+
+def _from_padding_on(inputs: Tensors) -> dict[str, tf.Tensor]:
+    """The model inputs of users, each history with a place of padding before the oldest item."""
     front = {
         # An age of 0 would be one.
         name: tf.pad(value, [[0, 0], [1, 0]], constant_values=math.nan if is_age(name) else 0)
         for name, value in inputs.items()
         if is_of_history(name)
     }
-    return dict(model.encode_user({**inputs, **front}))
+    return {**inputs, **front}
 
 
 def export_model(
@@ -186,30 +189,39 @@ def export_model(
     candidate_signature = {name: tf.TensorSpec([None, None], dtype, name) for name, dtype in candidate_dtypes.items()}
     examples_spec = tf.TensorSpec([None], tf.string, contract.EXAMPLES)
 
-    def user_tower(raw: Tensors) -> dict[str, tf.Tensor]:
-        return _named(encode_user(model, transform, raw))
+    # What signatures share is traced once.
+    user_inputs = Graph(lambda raw: user_model_inputs(transform, raw), user_signature)
+    encoded = Graph(model.encode_user, user_inputs.outputs)
 
-    traced_user_tower = _traced(user_tower, user_signature)
-    state_signature = {
-        key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in traced_user_tower.structured_outputs.items()
-    }
+    def scoring(signature: Specs) -> tuple[Graph, Graph]:
+        """Model inputs of candidates that come as `signature` says, and the scores of a state and these inputs."""
+        inputs = Graph(lambda raw: candidate_model_inputs(transform, raw, content), signature)
+        return inputs, Graph(
+            lambda state, inputs: scores(model, state, inputs, formula), encoded.outputs, inputs.outputs
+        )
 
-    def candidate(inputs: Tensors) -> dict[str, tf.Tensor]:
-        state = {key: inputs[key] for key in state_signature}
-        return _named(scores(model, state, candidate_model_inputs(transform, inputs, content), formula))
+    candidate_inputs, scored = scoring(candidate_signature)
 
-    def rank(raw: Tensors) -> dict[str, tf.Tensor]:
-        return _named(answer_requests(model, transform, raw, content, formula))
+    def user_tower(raw: Tensors) -> Tensors:
+        return encoded(_from_padding_on(user_inputs(raw)))
 
-    def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+    def candidate(raw: Tensors) -> Tensors:
+        return scored(raw, candidate_inputs(raw))
+
+    def rank(raw: Tensors) -> Tensors:
+        return scored(encoded(user_inputs(raw)), candidate_inputs(raw))
+
+    def transformed(raw: Tensors) -> Tensors:
+        return {**user_inputs(raw), **candidate_inputs(raw)}
+
+    def serving_default(examples: tf.Tensor) -> Tensors:
         inputs = transform.examples(examples)
-        return _named(scores(model, model.encode_user(inputs), inputs, formula))
+        return scored(encoded(inputs), inputs)
 
-    def transformed(raw: Tensors) -> dict[str, tf.Tensor]:
-        return _named({**user_model_inputs(transform, raw), **transform.candidates(raw)})
-
-    def explained(raw: Tensors) -> dict[str, tf.Tensor]:
-        return _named(explain_requests(model, transform, raw, content, formula))
+    def explained(raw: Tensors) -> Tensors:
+        inputs = transformed(raw)
+        state = encoded(inputs)
+        return {**model.explain(state, inputs), **scored(state, inputs)}
 
     archive = keras.export.ExportArchive()
     # Inside a module: variables that functions use are saved in any case, and those of a tracked Keras model once more
@@ -219,20 +231,31 @@ def export_model(
     archive.track(resources)
     for trackable in transform.trackables:
         archive.track(trackable)
+    both = user_signature | candidate_signature
     endpoints = {
-        contract.USER_TOWER: (traced_user_tower, user_signature),
-        contract.CANDIDATE: (candidate, state_signature | candidate_signature),
-        contract.RANK: (rank, user_signature | candidate_signature),
+        contract.USER_TOWER: (user_tower, user_signature),
+        contract.CANDIDATE: (candidate, encoded.outputs | candidate_signature),
+        contract.RANK: (rank, both),
         contract.SERVING_DEFAULT: (serving_default, examples_spec),
-        contract.TRANSFORM: (transformed, user_signature | candidate_signature),
+        contract.TRANSFORM: (transformed, both),
     }
     if content.widths:
         archive.track(content)
-        with_content = candidate_signature | content.signature
-        endpoints[contract.CANDIDATE_WITH_CONTENT] = (candidate, state_signature | with_content)
-        endpoints[contract.RANK_WITH_CONTENT] = (rank, user_signature | with_content)
+        inputs_with_content, scored_with_content = scoring(candidate_signature | content.signature)
+
+        def candidate_with_content(raw: Tensors) -> Tensors:
+            return scored_with_content(raw, inputs_with_content(raw))
+
+        def rank_with_content(raw: Tensors) -> Tensors:
+            return scored_with_content(encoded(user_inputs(raw)), inputs_with_content(raw))
+
+        endpoints[contract.CANDIDATE_WITH_CONTENT] = (
+            candidate_with_content,
+            encoded.outputs | candidate_signature | content.signature,
+        )
+        endpoints[contract.RANK_WITH_CONTENT] = (rank_with_content, both | content.signature)
     if explain:
-        endpoints[contract.EXPLAIN] = (explained, user_signature | candidate_signature)
+        endpoints[contract.EXPLAIN] = (explained, both)
     for endpoint, (function, signature) in endpoints.items():
         # As a graph already: the archive traces what it is given twice.
         archive.add_endpoint(endpoint, _traced(function, signature), input_signature=[signature])
@@ -258,9 +281,13 @@ def export_model(
     return written
 
 
-def _traced(function: Callable[[Any], Any], signature: Any) -> Any:
-    """The function's graph, a concrete function that takes what the function takes."""
-    return tf.function(function, input_signature=[signature], autograph=False).get_concrete_function()
+def _traced(function: Callable[[Any], Tensors], signature: Any) -> Any:
+    """The graph of an endpoint, a concrete function that takes what the function takes."""
+
+    def named(raw: Any) -> dict[str, tf.Tensor]:
+        return {key: tf.identity(value, name=key) for key, value in function(raw).items()}
+
+    return tf.function(named, input_signature=[signature], autograph=False).get_concrete_function()
 
 
 def user_model_inputs(transform: Transform, raw: Tensors) -> dict[str, tf.Tensor]:
@@ -283,10 +310,6 @@ def candidate_model_inputs(transform: Transform, raw: Tensors, content: ContentI
     item_ids = raw[contract.CANDIDATE_ITEM_ID]
     columns = {name: of_each_candidate(raw[name], item_ids, name) for name in transform.candidate_inputs}
     return {**transform.candidates({**raw, **columns}), **content(raw, item_ids)}
-
-
-def _named(tensors: Tensors) -> dict[str, tf.Tensor]:
-    return {key: tf.identity(value, name=key) for key, value in tensors.items()}
 
 
 def _signatures(directory: Path) -> dict[str, dict[str, dict[str, contract.TensorContract]]]:

@@ -78,7 +78,7 @@ def test_evaluator_equals_the_pushed_model_scored_by_hand(finished_run):
     files = list(Path(finished_run.summary["artifacts"]["examples"], "Split-test").glob("*.gz"))
     records = list(tf.data.TFRecordDataset([str(f) for f in files], "GZIP").as_numpy_iterator())
     labels, scores = [], []
-    with Servable(finished_run.model) as servable:
+    with Servable(finished_run.model, optimised=False) as servable:
         batch = servable.run(contract.SERVING_DEFAULT, {"examples": np.array(records, object)})[contract.SCORE]
     for record, row in zip(records, batch, strict=True):
         own = list(tf.train.Example.FromString(record).features.feature["label"].int64_list.value)
@@ -116,7 +116,7 @@ def test_a_scored_log_has_the_scores_of_the_test_splits_examples(finished_run, t
     by_time = scores.set_index(["user_id", "item_id", "time"])["score"]
     files = list(Path(finished_run.summary["artifacts"]["examples"], "Split-test").glob("*.gz"))
     records = list(tf.data.TFRecordDataset([str(f) for f in files], "GZIP").as_numpy_iterator())
-    with Servable(finished_run.model) as servable:
+    with Servable(finished_run.model, optimised=False) as servable:
         batch = servable.run(contract.SERVING_DEFAULT, {"examples": np.array(records, object)})[contract.SCORE]
     checked = 0
     for record, expected in zip(records, batch, strict=True):

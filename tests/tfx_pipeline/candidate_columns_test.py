@@ -68,7 +68,7 @@ def model_dir(shown_trained, tmp_path_factory):
 def direct(model_dir):
     """Returns direct(items, columns): scores by the exported model in this process."""
     found = contract.ModelContract.read(model_dir)
-    servable = Servable(model_dir)
+    servable = Servable(model_dir, optimised=False)
 
     def score(items, columns):
         request = {**USER, contract.CANDIDATE_ITEM_ID: items, **columns}
@@ -321,7 +321,7 @@ class TestCommands:
         given = json.loads(capsys.readouterr().out)
         assert not [note for note in given["notes"] if "scored as missing" in note]
         request = {**USER, "gender": None, "age": None, "income": None, contract.CANDIDATE_ITEM_ID: ITEMS, **COLUMNS}
-        with Servable(model_dir) as servable:
+        with Servable(model_dir, optimised=False) as servable:
             arrays = request_arrays(request, contract.ModelContract.read(model_dir))
             expected = servable.run(contract.RANK, arrays)[contract.SCORE][0]
         found = {entry["item"]: entry["score"] for entry in given["ranking"]}
@@ -387,7 +387,7 @@ class TestCommands:
         score(Version(version), new, tmp_path / "scores.parquet", lambda *_: None, batch=4)
         found = pd.read_parquet(tmp_path / "scores.parquet")
         request = {"user_id": "u1", "history_item_id": [], "income": 1.0, contract.CANDIDATE_ITEM_ID: ITEMS, **COLUMNS}
-        with Servable(version) as servable:
+        with Servable(version, optimised=False) as servable:
             arrays = request_arrays(request, contract.ModelContract.read(version))
             expected = servable.run(contract.RANK, arrays)[contract.SCORE][0]
         np.testing.assert_allclose(found["score"], expected, atol=1e-6)

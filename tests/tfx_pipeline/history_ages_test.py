@@ -71,7 +71,7 @@ def model_dir(aged_trained, tmp_path_factory):
 def direct(model_dir):
     """Returns direct(user, items): scores by the exported model in this process."""
     found = contract.ModelContract.read(model_dir)
-    servable = Servable(model_dir)
+    servable = Servable(model_dir, optimised=False)
 
     def score(user, items=ITEMS):
         return servable.run(contract.RANK, request_arrays({**user, contract.CANDIDATE_ITEM_ID: items}, found))["score"][

@@ -97,7 +97,7 @@ def version(run):
 def direct(version):
     """Returns direct(items, **changes): scores by the exported model in this process."""
     found = contract.ModelContract.read(version)
-    servable = Servable(version)
+    servable = Servable(version, optimised=False)
 
     def score(items=CATALOGUE, **changes):
         request = {"user_id": "", "interests": [], "placement": [], contract.CANDIDATE_ITEM_ID: items, **changes}
@@ -125,7 +125,7 @@ class TestModel:
     def test_a_row_of_the_table_for_each_value_of_train(self, version):
         import tensorflow as tf
 
-        with Servable(version) as servable:
+        with Servable(version, optimised=False) as servable:
             arrays = request_arrays(
                 {"user_id": "", "interests": ["topic 1", "never seen"], "candidate_item_id": ["i1"]},
                 contract.ModelContract.read(version),

@@ -228,8 +228,11 @@ class Version:
         with self._as_a_sentence():
             check_version(self.path, checksums=True)
 
-    def load(self) -> Servable:
+    def load(self, *, optimised: bool = False) -> Servable:
         """The exported model, loaded as a server loads it; the caller closes it.
+
+        Args:
+            optimised: see `Servable`: worth its seconds for many thousand requests, not for a few.
 
         Raises:
             ModelError: it cannot be loaded.
@@ -239,7 +242,7 @@ class Version:
         from serving.export.servable import Servable
 
         with self._as_a_sentence(tf.errors.OpError):
-            return Servable(self.path)
+            return Servable(self.path, optimised=optimised)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Servable]:

@@ -31,7 +31,7 @@ def base(exported_dmf):
 
 @pytest.fixture(scope="module")
 def servable(base):
-    with Servable(base / "1") as loaded:
+    with Servable(base / "1", optimised=False) as loaded:
         yield loaded
 
 

@@ -29,7 +29,7 @@ def _scores(name: str, dtype: str, directory) -> np.ndarray:
     export_model(model, VocabularyTransform(), directory, name=name, max_history=50)
     raw = raw_requests()
     raw[contract.CANDIDATE_ITEM_ID] = np.tile(np.array(ITEMS, object), (len(raw[contract.USER_ID]), 1))
-    with Servable(directory) as servable:
+    with Servable(directory, optimised=False) as servable:
         return servable.run(contract.RANK, raw)[contract.SCORE]
 
 

@@ -64,7 +64,7 @@ def test_every_signature_answers_the_formula_and_its_parts(exported):
         model, VocabularyTransform(), {k: tf.constant(v) for k, v in raw.items()}, ContentInputs(model), FORMULA
     )
     candidates = raw.pop(contract.CANDIDATE_ITEM_ID)
-    with Servable(directory) as servable:
+    with Servable(directory, optimised=False) as servable:
         rank = servable.run(contract.RANK, {**raw, contract.CANDIDATE_ITEM_ID: candidates})
         state = servable.run(contract.USER_TOWER, raw)
         two_step = servable.run(contract.CANDIDATE, {**state, contract.CANDIDATE_ITEM_ID: candidates})
@@ -88,7 +88,7 @@ def test_every_signature_answers_the_formula_and_its_parts(exported):
 def test_without_a_formula_the_score_is_the_first_objective(tmp_path):
     written = export_model(_model(), VocabularyTransform(), tmp_path / "1", name="target_attention", max_history=50)
     assert written.formula == "click"
-    with Servable(tmp_path / "1") as servable:
+    with Servable(tmp_path / "1", optimised=False) as servable:
         rank = servable.run(contract.RANK, raw_requests())
     np.testing.assert_array_equal(rank["score"], rank["score/click"])
 

@@ -136,7 +136,7 @@ def exported(exported_dmf):
     """The base path of a real model, and its scores of each request by itself."""
     base = exported_dmf.parent
     alone = []
-    with Servable(base / "1") as servable:
+    with Servable(base / "1", optimised=False) as servable:
         for request in REQUESTS:
             arrays = {**user_arrays(request, []), contract.CANDIDATE_ITEM_ID: strings(request["candidates"])}
             alone.append(servable.run(contract.RANK, arrays)[contract.SCORE][0])

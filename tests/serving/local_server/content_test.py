@@ -70,7 +70,7 @@ def test_scores_are_those_of_the_model_in_this_process(client, base):
     arrays = {name: value[:1] for name, value in raw_requests().items()}
     arrays[contract.CANDIDATE_ITEM_ID] = np.array([["i2", "new"]], object)
     arrays |= {contract.CONTENT_PREFIX + name: value[None].astype(np.float32) for name, value in content.items()}
-    with Servable(base / "1") as servable:
+    with Servable(base / "1", optimised=False) as servable:
         expected = servable.run(contract.RANK_WITH_CONTENT, arrays)[contract.SCORE][0]
     np.testing.assert_allclose(scores(client.rank(USER, ["i2", "new"], content=content)), expected, atol=1e-6)
 

@@ -41,7 +41,7 @@ def test_scores_are_those_of_the_exported_model(table, requests, trained):
     from serving.export.servable import Servable
 
     serialized = np.array([request["serialized"] for request in requests], object)
-    with Servable(trained / "Format-Serving") as servable:
+    with Servable(trained / "Format-Serving", optimised=False) as servable:
         scores = servable.run(contract.SERVING_DEFAULT, {"examples": serialized})[contract.SCORE]
     expected = [row[: len(request[raw_features.LABEL])] for row, request in zip(scores, requests, strict=True)]
     np.testing.assert_allclose(table.probabilities, np.concatenate(expected), atol=1e-6)

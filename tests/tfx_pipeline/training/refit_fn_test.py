@@ -82,7 +82,7 @@ def _lift(model: Path) -> float:
     """By how many logits `LIKED` is above others of its kind, for users whose histories are of the other kind."""
     made = contract.ModelContract.read(model)
     found = []
-    with Servable(model) as servable:
+    with Servable(model, optimised=False) as servable:
         for number in range(6):
             request = {"user_id": f"u{number}", "history_item_id": OTHER_KIND, "candidate_item_id": [LIKED, *ALIKE]}
             arrays = request_arrays(request | {"gender": "f", "age": 30.0, "income": 1.0}, made)

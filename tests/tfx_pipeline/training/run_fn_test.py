@@ -14,7 +14,7 @@ from serving import contract
 def servable(trained):
     from serving.export.servable import Servable
 
-    with Servable(trained / "Format-Serving") as loaded:
+    with Servable(trained / "Format-Serving", optimised=False) as loaded:
         yield loaded
 
 
@@ -170,7 +170,10 @@ def test_same_seed_same_weights_and_calibrated_where_asked(tiny_world, trained, 
     assert fitted["method"] == "isotonic"
     assert fitted["calibration_after"] == pytest.approx(1, abs=0.05)
     assert fitted["log_loss_after"] < fitted["log_loss_before"]
-    with Servable(trained / "Format-Serving") as plain, Servable(version) as calibrated:
+    with (
+        Servable(trained / "Format-Serving", optimised=False) as plain,
+        Servable(version, optimised=False) as calibrated,
+    ):
         before, after = _rank(plain, trained), _rank(calibrated, tmp_path)
     np.testing.assert_allclose(after, np.array(second.probabilities(np.log(before) - np.log1p(-before))), atol=1e-4)
 

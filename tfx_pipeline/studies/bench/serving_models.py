@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from dmf_keras.models import inputs as model_inputs
 from serving import contract
-from serving.export.signatures import Tensors, export_model
+from serving.export.graph import Tensors
+from serving.export.signatures import export_model
 from serving.load import RankRequest, draw_requests
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.writing import write_lines

@@ -55,7 +55,7 @@ def score(version: Version, log: Path, output: Path, watch: Watch, *, batch: int
     for file in (output, quarantine):
         _check_output(file, sources)
     before = fingerprint([sources.asked.data.interactions.path])
-    with version.load() as servable:
+    with version.load(optimised=True) as servable:
         clock.end("load")
         output.parent.mkdir(parents=True, exist_ok=True)
         with Spill(output.parent, sources.parts) as rows, Spill(output.parent, sources.parts) as profiles:

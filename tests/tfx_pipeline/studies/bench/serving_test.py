@@ -265,7 +265,7 @@ def test_other_weights_are_another_model_of_the_same_contract(random_model, tmp_
     }
     scores = []
     for folder in (random_model, other):
-        with Servable(folder) as servable:
+        with Servable(folder, optimised=False) as servable:
             scores.append(servable.run(contract.RANK, inputs)[contract.SCORE])
     assert all(np.isfinite(one).all() for one in scores)
     assert np.abs(scores[0] - scores[1]).min() > 1e-4
@@ -277,7 +277,7 @@ def test_ids_are_looked_up_as_a_pipelines_transform_does(random_model):
         contract.HISTORY_ITEM_ID: np.array([["i0000000", "i0000059"], ["unknown", ""], ["", ""]], object),
         contract.CANDIDATE_ITEM_ID: np.array([["i0000001"], ["unknown"], [""]], object),
     }
-    with Servable(random_model) as servable:
+    with Servable(random_model, optimised=False) as servable:
         found = servable.run(contract.TRANSFORM, inputs)
     # Row 0 is padding and missing content, the row after the last that of ids in no vocabulary.
     assert found["user_index"].tolist() == [1, 21, 0]

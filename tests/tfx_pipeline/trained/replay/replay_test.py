@@ -63,7 +63,7 @@ def answers(version: Path) -> dict[str, dict[str, np.ndarray]]:
     request |= {name: value for name, value in REQUEST.items() if name not in ("history", "candidates")}
     arrays = request_arrays(request, contract.ModelContract.read(version))
     user = {name: value for name, value in arrays.items() if name != contract.CANDIDATE_ITEM_ID}
-    with Servable(version) as servable:
+    with Servable(version, optimised=False) as servable:
         return {
             contract.RANK: (arrays, servable.run(contract.RANK, arrays)),
             contract.USER_TOWER: (user, servable.run(contract.USER_TOWER, user)),

@@ -86,7 +86,7 @@ class World:
         profiles = {row["user"]: row for row in self.users}
         events = {(row["at"], row["user"], row["session"], row["item"]): row["clicked"] for row in [*also, *rows]}
         scores = []
-        with Servable(self.model) as servable:
+        with Servable(self.model, optimised=False) as servable:
             for row in rows:
                 history = [
                     item
