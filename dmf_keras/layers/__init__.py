@@ -11,6 +11,7 @@ from dmf_keras.layers.cross_network import CrossNetwork
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
 from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
+from dmf_keras.layers.id_embedding import IdEmbedding
 from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.item_statistics import ItemStatistics
@@ -42,6 +43,7 @@ __all__ = [
     "DecoupledTargetAttention",
     "Dice",
     "EarlyFusionTargetAttention",
+    "IdEmbedding",
     "InterestHead",
     "ItemColumns",
     "ItemStatistics",

@@ -12,6 +12,7 @@ from dmf_keras.layers import (
     AgeEmbedding,
     BiasTower,
     ColumnEmbedding,
+    IdEmbedding,
     InterestHead,
     ItemColumns,
     ItemStatistics,
@@ -151,9 +152,9 @@ class InterestModel(RankingModel):
         """Width of what an item is to the model, a candidate and one of the history alike."""
         return self.config.id_dim
 
-    def _embedding(self, rows: int, width: int, name: str, l2: float = 0.0) -> keras.layers.Embedding:
+    def _embedding(self, rows: int, width: int, name: str, l2: float = 0.0) -> IdEmbedding:
         penalty = keras.regularizers.L2(l2) if l2 else None
-        layer = keras.layers.Embedding(rows, width, embeddings_regularizer=penalty, dtype=self.dtype_policy, name=name)
+        layer = IdEmbedding(rows, width, embeddings_regularizer=penalty, dtype=self.dtype_policy, name=name)
         layer.build((None,))
         return layer
 
@@ -192,8 +193,7 @@ class InterestModel(RankingModel):
         if training:
             return self.bias_tower(_without_padding(inputs, schema))
         if set(told.values()) <= set(inputs):
-            given = {name: inputs[told[name]] for name in told}
-            return self.bias_tower(_without_padding({**inputs, **given}, schema))
+            return self.bias_tower(_without_padding({**inputs, **{n: inputs[told[n]] for n in told}}, schema))
         kinds = {name: "int32" if name in schema.candidate_categorical else "float32" for name in schema.candidate_bias}
         return self.bias_tower({name: ops.full((1, 1), schema.candidate_bias[name], kinds[name]) for name in kinds})
 
@@ -321,8 +321,8 @@ class InterestModel(RankingModel):
 
     def user_features(self, inputs: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """User, profile and context, [B, width] each, by the input that they come from, in the head's order."""
-        embeddings = {**self.column_embeddings, **self.list_embeddings}
-        features = {name: embedding(inputs[name]) for name, embedding in embeddings.items()}
+        tables = self.column_embeddings | self.list_embeddings
+        features = {name: table(inputs[name]) for name, table in tables.items()}
         if self.schema.user_rows is not None:
             features[USER_INDEX] = self.user_embedding(inputs[USER_INDEX])
         for name in self.schema.numeric:

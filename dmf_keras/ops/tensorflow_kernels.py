@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from dmf_keras.types import Tensor
@@ -52,7 +53,8 @@ def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
 
 def take_rows(table: Tensor, places: Tensor) -> Tensor:
     """See `portable_kernels.take_rows`."""
-    return tf.gather(table, places)
+    # Of a variable the rows alone are read, and not all of it.
+    return tf.gather(table.value if isinstance(table, keras.Variable) else table, places)
 
 
 def take_few(table: Tensor, places: Tensor) -> Tensor:

@@ -1,41 +1,93 @@
-"""Adam, whose update of a variable is one operation and one pass over memory."""
+"""Adam that costs one pass over a variable, and of an embedding one over the rows that a batch looks up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 
+def take_penalties(model: keras.Model) -> dict[str, float]:
+    """Takes the L2 penalties off a model's embeddings, for `FusedAdam` to pay: by path of the table."""
+    penalties = {}
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Embedding) and isinstance(
+            layer.embeddings_regularizer, keras.regularizers.L2
+        ):
+            penalties[layer.embeddings.path] = float(layer.embeddings_regularizer.l2)
+            layer.embeddings.regularizer = None
+    return penalties
+
+
 class FusedAdam(keras.optimizers.Adam):
-    """Keras's Adam with TensorFlow's kernel for it: the same updates, in float32 up to the order of roundings.
+    """Keras's Adam with TensorFlow's kernel for it, and row by row where a batch looks rows up.
 
-    Keras's own has a dozen operations for each variable, 300 or more a step of a ranking model, most of them of a few
-    numbers, and those of an embedding pass a dozen times over the whole table.
+    A dense gradient has the updates of Keras's own, in float32 up to the order of roundings: there they are a dozen
+    operations for each variable, 300 or more a step of a ranking model, most of them of a few numbers.
 
-    Of a row that a batch looks up n times, the gradient is the sum of n parts. Its square is that of the sum here, as
-    in Adam's paper, TensorFlow's earlier optimizers and PyTorch. Keras 3 sums the squares of the parts, as long as
-    nothing else, such as a penalty, makes the gradient dense: the steps of frequent rows are then up to sqrt(n) times
-    as long.
+    Where the gradient is that of rows of a table, weights and moments of these rows are updated and all others stand
+    still, so that a step costs what a batch looks up, however large the table is. (Keras's own, as Adam's paper has it,
+    goes on moving each row by its moments after the last batch that had it, and passes over the table a dozen times.)
+    The gradient of a row that a batch looks up n times is the sum of n parts. Its square is that of the sum, as in
+    Adam's paper, TensorFlow's earlier optimizers and PyTorch; Keras 3 sums the squares of the parts.
+
+    A penalty l2 |w|^2 on a table has a gradient for every row, in every step. Here a row pays when it is looked up, for
+    all steps k since it was the last time,
+
+        g + 2 l2 k w
+
+    so that a row pays in all what it would, the rare one seldom and much. A killed training begins to count anew.
 
     A model that is saved with it is saved with Keras's Adam and the same state: who loads it needs nothing of this
     package.
 
     Args:
         learning_rate: as of `keras.optimizers.Adam`, whose other arguments are defaults.
+        penalties: l2 by path of the table.
         **kwargs: of `keras.optimizers.Adam`; AMSGrad has no such kernel.
 
     Raises:
         ValueError: `amsgrad`.
+
+    References:
+        `LazyAdam` of TensorFlow Addons, `SparseAdam` of PyTorch; Carpenter, Lazy Sparse Stochastic Gradient Descent for
+        Regularized Multinomial Logistic Regression, 2008, for penalties that are paid later.
     """
 
-    def __init__(self, learning_rate: Any = 0.001, name: str = "adam", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        penalties: Mapping[str, float] | None = None,
+        name: str = "adam",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate, name=name, **kwargs)
         if self.amsgrad:
             raise ValueError("`amsgrad` must be False: there is no fused update with it. Received: True")
+        self._by_path = dict(penalties or {})
+        self._penalties: dict[int, float] = {}
+        # Of each table with a penalty, the steps that were done when each row was updated.
+        self._paid: dict[int, tf.Variable] = {}
         self._powers: dict[str, tf.Tensor] = {}
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Makes the state of the variables that are trained."""
+        if self.built:
+            return
+        super().build(variables)
+        for place, variable in enumerate(variables):
+            if penalty := self._by_path.get(variable.path):
+                self._penalties[place] = penalty
+                done = tf.fill([variable.shape[0]], tf.cast(self.iterations.value, tf.float32))
+                self._paid[place] = tf.Variable(done, trainable=False)
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Takes the state of another process, whose rows have paid by then."""
+        super().load_own_variables(store)
+        for paid in self._paid.values():
+            paid.assign(tf.fill(paid.shape, tf.cast(self.iterations.value, tf.float32)))
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> None:
         """Updates variables by their gradients; see the base class."""
@@ -49,18 +101,46 @@ class FusedAdam(keras.optimizers.Adam):
         place = self._get_variable_index(variable)
         variable = variable.value if isinstance(variable, keras.Variable) else variable
         kind = variable.dtype
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[place].value.handle,
-            v=self._velocities[place].value.handle,
-            lr=tf.cast(learning_rate, kind),
-            beta1=tf.cast(self.beta_1, kind),
-            beta2=tf.cast(self.beta_2, kind),
-            epsilon=tf.cast(self.epsilon, kind),
-            # Of an embedding, rows that were looked up; the moments of the others go on too.
-            grad=tf.cast(tf.convert_to_tensor(gradient), kind),
-            **{name: tf.cast(power, kind) for name, power in self._powers.items()},
-        )
+        state = {
+            "var": variable.handle,
+            "m": self._momentums[place].value.handle,
+            "v": self._velocities[place].value.handle,
+        }
+        numbers = {"lr": learning_rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+        numbers = {name: tf.cast(value, kind) for name, value in {**numbers, **self._powers}.items()}
+        if isinstance(gradient, tf.IndexedSlices):
+            self._update_rows(gradient, place, state, numbers)
+            return
+        gradient = tf.cast(tf.convert_to_tensor(gradient), kind)
+        if place in self._penalties:
+            gradient += 2 * self._penalties[place] * variable
+        tf.raw_ops.ResourceApplyAdam(**state, **numbers, grad=gradient)
+
+    def _update_rows(
+        self, gradient: tf.IndexedSlices, place: int, state: Mapping[str, tf.Tensor], numbers: Mapping[str, tf.Tensor]
+    ) -> None:
+        kind = numbers["lr"].dtype
+        rows, places = tf.unique(gradient.indices)
+
+        def read(handle: tf.Tensor) -> tf.Tensor:
+            return tf.raw_ops.ResourceGather(resource=handle, indices=rows, dtype=kind)
+
+        def write(handle: tf.Tensor, values: tf.Tensor) -> None:
+            tf.raw_ops.ResourceScatterUpdate(resource=handle, indices=rows, updates=values)
+
+        weights, momentum, velocity = (read(handle) for handle in state.values())
+        found = tf.math.unsorted_segment_sum(tf.cast(gradient.values, kind), places, tf.size(rows))
+        if place in self._penalties:
+            paid, done = self._paid[place].handle, tf.cast(self.iterations.value + 1, tf.float32)
+            steps = done - tf.raw_ops.ResourceGather(resource=paid, indices=rows, dtype=tf.float32)
+            found += 2 * self._penalties[place] * tf.cast(steps, kind)[:, tf.newaxis] * weights
+            write(paid, tf.fill(tf.shape(rows), done))
+        momentum += (found - momentum) * (1 - numbers["beta1"])
+        velocity += (tf.square(found) - velocity) * (1 - numbers["beta2"])
+        rate = numbers["lr"] * tf.sqrt(1 - numbers["beta2_power"]) / (1 - numbers["beta1_power"])
+        weights -= rate * momentum / (tf.sqrt(velocity) + numbers["epsilon"])
+        for handle, values in zip(state.values(), (weights, momentum, velocity), strict=True):
+            write(handle, values)
 
 
 # What Keras writes of the class of an object.

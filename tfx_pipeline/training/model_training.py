@@ -19,11 +19,10 @@ from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.model_schema import content_rows, item_code_rows, item_column_rows, ranking_schema
 from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
-from tfx_pipeline.transform.dataset import count_requests, real_slots, request_batches, split_files
+from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 _ADAPT_BATCHES = 20
-_COUNTED_BATCHES = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -197,7 +196,7 @@ def train_model(
         model.adapt(inputs for inputs, _, _ in of_train.take(_ADAPT_BATCHES))
         return model
 
-    model, result = train(
+    return train(
         build,
         train_batches,
         None if refit else judged,
@@ -208,5 +207,3 @@ def train_model(
         tensorboard_dir=tensorboard_dir,
         progress=progress,
     )
-    # Those of eval, which no buffer of shuffled requests has to be filled for.
-    return model, dataclasses.replace(result, real_slots=real_slots(judged.take(_COUNTED_BATCHES)))

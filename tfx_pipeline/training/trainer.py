@@ -21,7 +21,7 @@ from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
 from tfx_pipeline.training.freed_memory import freed_memory_kept
-from tfx_pipeline.training.fused_adam import FusedAdam
+from tfx_pipeline.training.fused_adam import FusedAdam, take_penalties
 from tfx_pipeline.training.weight_average import WeightAverage
 
 
@@ -105,7 +105,7 @@ def train(
     with training_strategy().scope():
         model = build()
         model.compile(
-            optimizer=FusedAdam(training.learning_rate),
+            optimizer=FusedAdam(training.learning_rate, take_penalties(model)),
             weighted_metrics=_metrics(model),
             kept_negatives=training.keep_negatives,
         )

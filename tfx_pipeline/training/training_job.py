@@ -32,10 +32,12 @@ from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
 from tfx_pipeline.training.settings import RefitSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
-from tfx_pipeline.transform.dataset import split_files
+from tfx_pipeline.transform.dataset import real_slots, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 _GOLDEN_CANDIDATES = 64
+# From which the share of real candidates is told.
+_COUNTED_BATCHES = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ class TrainingJob:
         self, training: Training, *, refit: bool = False, progress: str = ""
     ) -> tuple[RankingModel, TrainingResult]:
         """Trains the model of the settings, see `train_model`; a killed training goes on."""
-        return train_model(
+        model, result = train_model(
             self.settings.model.name,
             self.settings.model.params,
             training,
@@ -88,6 +90,9 @@ class TrainingJob:
             progress=progress,
             refit=refit,
         )
+        # Of eval, which no buffer of shuffled requests has to be filled for.
+        batches = self.data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
+        return model, dataclasses.replace(result, real_slots=real_slots(batches.take(_COUNTED_BATCHES)))
 
     def write(
         self,

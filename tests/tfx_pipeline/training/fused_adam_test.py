@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfx_pipeline.training.fused_adam import FusedAdam
+from tfx_pipeline.training.fused_adam import FusedAdam, take_penalties
 
 TABLE, LOOKED_UP = (50, 4), [3, 7, 3, 3, 49]
 
@@ -49,6 +49,89 @@ def test_updates_and_moments_are_those_of_keras(options):
         trained(ours, variables(), range(20)), trained(theirs, variables(), range(20)), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
+
+
+def lookups(number: int, variable: keras.Variable) -> list[tf.IndexedSlices]:
+    """The gradient of a batch that looks up a few rows, some of them twice."""
+    rng = np.random.default_rng(number)
+    rows = rng.integers(0, 10, 4)
+    parts = rng.normal(size=(4, variable.shape[1])).astype(np.float32)
+    return [tf.IndexedSlices(tf.constant(parts), tf.constant(rows), tf.constant(TABLE))]
+
+
+def by_row(table: np.ndarray, steps: int, penalty: float, rate: float = 0.02) -> np.ndarray:
+    """Adam in float64 of the rows that `lookups` names, one after the other."""
+    table = table.astype(np.float64)
+    momentum, velocity, paid = np.zeros_like(table), np.zeros_like(table), np.zeros(len(table))
+    for step in range(1, steps + 1):
+        [slices] = lookups(step, keras.Variable(table))
+        for row in set(slices.indices.numpy().tolist()):
+            whole = slices.values.numpy()[slices.indices.numpy() == row].sum(0, dtype=np.float64)
+            whole += 2 * penalty * (step - paid[row]) * table[row]
+            paid[row] = step
+            momentum[row] = 0.9 * momentum[row] + 0.1 * whole
+            velocity[row] = 0.999 * velocity[row] + 0.001 * whole**2
+            scaled = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            table[row] -= scaled * momentum[row] / (np.sqrt(velocity[row]) + 1e-7)
+    return table
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+def test_rows_alone_are_updated_and_pay_for_the_steps_since_they_were(penalty):
+    table = variables()[1]
+    before = keras.ops.convert_to_numpy(table).copy()
+    optimizer = FusedAdam(0.02, {table.path: penalty})
+    step = tf.function(lambda found: optimizer.apply(found, [table]), reduce_retracing=True)
+    for number in range(1, 31):
+        step(lookups(number, table))
+    found = keras.ops.convert_to_numpy(table)
+    np.testing.assert_allclose(found, by_row(before, 30, penalty), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found[10:], before[10:])
+    assert np.abs(found[:10] - before[:10]).min(axis=1).min() > 0
+
+
+def test_a_penalty_on_a_dense_gradient_is_that_of_keras():
+    ours, theirs = variables(), variables()
+    optimizer, plain = FusedAdam(0.02, {ours[1].path: 0.3}), keras.optimizers.Adam(0.02)
+    for number in range(1, 6):
+        found = [tf.convert_to_tensor(each) for each in gradients(number)]
+        optimizer.apply(found, ours)
+        plain.apply([found[0], found[1] + 2 * 0.3 * theirs[1]], theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
+
+
+def test_rows_of_a_training_that_goes_on_have_paid():
+    state: dict[str, np.ndarray] = {}
+    first, table = FusedAdam(0.02), variables()[1]
+    for number in range(1, 6):
+        first.apply(lookups(number, table), [table])
+    first.save_own_variables(state)
+    found = {}
+    for penalty in (0.0, 0.3):
+        copy = keras.Variable(keras.ops.copy(table))
+        optimizer = FusedAdam(0.02, {copy.path: penalty})
+        optimizer.build([copy])
+        optimizer.load_own_variables(state)
+        before = optimizer.iterations.numpy()
+        optimizer.apply(lookups(6, copy), [copy])
+        assert before == 5
+        found[penalty] = keras.ops.convert_to_numpy(copy)
+    # By that of one step, which Adam makes at most the learning rate of.
+    assert 0 < np.abs(found[0.3] - found[0.0]).max() < 0.04
+
+
+def test_penalties_are_those_of_embeddings_and_are_taken_from_the_loss():
+    model = keras.Sequential(
+        [
+            keras.layers.Embedding(10, 4, embeddings_regularizer=keras.regularizers.L2(0.5), name="ids"),
+            keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.25)),
+        ]
+    )
+    model(np.array([[1, 2]]))
+    assert len(model.losses) == 2
+    assert take_penalties(model) == {model.layers[0].embeddings.path: 0.5}
+    assert len(model.losses) == 1
 
 
 def test_a_training_that_keras_began_goes_on():

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import positive
+from tfx_pipeline.cli.arguments import comma_separated, count, positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
@@ -22,6 +22,12 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--seconds", type=positive, default=60.0, metavar="S", help="how long to measure in all; default: 60"
     )
+    parser.add_argument(
+        "--items",
+        type=_counts,
+        metavar="N,N",
+        help="sizes of the table of items, at least 10000 each, of which batches name the same 10000; default: 10000",
+    )
     add_json(parser, instead_of="a table")
     parser.set_defaults(command=run)
 
@@ -34,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
     def measure() -> TrainingReport:
         from tfx_pipeline.studies.bench.training import bench_training
 
-        return bench_training(names, seconds=parsed.seconds)
+        return bench_training(names, seconds=parsed.seconds, **({"items": parsed.items} if parsed.items else {}))
 
     report = measured(measure)
     if parsed.json:
@@ -44,6 +50,14 @@ def run(parsed: argparse.Namespace) -> int:
 
         print_report(report.machine, training_table(report))
     return exit_status.OK
+
+
+def _counts(text: str) -> list[int]:
+    """Different whole numbers of at least 10,000."""
+    counts = [count(each) for each in comma_separated(text)]
+    if min(counts) < 10_000:
+        raise argparse.ArgumentTypeError(f"must be at least 10000 each, got {min(counts)}")
+    return list(dict.fromkeys(counts))
 
 
 def _models(text: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
+from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.console import console, lines
 from tfx_pipeline.files.json_record import JsonRecord
@@ -32,12 +34,14 @@ class StepResult:
 
     Attributes:
         model: registered name.
+        items: that have an embedding.
         candidates_per_request: 1 or 16.
         candidates_per_second, examples_per_second: through the step; an example is a request.
         milliseconds_per_step: the median.
     """
 
     model: str
+    items: int
     candidates_per_request: int
     candidates_per_second: float
     examples_per_second: float
@@ -50,7 +54,7 @@ class TrainingReport(JsonRecord):
 
     Attributes:
         results: one per model and kind of requests.
-        grouped_vs_pointwise: ratio of candidates per second, by model.
+        grouped_vs_pointwise: ratio of candidates per second, by model and, of others than 10,000, number of items.
         history: items in each.
         requests_per_batch: of both kinds.
         machine: that was measured on.
@@ -63,7 +67,7 @@ class TrainingReport(JsonRecord):
     machine: Machine
 
 
-def bench_training(models: Sequence[str], *, seconds: float) -> TrainingReport:
+def bench_training(models: Sequence[str], *, seconds: float, items: Sequence[int] = (ITEMS,)) -> TrainingReport:
     """Times the training step of models on pointwise requests (one candidate) and on grouped ones (16).
 
     Both kinds have as many requests in a batch, `REQUESTS_PER_BATCH`.
@@ -74,45 +78,61 @@ def bench_training(models: Sequence[str], *, seconds: float) -> TrainingReport:
     Args:
         models: registered names.
         seconds: how long to measure.
+        items: sizes of the table of items. Batches name the same 10,000 of them, spread over the table: what a step
+            costs beyond that of a small table is the table's.
     """
     # As the pipeline trains.
     with freed_memory_kept():
         with console().status("compiling the training steps"):
-            steps = {
-                (name, candidates): train_step(name, candidates)
-                for name in models
-                for candidates in (POINTWISE, GROUPED)
-            }
-        labels = {f"{name} {candidates}": step for (name, candidates), step in steps.items()}
+            steps = {}
+            for name in models:
+                for count in items:
+                    model = new_model(name, count)
+                    for candidates in (POINTWISE, GROUPED):
+                        steps[name, count, candidates] = train_step(model, candidates)
+        labels = {f"{_label(name, count)} {candidates}": step for (name, count, candidates), step in steps.items()}
         timings = interleaved(labels, seconds=seconds, title="training steps")
     results = []
-    for name, candidates in steps:
-        timing = timings[f"{name} {candidates}"]
+    for name, count, candidates in steps:
+        timing = timings[f"{_label(name, count)} {candidates}"]
         per_second = 1000 * REQUESTS_PER_BATCH / timing.median
-        results.append(StepResult(name, candidates, per_second * candidates, per_second, timing.median))
-    speed = {(entry.model, entry.candidates_per_request): entry.candidates_per_second for entry in results}
+        results.append(StepResult(name, count, candidates, per_second * candidates, per_second, timing.median))
+    speed = {(_label(e.model, e.items), e.candidates_per_request): e.candidates_per_second for e in results}
+    measured = dict.fromkeys(label for label, _ in speed)
     return TrainingReport(
         results=results,
-        grouped_vs_pointwise={name: speed[name, GROUPED] / speed[name, POINTWISE] for name in models},
+        grouped_vs_pointwise={label: speed[label, GROUPED] / speed[label, POINTWISE] for label in measured},
         history=HISTORY,
         requests_per_batch=REQUESTS_PER_BATCH,
         machine=machine(),
     )
 
 
-def train_step(name: str, candidates: int) -> Callable[[], float]:
-    """A function that trains a new model on the next of a few batches and returns the loss."""
-    schema = workload.schema(items=ITEMS, users=USERS)
+def _label(name: str, items: int) -> str:
+    return name if items == ITEMS else f"{name}, {items:,} items"
+
+
+def new_model(name: str, items: int = ITEMS) -> RankingModel:
+    """A model with its default hyper-parameters, and content of `ITEMS`, ready to be trained."""
+    schema = dataclasses.replace(workload.schema(items=ITEMS, users=USERS), item_rows=items + 1)
     model: RankingModel = workload.model(name, {}, schema)
-    requests = _BATCHES * REQUESTS_PER_BATCH
-    inputs = workload.requests(schema, batch=requests, candidates=candidates, history=HISTORY)
-    labels = np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
-    # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU. `train_function` is what `fit`
-    # calls for a step.
-    model.compile(FusedAdam(), jit_compile=False)
+    # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU.
+    model.compile(FusedAdam())
     model.make_train_function()
+    return model
+
+
+def train_step(model: RankingModel, candidates: int) -> Callable[[], float]:
+    """A function that trains a model on the next of a few batches and returns the loss."""
+    requests = _BATCHES * REQUESTS_PER_BATCH
+    named = workload.schema(items=ITEMS, users=USERS)
+    inputs = workload.requests(named, batch=requests, candidates=candidates, history=HISTORY)
+    for name in (HISTORY_INDEX, CANDIDATE_INDEX):
+        inputs[name] *= max(1, (model.schema.item_rows - 1) // ITEMS)
+    labels = np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
     batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(REQUESTS_PER_BATCH).cache().repeat()
     iterator = iter(batches)
+    # What `fit` calls for a step.
     return lambda: float(model.train_function(iterator)["loss"])
 
 
@@ -127,11 +147,11 @@ def training_table(report: TrainingReport) -> Table:
         table.add_column(lines(header, "ms per step"), justify="right")
         table.add_column(lines("", "candidates/s"), justify="right")
     table.add_column(lines("grouped vs", "pointwise"), justify="right")
-    entries = {(entry.model, entry.candidates_per_request): entry for entry in report.results}
-    for name, ratio in report.grouped_vs_pointwise.items():
+    entries = {(_label(entry.model, entry.items), entry.candidates_per_request): entry for entry in report.results}
+    for label, ratio in report.grouped_vs_pointwise.items():
         cells = []
         for candidates in (POINTWISE, GROUPED):
-            entry = entries[name, candidates]
+            entry = entries[label, candidates]
             cells += [f"{entry.milliseconds_per_step:.1f}", f"{entry.candidates_per_second:,.0f}"]
-        table.add_row(name, *cells, f"{ratio:.1f}x")
+        table.add_row(label, *cells, f"{ratio:.1f}x")
     return table

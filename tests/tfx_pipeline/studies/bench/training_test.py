@@ -40,11 +40,35 @@ def test_json_is_one_object_with_everything(capfd, small_batches):
 
 @pytest.mark.parametrize("name", model_names())
 def test_a_step_trains_every_model(name, small_batches):
-    step = training.train_step(name, candidates=3)
+    step = training.train_step(training.new_model(name), candidates=3)
     losses = [step() for _ in range(40)]
     assert np.isfinite(losses).all()
     # Few enough requests to learn by heart.
     assert np.mean(losses[-8:]) < np.mean(losses[:8])
+
+
+def test_the_same_items_of_tables_of_two_sizes(capfd, small_batches):
+    arguments = ["bench", "training", "--models", "mean_pooling", "--items", "10000,30000", "--seconds", "0.05"]
+    assert main([*arguments, "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert [(e["items"], e["candidates_per_request"]) for e in report["results"]] == [
+        (10_000, 1),
+        (10_000, 16),
+        (30_000, 1),
+        (30_000, 16),
+    ]
+    assert list(report["grouped_vs_pointwise"]) == ["mean_pooling", "mean_pooling, 30,000 items"]
+    model = training.new_model("mean_pooling", 30_000)
+    before = np.array(model.item_embedding.embeddings)
+    training.train_step(model, candidates=3)()
+    moved = np.flatnonzero(np.abs(np.array(model.item_embedding.embeddings) - before).max(axis=1))
+    assert len(moved) > 0 and set(moved % 3) == {0} and moved.max() > 10_000
+
+
+def test_a_table_that_is_too_small_for_the_items_is_refused(capfd):
+    with pytest.raises(SystemExit):
+        main(["bench", "training", "--items", "10000,500"])
+    assert "must be at least 10000 each, got 500" in capfd.readouterr().err
 
 
 def test_a_reader_gets_a_table(capfd, small_batches):
