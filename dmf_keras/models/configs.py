@@ -18,8 +18,8 @@ class EmbeddingConfig(ModelConfig):
         id_dim: width d of item and user embeddings.
         feature_dim: width of the embedding of a categorical profile or context column.
         dropout: of the head's hidden layers, from 0 to 0.95.
-        embedding_l2: L2 penalty on the item and user embeddings. The pipeline's optimizer lets a row pay for all steps
-            since it was last looked up; with Keras's own a penalty makes each step pass over the whole table.
+        embedding_l2: L2 penalty on the item and user embeddings; a non-zero one makes their updates dense, unless the
+            pipeline trains with `training.row_updates`.
     """
 
     id_dim: int = 32

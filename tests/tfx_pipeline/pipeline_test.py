@@ -122,6 +122,7 @@ CHANGES = [
     ("training.patience", 7, TRAINING),
     ("training.learning_rate", 0.5, TRAINING),
     ("training.average_weights", "true", TRAINING),
+    ("training.row_updates", "true", TRAINING),
     ("training.keep_negatives", 0.5, TRAINING),
     ("training.max_candidates", 7, TRAINING),
     ("training.seed", 7, TRAINING),

@@ -129,7 +129,7 @@ class Features(Section):
 class Training(Section):
     """How the model is trained. A batch is a number of requests, not of candidates."""
 
-    later = frozenset({"average_weights", "keep_negatives", "max_candidates", "refit"})
+    later = frozenset({"average_weights", "keep_negatives", "max_candidates", "refit", "row_updates"})
 
     batch_size: Integer = Field(1024, ge=1)
     epochs: Integer = Field(5, ge=1)
@@ -157,6 +157,11 @@ class Training(Section):
         ge=1,
         description="a request of more candidates is trained on as several of at most so many; batches are as wide as "
         "their longest request, and padding costs as much as candidates do",
+    )
+    row_updates: bool = Field(
+        False,
+        description="update the rows of embeddings that a batch looks up, and not all of them by their moments: for "
+        "tables of a million rows and more, whose steps take as long as those of small ones",
     )
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")

@@ -1,4 +1,4 @@
-"""Adam that costs one pass over a variable, and of an embedding one over the rows that a batch looks up."""
+"""Adam, whose update of a variable is one operation, over all of it or over the rows that a batch looks up."""
 
 from __future__ import annotations
 
@@ -22,30 +22,33 @@ def take_penalties(model: keras.Model) -> dict[str, float]:
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Keras's Adam with TensorFlow's kernel for it, and row by row where a batch looks rows up.
+    """Keras's Adam with TensorFlow's kernel for it: the same updates, in float32 up to the order of roundings.
 
-    A dense gradient has the updates of Keras's own, in float32 up to the order of roundings: there they are a dozen
-    operations for each variable, 300 or more a step of a ranking model, most of them of a few numbers.
+    Keras's own has a dozen operations for each variable, 300 or more a step of a ranking model, most of them of a few
+    numbers, and those of an embedding pass a dozen times over the whole table.
 
-    Where the gradient is that of rows of a table, weights and moments of these rows are updated and all others stand
-    still, so that a step costs what a batch looks up, however large the table is. (Keras's own, as Adam's paper has it,
-    goes on moving each row by its moments after the last batch that had it, and passes over the table a dozen times.)
-    The gradient of a row that a batch looks up n times is the sum of n parts. Its square is that of the sum, as in
-    Adam's paper, TensorFlow's earlier optimizers and PyTorch; Keras 3 sums the squares of the parts.
+    Of a row that a batch looks up n times, the gradient is the sum of n parts. Its square is that of the sum here, as
+    in Adam's paper, TensorFlow's earlier optimizers and PyTorch. Keras 3 sums the squares of the parts, as long as
+    nothing else, such as a penalty, makes the gradient dense: the steps of frequent rows are then up to sqrt(n) times
+    as long.
 
-    A penalty l2 |w|^2 on a table has a gradient for every row, in every step. Here a row pays when it is looked up, for
-    all steps k since it was the last time,
+    With `rows` this is Adam for tables that are too large to be passed over in each step: weights and moments of the
+    rows that a batch looks up are updated, and all others stand still. Adam itself goes on moving a row by its moments
+    after the last batch that had it. A penalty l2 |w|^2 has a gradient for every row in every step; with `rows` a row
+    pays when it is looked up, for all steps k since it was the last time,
 
         g + 2 l2 k w
 
-    so that a row pays in all what it would, the rare one seldom and much. A killed training begins to count anew.
+    the rare row seldom and much. Adam divides a gradient by its size, so one large payment shrinks a row less than k
+    small ones. A killed training begins to count anew.
 
     A model that is saved with it is saved with Keras's Adam and the same state: who loads it needs nothing of this
     package.
 
     Args:
         learning_rate: as of `keras.optimizers.Adam`, whose other arguments are defaults.
-        penalties: l2 by path of the table.
+        rows: whether only rows that are looked up are updated.
+        penalties: with `rows`, l2 by path of the table.
         **kwargs: of `keras.optimizers.Adam`; AMSGrad has no such kernel.
 
     Raises:
@@ -59,6 +62,7 @@ class FusedAdam(keras.optimizers.Adam):
     def __init__(
         self,
         learning_rate: Any = 0.001,
+        rows: bool = False,
         penalties: Mapping[str, float] | None = None,
         name: str = "adam",
         **kwargs: Any,
@@ -66,7 +70,7 @@ class FusedAdam(keras.optimizers.Adam):
         super().__init__(learning_rate, name=name, **kwargs)
         if self.amsgrad:
             raise ValueError("`amsgrad` must be False: there is no fused update with it. Received: True")
-        self._by_path = dict(penalties or {})
+        self._rows, self._by_path = rows, dict(penalties or {})
         self._penalties: dict[int, float] = {}
         # Of each table with a penalty, the steps that were done when each row was updated.
         self._paid: dict[int, tf.Variable] = {}
@@ -108,9 +112,10 @@ class FusedAdam(keras.optimizers.Adam):
         }
         numbers = {"lr": learning_rate, "beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
         numbers = {name: tf.cast(value, kind) for name, value in {**numbers, **self._powers}.items()}
-        if isinstance(gradient, tf.IndexedSlices):
+        if self._rows and isinstance(gradient, tf.IndexedSlices):
             self._update_rows(gradient, place, state, numbers)
             return
+        # Of rows, too: the moments of the others go on.
         gradient = tf.cast(tf.convert_to_tensor(gradient), kind)
         if place in self._penalties:
             gradient += 2 * self._penalties[place] * variable

@@ -105,7 +105,11 @@ def train(
     with training_strategy().scope():
         model = build()
         model.compile(
-            optimizer=FusedAdam(training.learning_rate, take_penalties(model)),
+            optimizer=FusedAdam(
+                training.learning_rate,
+                rows=training.row_updates,
+                penalties=take_penalties(model) if training.row_updates else None,
+            ),
             weighted_metrics=_metrics(model),
             kept_negatives=training.keep_negatives,
         )

@@ -80,7 +80,7 @@ def by_row(table: np.ndarray, steps: int, penalty: float, rate: float = 0.02) ->
 def test_rows_alone_are_updated_and_pay_for_the_steps_since_they_were(penalty):
     table = variables()[1]
     before = keras.ops.convert_to_numpy(table).copy()
-    optimizer = FusedAdam(0.02, {table.path: penalty})
+    optimizer = FusedAdam(0.02, rows=True, penalties={table.path: penalty})
     step = tf.function(lambda found: optimizer.apply(found, [table]), reduce_retracing=True)
     for number in range(1, 31):
         step(lookups(number, table))
@@ -90,9 +90,19 @@ def test_rows_alone_are_updated_and_pay_for_the_steps_since_they_were(penalty):
     assert np.abs(found[:10] - before[:10]).min(axis=1).min() > 0
 
 
+def test_without_it_all_rows_go_on_by_their_moments():
+    table = variables()[1]
+    optimizer = FusedAdam(0.02)
+    optimizer.apply([tf.IndexedSlices(tf.ones([1, TABLE[1]]), tf.constant([3]), tf.constant(TABLE))], [table])
+    before = keras.ops.convert_to_numpy(table).copy()
+    optimizer.apply([tf.IndexedSlices(tf.ones([1, TABLE[1]]), tf.constant([7]), tf.constant(TABLE))], [table])
+    moved = np.abs(keras.ops.convert_to_numpy(table) - before).max(axis=1)
+    assert np.flatnonzero(moved).tolist() == [3, 7]
+
+
 def test_a_penalty_on_a_dense_gradient_is_that_of_keras():
     ours, theirs = variables(), variables()
-    optimizer, plain = FusedAdam(0.02, {ours[1].path: 0.3}), keras.optimizers.Adam(0.02)
+    optimizer, plain = FusedAdam(0.02, rows=True, penalties={ours[1].path: 0.3}), keras.optimizers.Adam(0.02)
     for number in range(1, 6):
         found = [tf.convert_to_tensor(each) for each in gradients(number)]
         optimizer.apply(found, ours)
@@ -103,14 +113,14 @@ def test_a_penalty_on_a_dense_gradient_is_that_of_keras():
 
 def test_rows_of_a_training_that_goes_on_have_paid():
     state: dict[str, np.ndarray] = {}
-    first, table = FusedAdam(0.02), variables()[1]
+    first, table = FusedAdam(0.02, rows=True), variables()[1]
     for number in range(1, 6):
         first.apply(lookups(number, table), [table])
     first.save_own_variables(state)
     found = {}
     for penalty in (0.0, 0.3):
         copy = keras.Variable(keras.ops.copy(table))
-        optimizer = FusedAdam(0.02, {copy.path: penalty})
+        optimizer = FusedAdam(0.02, rows=True, penalties={copy.path: penalty})
         optimizer.build([copy])
         optimizer.load_own_variables(state)
         before = optimizer.iterations.numpy()

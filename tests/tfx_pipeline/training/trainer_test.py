@@ -59,7 +59,8 @@ def batches(sizes, seed):
 
 def train(name, sizes, build):
     out = pathlib.Path(sys.argv[1], name)
-    training = Training(batch_size=32, epochs=2, learning_rate=0.01, average_weights=build is noting)
+    training = Training(batch_size=32, epochs=2, learning_rate=0.01, average_weights=build is noting,
+                        row_updates=build is penalised)
     model, result = trainer.train(
         build, batches(sizes, 0), batches([32, 32], 50), training,
         train_requests=sum(sizes), eval_requests=64, state_dir=out / "state", tensorboard_dir=out / "tensorboard",

@@ -25,8 +25,12 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--items",
         type=_counts,
+        default=[10_000],
         metavar="N,N",
         help="sizes of the table of items, at least 10000 each, of which batches name the same 10000; default: 10000",
+    )
+    parser.add_argument(
+        "--row-updates", action="store_true", help="train as with training.row_updates; default: all rows of a table"
     )
     add_json(parser, instead_of="a table")
     parser.set_defaults(command=run)
@@ -40,7 +44,7 @@ def run(parsed: argparse.Namespace) -> int:
     def measure() -> TrainingReport:
         from tfx_pipeline.studies.bench.training import bench_training
 
-        return bench_training(names, seconds=parsed.seconds, **({"items": parsed.items} if parsed.items else {}))
+        return bench_training(names, seconds=parsed.seconds, items=parsed.items, rows=parsed.row_updates)
 
     report = measured(measure)
     if parsed.json:

@@ -76,7 +76,7 @@ def training_section(run: FinishedRun) -> Section:
         [curves("auc", "AUC"), curves("loss", "loss (nats)"), *([auxiliary_curves()] if auxiliary else [])],
         f"{stopped}the model that was kept is that of epoch {best + 1}, where {chosen}. A train curve that "
         "goes on rising while eval falls is overfitting. Train values are means over the epoch, while the model still "
-        "changes, and so may lie below those of eval. The loss has the penalties of weights in it, but for those of embeddings"
+        "changes, and so may lie below those of eval. The loss has the penalties of weights in it"
         f"{', that of train the auxiliary losses too' if auxiliary else ''}.",
     )
     rows = [

@@ -54,6 +54,7 @@ class TrainingReport(JsonRecord):
 
     Attributes:
         results: one per model and kind of requests.
+        row_updates: whether rows that are looked up were updated alone.
         grouped_vs_pointwise: ratio of candidates per second, by model and, of others than 10,000, number of items.
         history: items in each.
         requests_per_batch: of both kinds.
@@ -61,13 +62,16 @@ class TrainingReport(JsonRecord):
     """
 
     results: Sequence[StepResult]
+    row_updates: bool
     grouped_vs_pointwise: Mapping[str, float]
     history: int
     requests_per_batch: int
     machine: Machine
 
 
-def bench_training(models: Sequence[str], *, seconds: float, items: Sequence[int] = (ITEMS,)) -> TrainingReport:
+def bench_training(
+    models: Sequence[str], *, seconds: float, items: Sequence[int] = (ITEMS,), rows: bool = False
+) -> TrainingReport:
     """Times the training step of models on pointwise requests (one candidate) and on grouped ones (16).
 
     Both kinds have as many requests in a batch, `REQUESTS_PER_BATCH`.
@@ -80,6 +84,7 @@ def bench_training(models: Sequence[str], *, seconds: float, items: Sequence[int
         seconds: how long to measure.
         items: sizes of the table of items. Batches name the same 10,000 of them, spread over the table: what a step
             costs beyond that of a small table is the table's.
+        rows: whether rows that are looked up are updated alone, as with `training.row_updates`.
     """
     # As the pipeline trains.
     with freed_memory_kept():
@@ -87,7 +92,7 @@ def bench_training(models: Sequence[str], *, seconds: float, items: Sequence[int
             steps = {}
             for name in models:
                 for count in items:
-                    model = new_model(name, count)
+                    model = new_model(name, count, rows)
                     for candidates in (POINTWISE, GROUPED):
                         steps[name, count, candidates] = train_step(model, candidates)
         labels = {f"{_label(name, count)} {candidates}": step for (name, count, candidates), step in steps.items()}
@@ -101,6 +106,7 @@ def bench_training(models: Sequence[str], *, seconds: float, items: Sequence[int
     measured = dict.fromkeys(label for label, _ in speed)
     return TrainingReport(
         results=results,
+        row_updates=rows,
         grouped_vs_pointwise={label: speed[label, GROUPED] / speed[label, POINTWISE] for label in measured},
         history=HISTORY,
         requests_per_batch=REQUESTS_PER_BATCH,
@@ -112,12 +118,12 @@ def _label(name: str, items: int) -> str:
     return name if items == ITEMS else f"{name}, {items:,} items"
 
 
-def new_model(name: str, items: int = ITEMS) -> RankingModel:
+def new_model(name: str, items: int = ITEMS, rows: bool = False) -> RankingModel:
     """A model with its default hyper-parameters, and content of `ITEMS`, ready to be trained."""
     schema = dataclasses.replace(workload.schema(items=ITEMS, users=USERS), item_rows=items + 1)
     model: RankingModel = workload.model(name, {}, schema)
     # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU.
-    model.compile(FusedAdam())
+    model.compile(FusedAdam(rows=rows))
     model.make_train_function()
     return model
 
@@ -128,7 +134,8 @@ def train_step(model: RankingModel, candidates: int) -> Callable[[], float]:
     named = workload.schema(items=ITEMS, users=USERS)
     inputs = workload.requests(named, batch=requests, candidates=candidates, history=HISTORY)
     for name in (HISTORY_INDEX, CANDIDATE_INDEX):
-        inputs[name] *= max(1, (model.schema.item_rows - 1) // ITEMS)
+        # Not in place: rows of content are the same array.
+        inputs[name] = inputs[name] * max(1, (model.schema.item_rows - 1) // ITEMS)
     labels = np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
     batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(REQUESTS_PER_BATCH).cache().repeat()
     iterator = iter(batches)
@@ -139,7 +146,8 @@ def train_step(model: RankingModel, candidates: int) -> Callable[[], float]:
 def training_table(report: TrainingReport) -> Table:
     """What `bench_training` returns, for a reader."""
     table = Table(
-        title=f"training, batches of {report.requests_per_batch} requests, history of {report.history}",
+        title=f"training, batches of {report.requests_per_batch} requests, history of {report.history}"
+        + (", row updates" if report.row_updates else ""),
         title_justify="left",
     )
     table.add_column("model")

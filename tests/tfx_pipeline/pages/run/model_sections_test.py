@@ -75,7 +75,7 @@ def test_auxiliary_losses_have_curves_and_columns(tmp_path):
     picture, table = training_section(run).blocks
     assert len(picture.panels) == 3
     assert all(f">{name}<" in picture.panels[-1].svg for name in ("synthesis", "decoupling"))
-    assert picture.caption.endswith("penalties of weights in it, but for those of embeddings, that of train the auxiliary losses too.")
+    assert picture.caption.endswith("penalties of weights in it, that of train the auxiliary losses too.")
     assert table.columns[-2:] == ("loss/synthesis, unweighted", "loss/decoupling, unweighted")
     assert table.rows[1][-2:] == ("0.2500", "-0.5000")
 

@@ -49,8 +49,9 @@ def test_a_step_trains_every_model(name, small_batches):
 
 def test_the_same_items_of_tables_of_two_sizes(capfd, small_batches):
     arguments = ["bench", "training", "--models", "mean_pooling", "--items", "10000,30000", "--seconds", "0.05"]
-    assert main([*arguments, "--json"]) == 0
+    assert main([*arguments, "--row-updates", "--json"]) == 0
     report = json.loads(capfd.readouterr().out)
+    assert report["row_updates"]
     assert [(e["items"], e["candidates_per_request"]) for e in report["results"]] == [
         (10_000, 1),
         (10_000, 16),
@@ -58,7 +59,7 @@ def test_the_same_items_of_tables_of_two_sizes(capfd, small_batches):
         (30_000, 16),
     ]
     assert list(report["grouped_vs_pointwise"]) == ["mean_pooling", "mean_pooling, 30,000 items"]
-    model = training.new_model("mean_pooling", 30_000)
+    model = training.new_model("mean_pooling", 30_000, rows=True)
     before = np.array(model.item_embedding.embeddings)
     training.train_step(model, candidates=3)()
     moved = np.flatnonzero(np.abs(np.array(model.item_embedding.embeddings) - before).max(axis=1))
