@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -23,7 +25,6 @@ class IdEmbedding(keras.layers.Embedding):
     Args:
         input_dim: int, R.
         output_dim: int, width of the embedding.
-        **kwargs: of `keras.layers.Embedding`.
 
     Examples:
 
@@ -35,6 +36,9 @@ class IdEmbedding(keras.layers.Embedding):
     Raises:
         ValueError: sizes that are no positive integers.
     """
+
+    def __init__(self, input_dim: int, output_dim: int, **kwargs: Any) -> None:
+        super().__init__(input_dim, output_dim, **kwargs)
 
     def call(self, ids: Tensor) -> Tensor:
         """Embeddings [..., output_dim] in the compute dtype of `ids` int [...]."""
