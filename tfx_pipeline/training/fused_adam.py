@@ -10,14 +10,16 @@ import tensorflow as tf
 
 
 def take_penalties(model: keras.Model) -> dict[str, float]:
-    """Takes the L2 penalties off a model's embeddings, for `FusedAdam` to pay: by path of the table."""
+    """Takes the L2 penalties off a model's embeddings, for `FusedAdam` to pay: by path of the table.
+
+    Of a layer that is not built yet the penalty stays in the loss.
+    """
     penalties = {}
     for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.Embedding) and isinstance(
-            layer.embeddings_regularizer, keras.regularizers.L2
-        ):
-            penalties[layer.embeddings.path] = float(layer.embeddings_regularizer.l2)
-            layer.embeddings.regularizer = None
+        table = layer.embeddings if isinstance(layer, keras.layers.Embedding) and layer.built else None
+        if table is not None and isinstance(table.regularizer, keras.regularizers.L2):
+            penalties[table.path] = float(table.regularizer.l2)
+            table.regularizer = None
     return penalties
 
 

@@ -138,6 +138,7 @@ def test_penalties_are_those_of_embeddings_and_are_taken_from_the_loss():
             keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.25)),
         ]
     )
+    assert take_penalties(model) == {}
     model(np.array([[1, 2]]))
     assert len(model.losses) == 2
     assert take_penalties(model) == {model.layers[0].embeddings.path: 0.5}
