@@ -39,6 +39,12 @@ SCORE_PREFIX = "score/"
 # of zeros leaves a candidate the content of the catalogue.
 CONTENT_PREFIX = "candidate_content/"
 
+# What head and other dense layers of a served model compute in.
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
+
+# How far two computations of one score may lie apart: the same sums in another order, or rounded at other places.
+SCORE_TOLERANCE = {FLOAT32: 1e-5, BFLOAT16: 1e-2}
+
 # A unit vector whose projection onto a modality's reduced width is this short lies outside it: its direction there is
 # rounding noise, and the item counts as one without content.
 SHORTEST_PROJECTION = 1e-4
@@ -96,6 +102,7 @@ class ModelContract:
         formula: that `score` is of the objectives' probabilities; "" without objectives.
         history_ages: whether a request carries the ages of its history's items, further ones included.
         further_histories: of each history beside the main one, by name, what `max_history` is of that.
+        precision: `FLOAT32` or `BFLOAT16`.
     """
 
     model: str
@@ -108,6 +115,12 @@ class ModelContract:
     user_lists: tuple[str, ...] = ()
     history_ages: bool = False
     further_histories: dict[str, int] = dataclasses.field(default_factory=dict)
+    precision: str = FLOAT32
+
+    @property
+    def tolerance(self) -> float:
+        """How far two computations of one score may lie apart."""
+        return SCORE_TOLERANCE[self.precision]
 
     @property
     def histories(self) -> dict[str, str]:
@@ -139,6 +152,8 @@ class ModelContract:
             del values["history_ages"]
         if not self.further_histories:
             del values["further_histories"]
+        if self.precision == FLOAT32:
+            del values["precision"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod

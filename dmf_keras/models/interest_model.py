@@ -120,7 +120,8 @@ class InterestModel(RankingModel):
             history_age_buckets=self.schema.history_age_buckets,
             item_codes=self.schema.item_codes,
         )
-        return type(self)(schema, self.config, items_of=self, dtype=self.dtype_policy, name=f"{name}_interest")
+        policies = {"dtype": self.dtype_policy, "dense_dtype": self.dense_policy}
+        return type(self)(schema, self.config, self, name=f"{name}_interest", **policies)
 
     def build_items(self) -> None:
         """Creates the layers that `candidate_items` and `history_items` need of a subclass; none by default."""
@@ -134,7 +135,7 @@ class InterestModel(RankingModel):
             outputs=self.outputs,
             experts=config.experts,
             name="head",
-            dtype=self.dtype_policy,
+            dtype=self.dense_policy,
         )
 
     def apply_head(

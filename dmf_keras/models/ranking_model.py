@@ -47,6 +47,8 @@ class RankingModel(keras.Model):
         schema: sizes and names that come from the data.
         config: hyper-parameters, of type `config_class`.
         content: tables of another model that this one shares; None: it has its own.
+        dense_dtype: policy of the layers that multiply by wide matrices per candidate, such as the head, see
+            `for_serving`; None: that of the model.
         kwargs: `name` and `dtype` of a Keras model.
     """
 
@@ -63,6 +65,7 @@ class RankingModel(keras.Model):
         schema: RankingSchema,
         config: ModelConfig,
         content: dict[str, ContentEmbedding] | None = None,
+        dense_dtype: Any = None,
         **kwargs: Any,
     ) -> None:
         # Without autocast=False a mixed policy would round content vectors before they are compared.
@@ -79,6 +82,7 @@ class RankingModel(keras.Model):
             )
         self.schema = schema
         self.config = config
+        self.dense_policy = self.dtype_policy if dense_dtype is None else keras.dtype_policies.get(dense_dtype)
         self._kept_negatives = 1.0
         self._auxiliary = AuxiliaryTerms({})
         self._evaluating = False
@@ -150,6 +154,25 @@ class RankingModel(keras.Model):
         """
         self.calibration = self._calibration(len(x))
         self.calibration.set_points(x, y)
+
+    def for_serving(self, precision: str = "float32") -> RankingModel:
+        """This model, or an equal one, as it is to be served.
+
+        In "bfloat16" the head and further dense layers keep their weights and compute in it. Their logits and all else
+        (embeddings, cosines, buckets, attention over IDs, calibration) are float32, whatever the model was trained in.
+
+        Args:
+            precision: "float32" or "bfloat16".
+
+        Returns:
+            The model itself where nothing differs; otherwise a new one, not compiled, with copies of the weights.
+        """
+        if self.dtype_policy.name == "float32" and self.dense_policy.name == precision:
+            return self
+        served = type(self).from_config({**self.get_config(), "dtype": "float32", "dense_dtype": precision})
+        for mine, copy in zip(self.weights, served.weights, strict=True):
+            copy.assign(mine)
+        return served
 
     def _calibration(self, points: int) -> ScoreCalibration:
         layer = ScoreCalibration(points, name="calibration")
@@ -348,11 +371,14 @@ class RankingModel(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Plain values from which `from_config` makes an equal model, weights apart."""
         calibrated = {} if self.calibration is None else {"calibration_points": self.calibration.points}
+        policy = self.dense_policy
+        dense = {} if policy == self.dtype_policy else {"dense_dtype": keras.dtype_policies.serialize(policy)}
         return {
             "name": self.name,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "schema": self.schema.to_dict(),
             "config": self.config.to_dict(),
+            **dense,
             **calibrated,
         }
 

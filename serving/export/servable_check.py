@@ -11,10 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
+from serving.export.metadata import read_json
 from serving.export.servable import Servable, request_arrays
 from serving.export.warmup import read_warmup
 from serving.formula import Formula
 from serving.messages import first_line
+
+
+# Of AUC, GAUC and log loss on eval, by a lower precision.
+MOST_ROUNDING = 2e-4
 
 
 def check_servable(directory: str | Path, max_difference: float) -> tuple[list[str], dict[str, Any]]:
@@ -25,6 +30,9 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
     then `candidate` equal `rank`, and scores are probabilities. Golden requests that carry content go to
     `rank_with_content` and `candidate_with_content` instead. Of several objectives all this holds of each, and `score`
     is the formula of the contract.
+
+    Keras scores in float32. Of a model in bfloat16 scores may lie further apart, by `contract.SCORE_TOLERANCE`, and its
+    AUC, GAUC and log loss on eval must be those in float32 up to `MOST_ROUNDING`.
 
     Args:
         directory: of the SavedModel.
@@ -44,14 +52,32 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
     # TensorFlow raises many types here, and each of them means one thing: the server would not load it either.
     except Exception as error:
         return [f"TensorFlow Serving's loader refuses the model: {first_line(error)}"], figures
+    problems = _check_rounding(directory, model_contract.precision, figures)
     with servable:
         wanted = {contract.USER_TOWER, contract.CANDIDATE, contract.RANK, contract.SERVING_DEFAULT}
         missing = sorted((wanted | set(model_contract.signatures)) - set(servable.signatures))
         if missing:
             return [f"signatures {missing} are missing; the model has {sorted(servable.signatures)}"], figures
-        problems = _check_warmup(servable, directory, figures)
+        problems += _check_warmup(servable, directory, figures)
         problems += _check_golden(servable, model_contract, golden, max_difference, figures)
     return problems, figures
+
+
+def _check_rounding(directory: str | Path, precision: str, figures: dict[str, Any]) -> list[str]:
+    """What a lower precision costs on eval, as it was measured when the model was exported."""
+    if precision == contract.FLOAT32:
+        return []
+    try:
+        measured = (read_json(directory, contract.METADATA_FILE) or {})["precision"]
+        differences = {name: float(value) for name, value in measured["differences"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [f"the metadata does not say what {precision} costs on eval: {type(error).__name__} {error}"]
+    figures["precision"] = measured
+    return [
+        f"{precision} changes {name} on eval by {value:+.5f}, allowed {MOST_ROUNDING:g}; serve it in {contract.FLOAT32}"
+        for name, value in differences.items()
+        if not abs(value) <= MOST_ROUNDING
+    ]
 
 
 def _check_warmup(servable: Servable, directory: str | Path, figures: dict[str, Any]) -> list[str]:
@@ -83,6 +109,9 @@ def _check_golden(
     figures: dict[str, Any],
 ) -> list[str]:
     problems = []
+    allowed = {"keras_vs_rank": max_difference, "two_step_vs_rank": max_difference}
+    if model_contract.precision != contract.FLOAT32:
+        allowed["keras_vs_rank"] = max(max_difference, model_contract.tolerance)
     largest = {"keras_vs_rank": 0.0, "two_step_vs_rank": 0.0}
     of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
     state_names = [n for n in servable.signatures[contract.CANDIDATE].inputs if n not in of_candidates]
@@ -111,10 +140,10 @@ def _check_golden(
             differences = (_difference(ranked[output], other.get(output, ())) for output in sorted(ranked))
             difference = max(differences)
             largest[name] = max(largest[name], difference)
-            if not difference <= max_difference:
+            if not difference <= allowed[name]:
                 problems.append(
                     f"golden request '{case}': {name.replace('_', ' ')} differ by {difference:.2e}, "
-                    f"allowed {max_difference:.2e}"
+                    f"allowed {allowed[name]:.2e}"
                 )
     if not golden:
         problems.append("there are no golden requests")

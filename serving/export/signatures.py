@@ -26,6 +26,9 @@ from serving.export.graph import Graph, Specs, Tensors
 from serving.export.servable import signature_defs
 from serving.formula import Formula
 
+# A function of raw tensors, and what it takes.
+Endpoint = tuple[Callable[[Any], Tensors], Any]
+
 # Of a model that is only asked, nobody takes gradients.
 _WITHOUT_GRADIENTS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 
@@ -95,7 +98,7 @@ def answer_requests(
     model: RankingModel, transform: Transform, raw: Tensors, content: ContentInputs, formula: str = ""
 ) -> dict[str, tf.Tensor]:
     """Outputs of raw requests by the live Keras model: what every exported signature must equal, see `scores`."""
-    state = model.encode_user(user_model_inputs(transform, raw))
+    state = _user_state(model, user_model_inputs(transform, raw))
     return scores(model, state, candidate_model_inputs(transform, raw, content), formula)
 
 
@@ -131,7 +134,7 @@ def explain_requests(
     Dimension L is that of the transform's history: the items that the model uses, oldest first, and then padding.
     """
     inputs = {**user_model_inputs(transform, raw), **candidate_model_inputs(transform, raw, content)}
-    state = model.encode_user(inputs)
+    state = _user_state(model, inputs)
     return {**model.explain(state, inputs), **scores(model, state, inputs, formula)}
 
 
@@ -141,7 +144,15 @@ def encode_user(model: RankingModel, transform: Transform, raw: Tensors) -> dict
     A server that batches pads states of unequal length with each tensor's first element. Where that is padding of the
     history, what it adds is none of the user's history either: so every history begins with a place that is.
     """
-    return dict(model.encode_user(_from_padding_on(user_model_inputs(transform, raw))))
+    return _user_state(model, _from_padding_on(user_model_inputs(transform, raw)))
+
+
+def _user_state(model: RankingModel, inputs: Tensors) -> dict[str, tf.Tensor]:
+    """The user's state in dtypes that JSON and every client know: what a model computes in bfloat16 is float32 then."""
+    state = model.encode_user(inputs)
+    return {
+        name: tf.cast(value, tf.float32) if value.dtype == tf.bfloat16 else value for name, value in state.items()
+    }
 
 
 def _from_padding_on(inputs: Tensors) -> dict[str, tf.Tensor]:
@@ -169,7 +180,7 @@ def export_model(
     """Writes the SavedModel and its contract; the directory appears whole or not at all.
 
     Args:
-        model: the trained model.
+        model: the trained model, in the precision that it is to be served in, see `RankingModel.for_serving`.
         transform: raw strings to model inputs.
         directory: of the SavedModel; must not exist.
         name: the model's name in the registry, for the contract.
@@ -181,6 +192,8 @@ def export_model(
     Returns:
         The contract that was written beside the model.
     """
+    # What the whole model computes in, where that is not float32, is no precision to serve in.
+    precision = contract.BFLOAT16 if model.dense_policy.compute_dtype == contract.BFLOAT16 else contract.FLOAT32
     content = ContentInputs(model, content_bases)
     ages = transform.history_ages and model.uses_history_ages
     further = {name: most for name, most in transform.further_histories.items() if name in model.schema.histories}
@@ -191,7 +204,7 @@ def export_model(
 
     # What signatures share is traced once.
     user_inputs = Graph(lambda raw: user_model_inputs(transform, raw), user_signature)
-    encoded = Graph(model.encode_user, user_inputs.outputs)
+    encoded = Graph(lambda inputs: _user_state(model, inputs), user_inputs.outputs)
 
     def scoring(signature: Specs) -> tuple[Graph, Graph]:
         """Model inputs of candidates that come as `signature` says, and the scores of a state and these inputs."""
@@ -200,16 +213,17 @@ def export_model(
             lambda state, inputs: scores(model, state, inputs, formula), encoded.outputs, inputs.outputs
         )
 
+    def of_candidates(candidate: str, rank: str, signature: Specs, inputs: Graph, scored: Graph) -> dict[str, Endpoint]:
+        """The two endpoints that take candidates as `signature` says, beside a user's state and beside the user."""
+        return {
+            candidate: (lambda raw: scored(raw, inputs(raw)), encoded.outputs | signature),
+            rank: (lambda raw: scored(encoded(user_inputs(raw)), inputs(raw)), user_signature | signature),
+        }
+
     candidate_inputs, scored = scoring(candidate_signature)
 
     def user_tower(raw: Tensors) -> Tensors:
         return encoded(_from_padding_on(user_inputs(raw)))
-
-    def candidate(raw: Tensors) -> Tensors:
-        return scored(raw, candidate_inputs(raw))
-
-    def rank(raw: Tensors) -> Tensors:
-        return scored(encoded(user_inputs(raw)), candidate_inputs(raw))
 
     def transformed(raw: Tensors) -> Tensors:
         return {**user_inputs(raw), **candidate_inputs(raw)}
@@ -232,28 +246,18 @@ def export_model(
     for trackable in transform.trackables:
         archive.track(trackable)
     both = user_signature | candidate_signature
-    endpoints = {
+    endpoints: dict[str, Endpoint] = {
         contract.USER_TOWER: (user_tower, user_signature),
-        contract.CANDIDATE: (candidate, encoded.outputs | candidate_signature),
-        contract.RANK: (rank, both),
+        **of_candidates(contract.CANDIDATE, contract.RANK, candidate_signature, candidate_inputs, scored),
         contract.SERVING_DEFAULT: (serving_default, examples_spec),
         contract.TRANSFORM: (transformed, both),
     }
     if content.widths:
         archive.track(content)
-        inputs_with_content, scored_with_content = scoring(candidate_signature | content.signature)
-
-        def candidate_with_content(raw: Tensors) -> Tensors:
-            return scored_with_content(raw, inputs_with_content(raw))
-
-        def rank_with_content(raw: Tensors) -> Tensors:
-            return scored_with_content(encoded(user_inputs(raw)), inputs_with_content(raw))
-
-        endpoints[contract.CANDIDATE_WITH_CONTENT] = (
-            candidate_with_content,
-            encoded.outputs | candidate_signature | content.signature,
+        carrying = candidate_signature | content.signature
+        endpoints |= of_candidates(
+            contract.CANDIDATE_WITH_CONTENT, contract.RANK_WITH_CONTENT, carrying, *scoring(carrying)
         )
-        endpoints[contract.RANK_WITH_CONTENT] = (rank_with_content, both | content.signature)
     if explain:
         endpoints[contract.EXPLAIN] = (explained, both)
     for endpoint, (function, signature) in endpoints.items():
@@ -271,6 +275,7 @@ def export_model(
                 candidate_inputs=transform.candidate_inputs,
                 history_ages=ages,
                 further_histories=further,
+                precision=precision,
             ),
             user_lists=tuple(transform.user_lists),
             signatures=_signatures(partial),

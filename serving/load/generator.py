@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from serving import contract
 from serving.client import CallRecord, ClientOptions, RankingClient, RankingError, UserState
 from serving.client.ranking import Ranking
 from serving.load.report import LoadReport, WireTotals
@@ -25,8 +26,6 @@ from serving.load.requests import RankRequest
 # Of a request and of the version that answered: its right scores, float32 [N], or None where they are not known.
 ExpectedScores = Callable[[int, int], NDArray[np.float32] | None]
 
-# Scores over the wire are those of the model, bit by bit, up to how its threads divided a sum.
-TOLERANCE = 1e-5
 _EXAMPLES = 5
 _PROGRESS_SECONDS = 0.5
 
@@ -55,6 +54,8 @@ class LoadOptions:
         warm_up: requests before the run that do not count.
         mode: how a request is asked.
         deadline: of a request, seconds.
+        tolerance: how far a score may lie from the right one: over the wire it is that of the model, bit by bit, up to
+            how its threads divided a sum.
 
     Raises:
         ValueError: both or neither of `requests` and `seconds`, or a size below 1.
@@ -67,11 +68,12 @@ class LoadOptions:
     warm_up: int = 20
     mode: CallMode = CallMode.RANK
     deadline: float = 10.0
+    tolerance: float = contract.SCORE_TOLERANCE[contract.FLOAT32]
 
     def __post_init__(self) -> None:
         if (self.requests is None) == (self.seconds is None):
             raise ValueError(f"give either requests or seconds, got {self.requests} and {self.seconds}")
-        for name in ("requests", "seconds", "concurrency", "rate", "deadline"):
+        for name in ("requests", "seconds", "concurrency", "rate", "deadline", "tolerance"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise ValueError(f"{name} must be above 0, got {value}")
@@ -310,8 +312,8 @@ class _Run:
                 return
             self._checked += 1
             self._largest_difference = max(self._largest_difference, difference)
-            # Not `difference > TOLERANCE`: that is false for NaN.
-            if not difference <= TOLERANCE:
+            # Not `difference > tolerance`: that is false for NaN.
+            if not difference <= self._options.tolerance:
                 self._wrong += 1
                 request = self._ask.request_of(ticket)
                 self._example(f"scores of request {request} by version {version} differ by {difference:.3g}")

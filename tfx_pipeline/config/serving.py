@@ -12,7 +12,7 @@ from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
 class Serving(Section):
     """What is pushed and how it is checked first."""
 
-    later = frozenset({"score"})
+    later = frozenset({"precision", "score"})
 
     push_dir: ConfigPath | None = Field(
         None, description="base of versions for TensorFlow Serving; default OUTPUT/serving/NAME"
@@ -30,5 +30,11 @@ class Serving(Section):
         None,
         description="of several objectives: what `score` is, of names, numbers, + - * / ** and parentheses; absent: "
         "the first. A name is the probability by itself, of an objective with `given` p(this given that)",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of head and branches, whose weights then take half the memory too; all else is float32. The gate "
+        "compares scores and eval metrics with those in float32. Faster on processors with amx_bf16, and on some with "
+        "avx512_bf16; slower on others: `dmf bench serving --precision both` says",
     )
     explain: bool = Field(False, description="export the signature `explain` too, which says why a score is what it is")

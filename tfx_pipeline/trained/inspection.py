@@ -103,6 +103,8 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "hyper-parameters", ", ".join(f"{name} {value}" for name, value in metadata["params"].items())
     yield "weights", f"{metadata['weights']:,} and the tables of items"
     yield "seed", str(metadata["seed"])
+    if (rounded := metadata.get("precision")) is not None:
+        yield "precision", _precision(rounded)
     if (fitted := metadata.get("calibration")) is not None:
         before = ", by the model before the refit" if "refit" in metadata else ""
         yield "calibrated", _calibration(fitted) + before
@@ -112,6 +114,14 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     if git is not None:
         yield "git", git["revision"] + (", with changes that are not committed" if git["dirty"] else "")
     yield "versions", ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+
+
+def _precision(rounded: Mapping[str, Any]) -> str:
+    told = ", ".join(f"{name} {value:+.5f}" for name, value in rounded["differences"].items())
+    return (
+        f"{rounded['precision']} in head and branches; on eval, beside float32: {told}; "
+        f"scores by at most {rounded['largest_score_difference']:.4f}"
+    )
 
 
 def _calibration(fitted: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ class KerasModel:
         run: output folder of the run, where it is no longer the one that the metadata names.
 
     Attributes:
-        model: as it was trained.
+        model: as it was trained, in the precision of the exported one.
         transform: raw requests to its inputs.
 
     Raises:
@@ -72,8 +72,10 @@ class KerasModel:
                 config["ingestion"]["history"]["max_length"],
                 History.model_validate(config["ingestion"]["history"]).longest_sequences,
             )
-            self.model: RankingModel = keras.models.load_model(model_run / artifact_files.KERAS_MODEL)
-            self._formula = contract.ModelContract.read(version).formula
+            exported = contract.ModelContract.read(version)
+            trained: RankingModel = keras.models.load_model(model_run / artifact_files.KERAS_MODEL)
+            self.model = trained.for_serving(exported.precision)
+            self._formula = exported.formula
             self._content = ContentInputs(self.model, content_bases(content))
         except (OSError, ValueError, KeyError, TypeError, ImportError, PipelineError, tf.errors.OpError) as error:
             # Keras writes a model's whole configuration into one line.

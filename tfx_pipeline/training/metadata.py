@@ -21,6 +21,7 @@ from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.training.calibration import CalibrationResult
+from tfx_pipeline.training.rounding import Rounding
 from tfx_pipeline.training.trainer import TrainingResult
 
 
@@ -58,6 +59,7 @@ def write_metadata(
     sections: Mapping[str, BaseModel],
     result: TrainingResult,
     calibrated: CalibrationResult | None,
+    rounded: Rounding | None = None,
     refit: Refit | None = None,
     report: IngestionReport,
     content: ItemContentTable,
@@ -72,6 +74,7 @@ def write_metadata(
         sections: those of the configuration that shape the model, by name; `model` and `training` among them.
         result: of the training.
         calibrated: what calibration changed; None without. Of a refit that of the model before it.
+        rounded: what its precision costs; None of float32.
         refit: how it was trained anew; None: it was not.
         report: of ingestion.
         content: the content table that the model holds.
@@ -106,6 +109,7 @@ def write_metadata(
             "metrics": result.history[result.best_epoch],
         },
         **({} if refit is None else {"refit": refit.to_json()}),
+        **({} if rounded is None else {"precision": rounded.to_json()}),
         **_candidate_columns(model),
         **({"history_age_buckets": model.schema.history_age_buckets} if model.uses_history_ages else {}),
         "calibration": None if calibrated is None else calibrated.to_json(),

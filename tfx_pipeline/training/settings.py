@@ -13,6 +13,7 @@ from typing import Any, Self, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
+from serving import contract
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.objectives import Objectives
@@ -97,6 +98,10 @@ class Settings:
         )
 
 
+def _precision(config: PipelineConfig) -> str:
+    return "" if config.serving.precision == contract.FLOAT32 else config.serving.precision
+
+
 def _ingestion_with_titles(config: PipelineConfig) -> IngestionConfig:
     ingestion = IngestionConfig.of(config)
     return ingestion.model_copy(update={"data": ingestion.data.model_copy(update={"items": config.data.items})})
@@ -115,6 +120,7 @@ class TrainingSettings(Settings):
         explain: whether the signature `explain` is exported.
         calibration: how probabilities are calibrated on eval.
         formula: that `score` is of several objectives; "": the first of them.
+        precision: of the exported model; "": float32.
     """
 
     name: str
@@ -124,6 +130,7 @@ class TrainingSettings(Settings):
     explain: bool = dataclasses.field(metadata=taken(lambda config: config.serving.explain))
     calibration: str = dataclasses.field(metadata=taken(lambda config: config.serving.calibration))
     formula: str = dataclasses.field(default="", metadata=taken(lambda config: config.serving.score or "", later=True))
+    precision: str = dataclasses.field(default="", metadata=taken(_precision, later=True))
 
     def tuned(self, values: Mapping[str, Any]) -> Self:
         """With the values that a search found best, see `tfx_pipeline.training.search.values`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
@@ -19,7 +20,8 @@ from tfx_pipeline.config.schema import Training
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.evaluation.item_facts import write_item_facts
+from tfx_pipeline.evaluation.candidate_table import score_rows
+from tfx_pipeline.evaluation.item_facts import ItemFacts, write_item_facts
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join, local, parent
 from tfx_pipeline.files.reading import read_json
@@ -30,6 +32,7 @@ from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUEST
 from tfx_pipeline.training.metadata import Refit, write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
+from tfx_pipeline.training.rounding import Rounding
 from tfx_pipeline.training.settings import RefitSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
 from tfx_pipeline.transform.dataset import real_slots, split_files
@@ -117,14 +120,16 @@ class TrainingJob:
             json.dumps(dataclasses.asdict(result), indent=1),
         )
         directory = local(fn_args.serving_model_dir)
-        self._export(model, directory)
+        served = model.for_serving(settings.precision or contract.FLOAT32)
+        rounded = self._export(model, served, directory)
         write_metadata(
             directory,
             served_name=settings.name,
-            model=model,
+            model=served,
             sections={name: getattr(settings, name) for name in ("ingestion", "features", "model", "training")},
             result=result,
             calibrated=calibrated,
+            rounded=rounded,
             refit=refit,
             report=IngestionReport.from_json(
                 read_json(join(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT))
@@ -138,12 +143,13 @@ class TrainingJob:
         )
         forget(self._state_dir)
 
-    def _export(self, model: RankingModel, directory: Path) -> None:
+    def _export(self, model: RankingModel, served: RankingModel, directory: Path) -> Rounding | None:
+        """Exports `served`, and says what its precision costs beside that of `model`; None in float32."""
         settings, data, content = self.settings, self.data, self.data.content
         directory.parent.mkdir(parents=True, exist_ok=True)
         bases = content_bases(content)
         written = export_model(
-            model,
+            served,
             data.transform,
             directory,
             name=settings.model.name,
@@ -162,11 +168,18 @@ class TrainingJob:
         cases = golden.golden_cases(requests, without_content, own, written.user_lists)
         if written.content_widths:
             cases |= golden.content_cases(cases["longest history"], content, own)
-        golden.write_golden(model, data.transform, ContentInputs(model, bases), directory, cases)
+        exact = model.for_serving(contract.FLOAT32)
+        golden.write_golden(exact, data.transform, ContentInputs(exact, bases), directory, cases)
         golden.write_warmup_requests(directory, settings.name, requests, item_ids, settings.warmup_candidates)
         ids, impressions, has_content = known_items(data.tft_output, content)
         write_item_facts(directory, ids, impressions, has_content, settings.evaluation)
         write_text(join(directory, contract.LOGS_FILE), settings.ingestion.to_json())
+        if written.precision == contract.FLOAT32:
+            return None
+        index = pd.Index([item.encode() for item in ids], dtype=object)
+        facts = ItemFacts(index, impressions, has_content, settings.evaluation)
+        exact_rows, rounded_rows = (score_rows(each, data.transform, eval_files, facts) for each in (exact, served))
+        return Rounding.of(written.precision, exact_rows, rounded_rows)
 
     @property
     def _state_dir(self) -> Path:

@@ -79,7 +79,7 @@ class DiffMSIN(JoinedItems):
 
     def build_interest(self) -> int:
         """See the base class."""
-        config, common = self.config, {"dtype": self.dtype_policy}
+        config, common, dense = self.config, {"dtype": self.dtype_policy}, {"dtype": self.dense_policy}
         width, contents = config.content_dim, len(self.schema.modalities)
         self.id_projection = self._dense("id_projection", config.id_dim, width)
         names = ["", *(f"{name}_" for name in self.schema.modalities)]
@@ -91,14 +91,14 @@ class DiffMSIN(JoinedItems):
         streams = [(None, None, width)] * len(names)
         for attention in self.attentions:
             attention.build(*streams[:2])
-        self.experts = ModalityExperts(config.expert_units, name="experts", **common)
+        self.experts = ModalityExperts(config.expert_units, name="experts", **dense)
         self.experts.build(streams)
-        self.synergy = ModalSynergy(config.synergy_steps, config.heads, name="synergy", **common)
+        self.synergy = ModalSynergy(config.synergy_steps, config.heads, name="synergy", **dense)
         self.synergy.build(streams)
         entries = contents + 2
         self.gate_hidden = self._dense("gate_hidden", width, 2 * width, "sigmoid")
         self.gate = self._dense("gate", 2 * width, entries * width, "sigmoid")
-        self.cross = CrossNetwork(config.cross_layers, name="cross", **common)
+        self.cross = CrossNetwork(config.cross_layers, name="cross", **dense)
         self.cross.build((None, None, entries * width))
         self.id_attention = CrossModalAttention(config.heads, name="id_attention", **common)
         self.id_attention.build(*streams[:2])
@@ -106,7 +106,7 @@ class DiffMSIN(JoinedItems):
         return (entries + 1) * width
 
     def _dense(self, name: str, below: int, width: int, activation: str | None = None) -> keras.layers.Dense:
-        layer = keras.layers.Dense(width, activation, dtype=self.dtype_policy, name=name)
+        layer = keras.layers.Dense(width, activation, dtype=self.dense_policy, name=name)
         layer.build((None, None, below))
         return layer
 

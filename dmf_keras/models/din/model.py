@@ -55,7 +55,7 @@ class DIN(InterestModel):
             config.activation,
             normalize=self.normalize,
             name="activation_unit",
-            dtype=self.dtype_policy,
+            dtype=self.dense_policy,
         )
         items = (None, None, self.item_width())
         self.activation_unit.build(items, items)

@@ -94,8 +94,8 @@ class DMFPaper(SimilarityModel):
         return layer
 
     def _branch(self, name: str, width: int) -> keras.Sequential:
-        layers = [keras.layers.Dense(units, "relu", dtype=self.dtype_policy) for units in self.config.branch_hidden]
-        layers.append(keras.layers.Dense(self.config.interest_dim, dtype=self.dtype_policy))
+        layers = [keras.layers.Dense(units, "relu", dtype=self.dense_policy) for units in self.config.branch_hidden]
+        layers.append(keras.layers.Dense(self.config.interest_dim, dtype=self.dense_policy))
         branch = keras.Sequential(layers, name=name)
         branch.build((None, width))
         return branch

@@ -53,7 +53,7 @@ class EarlyFusion(DMFPaper):
             config.similarity_dim,
             dropout=config.attention_dropout,
             name="attention",
-            dtype=self.dtype_policy,
+            dtype=self.dense_policy,
         )
         items = (None, None, config.id_dim)
         layer.build(items, items)

@@ -84,6 +84,13 @@ def add(commands: Commands) -> None:
         help="where models are compared: of the registry, each with +items for five columns of items, +candidates for "
         f"three columns of candidates, +histories for two further histories; default: {','.join(_MODELS)}",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "both"),
+        default="float32",
+        help="where models are compared: what head and branches compute in, as `serving.precision` has it; default: "
+        "float32",
+    )
     add_json(parser, instead_of="a table")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="also draw the latencies")
     parser.set_defaults(command=run)
@@ -111,10 +118,10 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 def _compare(parsed: argparse.Namespace) -> int:
-    from tfx_pipeline.studies.bench.variant import parse_variants
+    from tfx_pipeline.studies.bench.variant import PRECISIONS, parse_variants
 
     # Before the minutes of measuring.
-    variants = parse_variants(parsed.models or _MODELS)
+    variants = parse_variants(parsed.models or _MODELS, PRECISIONS[parsed.precision])
 
     def measure() -> ServingReport:
         from tfx_pipeline.studies.bench.serving import bench_serving
@@ -142,6 +149,8 @@ def _load(parsed: argparse.Namespace) -> int:
 
     if parsed.models is not None:
         raise ConfigError("--models is for models that are compared, and not for load: leave it out")
+    if parsed.precision != "float32":
+        raise ConfigError("--precision is for models that are compared, and not for load: leave it out")
     if parsed.target is not None and parsed.model_name is None:
         raise ConfigError("--target wants --model-name, the name that the model is served under")
     if parsed.target is not None and parsed.swap_seconds is not None:

@@ -8,6 +8,7 @@ gRPC adds is the difference. Raw ids go in, so the lookups of strings are part o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import tempfile
@@ -35,10 +36,8 @@ from tfx_pipeline.studies.bench.variant import Variant
 
 SIGNATURES = (contract.RANK, contract.USER_TOWER, contract.CANDIDATE)
 GRPC, IN_PROCESS = "grpc", "in-process"
-# Float32 results of one graph, and of the same sums behind two signatures.
-TOLERANCE = 1e-5
 # Scores of one request must differ at least so much, or their equality would say nothing.
-_SPREAD = 100 * TOLERANCE
+_SPREAD = 1e-3
 # Different requests of one size, asked in turn.
 _REQUESTS = 4
 _DEADLINE_SECONDS = 60.0
@@ -106,6 +105,7 @@ class ServingReport(JsonRecord):
         ratios: by length, as text.
         state_bytes: of a user's state, by length and model.
         largest_difference: between scores that must be equal.
+        rounding: of each model in bfloat16 that is there in float32 too, how far their scores lie apart at most.
         setup: hyper-parameters and sizes of the models.
         machine: that was measured on.
     """
@@ -114,6 +114,7 @@ class ServingReport(JsonRecord):
     ratios: Mapping[str, Ratios]
     state_bytes: Mapping[str, Mapping[str, int]]
     largest_difference: float
+    rounding: Mapping[str, float]
     setup: Mapping[str, Any]
     machine: Machine
 
@@ -143,6 +144,7 @@ def bench_serving(
     state_bytes: dict[str, dict[str, int]] = {}
     series: dict[str, list[float]] = {}
     largest = 0.0
+    rounding: dict[str, float] = {}
     with _measured_models(variants) as models:
         for history in histories:
             functions: dict[Case, Callable[[], float]] = {}
@@ -153,6 +155,8 @@ def bench_serving(
                     )
                     largest = max(largest, model.compare(requests))
                     functions |= model.functions(requests)
+                for label, difference in _rounding(dict(zip(variants, models, strict=True))).items():
+                    rounding[label] = max(difference, rounding.get(label, 0.0))
             names = {" ".join(case): case for case in functions}
             title = f"L = {history}, N = {candidates}"
             calls = interleaved_calls(
@@ -168,7 +172,7 @@ def bench_serving(
         arrays = {label: np.array(taken) for label, taken in series.items()}
         draw_latencies(arrays, picture, f"rank over gRPC, {candidates} candidates, one request at a time")
     setup = {**serving_models.PARAMS, "items": serving_models.ITEMS, "content_width": workload.CONTENT_WIDTH}
-    return ServingReport(results, ratios, state_bytes, largest, setup, machine())
+    return ServingReport(results, ratios, state_bytes, largest, rounding, setup, machine())
 
 
 class MeasuredModel:
@@ -184,24 +188,28 @@ class MeasuredModel:
         client: of its server.
         wire: bytes of the last request and answer by signature.
         state_bytes: of the last user state, as it would be stored.
+        scores: of the requests that were compared last, float32 [N] each.
     """
 
     def __init__(self, name: str, served: ServedModel, model_contract: contract.ModelContract):
         self.name = name
         self.wire: dict[str, tuple[int, int]] = {}
         self.state_bytes = 0
+        self.scores: list[np.ndarray] = []
         self._served = served
         self._contract = model_contract
         options = ClientOptions(deadline=_DEADLINE_SECONDS, on_call=self._record)
         self.client = RankingClient(served.target, served.name, options)
 
     def compare(self, requests: Sequence[RankRequest]) -> float:
-        """The largest difference between scores by gRPC, in process, and by the user's state; fills `state_bytes`.
+        """The largest difference between scores by gRPC, in process, and by the user's state; fills `state_bytes`
+        and `scores`.
 
         Raises:
-            ModelError: it is above `TOLERANCE`, or all candidates score alike.
+            ModelError: it is above the tolerance of the contract, or all candidates score alike.
         """
         largest = 0.0
+        self.scores = []
         for request in requests:
             arrays, candidates = self._arrays(request)
             state = self.client.encode_user(request.user)
@@ -214,14 +222,15 @@ class MeasuredModel:
                 "candidate in process": self._candidate(own_state, candidates)[0],
             }
             first = scores["rank by gRPC"]
+            self.scores.append(first)
             if not np.ptp(first) > _SPREAD:
                 raise ModelError(f"{self.name}: all candidates score alike ({first[:3]}); there is nothing to compare")
             for way, others in scores.items():
                 difference = float(np.abs(others - first).max())
-                if not difference <= TOLERANCE:
+                if not difference <= self._contract.tolerance:
                     raise ModelError(
                         f"{self.name}: scores of {way} differ by {difference:.3g} from those of rank by gRPC, expected "
-                        f"at most {TOLERANCE:g}. Times of different results are not compared; run the tests of serving"
+                        f"at most {self._contract.tolerance:g}. Times of different results are not compared; run the tests of serving"
                     )
                 largest = max(largest, difference)
         return largest
@@ -273,6 +282,27 @@ class MeasuredModel:
 
     def _record(self, record: CallRecord) -> None:
         self.wire[record.signature] = (record.request_bytes, record.response_bytes)
+
+
+def _rounding(models: Mapping[Variant, MeasuredModel]) -> dict[str, float]:
+    """How far the scores of models in a lower precision lie from those of the same in float32, by label.
+
+    Raises:
+        ModelError: a score is further away than it may be.
+    """
+    found = {}
+    for variant, model in models.items():
+        exact = models.get(dataclasses.replace(variant, precision=contract.FLOAT32))
+        if exact is None or exact is model:
+            continue
+        pairs = zip(model.scores, exact.scores, strict=True)
+        found[variant.label] = difference = max(float(np.abs(one - other).max()) for one, other in pairs)
+        if not difference <= contract.SCORE_TOLERANCE[variant.precision]:
+            raise ModelError(
+                f"{variant.label}: scores differ by {difference:.3g} from those in float32, expected at most "
+                f"{contract.SCORE_TOLERANCE[variant.precision]:g}: this model cannot be served in {variant.precision}"
+            )
+    return found
 
 
 def _in_turn(requests: Sequence[Any], ask: Callable[[Any], object]) -> Callable[[], float]:
@@ -392,4 +422,5 @@ def serving_summary(report: ServingReport) -> list[str]:
             f"it takes {ratios.score_vs_rank[first]:.2f}x the time of rank; the state has "
             f"{report.state_bytes[history][first] / 1000:.1f} KB."
         )
+    sentences += [f"{label}: scores at most {most:.2g} from those in float32." for label, most in report.rounding.items()]
     return sentences

@@ -32,7 +32,6 @@ from serving.load import (
     publish_version,
     run_load,
 )
-from serving.load.generator import TOLERANCE
 from tfx_pipeline.console import console, styled
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
@@ -45,6 +44,8 @@ from tfx_pipeline.trained.version import Version
 # Different requests, asked in turn; of each the right scores are computed before the run.
 _REQUESTS = 64
 _POLL_SECONDS = 0.2
+# Scores by other weights must differ at least so much, and by more than a score's tolerance.
+_SPREAD = 1e-3
 _RANDOM_MODEL = Variant("dmf")
 
 
@@ -151,6 +152,7 @@ def _load_on_target(target: str, setup: LoadSetup, options: LoadOptions) -> Load
     expected = None
     if version is not None and version.number is not None:
         number = version.number
+        options = dataclasses.replace(options, tolerance=version.contract.tolerance)
         with console().status("computing the right scores"):
             scores = _scores(version, requests)
 
@@ -172,12 +174,13 @@ def _load_on_own_server(setup: LoadSetup, options: LoadOptions) -> tuple[LoadRep
             else:
                 version = Version.find(setup.model)
             sources = [version]
+            options = dataclasses.replace(options, tolerance=version.contract.tolerance)
             if setup.swap_seconds is not None:
                 sources.append(Version(folder / "other"))
                 copy_with_other_weights(version.path, sources[1].path)
             status.update("computing the right scores")
             requests = _requests(version, setup)
-            scores = _different([_scores(source, requests) for source in sources])
+            scores = _different([_scores(source, requests) for source in sources], options.tolerance)
             status.update("starting the server")
             base = folder / "base"
             base.mkdir()
@@ -241,10 +244,10 @@ def _scores(version: Version, requests: Sequence[RankRequest]) -> list[np.ndarra
         ]
 
 
-def _different(scores: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+def _different(scores: list[list[np.ndarray]], tolerance: float) -> list[list[np.ndarray]]:
     """The scores of the models that take turns, when they can be told apart."""
     for one, other in zip(scores[0], scores[-1], strict=True) if len(scores) > 1 else ():
-        if not np.abs(one - other).max() > 100 * TOLERANCE:
+        if not np.abs(one - other).max() > max(_SPREAD, 3 * tolerance):
             raise ModelError("the model scores as it does with other weights: a mixed answer could not be told")
     return scores
 

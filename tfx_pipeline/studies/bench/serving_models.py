@@ -148,7 +148,7 @@ def export_random_model(variant: Variant, directory: Path) -> None:
     embeddings = model.item_embedding.embeddings
     embeddings.assign(np.random.default_rng(_SEED).normal(size=embeddings.shape))
     transform = CatalogueTransform(directory.parent, variant.extras)
-    export_model(model, transform, directory, name=variant.model, max_history=MAX_HISTORY)
+    export_model(model.for_serving(variant.precision), transform, directory, name=variant.model, max_history=MAX_HISTORY)
     [drawn] = random_requests(variant, candidates=1, history=_WARMUP_HISTORY, count=1)
     request = {**drawn.user, **drawn.columns}
     write_warmup_requests(directory, directory.parent.name, [request], item_ids(), _WARMUP_CANDIDATES)

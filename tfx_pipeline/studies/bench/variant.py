@@ -1,4 +1,7 @@
-"""Which models `dmf bench serving` compares, and what they know beyond ids and content. Loads neither TFX nor Keras."""
+"""Which models `dmf bench serving` compares, what they know beyond ids and content, and what they compute in.
+
+Loads neither TFX nor Keras.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dmf_keras.models import model_config
+from serving.contract import BFLOAT16, FLOAT32
 from tfx_pipeline.config.values import Params
 from tfx_pipeline.errors import ConfigError
 
 ITEM_COLUMNS, CANDIDATE_COLUMNS, HISTORIES = "items", "candidates", "histories"
 EXTRAS = (ITEM_COLUMNS, CANDIDATE_COLUMNS, HISTORIES)
+# What can be asked for, and the precisions that it means.
+PRECISIONS = {FLOAT32: (FLOAT32,), BFLOAT16: (BFLOAT16,), "both": (FLOAT32, BFLOAT16)}
 
 
 @dataclass(frozen=True)
@@ -21,20 +27,26 @@ class Variant:
     Attributes:
         model: its name in the registry.
         extras: of `EXTRAS`: columns of items, columns of candidates, further histories.
+        precision: that it is exported in.
     """
 
     model: str
     extras: tuple[str, ...] = ()
+    precision: str = FLOAT32
 
     @property
     def label(self) -> str:
-        """As it is asked for: `dmf+items+candidates`."""
-        return "+".join((self.model, *self.extras))
+        """As it is asked for: `dmf+items+candidates`, and the precision if it is not float32."""
+        return " ".join(("+".join((self.model, *self.extras)), *self._lower_precision))
 
     @property
     def served_name(self) -> str:
         """A name that a server takes."""
-        return "_".join((self.model, *self.extras))
+        return "_".join((self.model, *self.extras, *self._lower_precision))
+
+    @property
+    def _lower_precision(self) -> tuple[str, ...]:
+        return () if self.precision == FLOAT32 else (self.precision,)
 
     def params(self, params: Mapping[str, Any]) -> Params:
         """Those of `params` that the model has."""
@@ -50,8 +62,8 @@ def check_model(name: str) -> None:
         raise ConfigError(f"--models: {error}") from None
 
 
-def parse_variants(texts: Sequence[str]) -> list[Variant]:
-    """Variants of labels such as `dmf` and `dmf+items`, each once.
+def parse_variants(texts: Sequence[str], precisions: Sequence[str] = (FLOAT32,)) -> list[Variant]:
+    """Variants of labels such as `dmf` and `dmf+items`, each once in each precision.
 
     Raises:
         ConfigError: a model or an extra that is not there, or an extra that is named twice.
@@ -64,5 +76,6 @@ def parse_variants(texts: Sequence[str]) -> list[Variant]:
             raise ConfigError(f"--models {text}: there is no +{unknown[0]}; expected +{', +'.join(EXTRAS)}")
         if len(set(extras)) < len(extras):
             raise ConfigError(f"--models {text}: each of +{', +'.join(EXTRAS)} can be named once")
-        variants.append(Variant(model, tuple(extra for extra in EXTRAS if extra in extras)))
+        known = tuple(extra for extra in EXTRAS if extra in extras)
+        variants += [Variant(model, known, precision) for precision in precisions]
     return list(dict.fromkeys(variants))

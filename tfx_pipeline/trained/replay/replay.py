@@ -12,20 +12,25 @@ from tfx_pipeline.trained.replay.requests import read_captured
 from tfx_pipeline.trained.replay.stages import STAGES, StageResult, replay_request
 from tfx_pipeline.trained.version import Version
 
+_TOLERANCE = 1e-4
 
-def replay(version: Version, file: Path | None, *, run: Path | None, tolerance: float) -> ReplayReport:
+
+def replay(version: Version, file: Path | None, *, run: Path | None, tolerance: float | None = None) -> ReplayReport:
     """Scores captured requests again, in Keras and through the exported model.
 
     Args:
         version: the exported model.
         file: captured requests, see `tfx_pipeline.trained.replay.requests`; None: the model's own warm-up file.
         run: output folder of the run that trained the model, if it was moved.
-        tolerance: allowed difference, absolute and, for values beyond 1, relative.
+        tolerance: allowed difference, absolute and, for values beyond 1, relative; None: 0.0001, or what the precision
+            of the model costs if that is more.
 
     Raises:
         ModelError: the exported model or the Keras model of its run cannot be loaded.
         DataError: the file holds no requests, or cannot be read.
     """
+    if tolerance is None:
+        tolerance = max(_TOLERANCE, version.contract.tolerance)
     file = version.path / contract.WARMUP_FILE if file is None else file
     captured = read_captured(file, version.contract)
     stages = dict.fromkeys(STAGES, StageCounts())

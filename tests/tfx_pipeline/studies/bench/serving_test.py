@@ -88,7 +88,7 @@ def test_models_are_compared_over_both_transports(tiny_models, tmp_path, capfd):
             assert ratios["score_vs_rank"][model] == pytest.approx(candidate / rank[model])
             added = ratios["grpc_adds"][model][contract.RANK]
             assert added["ms"] == pytest.approx(rank[model] - p50[model, contract.RANK, IN_PROCESS], abs=0.001)
-    assert 0 <= report["largest_difference"] <= serving.TOLERANCE
+    assert 0 <= report["largest_difference"] <= contract.SCORE_TOLERANCE[contract.FLOAT32]
     assert report["setup"]["items"] == 60
     assert report["machine"]["cores"] >= 1
     assert (tmp_path / "latency.png").read_bytes().startswith(PNG)
@@ -114,7 +114,7 @@ def test_columns_and_further_histories_are_in_the_requests(tiny_models, capfd):
     assert everything > candidates + histories - plain
     state = report["state_bytes"]["3"]
     assert state["qin+histories"] > 2 * state["qin"]
-    assert 0 <= report["largest_difference"] <= serving.TOLERANCE
+    assert 0 <= report["largest_difference"] <= contract.SCORE_TOLERANCE[contract.FLOAT32]
 
 
 @pytest.mark.slow
