@@ -10,6 +10,7 @@ from keras import ops
 
 from dmf_keras.checks import check_axis, check_count, check_counts, check_fraction, check_rank
 from dmf_keras.layers.multi_gate_mixture_of_experts import MultiGateMixtureOfExperts
+from dmf_keras.ops.rows import dense_by_request
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -153,7 +154,7 @@ class InterestHead(keras.layers.Layer):
         hidden = ops.cast(item_part, self.compute_dtype)
         if pair is not None:
             hidden = hidden + self._part("pair", pair, 2)
-        return self._logits(user_part, hidden, training)
+        return self._first_activated(user_part, hidden, training)
 
     def score_items(
         self, user_part: Tensor, item: Tensor, pair: Tensor | None = None, training: bool = False
@@ -165,7 +166,13 @@ class InterestHead(keras.layers.Layer):
         check_rank("item", item, "batch candidates width")
         check_axis("item", item, 2, self.widths[1], "the head was built")
         both = ops.concatenate([ops.cast(tensor, self.compute_dtype) for tensor in (item, pair)], axis=-1)
-        return self._logits(user_part, self._product(both, self.widths[0], sum(self.widths)), training)
+        if training:
+            return self._first_activated(user_part, self._product(both, self.widths[0], sum(self.widths)), training)
+        bias = ops.cast(user_part, self.compute_dtype)
+        hidden = dense_by_request(
+            both, lambda: ops.cast(self.kernel, self.compute_dtype)[self.widths[0] :], bias, self.activation
+        )
+        return self._logits(hidden, *ops.shape(item)[:2], training)
 
     def _check_pair(self, pair: Tensor | None) -> None:
         width = self.widths[2]
@@ -176,12 +183,15 @@ class InterestHead(keras.layers.Layer):
             check_rank("pair", pair, "batch candidates width")
             check_axis("pair", pair, 2, width, "the head was built")
 
-    def _logits(self, user_part: Tensor, hidden: Tensor, training: bool) -> Tensor:
-        """Of the first layer without the user's part."""
+    def _first_activated(self, user_part: Tensor, hidden: Tensor, training: bool) -> Tensor:
+        """Logits of the first layer [B, N, H1] without the user's part."""
         hidden = self.activation(hidden + ops.expand_dims(ops.cast(user_part, self.compute_dtype), 1))
         batch, candidates, width = ops.shape(hidden)
         # In two dimensions TensorFlow adds bias and activation inside the product.
-        hidden = ops.reshape(hidden, (-1, width))
+        return self._logits(ops.reshape(hidden, (-1, width)), batch, candidates, training)
+
+    def _logits(self, hidden: Tensor, batch: Any, candidates: Any, training: bool) -> Tensor:
+        """Logits of the first layer [B * N, H1]."""
         for layer in self.tail:
             hidden = layer(hidden, training=training) if isinstance(layer, keras.layers.Dropout) else layer(hidden)
         return ops.reshape(hidden, (batch, candidates, *self._several))

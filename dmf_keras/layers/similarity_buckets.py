@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from dmf_keras.checks import check_axis, check_count, check_kind, check_rank
-from dmf_keras.ops.bucketing import bucketize, equal_width_buckets, equal_width_edges, quantile_edges
+from dmf_keras.ops.bucketing import bucketize, equal_width_edges, equal_width_positions, quantile_edges
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
@@ -111,7 +111,7 @@ class SimilarityBuckets(keras.layers.Layer):
         candidates, history = ops.cast(candidates, "float32"), ops.cast(history, "float32")
         if self.normalize:
             candidates, history = ops.normalize(candidates), ops.normalize(history)
-        return ops.einsum("bnd,bld->bnl", candidates, history)
+        return ops.matmul(candidates, ops.swapaxes(history, 1, 2))
 
     def call(
         self,
@@ -157,10 +157,11 @@ class SimilarityBuckets(keras.layers.Layer):
         """
         check_rank("similarities", similarities, "batch candidates history")
         if self.edge_values is None:
-            ids = equal_width_buckets(similarities, self.buckets)
+            ids = equal_width_positions(similarities, self.buckets)
         else:
             # An edge at exactly -1 must not separate opposite vectors by how their cosine was rounded.
             ids = bucketize(ops.clip(similarities, -1.0, 1.0), ops.convert_to_tensor(self.edge_values))
+        missing = []
         for name, present, axis in (
             ("candidates_present", candidates_present, 1),
             ("history_present", history_present, 2),
@@ -169,10 +170,14 @@ class SimilarityBuckets(keras.layers.Layer):
                 check_rank(name, present, "batch items")
                 check_kind(name, present, "bool")
                 check_axis(name, present, 1, similarities.shape[axis], "the vectors")
-                # The missing bucket has the largest id; a maximum is faster than to choose by a broadcast mask.
-                missing = ops.where(present, 0, self.buckets)
-                ids = ops.maximum(ids, ops.expand_dims(missing, 3 - axis))
-        return ids
+                missing.append(ops.expand_dims(ops.where(present, 0.0, float(self.buckets)), 3 - axis))
+        # The missing bucket has the largest id. A broadcast sum of floats takes a third of the time of a maximum, of a
+        # choice, and of anything with integers.
+        ids = ops.cast(ids, "float32")
+        for each in missing:
+            ids = ids + each
+        # In integers, which NaN becomes one of.
+        return ops.clip(ops.cast(ids, "int32"), 0, self.buckets)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""

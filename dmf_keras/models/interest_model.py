@@ -205,14 +205,8 @@ class InterestModel(RankingModel):
             return None
         names = {name: (spec.rows, spec.width) for name, spec in columns.items() if spec.rows is not None}
         numbers = [name for name, spec in columns.items() if spec.rows is None]
-        layer = ItemColumns(
-            self.schema.content_rows,
-            names,
-            numbers,
-            self.config.feature_dim,
-            dtype=self.dtype_policy,
-            name="item_columns",
-        )
+        rows, width = self.schema.content_rows, self.config.feature_dim
+        layer = ItemColumns(rows, names, numbers, width, dtype=self.dtype_policy, name="item_columns")
         layer.build()
         self.item_projection = keras.layers.Dense(
             self.config.id_dim, use_bias=False, dtype=self.dtype_policy, name="item_projection"
@@ -397,6 +391,7 @@ class InterestModel(RankingModel):
             ValueError: missing inputs, wrong ranks or dtypes.
         """
         self.check_candidate_inputs(inputs, training)
+        inputs = self.with_candidate_vectors(inputs)
         candidates = self.candidate_items(inputs)
         interest = beside(
             self.interest(state, candidates, inputs, training),
@@ -431,6 +426,7 @@ class InterestModel(RankingModel):
         """
         self.check_user_inputs(inputs)
         self.check_candidate_inputs(inputs)
+        inputs = self.with_candidate_vectors(inputs)
         candidates = self.candidate_items(inputs)
         masks = [HISTORY_MASK, *(of_history(HISTORY_MASK, name) for name in self.further)]
         no_history = {**state, **{name: ops.zeros_like(state[name]) for name in masks}}

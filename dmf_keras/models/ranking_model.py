@@ -222,6 +222,8 @@ class RankingModel(keras.Model):
 
         Vectors that the request carries replace those of the table, candidate by candidate, where they are not zero.
         """
+        if _vectors(modality) in inputs:
+            return inputs[_vectors(modality)], inputs[_presence(modality)]
         vectors, present = self.content[modality](inputs[CANDIDATE_CONTENT_ROW])
         given = inputs.get(candidate_content(modality))
         if given is None:
@@ -231,6 +233,13 @@ class RankingModel(keras.Model):
         # Not what padding carries, which may be NaN.
         carried = ops.logical_and(ops.any(given != 0, axis=-1), ops.not_equal(inputs[CANDIDATE_INDEX], 0))
         return ops.where(ops.expand_dims(carried, -1), given, vectors), ops.logical_or(carried, present)
+
+    def with_candidate_vectors(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`inputs` with the `candidate_vectors` of all modalities, for who asks for them more than once."""
+        found = dict(inputs)
+        for name in self.content:
+            found[_vectors(name)], found[_presence(name)] = self.candidate_vectors(inputs, name)
+        return found
 
     def compile(
         self,
@@ -392,6 +401,14 @@ class RankingModel(keras.Model):
         if points is not None:
             model.calibration = model._calibration(points)
         return model
+
+
+def _vectors(modality: str) -> str:
+    return f"{candidate_content(modality)}/vectors"
+
+
+def _presence(modality: str) -> str:
+    return f"{candidate_content(modality)}/present"
 
 
 def _by_candidate(x: Mapping[str, Tensor], y: Tensor, y_pred: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from keras import ops
 
 from dmf_keras.types import Tensor
@@ -18,6 +20,24 @@ def sum_flat(weights: Tensor, index: Tensor, size: Tensor) -> Tensor:
     if isinstance(size, int) and size == 0:
         return ops.zeros((0,), weights.dtype)
     return ops.segment_sum(weights, index, num_segments=size)
+
+
+def dense_by_request(
+    inputs: Tensor, kernel: Callable[[], Tensor], bias: Tensor, activation: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """A dense layer whose bias is that of each request.
+
+    Args:
+        inputs: [B, N, P].
+        kernel: gives [P, H]; asked where it is used, so that a constant is one there.
+        bias: [B, H].
+        activation: of the layer.
+
+    Returns:
+        activation(inputs kernel + bias), [B * N, H].
+    """
+    hidden = ops.matmul(inputs, kernel()) + ops.expand_dims(bias, 1)
+    return ops.reshape(activation(hidden), (-1, hidden.shape[-1]))
 
 
 def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,16 +10,16 @@ from keras import ops
 from dmf_keras.types import Tensor
 
 if keras.backend.backend() == "tensorflow":
-    from dmf_keras.ops.tensorflow_kernels import distinct, take_few, take_rows
+    from dmf_keras.ops.tensorflow_kernels import dense_by_request, distinct, take_few, take_rows
 
     CAN_TELL_DISTINCT = True
 else:
-    from dmf_keras.ops.portable_kernels import distinct, take_few, take_rows
+    from dmf_keras.ops.portable_kernels import dense_by_request, distinct, take_few, take_rows
 
     # Shapes that depend on values are for no other backend.
     CAN_TELL_DISTINCT = False
 
-__all__ = ["CAN_TELL_DISTINCT", "distinct", "made_once", "take_few", "take_rows"]
+__all__ = ["CAN_TELL_DISTINCT", "dense_by_request", "distinct", "made_once", "take_few", "take_rows"]
 
 
 def made_once(make: Callable[[Tensor, Tensor], Tensor], first: Tensor, second: Tensor, second_size: int) -> Tensor:

@@ -7,11 +7,13 @@ Keras's `take` passes over all ids three times to allow for negative ones, and i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from dmf_keras.ops import portable_kernels
 from dmf_keras.types import Tensor
 
 
@@ -43,6 +45,24 @@ def _sum(weights: Tensor, index: Tensor, size: Tensor) -> Tensor:
         # There DenseBincount is refused when deterministic operations are asked for.
         return tf.math.unsorted_segment_sum(weights, index, size)
     return tf.raw_ops.DenseBincount(input=index, size=tf.cast(size, index.dtype), weights=weights)
+
+
+def dense_by_request(
+    inputs: Tensor, kernel: Callable[[], Tensor], bias: Tensor, activation: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """See `portable_kernels.dense_by_request`."""
+
+    def of_one() -> Tensor:
+        # A bias of one dimension is added inside the product, and the activation applied there: no further passes.
+        product = tf.matmul(tf.reshape(inputs, [-1, inputs.shape[-1]]), kernel())
+        return activation(tf.nn.bias_add(product, tf.reshape(bias, [-1])))
+
+    def of_any() -> Tensor:
+        return portable_kernels.dense_by_request(inputs, kernel, bias, activation)
+
+    if bias.shape[0] is not None:
+        return of_one() if bias.shape[0] == 1 else of_any()
+    return tf.cond(tf.shape(bias)[0] == 1, of_one, of_any)
 
 
 def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:

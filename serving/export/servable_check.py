@@ -17,7 +17,6 @@ from serving.export.warmup import read_warmup
 from serving.formula import Formula
 from serving.messages import first_line
 
-
 # Of AUC, GAUC and log loss on eval, by a lower precision.
 MOST_ROUNDING = 2e-4
 

@@ -227,10 +227,11 @@ class MeasuredModel:
                 raise ModelError(f"{self.name}: all candidates score alike ({first[:3]}); there is nothing to compare")
             for way, others in scores.items():
                 difference = float(np.abs(others - first).max())
-                if not difference <= self._contract.tolerance:
+                allowed = self._contract.tolerance
+                if not difference <= allowed:
                     raise ModelError(
                         f"{self.name}: scores of {way} differ by {difference:.3g} from those of rank by gRPC, expected "
-                        f"at most {self._contract.tolerance:g}. Times of different results are not compared; run the tests of serving"
+                        f"at most {allowed:g}. Times of different results are not compared; run the tests of serving"
                     )
                 largest = max(largest, difference)
         return largest
@@ -422,5 +423,7 @@ def serving_summary(report: ServingReport) -> list[str]:
             f"it takes {ratios.score_vs_rank[first]:.2f}x the time of rank; the state has "
             f"{report.state_bytes[history][first] / 1000:.1f} KB."
         )
-    sentences += [f"{label}: scores at most {most:.2g} from those in float32." for label, most in report.rounding.items()]
+    sentences += [
+        f"{label}: scores at most {most:.2g} from those in float32." for label, most in report.rounding.items()
+    ]
     return sentences

@@ -30,7 +30,7 @@ PARAMS: Mapping[str, Any] = {"id_dim": 64, "attention_dim": 64, "hidden_units": 
 # Numbers of candidates of the warm-up requests, as a pipeline has them by default, and their length of history.
 _WARMUP_CANDIDATES, _WARMUP_HISTORY = (1, 100, 1200), 100
 _CANDIDATE_INPUTS = {workload.BADGE: "string", **dict.fromkeys(workload.COLUMNS_OF_CANDIDATES, "float32")}
-_SEED = 0
+_SEED, _BIAS = 0, 0.1
 
 
 def item_ids() -> list[str]:
@@ -145,10 +145,15 @@ def export_random_model(variant: Variant, directory: Path) -> None:
     schema = workload.schema(items=ITEMS + 1, users=USERS + 1, extras=variant.extras)
     model = workload.model(variant.model, variant.params(PARAMS), schema)
     # New embeddings are almost zero, and every score almost 0.5: no two answers could be told apart.
-    embeddings = model.item_embedding.embeddings
-    embeddings.assign(np.random.default_rng(_SEED).normal(size=embeddings.shape))
+    embeddings, rng = model.item_embedding.embeddings, np.random.default_rng(_SEED)
+    embeddings.assign(rng.normal(size=embeddings.shape))
+    # New biases are zeros, which a graph leaves out.
+    for bias in (weight for weight in model.trainable_weights if weight.name == "bias"):
+        bias.assign(rng.normal(scale=_BIAS, size=bias.shape))
     transform = CatalogueTransform(directory.parent, variant.extras)
-    export_model(model.for_serving(variant.precision), transform, directory, name=variant.model, max_history=MAX_HISTORY)
+    export_model(
+        model.for_serving(variant.precision), transform, directory, name=variant.model, max_history=MAX_HISTORY
+    )
     [drawn] = random_requests(variant, candidates=1, history=_WARMUP_HISTORY, count=1)
     request = {**drawn.user, **drawn.columns}
     write_warmup_requests(directory, directory.parent.name, [request], item_ids(), _WARMUP_CANDIDATES)

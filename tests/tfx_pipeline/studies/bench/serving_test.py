@@ -16,7 +16,7 @@ from serving.local_server.server import LocalServer
 from serving.testing import FakeRankingServer, hash_scorer
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.studies.bench import serving, serving_models
+from tfx_pipeline.studies.bench import serving_models
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
 from tfx_pipeline.studies.bench.served_model import ServedModel
 from tfx_pipeline.studies.bench.serving import GRPC, IN_PROCESS, SIGNATURES
