@@ -172,7 +172,8 @@ class InterestHead(keras.layers.Layer):
         hidden = dense_by_request(
             both, lambda: ops.cast(self.kernel, self.compute_dtype)[self.widths[0] :], bias, self.activation
         )
-        return self._logits(hidden, *ops.shape(item)[:2], training)
+        batch, candidates = ops.shape(item)[:2]
+        return self._logits(hidden, batch, candidates, training)
 
     def _check_pair(self, pair: Tensor | None) -> None:
         width = self.widths[2]

@@ -120,8 +120,8 @@ class InterestModel(RankingModel):
             history_age_buckets=self.schema.history_age_buckets,
             item_codes=self.schema.item_codes,
         )
-        policies = {"dtype": self.dtype_policy, "dense_dtype": self.dense_policy}
-        return type(self)(schema, self.config, self, name=f"{name}_interest", **policies)
+        common = {"items_of": self, "dtype": self.dtype_policy, "dense_dtype": self.dense_policy}
+        return type(self)(schema, self.config, name=f"{name}_interest", **common)
 
     def build_items(self) -> None:
         """Creates the layers that `candidate_items` and `history_items` need of a subclass; none by default."""

@@ -55,19 +55,14 @@ def age_edges(buckets: int) -> np.ndarray:
     return (_MINUTE_S * _YEAR_MINUTES ** (np.arange(buckets - 1) / (buckets - 2))).astype(np.float32)
 
 
-def equal_width_positions(similarity: Tensor, buckets: int) -> Tensor:
-    """Float32 whose integer part is the bucket of `similarity` in S equal-width buckets of [-1, 1]; that of -1 is 0.
-
-    Rounding puts the cosine of equal vectors a little beyond 1 as often as on it: both are in the last bucket. Below -1
-    the position is negative.
-    """
-    return ops.minimum((similarity + 1.0) * (buckets / 2.0), buckets - 0.5)
-
-
 def equal_width_buckets(similarity: Tensor, buckets: int) -> Tensor:
-    """Bucket ids, int32, of `similarity` in S equal-width buckets of [-1, 1], see `equal_width_positions`."""
-    # Truncation is the floor of what is not negative; what is, and NaN, the maximum mends.
-    return ops.maximum(ops.cast(equal_width_positions(similarity, buckets), "int32"), 0)
+    """Bucket ids, int32, of `similarity` in S equal-width buckets of [-1, 1].
+
+    Rounding puts the cosine of equal vectors a little beyond 1 as often as on it: both are in the last bucket.
+    """
+    # Truncation is the floor of what is not negative; what is, the clip mends.
+    position = ops.cast((similarity + 1.0) * (buckets / 2.0), "int32")
+    return ops.clip(position, 0, buckets - 1)
 
 
 def bucketize(values: Tensor, edges: Tensor) -> Tensor:

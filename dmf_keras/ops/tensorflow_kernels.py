@@ -55,7 +55,8 @@ def dense_by_request(
     def of_one() -> Tensor:
         # A bias of one dimension is added inside the product, and the activation applied there: no further passes.
         product = tf.matmul(tf.reshape(inputs, [-1, inputs.shape[-1]]), kernel())
-        return activation(tf.nn.bias_add(product, tf.reshape(bias, [-1])))
+        # The sum over one request is its bias, and a shape that XLA can compile of any other number too.
+        return activation(tf.nn.bias_add(product, tf.reduce_sum(bias, axis=0)))
 
     def of_any() -> Tensor:
         return portable_kernels.dense_by_request(inputs, kernel, bias, activation)

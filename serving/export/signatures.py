@@ -210,7 +210,9 @@ def export_model(
         score = _with_constant_kernels(model, lambda state, inputs: scores(model, state, inputs, formula))
         return inputs, Graph(score, encoded.outputs, inputs.outputs)
 
-    def of_candidates(candidate: str, rank: str, signature: Specs, inputs: Graph, scored: Graph) -> dict[str, Endpoint]:
+    def of_candidates(
+        candidate: str, rank: str, signature: dict[str, tf.TensorSpec], inputs: Graph, scored: Graph
+    ) -> dict[str, Endpoint]:
         """The two endpoints that take candidates as `signature` says, beside a user's state and beside the user."""
         return {
             candidate: (lambda raw: scored(raw, inputs(raw)), encoded.outputs | signature),
@@ -232,9 +234,9 @@ def export_model(
     def explained(raw: Tensors) -> Tensors:
         inputs = transformed(raw)
         state = encoded(inputs)
-        return {**explain(state, inputs), **scored(state, inputs)}
+        return {**told(state, inputs), **scored(state, inputs)}
 
-    explain = _with_constant_kernels(model, model.explain)
+    told = _with_constant_kernels(model, model.explain)
     archive = keras.export.ExportArchive()
     # Inside a module: variables that functions use are saved in any case, and those of a tracked Keras model once more
     # as variables of their own, twice the size on disk and in the server's memory.

@@ -267,6 +267,18 @@ def trained(tiny_world: TinyWorld, once_per_run) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rounded(tiny_world: TinyWorld, once_per_run) -> Path:
+    """As `trained`, exported in bfloat16."""
+    from tfx_pipeline.training.run_fn import run_fn
+
+    def train(out: Path) -> Path:
+        run_fn(tiny_world.fn_args(out, precision="bfloat16"))
+        return out
+
+    return once_per_run("rounded", train)
+
+
+@pytest.fixture(scope="session")
 def shown_world(once_per_run) -> TinyWorld:
     """The tiny world with columns of candidates, `SHOWN`."""
     return once_per_run("shown_world", lambda root: _make_tiny_world(root, SHOWN))

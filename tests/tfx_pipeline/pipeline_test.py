@@ -139,6 +139,7 @@ CHANGES = [
     ("serving.warmup_candidates", "[1, 7]", {TRAINER}),
     ("serving.max_score_difference", 0.5, {GATE}),
     ("serving.calibration", "platt", {TRAINER}),
+    ("serving.precision", "bfloat16", {TRAINER}),
     ("serving.score", "click * buy", {TRAINER}),
     ("serving.explain", "true", {TRAINER}),
     ("comparison.models", "{dmf: {}}", set()),

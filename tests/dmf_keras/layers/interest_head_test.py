@@ -24,8 +24,9 @@ def _inputs(user=3, batch=2, candidates=4):
 @pytest.mark.parametrize("hidden_units", [(6,), (6, 4), (8, 6, 4)])
 @pytest.mark.parametrize("user", [0, 3])
 @pytest.mark.parametrize("with_pair", [False, True])
-def test_equals_an_mlp_on_the_concatenation(hidden_units, user, with_pair):
-    inputs = _inputs(user)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_equals_an_mlp_on_the_concatenation(hidden_units, user, with_pair, batch):
+    inputs = _inputs(user, batch)
     if not with_pair:
         del inputs["pair"]
     head = InterestHead(hidden_units)

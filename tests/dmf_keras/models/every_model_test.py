@@ -157,6 +157,28 @@ def test_compiled_with_unknown_dimensions(name):
             np.testing.assert_allclose(compiled(name, jit_compile)(x), expected, atol=1e-5)
 
 
+def test_in_bfloat16_for_serving(name):
+    x, model = requests(3, 4, 5), model_of(name)
+    assert model.for_serving("float32") is model
+    served = model.for_serving("bfloat16")
+    logits = served(x)
+    assert logits.dtype == tf.float32
+    np.testing.assert_allclose(logits, to_numpy(model(x)), atol=0.01)
+    # The weights themselves, and as copies.
+    low = [weight.path for weight in served.weights if weight.dtype == "bfloat16"]
+    assert all(any(part in path for part in _DENSE) for path in low)
+    assert bool(low) == (name != "qin")
+    assert all(weight.dtype != "bfloat16" for weight in model.weights)
+    # It is written and read as any model.
+    again = type(served).from_config(served.get_config())
+    assert again.for_serving("bfloat16") is again
+    assert [weight.dtype for weight in again.weights] == [weight.dtype for weight in served.weights]
+
+
+# Parts of a model that may compute in a lower precision when it is served.
+_DENSE = ("head", "branch", "activation_unit", "gate", "experts", "synergy", "cross", "id_projection", "attention")
+
+
 def test_mixed_bfloat16_is_near_and_in_float32(name):
     x = requests(3, 4, 5)
     expected = to_numpy(model_of(name)(x))

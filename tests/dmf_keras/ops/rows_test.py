@@ -34,6 +34,18 @@ def test_pairs_are_made_once_and_stand_where_they_stood():
     assert asked == [(1, 5 if rows.CAN_TELL_DISTINCT else 8)]
 
 
+@pytest.mark.parametrize("requests", [0, 1, 3])
+@pytest.mark.parametrize("candidates", [0, 4])
+def test_a_bias_of_each_request(requests, candidates):
+    rng = np.random.default_rng(0)
+    inputs, kernel, bias = (rng.normal(size=size) for size in ((requests, candidates, 5), (5, 3), (requests, 3)))
+    expected = np.maximum(inputs @ kernel + bias[:, None], 0).reshape(-1, 3)
+    inputs, kernel, bias = (ops.convert_to_tensor(each.astype(np.float32)) for each in (inputs, kernel, bias))
+    np.testing.assert_allclose(
+        to_numpy(rows.dense_by_request(inputs, lambda: kernel, bias, keras.activations.relu)), expected, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize("shape", [(2, 4), (0, 4), (3, 0)])
 @pytest.mark.parametrize("take", [rows.take_rows, rows.take_few])
 def test_rows_and_their_gradients(take, shape):

@@ -60,6 +60,35 @@ def test_a_good_model_is_blessed(trained, tmp_path, gate):
     assert max(report["max_difference"].values()) < 1e-5
 
 
+def test_a_model_in_bfloat16_has_bounds_of_its_own(rounded, tmp_path, gate):
+    model = tmp_path / "model" / "Format-Serving"
+    shutil.copytree(rounded / "Format-Serving", model)
+    blessing, report = gate()
+    assert report["problems"] == []
+    assert model_utils.is_infra_validated(blessing)
+    assert 1e-5 < report["max_difference"]["keras_vs_rank"] < 0.01
+    assert report["max_difference"]["two_step_vs_rank"] < 1e-4
+    measured = report["precision"]
+    assert (measured["precision"], measured["impressions"]) == ("bfloat16", 230)
+    assert set(measured["differences"]) == {"auc", "gauc", "log_loss"}
+    assert 0 < measured["largest_score_difference"] < 0.01
+
+    file = model / contract.METADATA_FILE
+    metadata = json.loads(file.read_text())
+    # Of a split as small as this more is allowed.
+    metadata["precision"] |= {"impressions": 10_000, "differences": {"gauc": -0.0003, "log_loss": 0.0001}}
+    file.write_text(json.dumps(metadata))
+    blessing, report = gate()
+    assert not model_utils.is_infra_validated(blessing)
+    assert report["problems"] == [
+        "bfloat16 changes gauc on eval by -0.00030, allowed 0.0002; set serving.precision to float32"
+    ]
+    del metadata["precision"]
+    file.write_text(json.dumps(metadata))
+    _, report = gate()
+    assert report["problems"] == ["the metadata does not say what bfloat16 costs on eval: KeyError 'precision'"]
+
+
 def test_a_model_that_scores_otherwise_than_keras_did_is_refused(model, gate):
     file = model / contract.GOLDEN_FILE
     golden = json.loads(file.read_text())

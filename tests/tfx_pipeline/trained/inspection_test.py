@@ -84,6 +84,13 @@ def test_tables_have_signatures_data_sizes_and_metrics(model, capsys, monkeypatc
         assert words in printed
 
 
+def test_what_a_precision_costs_is_told(rounded, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["model", "inspect", str(rounded / "Format-Serving")]) == 0
+    printed = capsys.readouterr().out
+    assert "bfloat16 in head and branches; on eval, beside float32: auc " in printed
+
+
 def test_the_loss_that_was_minimised_is_not_shown_as_log_loss(model, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["model", "inspect", str(model)]) == 0

@@ -118,6 +118,22 @@ def test_columns_and_further_histories_are_in_the_requests(tiny_models, capfd):
 
 
 @pytest.mark.slow
+def test_precisions_side_by_side(tiny_models, capfd):
+    sizes = ("--candidates", "9", "--history", "3", "--seconds", "0.1")
+    report = run_json(capfd, *sizes, "--models", "dmf,target_attention", "--precision", "both")
+    assert list(report["ratios"]["3"]["rank_vs_first"]) == [
+        "dmf bfloat16",
+        "target_attention",
+        "target_attention bfloat16",
+    ]
+    assert set(report["rounding"]) == {"dmf bfloat16", "target_attention bfloat16"}
+    assert all(1e-6 < most < 0.01 for most in report["rounding"].values())
+    # States are float32 in any case.
+    state = report["state_bytes"]["3"]
+    assert state["dmf bfloat16"] == pytest.approx(state["dmf"], abs=50)
+
+
+@pytest.mark.slow
 def test_versions_swapped_under_load_score_right(random_model, capfd):
     load = ("--candidates", "7", "--history", "4", "--concurrency", "4", "--swap-seconds", "1")
     # A busy machine needs longer to load a version than an idle one.
@@ -210,6 +226,7 @@ def test_ctrl_c_prints_what_came_until_then(capfd):
         (("--models", "dmf+item"), 2, "configuration: --models dmf+item: there is no +item; expected +items, +cand"),
         (("--models", "dmf+items+items"), 2, "configuration: --models dmf+items+items: each of +items, +candidates"),
         (("--models", "dmf", "--requests", "3"), 2, "configuration: --models is for models that are compared"),
+        (("--precision", "both", "--requests", "3"), 2, "configuration: --precision is for models that are compared"),
         (("--picture", "latency.svg"), 2, "configuration: --picture writes PNG: expected a name like latency.png"),
         (("--model", "/nowhere"), 1, "stopped: /nowhere holds no exported model"),
     ],
@@ -292,6 +309,9 @@ def test_variants_are_named_in_one_way():
     assert [variant.label for variant in found] == ["dmf", "dmf+items+candidates"]
     assert found[1].served_name == "dmf_items_candidates"
     assert found[0].params(serving_models.PARAMS) == serving_models.PARAMS
+    both = parse_variants(["dmf+items"], ("float32", "bfloat16"))
+    assert [variant.label for variant in both] == ["dmf+items", "dmf+items bfloat16"]
+    assert both[1].served_name == "dmf_items_bfloat16"
     assert "attention_dim" not in Variant("mean_pooling").params(serving_models.PARAMS)
 
 

@@ -86,6 +86,15 @@ def capture(file: Path, records: list[tuple], version: int = 7) -> Path:
     return file
 
 
+def test_a_model_in_bfloat16_is_compared_with_keras_in_bfloat16(rounded):
+    found = replay(Version(rounded / "Format-Serving"), None, run=None)
+    assert found.tolerance == contract.SCORE_TOLERANCE[contract.BFLOAT16]
+    assert found.equal
+    assert found.stages["transformed features"].largest_difference == 0
+    # The same sums, rounded where the graph's optimiser lets them be: nearer than float32 is.
+    assert found.stages["score"].largest_difference < 0.005
+
+
 def test_the_warm_up_file_of_an_exported_model_is_equal_at_every_stage(model, capsys):
     assert main(["replay", "--model", str(model.parent), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
