@@ -121,7 +121,13 @@ def parameters(name: str) -> list[str]:
     return [field.name for field in fields(_entry(name).config)]
 
 
-def build_model(name: str, params: dict[str, Any], schema: RankingSchema, seed: int | None = None) -> RankingModel:
+def build_model(
+    name: str,
+    params: dict[str, Any],
+    schema: RankingSchema,
+    seed: int | None = None,
+    dense_dtype: str | None = None,
+) -> RankingModel:
     """A new model with all its weights, content tables still empty.
 
     Args:
@@ -129,6 +135,7 @@ def build_model(name: str, params: dict[str, Any], schema: RankingSchema, seed: 
         params: hyper-parameters that differ from the defaults.
         schema: sizes and names that come from the data.
         seed: of initial weights and dropout; the same seed gives the same model. Python's own random state is kept.
+        dense_dtype: policy of head and further dense layers, see `RankingModel`; None: Keras's global one.
 
     Raises:
         ValueError: as `model_config`.
@@ -136,13 +143,15 @@ def build_model(name: str, params: dict[str, Any], schema: RankingSchema, seed: 
     config = model_config(name, params)
     module, class_name = model_class(name).split(":")
     cls = getattr(import_module(module), class_name)
+    # A model of somebody's own need not take what it is not asked for.
+    policy = {} if dense_dtype is None else {"dense_dtype": dense_dtype}
     if seed is None:
-        return cls(schema, config)  # type: ignore[no-any-return]
+        return cls(schema, config, **policy)  # type: ignore[no-any-return]
     # Keras draws the seed of every initialiser and dropout from Python's `random`.
     state = random.getstate()
     random.seed(seed)
     try:
-        return cls(schema, config)  # type: ignore[no-any-return]
+        return cls(schema, config, **policy)  # type: ignore[no-any-return]
     finally:
         random.setstate(state)
 

@@ -17,8 +17,7 @@ from serving.export.warmup import read_warmup
 from serving.formula import Formula
 from serving.messages import first_line
 
-# Of AUC, GAUC and log loss on eval, by a lower precision. Of fewer than 5000 impressions it is 1 / impressions: one
-# pair that changes places is worth more there.
+# Of AUC, GAUC and log loss on eval, by a lower precision.
 MOST_ROUNDING = 2e-4
 
 
@@ -32,7 +31,7 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
     is the formula of the contract.
 
     Keras scores in float32. Of a model in bfloat16 scores may lie further apart, by `contract.SCORE_TOLERANCE`, and its
-    AUC, GAUC and log loss on eval must be those in float32 up to `MOST_ROUNDING`.
+    AUC, GAUC and log loss on eval must be those in float32 up to `MOST_ROUNDING`, as far as eval can tell.
 
     Args:
         directory: of the SavedModel.
@@ -69,15 +68,16 @@ def _check_rounding(directory: str | Path, precision: str, figures: dict[str, An
         return []
     try:
         measured = (read_json(directory, contract.METADATA_FILE) or {})["precision"]
-        differences = {name: float(value) for name, value in measured["differences"].items()}
-        allowed = max(MOST_ROUNDING, 1 / measured["impressions"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        changes = {name: (each["value"], each["low"], each["high"]) for name, each in measured["changes"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"the metadata does not say what {precision} costs on eval: {type(error).__name__} {error}"]
     figures["precision"] = measured
+    # A small split tells pairs apart that float32 orders by chance: where its interval holds a small change, it may be.
     return [
-        f"{precision} changes {name} on eval by {value:+.5f}, allowed {allowed:.2g}; set serving.precision to float32"
-        for name, value in differences.items()
-        if not abs(value) <= allowed
+        f"{precision} changes {name} on eval by {value:+.5f} [{low:+.5f}, {high:+.5f}], allowed {MOST_ROUNDING:g}; "
+        f"set serving.precision to {contract.FLOAT32}"
+        for name, (value, low, high) in changes.items()
+        if not (low <= MOST_ROUNDING and high >= -MOST_ROUNDING)
     ]
 
 

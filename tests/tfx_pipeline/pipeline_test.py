@@ -127,7 +127,7 @@ CHANGES = [
     ("training.max_candidates", 7, TRAINING),
     ("training.seed", 7, TRAINING),
     ("training.shuffle_buffer", 7, TRAINING),
-    ("training.mixed_precision", "never", TRAINING),
+    ("training.mixed_precision", "bfloat16", TRAINING),
     # It adds a step, see below, and changes where the gate's and the Pusher's model comes from.
     ("training.refit", "true", set()),
     ("evaluation.rare_below", 7, TRAINING),

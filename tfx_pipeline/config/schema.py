@@ -165,7 +165,11 @@ class Training(Section):
     )
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
-    mixed_precision: Literal["auto", "never"] = Field("auto", description="auto: on GPUs only")
+    mixed_precision: Literal["auto", "bfloat16", "never"] = Field(
+        "auto",
+        description="auto: float16, on GPUs only; bfloat16: head and branches, for wide heads on processors with "
+        "amx_bf16. Weights are float32 in any case",
+    )
     refit: bool = Field(
         False,
         description="push a model trained anew on train and eval, for as many epochs as the evaluated model was best "

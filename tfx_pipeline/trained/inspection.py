@@ -117,7 +117,7 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
 
 
 def _precision(rounded: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{name} {value:+.5f}" for name, value in rounded["differences"].items())
+    told = ", ".join(f"{name} {change['value']:+.5f}" for name, change in rounded["changes"].items())
     return (
         f"{rounded['precision']} in head and branches; on eval, beside float32: {told}; "
         f"scores by at most {rounded['largest_score_difference']:.4f}"

@@ -18,7 +18,7 @@ from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.model_schema import content_rows, item_code_rows, item_column_rows, ranking_schema
-from tfx_pipeline.training.trainer import TrainingResult, make_reproducible, set_precision, train
+from tfx_pipeline.training.trainer import TrainingResult, dense_dtype, make_reproducible, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
@@ -112,6 +112,7 @@ def new_model(
     modalities: Sequence[str] = (),
     without: Sequence[str] = (),
     seed: int,
+    dense_dtype: str | None = None,
 ) -> RankingModel:
     """An untrained model of the registry with the catalogue's content in its tables.
 
@@ -122,6 +123,7 @@ def new_model(
         modalities: those that the model is given; none named: all.
         without: what else it is not given, as in `Label`.
         seed: of the initial weights.
+        dense_dtype: see `build_model`.
     """
     serving_values = data.transform.serving_values() if data.features.candidate else {}
     statistics = model_config(name, params).reads_statistics()
@@ -137,7 +139,7 @@ def new_model(
         list(data.transform.further_histories),
         statistics,
     )
-    model = build_model(name, params, schema, seed=seed)
+    model = build_model(name, params, schema, seed=seed, dense_dtype=dense_dtype)
     for modality, layer in model.content.items():
         layer.set_rows(*content_rows(data.content, modality))
     # A model of somebody's own need not have a place for them.
@@ -191,7 +193,15 @@ def train_model(
     judged = data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
 
     def build() -> RankingModel:
-        model = new_model(name, params, data, modalities=modalities, without=without, seed=training.seed)
+        model = new_model(
+            name,
+            params,
+            data,
+            modalities=modalities,
+            without=without,
+            seed=training.seed,
+            dense_dtype=dense_dtype(training),
+        )
         # Statistics are those of the train split, of a refit too.
         model.adapt(inputs for inputs, _, _ in of_train.take(_ADAPT_BATCHES))
         return model

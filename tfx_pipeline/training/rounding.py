@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from tfx_pipeline.config.metrics import with_objectives
+from tfx_pipeline.evaluation.bootstrap import RESAMPLED, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.files.json_record import JsonRecord
 
-_METRICS = ("auc", "gauc", "log_loss")
+
+@dataclass(frozen=True)
+class Change:
+    """A metric less that in float32, and the 95 % interval of the difference, by a bootstrap over users."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -24,20 +31,30 @@ class Rounding(JsonRecord):
         precision: of the served model.
         impressions: that were scored.
         largest_score_difference: of a probability.
-        differences: AUC, GAUC and log loss, of every objective, less those in float32; none where float32 has none.
+        changes: of AUC, GAUC and log loss, of every objective; none where too few users have an answer.
     """
 
     precision: str
     impressions: int
     largest_score_difference: float
-    differences: Mapping[str, float]
+    changes: Mapping[str, Change]
 
     @classmethod
     def of(cls, precision: str, exact: CandidateTable, rounded: CandidateTable) -> Self:
         """Of the rows of one split, scored by both."""
-        names = with_objectives(_METRICS, exact.further)
-        before, after = exact.metrics(names), rounded.metrics(names)
         columns = [(exact.column(name), rounded.column(name)) for name in ("", *exact.further)]
         largest = max(float(np.abs(one.probabilities - other.probabilities).max()) for one, other in columns)
-        known = [name for name in names if not math.isnan(before[name])]
-        return cls(precision, len(exact.labels), largest, {name: after[name] - before[name] for name in known})
+        return cls(precision, len(exact.labels), largest, dict(_changes(exact, rounded)))
+
+
+def _changes(exact: CandidateTable, rounded: CandidateTable) -> Iterator[tuple[str, Change]]:
+    names = with_objectives(RESAMPLED, exact.further)
+    before, after = exact.metrics(names), rounded.metrics(names)
+    for objective in ("", *exact.further):
+        labels, *pair = exact.column(objective).labels, *(t.column(objective).probabilities for t in (exact, rounded))
+        resampled = resampled_metrics(labels, exact.users, pair)
+        for metric in RESAMPLED:
+            name = f"{objective}/{metric}" if objective else metric
+            found = interval(resampled[metric][1] - resampled[metric][0])
+            if found is not None:
+                yield name, Change(after[name] - before[name], *found)

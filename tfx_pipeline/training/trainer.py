@@ -58,6 +58,11 @@ def precision(training: Training) -> str:
     return "mixed_float16" if mixed else "float32"
 
 
+def dense_dtype(training: Training) -> str | None:
+    """The dtype policy of head and further dense layers, where it is another than that of the model; else None."""
+    return "mixed_bfloat16" if training.mixed_precision == "bfloat16" else None
+
+
 def set_precision(training: Training) -> str:
     """Sets Keras's global dtype policy to `precision`, and returns it."""
     policy = precision(training)

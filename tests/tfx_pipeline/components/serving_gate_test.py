@@ -70,18 +70,22 @@ def test_a_model_in_bfloat16_has_bounds_of_its_own(rounded, tmp_path, gate):
     assert report["max_difference"]["two_step_vs_rank"] < 1e-4
     measured = report["precision"]
     assert (measured["precision"], measured["impressions"]) == ("bfloat16", 230)
-    assert set(measured["differences"]) == {"auc", "gauc", "log_loss"}
+    assert set(measured["changes"]) == {"auc", "gauc", "log_loss"}
+    for change in measured["changes"].values():
+        assert change["low"] <= change["value"] <= change["high"]
     assert 0 < measured["largest_score_difference"] < 0.01
 
     file = model / contract.METADATA_FILE
     metadata = json.loads(file.read_text())
-    # Of a split as small as this more is allowed.
-    metadata["precision"] |= {"impressions": 10_000, "differences": {"gauc": -0.0003, "log_loss": 0.0001}}
+    changes = metadata["precision"]["changes"]
+    changes["auc"] = {"value": -0.0005, "low": -0.0009, "high": -0.0001}  # no more, perhaps, than may be
+    changes["gauc"] = {"value": -0.0003, "low": -0.00035, "high": -0.00025}
     file.write_text(json.dumps(metadata))
     blessing, report = gate()
     assert not model_utils.is_infra_validated(blessing)
     assert report["problems"] == [
-        "bfloat16 changes gauc on eval by -0.00030, allowed 0.0002; set serving.precision to float32"
+        "bfloat16 changes gauc on eval by -0.00030 [-0.00035, -0.00025], allowed 0.0002; "
+        "set serving.precision to float32"
     ]
     del metadata["precision"]
     file.write_text(json.dumps(metadata))

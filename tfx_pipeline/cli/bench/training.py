@@ -32,6 +32,18 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--row-updates", action="store_true", help="train as with training.row_updates; default: all rows of a table"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "both"),
+        default="float32",
+        help="what head and branches compute in, as training.mixed_precision has it; default: float32",
+    )
+    parser.add_argument(
+        "--hidden-units",
+        type=_widths,
+        metavar="H1,H2",
+        help="of the head, of models that have one; default: that of each model",
+    )
     add_json(parser, instead_of="a table")
     parser.set_defaults(command=run)
 
@@ -43,8 +55,16 @@ def run(parsed: argparse.Namespace) -> int:
 
     def measure() -> TrainingReport:
         from tfx_pipeline.studies.bench.training import bench_training
+        from tfx_pipeline.studies.bench.variant import PRECISIONS
 
-        return bench_training(names, seconds=parsed.seconds, items=parsed.items, rows=parsed.row_updates)
+        return bench_training(
+            names,
+            seconds=parsed.seconds,
+            items=parsed.items,
+            rows=parsed.row_updates,
+            precisions=PRECISIONS[parsed.precision],
+            hidden_units=parsed.hidden_units,
+        )
 
     report = measured(measure)
     if parsed.json:
@@ -54,6 +74,11 @@ def run(parsed: argparse.Namespace) -> int:
 
         print_report(report.machine, training_table(report))
     return exit_status.OK
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """Whole numbers above 0."""
+    return tuple(count(each) for each in comma_separated(text))
 
 
 def _counts(text: str) -> list[int]:

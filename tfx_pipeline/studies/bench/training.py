@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,13 +13,17 @@ from rich.table import Table
 
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
 from dmf_keras.models.ranking_model import RankingModel
+from serving.contract import FLOAT32
+from tfx_pipeline.config.schema import Training
 from tfx_pipeline.console import console, lines
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench import workload
 from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.timing import interleaved
+from tfx_pipeline.studies.bench.variant import Variant
 from tfx_pipeline.training.freed_memory import freed_memory_kept
 from tfx_pipeline.training.fused_adam import FusedAdam
+from tfx_pipeline.training.trainer import dense_dtype
 
 ITEMS, USERS = 10_000, 5_000
 HISTORY = 50
@@ -35,6 +40,7 @@ class StepResult:
     Attributes:
         model: registered name.
         items: that have an embedding.
+        precision: of head and branches, as `training.mixed_precision` has it.
         candidates_per_request: 1 or 16.
         candidates_per_second, examples_per_second: through the step; an example is a request.
         milliseconds_per_step: the median.
@@ -42,6 +48,7 @@ class StepResult:
 
     model: str
     items: int
+    precision: str
     candidates_per_request: int
     candidates_per_second: float
     examples_per_second: float
@@ -55,7 +62,9 @@ class TrainingReport(JsonRecord):
     Attributes:
         results: one per model and kind of requests.
         row_updates: whether rows that are looked up were updated alone.
-        grouped_vs_pointwise: ratio of candidates per second, by model and, of others than 10,000, number of items.
+        hidden_units: of the head; None: the default of each model.
+        grouped_vs_pointwise: ratio of candidates per second, by model, with precision and number of items where these
+            are not float32 and 10,000.
         history: items in each.
         requests_per_batch: of both kinds.
         machine: that was measured on.
@@ -63,6 +72,7 @@ class TrainingReport(JsonRecord):
 
     results: Sequence[StepResult]
     row_updates: bool
+    hidden_units: Sequence[int] | None
     grouped_vs_pointwise: Mapping[str, float]
     history: int
     requests_per_batch: int
@@ -70,7 +80,13 @@ class TrainingReport(JsonRecord):
 
 
 def bench_training(
-    models: Sequence[str], *, seconds: float, items: Sequence[int] = (ITEMS,), rows: bool = False
+    models: Sequence[str],
+    *,
+    seconds: float,
+    items: Sequence[int] = (ITEMS,),
+    rows: bool = False,
+    precisions: Sequence[str] = (FLOAT32,),
+    hidden_units: Sequence[int] | None = None,
 ) -> TrainingReport:
     """Times the training step of models on pointwise requests (one candidate) and on grouped ones (16).
 
@@ -85,28 +101,31 @@ def bench_training(
         items: sizes of the table of items. Batches name the same 10,000 of them, spread over the table: what a step
             costs beyond that of a small table is the table's.
         rows: whether rows that are looked up are updated alone, as with `training.row_updates`.
+        precisions: of head and branches, `float32` and `bfloat16`.
+        hidden_units: of the head, of models that have one; None: their default.
     """
     # As the pipeline trains.
     with freed_memory_kept():
         with console().status("compiling the training steps"):
             steps = {}
-            for name in models:
-                for count in items:
-                    model = new_model(name, count, rows)
-                    for candidates in (POINTWISE, GROUPED):
-                        steps[name, count, candidates] = train_step(model, candidates)
-        labels = {f"{_label(name, count)} {candidates}": step for (name, count, candidates), step in steps.items()}
+            for name, count, precision in itertools.product(models, items, precisions):
+                model = new_model(name, count, rows, precision, hidden_units)
+                for candidates in (POINTWISE, GROUPED):
+                    steps[name, count, precision, candidates] = train_step(model, candidates)
+        labels = {f"{_label(*case[:3])} {case[3]}": step for case, step in steps.items()}
         timings = interleaved(labels, seconds=seconds, title="training steps")
     results = []
-    for name, count, candidates in steps:
-        timing = timings[f"{_label(name, count)} {candidates}"]
+    for name, count, precision, candidates in steps:
+        timing = timings[f"{_label(name, count, precision)} {candidates}"]
         per_second = 1000 * REQUESTS_PER_BATCH / timing.median
-        results.append(StepResult(name, count, candidates, per_second * candidates, per_second, timing.median))
-    speed = {(_label(e.model, e.items), e.candidates_per_request): e.candidates_per_second for e in results}
+        speeds = (per_second * candidates, per_second, timing.median)
+        results.append(StepResult(name, count, precision, candidates, *speeds))
+    speed = {(_label_of(entry), entry.candidates_per_request): entry.candidates_per_second for entry in results}
     measured = dict.fromkeys(label for label, _ in speed)
     return TrainingReport(
         results=results,
         row_updates=rows,
+        hidden_units=hidden_units,
         grouped_vs_pointwise={label: speed[label, GROUPED] / speed[label, POINTWISE] for label in measured},
         history=HISTORY,
         requests_per_batch=REQUESTS_PER_BATCH,
@@ -114,14 +133,27 @@ def bench_training(
     )
 
 
-def _label(name: str, items: int) -> str:
-    return name if items == ITEMS else f"{name}, {items:,} items"
+def _label(name: str, items: int, precision: str) -> str:
+    named = name if precision == FLOAT32 else f"{name} {precision}"
+    return named if items == ITEMS else f"{named}, {items:,} items"
 
 
-def new_model(name: str, items: int = ITEMS, rows: bool = False) -> RankingModel:
-    """A model with its default hyper-parameters, and content of `ITEMS`, ready to be trained."""
+def _label_of(entry: StepResult) -> str:
+    return _label(entry.model, entry.items, entry.precision)
+
+
+def new_model(
+    name: str,
+    items: int = ITEMS,
+    rows: bool = False,
+    precision: str = FLOAT32,
+    hidden_units: Sequence[int] | None = None,
+) -> RankingModel:
+    """A model with its default hyper-parameters but for the head, and content of `ITEMS`, ready to be trained."""
     schema = dataclasses.replace(workload.schema(items=ITEMS, users=USERS), item_rows=items + 1)
-    model: RankingModel = workload.model(name, {}, schema)
+    params = {} if hidden_units is None else Variant(name).params({"hidden_units": tuple(hidden_units)})
+    trained_in = dense_dtype(Training(mixed_precision="never" if precision == FLOAT32 else precision))
+    model: RankingModel = workload.model(name, params, schema, trained_in)
     # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU.
     model.compile(FusedAdam(rows=rows))
     model.make_train_function()
@@ -147,6 +179,7 @@ def training_table(report: TrainingReport) -> Table:
     """What `bench_training` returns, for a reader."""
     table = Table(
         title=f"training, batches of {report.requests_per_batch} requests, history of {report.history}"
+        + (f", head {', '.join(map(str, report.hidden_units))}" if report.hidden_units else "")
         + (", row updates" if report.row_updates else ""),
         title_justify="left",
     )
@@ -155,7 +188,7 @@ def training_table(report: TrainingReport) -> Table:
         table.add_column(lines(header, "ms per step"), justify="right")
         table.add_column(lines("", "candidates/s"), justify="right")
     table.add_column(lines("grouped vs", "pointwise"), justify="right")
-    entries = {(_label(entry.model, entry.items), entry.candidates_per_request): entry for entry in report.results}
+    entries = {(_label_of(entry), entry.candidates_per_request): entry for entry in report.results}
     for label, ratio in report.grouped_vs_pointwise.items():
         cells = []
         for candidates in (POINTWISE, GROUPED):

@@ -63,9 +63,9 @@ def schema(*, items: int, users: int, extras: Collection[str] = ()) -> RankingSc
     )
 
 
-def model(name: str, params: Params, schema: RankingSchema) -> RankingModel:
-    """A model of the registry with random weights and random content."""
-    built = build_model(name, params, schema, seed=_SEED)
+def model(name: str, params: Params, schema: RankingSchema, dense_dtype: str | None = None) -> RankingModel:
+    """A model of the registry with random weights and random content; `dense_dtype` as in `build_model`."""
+    built = build_model(name, params, schema, seed=_SEED, dense_dtype=dense_dtype)
     rng = np.random.default_rng(_SEED)
     for table in built.content.values():
         table.set_rows(rng.normal(size=(table.rows, table.dim)))

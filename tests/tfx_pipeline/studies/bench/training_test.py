@@ -66,6 +66,20 @@ def test_the_same_items_of_tables_of_two_sizes(capfd, small_batches):
     assert len(moved) > 0 and set(moved % 3) == {0} and moved.max() > 10_000
 
 
+def test_precisions_and_another_head(capfd, small_batches):
+    arguments = ["bench", "training", "--models", "mean_pooling,qin", "--precision", "both", "--hidden-units", "24,12"]
+    assert main([*arguments, "--seconds", "0.05", "--json"]) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert report["hidden_units"] == [24, 12]
+    labels = ["mean_pooling", "mean_pooling bfloat16", "qin", "qin bfloat16"]
+    assert list(report["grouped_vs_pointwise"]) == labels
+    assert [e["precision"] for e in report["results"]] == 2 * [*2 * ["float32"], *2 * ["bfloat16"]]
+    model = training.new_model("mean_pooling", precision="bfloat16", hidden_units=(24, 12))
+    assert list(model.head.hidden_units) == [24, 12]
+    # The weights that are trained are float32.
+    assert (model.head.compute_dtype, model.head.variable_dtype) == ("bfloat16", "float32")
+
+
 def test_a_table_that_is_too_small_for_the_items_is_refused(capfd):
     with pytest.raises(SystemExit):
         main(["bench", "training", "--items", "10000,500"])
