@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
         "--tolerance",
         type=positive,
         metavar="X",
-        help="allowed difference; default: 0.0001, of a model that is served in bfloat16 0.01",
+        help="allowed difference; default: 0.0001, of a model that is served in bfloat16 0.02",
     )
     add_json(parser, instead_of="tables")
     parser.set_defaults(command=run)
