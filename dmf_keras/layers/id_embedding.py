@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -39,7 +40,11 @@ class IdEmbedding(keras.layers.Embedding):
 
     def __init__(self, input_dim: int, output_dim: int, **kwargs: Any) -> None:
         super().__init__(input_dim, output_dim, **kwargs)
+        # What an optimizer that lets rows rest does to the table before rows of it are read to be trained.
+        self.before_training: Callable[[keras.Variable, Tensor], None] | None = None
 
-    def call(self, ids: Tensor) -> Tensor:
+    def call(self, ids: Tensor, training: bool = False) -> Tensor:
         """Embeddings [..., output_dim] in the compute dtype of `ids` int [...]."""
+        if training and self.before_training is not None:
+            self.before_training(self.embeddings, ids)
         return ops.cast(take_rows(self.embeddings, ids), self.compute_dtype)

@@ -12,18 +12,47 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from tfx_pipeline.console import console, task_column
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import recover, remove, remove_unfinished, write_text, writing, writing_folder
 from tfx_pipeline.training.chance import eval_auc, has_left_chance
+from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.weight_average import WeightAverage
 
 _UNSTEADY_STEPS = 10
 _AVERAGE = "weight_average.npz"
 # Metrics by name, as Keras hands them to callbacks.
 Logs = Mapping[str, Any] | None
+
+
+class SettledRows(keras.callbacks.Callback):
+    """Brings tables that are updated by rows up to date at the end of an epoch: before validation, or before a backup.
+
+    To be named before the callbacks that look at weights.
+
+    Args:
+        optimizer: of the model.
+    """
+
+    def __init__(self, optimizer: FusedAdam):
+        super().__init__()
+        self._optimizer = optimizer
+        self._settle = tf.function(self._on_each_replica, autograph=False)
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        """Of the validation after an epoch."""
+        self._settle()
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Without validation; after one there is nothing to make up for."""
+        if not any(name.startswith("val_") for name in logs or {}):
+            self._settle()
+
+    def _on_each_replica(self) -> None:
+        self.model.distribute_strategy.run(self._optimizer.settle)
 
 
 class BestEpoch(keras.callbacks.Callback):

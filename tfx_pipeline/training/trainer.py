@@ -19,9 +19,9 @@ from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.writing import remove
-from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, Throughput, TrainingProgress
+from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, SettledRows, Throughput, TrainingProgress
 from tfx_pipeline.training.freed_memory import freed_memory_kept
-from tfx_pipeline.training.fused_adam import FusedAdam, take_penalties
+from tfx_pipeline.training.fused_adam import FusedAdam, take_tables
 from tfx_pipeline.training.weight_average import WeightAverage
 
 
@@ -109,12 +109,10 @@ def train(
     state_dir.mkdir(parents=True, exist_ok=True)
     with training_strategy().scope():
         model = build()
+        optimizer = FusedAdam(training.learning_rate, rows=take_tables(model) if training.row_updates else None)
+        optimizer.keep_current(model)
         model.compile(
-            optimizer=FusedAdam(
-                training.learning_rate,
-                rows=training.row_updates,
-                penalties=take_penalties(model) if training.row_updates else None,
-            ),
+            optimizer=optimizer,
             weighted_metrics=_metrics(model),
             kept_negatives=training.keep_negatives,
         )
@@ -134,6 +132,7 @@ def train(
                 verbose=0,
                 shuffle=False,
                 callbacks=[
+                    *([SettledRows(optimizer)] if training.row_updates else []),
                     *([average] if average else []),
                     best,
                     AtomicBackup(state_dir / "backup", average),

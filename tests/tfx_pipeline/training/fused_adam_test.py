@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfx_pipeline.training.fused_adam import FusedAdam, take_penalties
+from dmf_keras.layers import IdEmbedding
+from tfx_pipeline.training import fused_adam
+from tfx_pipeline.training.fused_adam import FusedAdam, take_tables
+from tfx_pipeline.training.idle_rows import AdamNumbers, Rows, after_idle_steps
 
 TABLE, LOOKED_UP = (50, 4), [3, 7, 3, 3, 49]
 
@@ -59,35 +62,81 @@ def lookups(number: int, variable: keras.Variable) -> list[tf.IndexedSlices]:
     return [tf.IndexedSlices(tf.constant(parts), tf.constant(rows), tf.constant(TABLE))]
 
 
-def by_row(table: np.ndarray, steps: int, penalty: float, rate: float = 0.02) -> np.ndarray:
-    """Adam in float64 of the rows that `lookups` names, one after the other."""
+def adam(table: np.ndarray, steps: int, penalty: float, rate: float = 0.02) -> np.ndarray:
+    """Adam in float64 of the whole table, whose rows `lookups` names, with the penalty in each step."""
     table = table.astype(np.float64)
-    momentum, velocity, paid = np.zeros_like(table), np.zeros_like(table), np.zeros(len(table))
+    momentum, velocity = np.zeros_like(table), np.zeros_like(table)
     for step in range(1, steps + 1):
         [slices] = lookups(step, keras.Variable(table))
-        for row in set(slices.indices.numpy().tolist()):
-            whole = slices.values.numpy()[slices.indices.numpy() == row].sum(0, dtype=np.float64)
-            whole += 2 * penalty * (step - paid[row]) * table[row]
-            paid[row] = step
-            momentum[row] = 0.9 * momentum[row] + 0.1 * whole
-            velocity[row] = 0.999 * velocity[row] + 0.001 * whole**2
-            scaled = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-            table[row] -= scaled * momentum[row] / (np.sqrt(velocity[row]) + 1e-7)
+        whole = 2 * penalty * table
+        np.add.at(whole, slices.indices.numpy(), slices.values.numpy())
+        momentum = 0.9 * momentum + 0.1 * whole
+        velocity = 0.999 * velocity + 0.001 * whole**2
+        scaled = rate * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+        table -= scaled * momentum / (np.sqrt(velocity) + 1e-7)
     return table
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.3])
-def test_rows_alone_are_updated_and_pay_for_the_steps_since_they_were(penalty):
+@pytest.mark.parametrize(("penalty", "far"), [(0.0, 0.01), (0.001, 0.05)])
+def test_rows_that_rest_are_where_adam_would_have_them_once_settled(monkeypatch, penalty, far):
+    monkeypatch.setattr(fused_adam, "_SETTLED_AT_ONCE", 7)
     table = variables()[1]
     before = keras.ops.convert_to_numpy(table).copy()
-    optimizer = FusedAdam(0.02, rows=True, penalties={table.path: penalty})
+    optimizer = FusedAdam(0.02, rows={table.path: penalty})
     step = tf.function(lambda found: optimizer.apply(found, [table]), reduce_retracing=True)
-    for number in range(1, 31):
+    for number in range(1, 61):
         step(lookups(number, table))
-    found = keras.ops.convert_to_numpy(table)
-    np.testing.assert_allclose(found, by_row(before, 30, penalty), rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(found[10:], before[10:])
-    assert np.abs(found[:10] - before[:10]).min(axis=1).min() > 0
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(table)[10:], before[10:])
+    tf.function(optimizer.settle)()
+    found, expected = keras.ops.convert_to_numpy(table), adam(before, 60, penalty)
+    np.testing.assert_allclose(found[:10], expected[:10], atol=far)
+    assert np.abs(found[:10] - before[:10]).max() > 5 * far
+    # A row that no batch had goes by its penalty alone, in the end to zero.
+    np.testing.assert_allclose(found[10:], expected[10:], atol=0.1 if penalty else 0)
+    # Settled is settled.
+    optimizer.settle()
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(table), found)
+
+
+@pytest.mark.parametrize("idle", [1, 7, 80, 900])
+@pytest.mark.parametrize(("penalty", "far"), [(0.0, 0.02), (1e-4, 0.1)])
+def test_steps_without_a_row_in_closed_form(idle, penalty, far):
+    rng = np.random.default_rng(0)
+    begun = 3000
+    weights, gradient = rng.normal(size=(5, 4)), 0.01 * rng.normal(size=(5, 4))
+    momentum, velocity = 0.1 * gradient, 0.05 * gradient**2
+    rows = Rows(*(tf.constant(each, tf.float32) for each in (weights, momentum, velocity)))
+    rate = 0.003 * np.sqrt(1 - 0.999 ** (begun + idle))
+    numbers = AdamNumbers(*(tf.constant(each, tf.float32) for each in (rate, 0.9, 0.999, 1e-7)))
+    found = after_idle_steps(rows, tf.fill([5, 1], float(idle)), penalty, numbers)
+    for step in range(begun, begun + idle):
+        whole = 2 * penalty * weights
+        momentum = 0.9 * momentum + 0.1 * whole
+        velocity = 0.999 * velocity + 0.001 * whole**2
+        weights = weights - 0.003 * np.sqrt(1 - 0.999**step) * momentum / (np.sqrt(velocity) + 1e-7)
+    moved = np.abs(weights - rows.weights.numpy()).max()
+    np.testing.assert_allclose(found.weights, weights, atol=far * moved)
+    np.testing.assert_allclose(found.momentum, momentum, atol=far * np.abs(momentum).max() + 1e-9)
+    np.testing.assert_allclose(found.velocity, velocity, atol=0.03 * velocity.max())
+
+
+def test_a_batch_reads_rows_that_are_up_to_date():
+    layer = IdEmbedding(*TABLE)
+    layer.build()
+    before = keras.ops.convert_to_numpy(layer.embeddings).copy()
+    model = keras.Sequential([layer])
+    optimizer = FusedAdam(0.02, rows={layer.embeddings.path: 0.0})
+    optimizer.keep_current(model)
+    optimizer.build([layer.embeddings])
+    for number in range(1, 31):
+        optimizer.apply(lookups(number, layer.embeddings), [layer.embeddings])
+    resting = keras.ops.convert_to_numpy(layer.embeddings)
+    asked = np.arange(12)
+    np.testing.assert_array_equal(layer(asked), resting[:12])
+    current = keras.ops.convert_to_numpy(layer(asked, training=True))
+    expected = adam(before, 30, 0.0)[:12]
+    assert np.abs(current - expected).max() < 0.5 * np.abs(resting[:12] - expected).max()
+    np.testing.assert_array_equal(layer(asked), current)
 
 
 def test_without_it_all_rows_go_on_by_their_moments():
@@ -102,7 +151,7 @@ def test_without_it_all_rows_go_on_by_their_moments():
 
 def test_a_penalty_on_a_dense_gradient_is_that_of_keras():
     ours, theirs = variables(), variables()
-    optimizer, plain = FusedAdam(0.02, rows=True, penalties={ours[1].path: 0.3}), keras.optimizers.Adam(0.02)
+    optimizer, plain = FusedAdam(0.02, rows={ours[1].path: 0.3}), keras.optimizers.Adam(0.02)
     for number in range(1, 6):
         found = [tf.convert_to_tensor(each) for each in gradients(number)]
         optimizer.apply(found, ours)
@@ -111,38 +160,45 @@ def test_a_penalty_on_a_dense_gradient_is_that_of_keras():
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
 
 
-def test_rows_of_a_training_that_goes_on_have_paid():
+def test_rows_of_a_training_that_goes_on_are_settled():
     state: dict[str, np.ndarray] = {}
-    first, table = FusedAdam(0.02, rows=True), variables()[1]
+    table = variables()[1]
+    first = FusedAdam(0.02, rows={table.path: 0.001})
     for number in range(1, 6):
         first.apply(lookups(number, table), [table])
+    first.settle()
     first.save_own_variables(state)
-    found = {}
-    for penalty in (0.0, 0.3):
-        copy = keras.Variable(keras.ops.copy(table))
-        optimizer = FusedAdam(0.02, rows=True, penalties={copy.path: penalty})
-        optimizer.build([copy])
-        optimizer.load_own_variables(state)
-        before = optimizer.iterations.numpy()
-        optimizer.apply(lookups(6, copy), [copy])
-        assert before == 5
-        found[penalty] = keras.ops.convert_to_numpy(copy)
-    # By that of one step, which Adam makes at most the learning rate of.
-    assert 0 < np.abs(found[0.3] - found[0.0]).max() < 0.04
+    copy = keras.Variable(keras.ops.copy(table))
+    second = FusedAdam(0.02, rows={copy.path: 0.001})
+    second.build([copy])
+    second.load_own_variables(state)
+    assert second.iterations.numpy() == 5
+    second.settle()
+    np.testing.assert_array_equal(copy, table)
+    for optimizer, variable in ((first, table), (second, copy)):
+        optimizer.apply(lookups(6, variable), [variable])
+    np.testing.assert_array_equal(copy, table)
 
 
-def test_penalties_are_those_of_embeddings_and_are_taken_from_the_loss():
+def test_tables_are_embeddings_and_their_penalties_are_taken_from_the_loss():
+    l2, l1 = keras.regularizers.L2(0.5), keras.regularizers.L1(0.5)
     model = keras.Sequential(
         [
-            keras.layers.Embedding(10, 4, embeddings_regularizer=keras.regularizers.L2(0.5), name="ids"),
+            keras.layers.Embedding(10, 4, embeddings_regularizer=l2, name="ids"),
             keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.25)),
         ]
     )
-    assert take_penalties(model) == {}
+    assert take_tables(model) == {}
     model(np.array([[1, 2]]))
     assert len(model.losses) == 2
-    assert take_penalties(model) == {model.layers[0].embeddings.path: 0.5}
+    path = model.layers[0].embeddings.path
+    assert take_tables(model) == {path: 0.5}
     assert len(model.losses) == 1
+    assert take_tables(model) == {path: 0.0}
+    other = keras.Sequential([keras.layers.Embedding(10, 4, embeddings_regularizer=l1)])
+    other(np.array([[1, 2]]))
+    assert take_tables(other) == {}
+    assert len(other.losses) == 1
 
 
 def test_a_training_that_keras_began_goes_on():

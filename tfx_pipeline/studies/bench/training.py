@@ -22,7 +22,7 @@ from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.timing import interleaved
 from tfx_pipeline.studies.bench.variant import Variant
 from tfx_pipeline.training.freed_memory import freed_memory_kept
-from tfx_pipeline.training.fused_adam import FusedAdam
+from tfx_pipeline.training.fused_adam import FusedAdam, take_tables
 from tfx_pipeline.training.trainer import dense_dtype
 
 ITEMS, USERS = 10_000, 5_000
@@ -155,7 +155,9 @@ def new_model(
     trained_in = dense_dtype(Training(mixed_precision="never" if precision == FLOAT32 else precision))
     model: RankingModel = workload.model(name, params, schema, trained_in)
     # As the pipeline compiles it: batches differ in shape, so there is no XLA on a CPU.
-    model.compile(FusedAdam(rows=rows))
+    optimizer = FusedAdam(rows=take_tables(model) if rows else None)
+    optimizer.keep_current(model)
+    model.compile(optimizer)
     model.make_train_function()
     return model
 
