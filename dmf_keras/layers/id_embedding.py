@@ -48,3 +48,7 @@ class IdEmbedding(keras.layers.Embedding):
         if training and self.before_training is not None:
             self.before_training(self.embeddings, ids)
         return ops.cast(take_rows(self.embeddings, ids), self.compute_dtype)
+
+    def compute_output_spec(self, ids: Any, training: bool = False) -> Any:
+        """Shape and dtype of `call`'s result, whose rows are not read."""
+        return super().compute_output_spec(ids)

@@ -160,8 +160,8 @@ class Training(Section):
     )
     row_updates: bool = Field(
         False,
-        description="update the rows of embeddings that a batch looks up, and not all of them by their moments: for "
-        "tables of a million rows and more, whose steps take as long as those of small ones",
+        description="update the rows of embeddings that a batch looks up, and make up for the steps that each has "
+        "rested, in place of all rows in each step: the same training, for tables of 100,000 rows and more",
     )
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
