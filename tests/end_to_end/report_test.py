@@ -48,6 +48,8 @@ def test_run_is_read_as_its_summary_has_it(run, finished_run):
     assert run.pipeline == summary["pipeline"]
     assert {step.node for step in run.steps} == {step["node"] for step in summary["steps"]}
     assert all(step.state in ("ran", "cached") for step in run.steps)
+    # TensorFlow alone is some hundred MiB; a step from the cache has held nothing.
+    assert all((step.peak_memory_mb > 100) == (step.state == "ran") for step in run.steps)
     assert str(run.folder("BehaviorLogExampleGen", "examples")) == summary["artifacts"]["examples"]
     assert str(run.folder("Evaluator", "evaluation")) == summary["artifacts"]["evaluation"]
     assert run.section("model")["name"] == summary["model"]

@@ -11,8 +11,13 @@ from tfx.types import artifact_utils
 
 Execution: TypeAlias = metadata_store_pb2.Execution
 
-# Properties that TFX adds to every execution and that differ from run to run.
-_BOOKKEEPING = frozenset({"pipeline_root", "pipeline_name", "run_id", "component_id", "state", "checksum_md5"})
+# Of an execution that ran: the most memory that was held at once, in MiB.
+PEAK_MEMORY = "peak_memory_mb"
+
+# Properties that differ from run to run: those that TFX adds to every execution, and ours.
+_BOOKKEEPING = frozenset(
+    {"pipeline_root", "pipeline_name", "run_id", "component_id", "state", "checksum_md5", PEAK_MEMORY}
+)
 
 # Beam's arguments are part of the cache's key, but not of what MLMD keeps of an execution.
 _NO_CHANGE_SEEN = "asked to, its outputs are gone, or Beam's arguments changed"
@@ -49,6 +54,11 @@ class RunHistory:
         """The newest execution that really ran to its end."""
         complete = self.complete(node)
         return complete[-1] if complete else None
+
+    def note_memory(self, execution: Execution, mebibytes: int) -> None:
+        """Keeps with a finished execution the most memory that it held at once."""
+        execution.custom_properties[PEAK_MEMORY].int_value = mebibytes
+        self._store.put_executions([execution])
 
     def explain(self, execution: Execution, previous: Execution | None) -> tuple[str, str]:
         """State (`ran` or `cached`) of an execution, and the reason in words.

@@ -27,8 +27,12 @@ from tfx_pipeline.pipeline import create_pipeline, metadata_path
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
 from tfx_pipeline.runners.metadata_store import check_store
+from tfx_pipeline.runners.peak_memory import PeakMemory
 from tfx_pipeline.runners.step_cache import order_by_id
 from tfx_pipeline.runners.step_outputs import StepOutputs
+
+# Seconds between two looks at the memory of a step.
+_LOOKS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Step:
         reason: why it ran, or that nothing had changed.
         seconds: wall time, look-up of inputs included.
         execution_id: MLMD id of the execution.
+        peak_memory_mb: the most that the process and its descendants held at one moment of the step, in MiB, what they
+            held before included; 0 of a step from the cache.
     """
 
     node: str
@@ -48,6 +54,7 @@ class Step:
     reason: str
     seconds: float
     execution_id: int
+    peak_memory_mb: int = 0
 
 
 class StepFailed(PipelineError):
@@ -188,7 +195,8 @@ def run_node(
         custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, node_id),
     )
     try:
-        component_launcher.launch()
+        with PeakMemory(every=_LOOKS) as memory:
+            component_launcher.launch()
     except PipelineError:
         raise
     # Whatever an executor of TFX, Beam or TensorFlow raised: the user gets the sentence, the log the traceback.
@@ -204,7 +212,10 @@ def run_node(
         if execution.last_known_state not in (Execution.COMPLETE, Execution.CACHED):
             raise StepFailed(f"{node_id} did not run: its inputs could not be resolved")
         state, reason = history.explain(execution, previous)
-    return Step(node_id, state, reason, time.monotonic() - started, execution.id)
+        held = memory.seen_mebibytes if state == "ran" else 0
+        if held:
+            history.note_memory(execution, held)
+    return Step(node_id, state, reason, time.monotonic() - started, execution.id, held)
 
 
 def _own_error(error: BaseException | None) -> PipelineError | None:

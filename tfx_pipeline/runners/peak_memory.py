@@ -30,6 +30,11 @@ class PeakMemory:
         self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
 
     @property
+    def seen_mebibytes(self) -> int:
+        """The highest sum that was seen: of the block alone, whatever the process held before."""
+        return round(self._highest / 2**20)
+
+    @property
     def mebibytes(self) -> float:
         """The highest sum that was seen, and never less than the peak of the largest process, between two looks too."""
         # Linux counts in KiB. Of descendants the kernel knows those that have ended and were waited for.

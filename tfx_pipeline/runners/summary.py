@@ -40,6 +40,7 @@ class StepSummary:
         reason: why.
         seconds: that it took.
         rows: that it worked on; None where it has none to count.
+        peak_memory_mb: as of `Step`.
     """
 
     node: str
@@ -47,6 +48,7 @@ class StepSummary:
     reason: str
     seconds: float
     rows: int | None
+    peak_memory_mb: int = 0
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,9 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         model=config.model.name,
         output=str(config.output),
         steps=[
-            StepSummary(step.node, step.state, step.reason, round(step.seconds, 2), rows.get(step.node))
+            StepSummary(
+                step.node, step.state, step.reason, round(step.seconds, 2), rows.get(step.node), step.peak_memory_mb
+            )
             for step in steps
         ],
         ingestion=ingestion,

@@ -177,10 +177,12 @@ def _steps_table(steps: Sequence[StepSummary]) -> Table:
     table.add_column("state")
     table.add_column("why", overflow="fold")
     table.add_column("seconds", justify="right")
+    table.add_column("memory, MiB", justify="right")
     table.add_column("rows", justify="right")
     for step in steps:
+        held = f"{step.peak_memory_mb:,}" if step.peak_memory_mb else ""
         rows = f"{step.rows:,}" if step.rows is not None else ""
-        table.add_row(step.node, step.state, step.reason, f"{step.seconds:.1f}", rows)
+        table.add_row(step.node, step.state, step.reason, f"{step.seconds:.1f}", held, rows)
     return table
 
 

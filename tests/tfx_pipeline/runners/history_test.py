@@ -13,7 +13,7 @@ from tfx.orchestration import metadata
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.types import standard_artifacts
 
-from tfx_pipeline.runners.history import RunHistory
+from tfx_pipeline.runners.history import PEAK_MEMORY, RunHistory
 
 NAME = "quick"
 ANOTHER_REASON = "asked to, its outputs are gone, or Beam's arguments changed"
@@ -142,6 +142,17 @@ def test_a_failed_run_is_no_earlier_run_to_compare_with(run):
     with pytest.raises(RuntimeError, match="told to fail"):
         run(fail=1)
     assert run() == {"Write": ("cached", "nothing changed"), "Read": ("ran", "first run")}
+
+
+def test_memory_is_kept_with_a_step_and_is_no_reason_to_run_it_again(run, tmp_path):
+    run()
+    connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
+    with metadata.Metadata(connection) as store:
+        history = RunHistory(store.store, NAME)
+        history.note_memory(history.last("Write"), 1234)
+        assert history.last("Write").custom_properties[PEAK_MEMORY].int_value == 1234
+    assert run()["Write"] == ("cached", "nothing changed")
+    assert run({"rate": 0.2, "layers": [8]})["Write"] == ("ran", "changed: settings.rate")
 
 
 def test_outputs_are_found_through_the_cache(run, history):

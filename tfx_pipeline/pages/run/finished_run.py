@@ -23,7 +23,7 @@ from serving.messages import first_line
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.addresses import local
 from tfx_pipeline.files.json_record import JsonRecord, RecordError
-from tfx_pipeline.runners.history import Execution, RunHistory
+from tfx_pipeline.runners.history import PEAK_MEMORY, Execution, RunHistory
 
 _STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
 _TRAINER = "RankingTrainer"
@@ -51,12 +51,14 @@ class StepRecord:
         state: `ran`, `cached`, `failed` or, where it was killed, `unfinished`.
         started: milliseconds since 1970.
         seconds: from its start to the last that MLMD heard of it.
+        peak_memory_mb: the most memory that was held at one moment of it, in MiB; 0 where that is not known.
     """
 
     node: str
     state: str
     started: int
     seconds: float
+    peak_memory_mb: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +254,8 @@ def _has_model(nodes: dict[str, Execution]) -> bool:
 def _step(node: str, execution: Execution) -> StepRecord:
     started, ended = execution.create_time_since_epoch, execution.last_update_time_since_epoch
     state = _STATES.get(execution.last_known_state, "unfinished")
-    return StepRecord(node, state, started, (ended - started) / 1000)
+    held = execution.custom_properties[PEAK_MEMORY].int_value if PEAK_MEMORY in execution.custom_properties else 0
+    return StepRecord(node, state, started, (ended - started) / 1000, held)
 
 
 def _artifacts(history: RunHistory, node: str, execution: Execution, output: Path) -> list[ArtifactRecord]:

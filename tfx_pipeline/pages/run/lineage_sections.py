@@ -22,9 +22,18 @@ def lineage_section(run: FinishedRun) -> Section:
     blocks: list[Block] = [
         Table(
             "Steps of the run",
-            ("step", "state", "started", "seconds"),
-            [(step.node, step.state, since_epoch(step.started), f"{step.seconds:.1f}") for step in run.steps],
-            numbers=1,
+            ("step", "state", "started", "seconds", "memory, MiB"),
+            [
+                (
+                    step.node,
+                    step.state,
+                    since_epoch(step.started),
+                    f"{step.seconds:.1f}",
+                    f"{step.peak_memory_mb:,}" if step.peak_memory_mb else "",
+                )
+                for step in run.steps
+            ],
+            numbers=2,
         )
     ]
     if run.metadata is None:

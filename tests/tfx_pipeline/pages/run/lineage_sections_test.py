@@ -111,8 +111,11 @@ def test_settings_are_those_that_a_search_of_the_pipeline_found(tmp_path):
 
 
 def test_run_that_stopped_early_has_a_page_that_says_where(tmp_path):
-    steps = [StepRecord("BehaviorLogExampleGen", "ran", 0, 1.0), StepRecord("Transform", "failed", 1000, 2.0)]
-    page = report_page(run_of(tmp_path, {}, steps=steps))
+    steps = [StepRecord("BehaviorLogExampleGen", "ran", 0, 1.0, 1234), StepRecord("Transform", "failed", 1000, 2.0)]
+    run = run_of(tmp_path, {}, steps=steps)
+    table = lineage_section(run).blocks[0]
+    assert [(row[0], row[-1]) for row in table.rows] == [("BehaviorLogExampleGen", "1,234"), ("Transform", "")]
+    page = report_page(run)
     assert [(verdict.tone, "Transform" in verdict.text) for verdict in page.verdicts] == [("bad", True)]
     assert page.figures == []
     said = [block.text for section in page.sections for block in section.blocks if isinstance(block, Prose)]
