@@ -161,7 +161,7 @@ class Training(Section):
     row_updates: bool = Field(
         False,
         description="update the rows of embeddings that a batch looks up, and make up for the steps that each has "
-        "rested, in place of all rows in each step: the same training, for tables of 100,000 rows and more",
+        "rested, in place of all rows in each step: for tables of 100,000 rows and more",
     )
     seed: Integer = Field(42, ge=0, lt=SEEDS)
     shuffle_buffer: Integer = Field(200_000, ge=1, description="requests")
