@@ -56,7 +56,7 @@ WRONG_VALUES = [
     ("data.interactions.time_unit=h", "data.interactions.time_unit: should be 's', 'ms', 'us', 'ns' or", "'h'"),
     ("training.seed=-1", "training.seed: should be greater than or equal to 0", "-1"),
     ("training.seed=4294967296", "training.seed: should be less than 4294967296", "4294967296"),
-    ("training.mixed_precision=always", "training.mixed_precision: should be 'auto', 'bfloat16' or 'never'", "'always'"),
+    ("training.mixed_precision=on", "training.mixed_precision: should be 'auto', 'bfloat16' or 'never'", "true"),
     (
         "content.modalities.text.dtype=int4",
         "content.modalities.text.dtype: should be 'int8', 'float16' or 'float32'",
