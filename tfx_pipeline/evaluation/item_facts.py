@@ -7,8 +7,8 @@ as they were configured for this model. Both travel with the model: evaluating i
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,13 @@ class ItemFacts(NamedTuple):
     train_impressions: np.ndarray
     has_content: np.ndarray
     evaluation: Evaluation
+
+    @classmethod
+    def of(
+        cls, item_ids: Iterable[str], impressions: np.ndarray, has_content: np.ndarray, evaluation: Evaluation
+    ) -> Self:
+        """Of items by their ids as text; the arrays are `train_impressions` and `has_content`."""
+        return cls(pd.Index([item.encode() for item in item_ids], dtype=object), impressions, has_content, evaluation)
 
     def look_up(self, item_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Facts of candidates.

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from tfx_pipeline.config.metrics import with_objectives
+from tfx_pipeline.config.metrics import of_objective, with_objectives
 from tfx_pipeline.evaluation.bootstrap import RESAMPLED, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.files.json_record import JsonRecord
@@ -50,11 +50,14 @@ class Rounding(JsonRecord):
 def _changes(exact: CandidateTable, rounded: CandidateTable) -> Iterator[tuple[str, Change]]:
     names = with_objectives(RESAMPLED, exact.further)
     before, after = exact.metrics(names), rounded.metrics(names)
+    resampled = {}
     for objective in ("", *exact.further):
-        labels, *pair = exact.column(objective).labels, *(t.column(objective).probabilities for t in (exact, rounded))
-        resampled = resampled_metrics(labels, exact.users, pair)
-        for metric in RESAMPLED:
-            name = f"{objective}/{metric}" if objective else metric
-            found = interval(resampled[metric][1] - resampled[metric][0])
-            if found is not None:
-                yield name, Change(after[name] - before[name], *found)
+        labels, probabilities = exact.column(objective)
+        pair = [probabilities, rounded.column(objective).probabilities]
+        resampled[objective] = resampled_metrics(labels, exact.users, pair)
+    for name in names:
+        objective, metric = of_objective(name)
+        exactly, nearly = resampled[objective][metric]
+        found = interval(nearly - exactly)
+        if found is not None:
+            yield name, Change(after[name] - before[name], *found)

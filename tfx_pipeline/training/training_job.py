@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
@@ -176,8 +175,7 @@ class TrainingJob:
         write_text(join(directory, contract.LOGS_FILE), settings.ingestion.to_json())
         if written.precision == contract.FLOAT32:
             return None
-        index = pd.Index([item.encode() for item in ids], dtype=object)
-        facts = ItemFacts(index, impressions, has_content, settings.evaluation)
+        facts = ItemFacts.of(ids, impressions, has_content, settings.evaluation)
         exact_rows, rounded_rows = (score_rows(each, data.transform, eval_files, facts) for each in (exact, served))
         return Rounding.of(written.precision, exact_rows, rounded_rows)
 

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-import pandas as pd
 import tensorflow_transform as tft
 
 from tfx_pipeline.config.objectives import Objectives
@@ -79,7 +78,7 @@ def read_trial_data(
     return TrialData(
         training_data=TrainingData.read(transformed, tft_output, transform, table, features, objectives, age_buckets),
         examples={split: split_files(examples, split) for split in SPLITS},
-        facts=ItemFacts(pd.Index([item.encode() for item in ids], dtype=object), impressions, has_content, evaluation),
+        facts=ItemFacts.of(ids, impressions, has_content, evaluation),
         digest=digest,
         report=_read_report(report) if report is not None else None,
     )
