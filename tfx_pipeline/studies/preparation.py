@@ -16,7 +16,7 @@ from tfx_pipeline.runners.local import check_inputs, run_pipeline
 from tfx_pipeline.training.trial_data import TrialData, read_trial_data
 
 _LAST_DATA_STEP = "Transform"
-_CODE = ("ingest", "content", "transform", "train", "trial")
+_CODE = ("ingest", "content", "transform", "trial")
 
 
 def prepare(config: PipelineConfig, *, code: Sequence[str] = ()) -> TrialData:
