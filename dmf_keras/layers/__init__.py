@@ -1,6 +1,7 @@
 """Public layers. Each is serialisable, explicit about masks, and useful without the rest."""
 
 from dmf_keras.layers.age_embedding import AgeEmbedding
+from dmf_keras.layers.attention_pooling import AttentionPooling
 from dmf_keras.layers.bias_tower import BiasTower
 from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
@@ -10,6 +11,7 @@ from dmf_keras.layers.cross_modal_attention import CrossModalAttention
 from dmf_keras.layers.cross_network import CrossNetwork
 from dmf_keras.layers.decoupled_target_attention import DecoupledTargetAttention
 from dmf_keras.layers.dice import Dice
+from dmf_keras.layers.dot_product_head import DotProductHead
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
 from dmf_keras.layers.id_embedding import IdEmbedding
 from dmf_keras.layers.interest_head import InterestHead
@@ -33,6 +35,7 @@ from dmf_keras.layers.target_attention import TargetAttention
 
 __all__ = [
     "AgeEmbedding",
+    "AttentionPooling",
     "BiasTower",
     "ColumnEmbedding",
     "ComplementaryModalityMixing",
@@ -42,6 +45,7 @@ __all__ = [
     "CrossNetwork",
     "DecoupledTargetAttention",
     "Dice",
+    "DotProductHead",
     "EarlyFusionTargetAttention",
     "IdEmbedding",
     "InterestHead",

@@ -63,7 +63,8 @@ class JoinedConfig(EmbeddingConfig):
     """What models have to which an item is its ID and its content side by side.
 
     Args:
-        content_dim: width to which the content vectors of each modality are projected.
+        content_dim: width to which the content vectors of each modality are projected; where a model can do without, 0
+            leaves them out.
     """
 
     needs_content = True
@@ -72,7 +73,7 @@ class JoinedConfig(EmbeddingConfig):
 
     def problems(self) -> list[str]:
         """See the base class."""
-        return [*super().problems(), *count_problem("content_dim", self.content_dim)]
+        return [*super().problems(), *count_problem("content_dim", self.content_dim, least=int(self.needs_content))]
 
 
 @dataclass(frozen=True)

@@ -324,8 +324,8 @@ class InterestModel(RankingModel):
             features[name] = ops.expand_dims(ops.cast(inputs[name], self.compute_dtype), 1)
         return features
 
-    def encode_features(self, features: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        """The user part of the head, [rows, H1]; the schema may have no features."""
+    def encode_features(self, features: Mapping[str, Tensor], rows: Tensor, training: bool = False) -> Tensor:
+        """The user part of the head, [rows, H1]; the schema may have no features, and a head drops none of them."""
         if not features:
             return self.head.encode_user(ops.zeros((rows, 0), dtype=self.compute_dtype))
         return self.head.encode_user(ops.concatenate(list(features.values()), axis=-1))
@@ -350,7 +350,7 @@ class InterestModel(RankingModel):
             found = own._encode_history(seen_by(inputs, name), training)
             state |= {of_history(key, name): value for key, value in found.items()}
         features = self.all_features(inputs, state)
-        return {**state, USER_PART: self.encode_features(features, ops.shape(state[HISTORY_MASK])[0])}
+        return {**state, USER_PART: self.encode_features(features, ops.shape(state[HISTORY_MASK])[0], training)}
 
     def _encode_history(self, inputs: Mapping[str, Tensor], training: bool) -> dict[str, Tensor]:
         mask = ops.not_equal(inputs[HISTORY_INDEX], 0)

@@ -28,19 +28,24 @@ class JoinedItems(InterestModel):
     uses_content = True
 
     def __init__(self, schema: RankingSchema, config: JoinedConfig, **kwargs: Any) -> None:
-        if not schema.modalities:
+        if config.needs_content and not schema.modalities:
             raise ValueError(f"{type(self).__name__} reads content: `schema.modalities` must name at least one")
         super().__init__(schema, config, **kwargs)
 
+    @property
+    def joined(self) -> list[str]:
+        """Modalities that are part of the joined vectors: all."""
+        return list(self.schema.modalities)
+
     def item_width(self) -> int:
         """See the base class."""
-        return self.config.id_dim + self.config.content_dim * len(self.schema.modalities)
+        return self.config.id_dim + self.config.content_dim * len(self.joined)
 
     def build_items(self) -> None:
         """Creates the projection of each modality."""
         self.projections = {
             name: ContentProjection(self.config.content_dim, name=f"{name}_projection", dtype=self.dtype_policy)
-            for name in self.schema.modalities
+            for name in self.joined
         }
         for name, layer in self.projections.items():
             layer.build((None, None, self.schema.modalities[name].width))

@@ -21,7 +21,7 @@ SCHEMA = RankingSchema(
 )
 SMALL = {"id_dim": 8, "attention_dim": 8, "interest_dim": 6, "branch_hidden": [6], "hidden_units": [8, 4], "buckets": 7}
 SMALL |= {"activation_units": [6], "content_dim": 4, "recent": 3, "quadratic_layers": 2, "expert_units": [6]}
-SMALL |= {"synergy_steps": 3, "cross_layers": 2}
+SMALL |= {"synergy_steps": 3, "cross_layers": 2, "dim": 64, "temperature": 1.0}
 SMALL |= {"pair_rows": 20, "gate_units": 4, "bins": 4, "bin_dim": 3, "statistics": ["impressions", "positives"]}
 
 

@@ -44,6 +44,7 @@ PARAMS: dict[str, Any] = {
     "bin_dim": 3,
     "gate_units": 8,
     "pair_rows": 36,
+    "dim": 8,
 }
 INPUTS = {
     "history_index": tf.TensorSpec((BATCH, HISTORY), tf.int32),
