@@ -16,8 +16,9 @@ from tfx_pipeline.config.content import Codes
 from tfx_pipeline.data.content.codes import fit_codes
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError
-from tfx_pipeline.evaluation import whole_catalogue
-from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks, items_had, rank_catalogue
+from tfx_pipeline.evaluation import requests, whole_catalogue
+from tfx_pipeline.evaluation.items_had import items_had
+from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks, rank_catalogue
 from tfx_pipeline.training.model_training import new_model
 
 AT_K = [1, 5, 10]
@@ -81,7 +82,7 @@ def small_blocks(monkeypatch):
     """Blocks that do not divide the catalogue, batches that do not divide the requests, a few requests at a time."""
     monkeypatch.setattr(whole_catalogue, "_BLOCK", 7)
     monkeypatch.setattr(whole_catalogue, "_BATCH", 3)
-    monkeypatch.setattr(whole_catalogue, "_HELD", 16)
+    monkeypatch.setattr(requests, "_HELD", 16)
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -108,9 +109,9 @@ def test_equal_scores_have_no_order_and_what_ran_before_is_left_out(tiny_data, s
     for weight in model.trainable_weights:
         weight.assign(np.zeros(weight.shape))
     ranks = _ranks(model, tiny_data, ITEMS)
-    requests, labels, scores = _by_hand(model, tiny_data, ITEMS)
+    of_request, labels, scores = _by_hand(model, tiny_data, ITEMS)
     assert (scores == 0.5).all() and (ranks.above == 0).all()
-    ranking = ranking_by_request(requests, labels, scores)
+    ranking = ranking_by_request(of_request, labels, scores)
     assert ranks.metrics(AT_K)["hr@5"] == pytest.approx(ranking.hit_rate(5).mean(), abs=1e-12)
     assert ranks.metrics(AT_K)["mrr"] == pytest.approx(ranking.reciprocal_rank().mean(), abs=1e-12)
     assert len(ITEMS) > ranks.ranked.max() >= ranks.ranked.min() > 0
@@ -120,13 +121,13 @@ def test_items_that_the_catalogue_lacks_are_left_out_and_counted(tiny_data, smal
     model = new_model("mean_pooling", PARAMS, tiny_data.training_data, seed=3)
     known = ITEMS[:20]
     ranks = _ranks(model, tiny_data, known)
-    requests = _read(tiny_data.examples["test"])
+    judged = _read(tiny_data.examples["test"])
     positives = [
-        [item for item, label in zip(one["candidates"], one["labels"], strict=True) if label] for one in requests
+        [item for item, label in zip(one["candidates"], one["labels"], strict=True) if label] for one in judged
     ]
     assert ranks.unknown_positives == sum(item not in known for own in positives for item in own) > 0
     assert ranks.without_positive == sum(not set(own) & set(known) for own in positives) > 0
-    assert len(ranks.ranked) + ranks.without_positive == len(requests)
+    assert len(ranks.ranked) + ranks.without_positive == len(judged)
     assert (ranks.ranked <= 20).all()
     with pytest.raises(DataError, match="no request of the split has a positive in the catalogue"):
         _ranks(model, tiny_data, ["another"])

@@ -12,7 +12,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.data.ingestion_report import Cuts
 from tfx_pipeline.evaluation.baselines import COUNTED_REQUESTS, baseline_metrics, baselines, read_shown_items
-from tfx_pipeline.evaluation.whole_catalogue import items_had
+from tfx_pipeline.evaluation.items_had import items_had
 from tfx_pipeline.files.json_values import now, plain
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.compare.contenders import Plan

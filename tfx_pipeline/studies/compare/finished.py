@@ -15,7 +15,8 @@ from dmf_keras.layers import ItemColumns, SemanticIdEmbedding
 from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.console import console
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
-from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks, Had, rank_catalogue
+from tfx_pipeline.evaluation.items_had import Had
+from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks, rank_catalogue
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json

@@ -9,7 +9,7 @@ import pytest
 
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.schema import Training
-from tfx_pipeline.evaluation.whole_catalogue import items_had
+from tfx_pipeline.evaluation.items_had import items_had
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.compare import finished
 from tfx_pipeline.studies.compare.contenders import Contender

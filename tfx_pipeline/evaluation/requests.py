@@ -1,0 +1,184 @@
+"""The requests of a split as whoever ranks all items of the catalogue wants them, some thousands at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from tfx_pipeline.data.examples import raw_features
+from tfx_pipeline.errors import DataError
+from tfx_pipeline.transform.dataset import count_requests, untuned
+
+if TYPE_CHECKING:
+    from tfx_pipeline.evaluation.items_had import Had
+
+# Requests that are held at a time, and sorted by the length of their history: so batches hold little padding.
+_HELD = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """Some requests: as they are on disk, and what there is to know of each.
+
+    Attributes:
+        serialized: [R] objects.
+        users: hashes uint64 [R].
+        times: int64 [R], microseconds since 1970.
+        history: rows of the catalogue, one request's after the other's; -1 of an item that it lacks.
+        history_lengths: int64 [R].
+        candidates, labels: of the requests' candidates, likewise.
+        counts: int64 [R], candidates.
+    """
+
+    serialized: np.ndarray
+    users: np.ndarray
+    times: np.ndarray
+    history: np.ndarray
+    history_lengths: np.ndarray
+    candidates: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def unknown(self) -> int:
+        """Positives that the catalogue lacks."""
+        return int((self.labels & (self.candidates < 0)).sum())
+
+    def positives_of(self) -> list[np.ndarray]:
+        """Rows of each request's positives, each once."""
+        wanted = self.labels & (self.candidates >= 0)
+        ends = np.cumsum(self.counts)
+        return [
+            np.unique(self.candidates[end - count : end][wanted[end - count : end]])
+            for end, count in zip(ends, self.counts, strict=True)
+        ]
+
+    def take(self, rows: np.ndarray) -> Requests:
+        """Those of some rows, int64 [n], in their order."""
+        of_history, of_candidates = _places(self.history_lengths, rows), _places(self.counts, rows)
+        return Requests(
+            serialized=self.serialized[rows],
+            users=self.users[rows],
+            times=self.times[rows],
+            history=self.history[of_history],
+            history_lengths=self.history_lengths[rows],
+            candidates=self.candidates[of_candidates],
+            labels=self.labels[of_candidates],
+            counts=self.counts[rows],
+        )
+
+
+class Asked(NamedTuple):
+    """Requests that have a positive in the catalogue.
+
+    Attributes:
+        requests: B of them.
+        positives: of each, rows of the catalogue, rising.
+        left_out: of each, rows of what it does not rank: items that the user had before, but for `positives`.
+    """
+
+    requests: Requests
+    positives: list[np.ndarray]
+    left_out: list[np.ndarray]
+
+
+class Asking:
+    """The requests of a split that have a positive in the catalogue, and counts of those that have none.
+
+    Args:
+        files: gzipped TFRecord files of raw examples, of one split.
+        catalogue: ids of all items.
+        had: of `items_had`, of the split's users.
+
+    Attributes:
+        total: requests of the split.
+        done, without_positive, unknown_positives: so far: requests that were read or had no positive, those without,
+            and positives that the catalogue lacks.
+    """
+
+    def __init__(self, files: Sequence[str], catalogue: Sequence[str], had: Had):
+        self._files, self._had = list(files), had
+        self._place_of = places(catalogue)
+        self.total = count_requests(self._files)
+        self.done = self.without_positive = self.unknown_positives = 0
+
+    def batches(self, size: int) -> Iterator[Asked]:
+        """All of them, at most `size` at a time; those of some thousands in the order of their history's length.
+
+        Raises:
+            DataError: there is none.
+        """
+        found = False
+        for held in read_requests(self._files, self._place_of):
+            positives = held.positives_of()
+            answered = np.array([len(own) > 0 for own in positives], bool)
+            self.unknown_positives += held.unknown
+            self.without_positive += int((~answered).sum())
+            self.done += int((~answered).sum())
+            order = np.argsort(held.history_lengths, kind="stable")
+            order = order[answered[order]]
+            for first in range(0, len(order), size):
+                rows = order[first : first + size]
+                own = [positives[row] for row in rows]
+                had = (self._had.before(held.users[row], held.times[row]) for row in rows)
+                left_out = [np.setdiff1d(before, kept) for before, kept in zip(had, own, strict=True)]
+                self.done += len(rows)
+                found = True
+                yield Asked(held.take(rows), own, left_out)
+        if not found:
+            raise DataError("no request of the split has a positive in the catalogue: there is nothing to rank")
+
+
+def places(catalogue: Sequence[str]) -> pd.Index:
+    """Finds the row of an id in bytes."""
+    return pd.Index([item.encode() for item in catalogue], dtype=object)
+
+
+def read_requests(files: Sequence[str], place_of: pd.Index) -> Iterator[Requests]:
+    """The requests of raw examples, in the order of the files.
+
+    Args:
+        files: gzipped TFRecord files.
+        place_of: of `places`.
+    """
+    lists = {
+        name: tf.io.RaggedFeature(kind, row_splits_dtype=tf.int64)
+        for name, kind in (
+            (raw_features.HISTORY_ITEM_ID, tf.string),
+            (raw_features.CANDIDATE_ITEM_ID, tf.string),
+            (raw_features.LABEL, tf.int64),
+        )
+    }
+    spec = lists | {
+        raw_features.USER_ID: tf.io.FixedLenFeature([], tf.string, ""),
+        raw_features.REQUEST_TIME: tf.io.FixedLenFeature([], tf.int64),
+    }
+    records = tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_HELD)
+    for serialized in untuned(records.prefetch(1)):
+        parsed = tf.io.parse_example(serialized, spec)
+        history, candidates = parsed[raw_features.HISTORY_ITEM_ID], parsed[raw_features.CANDIDATE_ITEM_ID]
+        yield Requests(
+            serialized=serialized.numpy(),
+            users=pd.util.hash_array(parsed[raw_features.USER_ID].numpy()),
+            times=parsed[raw_features.REQUEST_TIME].numpy(),
+            history=place_of.get_indexer(history.values.numpy()),
+            history_lengths=history.row_lengths().numpy(),
+            candidates=place_of.get_indexer(candidates.values.numpy()),
+            labels=parsed[raw_features.LABEL].values.numpy().astype(bool),
+            counts=candidates.row_lengths().numpy(),
+        )
+
+
+def _places(lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Where the values of some rows stand, of lists of these lengths behind one another."""
+    starts, wanted = np.cumsum(lengths) - lengths, lengths[rows]
+    within = np.arange(wanted.sum()) - np.repeat(np.cumsum(wanted) - wanted, wanted)
+    return np.repeat(starts[rows], wanted) + within
