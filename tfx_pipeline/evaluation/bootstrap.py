@@ -86,6 +86,35 @@ def resampled_metrics(
     return result
 
 
+def resampled_means(
+    users: np.ndarray, values: np.ndarray, answered: np.ndarray, *, resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Means over requests, on users drawn with replacement.
+
+    Args:
+        users: integers [R], the user of each request; users are drawn from all of them, so that calls with equal
+            `users`, `resamples` and `seed` draw alike.
+        values: of each metric, floats [M, R].
+        answered: bool [R], the requests that are averaged.
+        resamples: number of draws.
+        seed: of the draws.
+
+    Returns:
+        float64 [M, resamples]; NaN where no request of a draw is averaged.
+    """
+    index = np.unique(users, return_inverse=True)[1].reshape(-1)
+    count = int(index.max()) + 1 if len(index) else 0
+    over = np.bincount(index[answered], minlength=count).astype(np.float64)
+    sums = sparse.csr_array(
+        np.stack([np.bincount(index[answered], row[answered], count) for row in values])
+        if len(values)
+        else np.empty((0, count))
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [(sums @ weights) / (over @ weights) for weights in draws(count, resamples, seed)]
+    return np.concatenate(parts, axis=1)
+
+
 def interval(samples: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
     """The middle part of resampled values (the percentile interval).
 

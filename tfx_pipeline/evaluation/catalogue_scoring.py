@@ -45,7 +45,8 @@ def user_encoder(model: RankingModel, transform: RequestTransform) -> Callable[[
     def encode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(model.encode_user(transform.examples(serialized)))
 
-    return encode
+    encoder: Callable[[tf.Tensor], dict[str, tf.Tensor]] = encode
+    return encoder
 
 
 def first_probabilities(

@@ -181,4 +181,5 @@ def _places(lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Where the values of some rows stand, of lists of these lengths behind one another."""
     starts, wanted = np.cumsum(lengths) - lengths, lengths[rows]
     within = np.arange(wanted.sum()) - np.repeat(np.cumsum(wanted) - wanted, wanted)
-    return np.repeat(starts[rows], wanted) + within
+    found: np.ndarray = np.repeat(starts[rows], wanted) + within
+    return found

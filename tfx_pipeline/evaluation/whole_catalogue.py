@@ -169,11 +169,11 @@ def _scorer(model: RankingModel) -> Callable[..., tf.Tensor]:
     @tf.function(autograph=False, reduce_retracing=True)
     def score(state: dict[str, tf.Tensor], block: dict[str, tf.Tensor]) -> tf.Tensor:
         requests = tf.shape(next(iter(state.values())))[0]
-        return first_probabilities(
-            model, state, {name: tf.repeat(one, requests, axis=0) for name, one in block.items()}
-        )
+        inputs = {name: tf.repeat(value, requests, axis=0) for name, value in block.items()}
+        return first_probabilities(model, state, inputs)
 
-    return score
+    scorer: Callable[..., tf.Tensor] = score
+    return scorer
 
 
 def _scores(

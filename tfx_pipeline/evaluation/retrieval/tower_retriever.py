@@ -63,4 +63,5 @@ class TowerRetriever(ExactRetriever):
     @override
     def scores(self, requests: Requests) -> np.ndarray:
         users: np.ndarray = self._of_users(tf.constant(requests.serialized)).numpy()
-        return users @ self._vectors.T
+        found: np.ndarray = users @ self._vectors.T
+        return found
