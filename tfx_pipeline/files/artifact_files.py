@@ -11,6 +11,8 @@ ITEM_IDS = "item_ids.txt"
 # ModelRun, of RankingTrainer.
 KERAS_MODEL = "model.keras"
 TRAINING_RESULT = "training.json"
+# ModelRun, of RetrievalTrainer.
+TWO_TOWER = "two_tower.keras"
 # InfraBlessing, of ServingGate.
 GATE_REPORT = "report.json"
 # TunerResults, of RankingTuner; `dmf tune` leaves the same file in its folder.

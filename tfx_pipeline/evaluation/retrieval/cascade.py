@@ -29,7 +29,7 @@ class Ranker:
     """
 
     def __init__(self, model: RankingModel, transform: RequestTransform, catalogue: Sequence[str]):
-        # The item after the last is padding, and so is the one before the first: `NOTHING` of numpy's rows.
+        # The item after the last is padding, for places of a list without an item.
         blocks = catalogue_blocks(model.schema, transform, [*catalogue, ""], _BLOCK)
         items = {name: tf.concat([block[name][0] for block in blocks], axis=0) for name in blocks[0]}
         self._padding = len(catalogue)
@@ -59,7 +59,8 @@ class Ranker:
         step = max(1, _PAIRS // max(1, rows.shape[1]))
         parts = [
             self._score(
-                self._encode(tf.constant(requests.serialized[first : first + step])), padded[first : first + step]
+                self._encode(tf.constant(requests.serialized[first : first + step])),
+                tf.constant(padded[first : first + step]),
             ).numpy()
             for first in range(0, len(rows), step)
         ]

@@ -1,0 +1,1 @@
+"""`dmf retrieval`: how well items are found before they are ranked."""

@@ -1,0 +1,122 @@
+"""From ranks of positives to the report's entries: means, intervals over users, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tfx_pipeline.config.schema import Evaluation
+from tfx_pipeline.evaluation import slices
+from tfx_pipeline.evaluation.bootstrap import interval, resampled_means
+from tfx_pipeline.evaluation.retrieval.evaluate import Evaluated
+from tfx_pipeline.evaluation.retrieval.ranks import ListRanks, answered, metric_names, values
+from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks
+from tfx_pipeline.files.json_values import plain
+from tfx_pipeline.studies.retrieval.report import Estimate, ListEntry, SliceEntry, WholeRanking
+
+RESAMPLES = 1000
+
+
+def list_entries(
+    evaluated: Evaluated, at_k: Sequence[int], frequency: np.ndarray, evaluation: Evaluation
+) -> list[ListEntry]:
+    """An entry for each retriever, followed by one for each cascade behind it.
+
+    Args:
+        evaluated: of `evaluate_retrievers`.
+        at_k: cut-offs; a cascade has those that are at most its candidates.
+        frequency: int64 [items], what items are sliced by.
+        evaluation: the borders of the slices.
+    """
+    judged = evaluated.judged
+    named: list[tuple[str, int | None, ListRanks]] = []
+    for name, ranks in evaluated.retrieved.items():
+        named.append((name, None, ranks))
+        named += [(name, count, ranked) for count, ranked in evaluated.cascades.get(name, {}).items()]
+    everything = np.ones(len(judged.request), bool)
+    overall = _estimates(evaluated, [ranks for _, _, ranks in named], at_k, everything)
+    of_positives = {
+        slices.ITEM_FREQUENCY: slices.item_frequency(frequency[judged.row], evaluation),
+        slices.HISTORY_LENGTH: slices.history_length(judged.history_lengths[judged.request], evaluation),
+    }
+    sliced = {
+        column: {
+            bucket: (kept, _estimates(evaluated, [ranks for _, _, ranks in named], at_k, kept))
+            for bucket, kept in _buckets(buckets).items()
+        }
+        for column, buckets in of_positives.items()
+    }
+    entries = []
+    for place, (name, candidates, ranks) in enumerate(named):
+        own = [k for k in at_k if candidates is None or k <= candidates]
+        wanted = metric_names(own)
+        entries.append(
+            ListEntry(
+                retriever=name,
+                candidates=candidates,
+                metrics={metric: overall[place][metric] for metric in wanted},
+                slices={
+                    column: {
+                        bucket: SliceEntry(
+                            requests=int(answered(judged, kept).sum()),
+                            positives=int(kept.sum()),
+                            metrics={metric: found[place][metric] for metric in wanted},
+                        )
+                        for bucket, (kept, found) in by_bucket.items()
+                    }
+                    for column, by_bucket in sliced.items()
+                },
+                coverage={str(k): ranks.coverage(k) for k in own},
+                head_share={str(k): ranks.head_share(k) for k in own},
+                seconds=ranks.seconds,
+            )
+        )
+    return entries
+
+
+def whole_ranking(model: str, ranks: CatalogueRanks, users: np.ndarray, at_k: Sequence[int]) -> WholeRanking:
+    """The entry of a ranker over the whole catalogue.
+
+    Args:
+        model: its name.
+        ranks: of `rank_catalogue`, which asks the same requests in the same order as `evaluate_retrievers`.
+        users: [R], of these requests.
+        at_k: cut-offs.
+    """
+    ranking = ranks.ranking
+    found = {f"hr@{k}": ranking.hit_rate(k) for k in at_k} | {f"ndcg@{k}": ranking.ndcg(k) for k in at_k}
+    rows = np.stack(list(found.values()))
+    samples = resampled_means(users, rows, np.ones(len(users), bool), resamples=RESAMPLES)
+    return WholeRanking(
+        model=model,
+        metrics={name: _estimate(float(row.mean()), own) for name, row, own in zip(found, rows, samples, strict=True)},
+        seconds=ranks.seconds,
+    )
+
+
+def _estimates(
+    evaluated: Evaluated, lists: Sequence[ListRanks], at_k: Sequence[int], kept: np.ndarray
+) -> list[dict[str, Estimate]]:
+    """Of each list the metrics by name, over the positives that are kept."""
+    judged, names = evaluated.judged, metric_names(at_k)
+    there = answered(judged, kept)
+    rows = np.concatenate([values(judged, ranks.rank, at_k, kept) for ranks in lists])
+    samples = resampled_means(judged.users, rows, there, resamples=RESAMPLES)
+    means = rows[:, there].mean(axis=1) if there.any() else np.full(len(rows), np.nan)
+    found = [_estimate(float(mean), own) for mean, own in zip(means, samples, strict=True)]
+    return [
+        dict(zip(names, found[first : first + len(names)], strict=True)) for first in range(0, len(found), len(names))
+    ]
+
+
+def _estimate(mean: float, samples: np.ndarray) -> Estimate:
+    low, high = interval(samples) or (None, None)
+    return Estimate(plain(mean), low, high)
+
+
+def _buckets(column: pd.Categorical) -> Mapping[str, np.ndarray]:
+    """Which positives are in each bucket that has some, in its order."""
+    codes = np.asarray(column.codes)
+    return {str(name): codes == code for code, name in enumerate(column.categories) if (codes == code).any()}

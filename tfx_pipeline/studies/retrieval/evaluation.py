@@ -1,0 +1,178 @@
+"""`dmf retrieval evaluate`: retrievers on a split of the configuration's data, with or without a ranker behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.console import console
+from tfx_pipeline.errors import ConfigError
+from tfx_pipeline.files.json_values import now
+from tfx_pipeline.files.output_folder import hold_output
+from tfx_pipeline.studies.retrieval.contenders import (
+    AT,
+    CO_OCCURRENCE,
+    CONTENT,
+    POPULARITY,
+    check_names,
+    default_names,
+)
+from tfx_pipeline.studies.retrieval.report import FORMAT, RetrievalReport
+
+if TYPE_CHECKING:
+    from tfx_pipeline.evaluation.items_had import Had
+    from tfx_pipeline.evaluation.retrieval.evaluate import Watch
+    from tfx_pipeline.evaluation.retrieval.retriever import Retriever
+    from tfx_pipeline.evaluation.retrieval.train_items import TrainItems
+    from tfx_pipeline.training.trial_data import TrialData
+
+DEFAULT_AT_K = (5, 10, 100, 500, 1000)
+# How many items a ranker is handed.
+CANDIDATES = (100, 500, 1000)
+
+
+def evaluate_retrieval(
+    config: PipelineConfig,
+    names: Sequence[str] | None = None,
+    at_k: Sequence[int] | None = None,
+    split: str = "test",
+    *,
+    cascade: bool = False,
+) -> RetrievalReport:
+    """Evaluates retrievers against the whole catalogue. Runs the pipeline's data steps, or takes them from its cache.
+
+    Args:
+        config: the validated configuration.
+        names: retrievers; None: popularity, co-occurrence, content where there is some, two towers where the pipeline
+            has trained some.
+        at_k: cut-offs; None: those of `DEFAULT_AT_K` that the catalogue has items for.
+        split: `eval` or `test`.
+        cascade: also rank what each retriever found by the model of the last `RankingTrainer`, and the whole catalogue.
+
+    Raises:
+        ConfigError: a retriever that does not exist, or a cut-off above the catalogue.
+        PipelineError: the data steps refuse the inputs, a model that is asked for is not there, or nothing to judge.
+    """
+    if names is not None:
+        names = check_names(config, names)
+    with hold_output(config.output, "retrieval"):
+        with console().status("loading libraries"):
+            from tfx_pipeline.evaluation.items_had import items_had
+            from tfx_pipeline.studies.preparation import prepare
+            from tfx_pipeline.studies.retrieval.trained_models import has_two_tower
+        data = prepare(config)
+        if names is None:
+            names = default_names(config, has_two_tower(config))
+        cut_offs = _cut_offs(at_k, len(data.training_data.content.item_ids))
+        with console().status("what users had before their requests"):
+            had = items_had(list(data.examples.values()), data.examples[split], data.training_data.content.item_ids)
+        return _report(config, data, had, names, cut_offs, split, cascade)
+
+
+def _cut_offs(at_k: Sequence[int] | None, items: int) -> list[int]:
+    if at_k is None:
+        return [k for k in DEFAULT_AT_K if k <= items] or [items]
+    if max(at_k) > items:
+        raise ConfigError(f"--k: got {max(at_k)}; expected at most {items}, the items of the catalogue")
+    return sorted(set(at_k))
+
+
+def _report(
+    config: PipelineConfig,
+    data: TrialData,
+    had: Had,
+    names: Sequence[str],
+    at_k: Sequence[int],
+    split: str,
+    cascade: bool,
+) -> RetrievalReport:
+    from tfx_pipeline.evaluation import slices
+    from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
+    from tfx_pipeline.evaluation.retrieval.cascade import Ranker
+    from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
+    from tfx_pipeline.evaluation.retrieval.train_items import read_train_items
+    from tfx_pipeline.evaluation.whole_catalogue import rank_catalogue
+    from tfx_pipeline.studies.retrieval.entries import RESAMPLES, list_entries, whole_ranking
+    from tfx_pipeline.studies.retrieval.trained_models import load_ranker
+
+    training_data, files = data.training_data, data.examples[split]
+    catalogue = training_data.content.item_ids
+    model = load_ranker(config) if cascade else None
+    with console().status("counting items in train"):
+        train = read_train_items(data.examples["train"], catalogue)
+        retrievers = {name: _retriever(name, config, data, train) for name in names}
+    frequency = train.positives if config.negatives is not None else _impressions(data)
+    is_head = np.asarray(slices.item_frequency(frequency, config.evaluation) == "head")
+    candidates = [count for count in CANDIDATES if count <= len(catalogue)] or [len(catalogue)]
+    with console().status("retrieving") as status:
+
+        def told(what: str) -> Watch:
+            return lambda done, requests: status.update(f"{what}: {done:,} of {requests:,} requests")
+
+        evaluated = evaluate_retrievers(
+            retrievers,
+            files,
+            catalogue,
+            had,
+            max(*at_k, *(candidates if cascade else (1,))),
+            is_head,
+            None if model is None else Ranker(model, training_data.transform, catalogue),
+            candidates,
+            told("retrieving"),
+        )
+        ranks = None
+        if model is not None:
+            ranks = rank_catalogue(
+                model, training_data.transform, catalogue, files, had, told("ranking the whole catalogue")
+            )
+    judged = evaluated.judged
+    with console().status("intervals from resampled users"):
+        lists = list_entries(evaluated, at_k, frequency, config.evaluation)
+        whole = None
+        if model is not None and ranks is not None:
+            whole = whole_ranking(model.name, ranks, judged.users, at_k)
+    return RetrievalReport(
+        format=FORMAT,
+        pipeline=config.name,
+        created=now(),
+        split=split,
+        at_k=list(at_k),
+        items=len(catalogue),
+        head_items=int(is_head.sum()),
+        frequency="impressions" if config.negatives is None else "positives",
+        requests=len(judged.users),
+        positives=len(judged.request),
+        without_positive=judged.without_positive,
+        unknown_positives=judged.unknown_positives,
+        resamples=RESAMPLES,
+        confidence=CONFIDENCE,
+        lists=lists,
+        ranker=whole,
+    )
+
+
+def _retriever(name: str, config: PipelineConfig, data: TrialData, train: TrainItems) -> Retriever:
+    from tfx_pipeline.evaluation.retrieval.co_occurrence import CoOccurrence
+    from tfx_pipeline.evaluation.retrieval.content_neighbours import ContentNeighbours
+    from tfx_pipeline.evaluation.retrieval.popularity import Popularity
+    from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
+    from tfx_pipeline.studies.retrieval.trained_models import load_two_tower
+
+    training_data = data.training_data
+    kind, _, modality = name.partition(AT)
+    if kind == POPULARITY:
+        return Popularity(train)
+    if kind == CO_OCCURRENCE:
+        return CoOccurrence(train)
+    if kind == CONTENT:
+        return ContentNeighbours(training_data.content, train, modality or None)
+    return TowerRetriever(load_two_tower(config), training_data.transform, training_data.content.item_ids)
+
+
+def _impressions(data: TrialData) -> np.ndarray:
+    """Of each item of the catalogue in train."""
+    ids = np.array([item.encode() for item in data.training_data.content.item_ids], object)
+    return data.facts.look_up(ids)[0]
