@@ -20,6 +20,10 @@ TRANSFORM = "transform"
 # As `rank`, and why: outputs besides the score are those of `RankingModel.explain`, by its names, the history that the
 # model uses in the last dimension. Only models that were exported with it have it.
 EXPLAIN = "explain"
+# Of a user's inputs, as `user_tower` takes them: the items of the whole catalogue that retrieval scores highest, and
+# the page, which is what `rank` makes of them. Only models with a retrieval stage have them.
+RETRIEVE = "retrieve"
+RECOMMEND = "recommend"
 
 # Inputs and outputs. The first dimension is the request's, [B]; history is [B, L], candidates and scores are [B, N].
 USER_ID = "user_id"
@@ -38,6 +42,17 @@ SCORE_PREFIX = "score/"
 # And the modality's name: content vectors of the candidates as the encoder gives them, float32 [B, N, width]. A vector
 # of zeros leaves a candidate the content of the catalogue.
 CONTENT_PREFIX = "candidate_content/"
+
+# Inputs of `retrieve` and `recommend` beside the user's: how many items each request wants, int32 [B], and items that
+# it does not want, string [B, E]. "" excludes nothing, nor does an id that the catalogue lacks; E may be 0.
+K = "k"
+EXCLUDE_ITEM_ID = "exclude_item_id"
+# Their outputs, [B, K] with K the largest k, in falling order of `score`: of `retrieve` a dot product, of `recommend`
+# what `rank` calls so, with `score/NAME`. Past a request's own k, and where exclusion leaves fewer items: "", 0 and 0.
+ITEM_ID = "item_id"
+# And of `recommend`, how an item came in: what `retrieve` calls `score`, and its place there from 1 on, int32.
+RETRIEVAL_SCORE = "retrieval_score"
+RETRIEVAL_RANK = "retrieval_rank"
 
 # What head and other dense layers of a served model compute in.
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
@@ -103,6 +118,8 @@ class ModelContract:
         history_ages: whether a request carries the ages of its history's items, further ones included.
         further_histories: of each history beside the main one, by name, what `max_history` is of that.
         precision: `FLOAT32` or `BFLOAT16`.
+        retrieval_items: items that `retrieve` chooses from; 0: the model has no retrieval stage.
+        ranked_candidates: items that `recommend` retrieves and ranks: the largest k that it takes; 0 without.
     """
 
     model: str
@@ -116,6 +133,8 @@ class ModelContract:
     history_ages: bool = False
     further_histories: dict[str, int] = dataclasses.field(default_factory=dict)
     precision: str = FLOAT32
+    retrieval_items: int = 0
+    ranked_candidates: int = 0
 
     @property
     def tolerance(self) -> float:
@@ -154,6 +173,9 @@ class ModelContract:
             del values["further_histories"]
         if self.precision == FLOAT32:
             del values["precision"]
+        for stage in ("retrieval_items", "ranked_candidates"):
+            if not values[stage]:
+                del values[stage]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
