@@ -27,6 +27,7 @@ from serving.client.model_info import ModelMetadata, ModelStatus, Signature, Ver
 from serving.client.options import ClientOptions, KeepAliveOptions, RetryOptions, TlsOptions
 from serving.client.ranking import RankedItem, Ranking
 from serving.client.rest_client import RestRankingClient
+from serving.client.retrieval import Recommendation, RecommendedItem, Retrieval, RetrievedItem
 from serving.client.user import User
 from serving.client.user_state import UserState
 
@@ -38,6 +39,10 @@ __all__ = [
     "UserState",
     "Ranking",
     "RankedItem",
+    "Recommendation",
+    "RecommendedItem",
+    "Retrieval",
+    "RetrievedItem",
     "ModelMetadata",
     "ModelStatus",
     "Signature",

@@ -68,6 +68,80 @@ def scores_of(
     return scores.astype(np.float32)
 
 
+def answered_items(response: predict_pb2.PredictResponse, k: int, excluded: Collection[str]) -> list[str]:
+    """The items of `retrieve` or `recommend`, at most `k`: those before the first "", which is padding.
+
+    An answer may be wider, as that of `scores_of`.
+
+    Raises:
+        InvalidAnswer: without items, with fewer places than `k`, with something that is no id, with an item twice, one
+            after padding, or one that is excluded.
+    """
+    held = _row_of(response, contract.ITEM_ID, k)
+    if held.dtype != object:
+        raise InvalidAnswer(f"expected '{contract.ITEM_ID}' to be strings, got {held.dtype}")
+    try:
+        items = [bytes(item).decode() for item in held.tolist()]
+    except UnicodeDecodeError as error:
+        raise InvalidAnswer(f"the answer has an item id that is no text: {error}") from error
+    count = items.index("") if "" in items else k
+    if any(items[count:]):
+        raise InvalidAnswer(f"the answer has items after padding, the first padding is at place {count}")
+    items = items[:count]
+    if len(set(items)) < count:
+        raise InvalidAnswer(f"the answer has {count} items, of which only {len(set(items))} are different")
+    if unwanted := sorted(set(items) & set(excluded)):
+        raise InvalidAnswer(f"the answer has {len(unwanted)} items that the request excluded, such as {unwanted[0]!r}")
+    return items
+
+
+def check_falling(scores: NDArray[np.float32]) -> None:
+    """Compares neighbours.
+
+    Raises:
+        InvalidAnswer: one is larger than that before it.
+    """
+    rising = np.flatnonzero(scores[1:] > scores[:-1])
+    if rising.size:
+        place = int(rising[0])
+        raise InvalidAnswer(
+            f"the items are not in the order of their scores: {scores[place]} is followed by {scores[place + 1]}"
+        )
+
+
+def retrieval_ranks_of(response: predict_pb2.PredictResponse, count: int) -> NDArray[np.int32]:
+    """The places of `count` recommended items in retrieval, int32 [count].
+
+    Raises:
+        InvalidAnswer: without them, with fewer than `count`, or with one below 1.
+    """
+    ranks = _row_of(response, contract.RETRIEVAL_RANK, count)
+    if ranks.dtype.kind != "i" or (ranks < 1).any():
+        raise InvalidAnswer(f"expected '{contract.RETRIEVAL_RANK}' to be integers from 1 on, got {ranks[:3]}")
+    return ranks.astype(np.int32)
+
+
+def _row_of(response: predict_pb2.PredictResponse, output: str, count: int) -> NDArray[Any]:
+    """The first `count` values of an output of one request.
+
+    Raises:
+        InvalidAnswer: it is not there, or has fewer.
+    """
+    if output not in response.outputs:
+        raise InvalidAnswer(f"the answer has no '{output}', it has {sorted(response.outputs)}")
+    proto = response.outputs[output]
+    try:
+        shape = shape_of(proto)
+        values: NDArray[Any] = held_values(proto, shape, count)
+    except ValueError as error:
+        raise InvalidAnswer(f"'{output}' cannot be read: {error}") from error
+    if len(shape) != 2 or shape[0] != 1 or len(values) < count:
+        raise InvalidAnswer(
+            f"expected '{output}' of shape [1, {count}] or wider, got {list(shape)} with {len(values)} values"
+        )
+    return values
+
+
 def state_of(response: predict_pb2.PredictResponse, names: Collection[str]) -> dict[str, tensor_pb2.TensorProto]:
     """The tensors of a user's state, as they came.
 

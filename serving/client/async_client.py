@@ -16,9 +16,11 @@ from serving.client.model_info import ModelMetadata, ModelStatus
 from serving.client.options import ClientOptions
 from serving.client.ranking import Ranking
 from serving.client.requests import Selector
+from serving.client.retrieval import Recommendation, Retrieval
 from serving.client.transport import CallFailed, Payload, Step, check_targets
 from serving.client.user import UserLike
 from serving.client.user_state import UserState
+from serving.client.wanted import Wanted
 
 T = TypeVar("T")
 
@@ -170,6 +172,39 @@ class AsyncRankingClient:
         return await self._engine.score(
             state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline), objectives
         )
+
+    async def retrieve(
+        self,
+        user: UserLike,
+        k: int,
+        *,
+        exclude: Iterable[str] = (),
+        exclude_history: bool = False,
+        version: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+    ) -> Retrieval:
+        """Items of the whole catalogue for a user; see `RankingClient.retrieve`."""
+        limit = self._engine.deadline(deadline)
+        wanted = Wanted.of(k, exclude, exclude_history)
+        return await self._engine.retrieve(user, wanted, Selector(version, label), limit)
+
+    async def recommend(
+        self,
+        user: UserLike,
+        k: int,
+        *,
+        exclude: Iterable[str] = (),
+        exclude_history: bool = False,
+        objectives: bool = False,
+        version: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+    ) -> Recommendation:
+        """A page for a user out of the whole catalogue; see `RankingClient.recommend`."""
+        limit = self._engine.deadline(deadline)
+        wanted = Wanted.of(k, exclude, exclude_history)
+        return await self._engine.recommend(user, wanted, Selector(version, label), limit, objectives)
 
     async def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions; see `RankingClient.model_status`."""

@@ -11,9 +11,11 @@ from serving.client.engine import Engine
 from serving.client.model_info import ModelMetadata, ModelStatus
 from serving.client.ranking import Ranking
 from serving.client.requests import Selector
+from serving.client.retrieval import Recommendation, Retrieval
 from serving.client.transport import Transport, run
 from serving.client.user import UserLike
 from serving.client.user_state import UserState
+from serving.client.wanted import Wanted
 
 
 class ClosableTransport(Transport, Protocol):
@@ -124,6 +126,86 @@ class BlockingClient:
         return run(
             self._engine.score(
                 state, Candidates.of(candidates, content, columns), self._engine.deadline(deadline), objectives
+            )
+        )
+
+    def retrieve(
+        self,
+        user: UserLike,
+        k: int,
+        *,
+        exclude: Iterable[str] = (),
+        exclude_history: bool = False,
+        version: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+    ) -> Retrieval:
+        """The items of the model's whole catalogue that its retrieval stage scores highest for a user.
+
+        To rank them by the same version, name it: `rank(user, items, version=retrieval.model_version)`.
+
+        Args:
+            user: as in `rank`.
+            k: how many items, at most those of the catalogue.
+            exclude: ids of items that must not be among them, such as those not for sale; unknown ones are no error.
+            exclude_history: whether the items of the user's history must not be either; not those of further
+                histories.
+            version: as in `rank`.
+            label: as in `rank`.
+            deadline: as in `rank`.
+
+        Raises:
+            BadRequest: an input is missing, unknown or of a wrong type, or `k` is below 1 or above the catalogue.
+            SignatureNotFound: the model was exported without a retrieval stage.
+            VersionNotFound: the version or label is not served.
+        """
+        return run(
+            self._engine.retrieve(
+                user,
+                Wanted.of(k, exclude, exclude_history),
+                Selector(version, label),
+                self._engine.deadline(deadline),
+            )
+        )
+
+    def recommend(
+        self,
+        user: UserLike,
+        k: int,
+        *,
+        exclude: Iterable[str] = (),
+        exclude_history: bool = False,
+        objectives: bool = False,
+        version: int | None = None,
+        label: str | None = None,
+        deadline: float | None = None,
+    ) -> Recommendation:
+        """A page for a user out of the whole catalogue: retrieved and ranked by one version, in one call.
+
+        Candidate columns are missing values there. Who knows them retrieves, and ranks what came.
+
+        Args:
+            user: as in `rank`.
+            k: how many items, at most those that the model ranks of what it retrieves.
+            exclude: as in `retrieve`; excluded items take no places of those that are ranked.
+            exclude_history: as in `retrieve`.
+            objectives: as in `rank`.
+            version: as in `rank`.
+            label: as in `rank`.
+            deadline: as in `rank`.
+
+        Raises:
+            BadRequest: an input is missing, unknown or of a wrong type, or `k` is below 1 or more than the model ranks.
+            SignatureNotFound: the model was exported without both stages.
+            VersionNotFound: the version or label is not served.
+        """
+        return run(
+            self._engine.recommend(
+                user,
+                Wanted.of(k, exclude, exclude_history),
+                Selector(version, label),
+                self._engine.deadline(deadline),
+                objectives,
             )
         )
 

@@ -47,7 +47,7 @@ def too_large(size: int, limit: int, what: str) -> str:
     """The sentence about a message beyond the client's own limit."""
     return (
         f"{what} of {size:,} bytes is larger than the client's limit of {limit:,}; raise "
-        "ClientOptions(max_message_bytes=...), or lower max_candidates_per_call"
+        "ClientOptions(max_message_bytes=...), or lower max_candidates_per_call, or a retrieval's k"
     )
 
 

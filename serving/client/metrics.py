@@ -19,7 +19,7 @@ class CallRecord:
 
     Attributes:
         method: "Predict", "GetModelMetadata" or "GetModelStatus".
-        signature: of a Predict call ("rank", "user_tower", "candidate"), else "".
+        signature: of a Predict call ("rank", "retrieve", "recommend", "user_tower", "candidate"), else "".
         model: the model's name.
         version: the version that answered, else the one that was asked for, else None.
         target: the server.

@@ -35,6 +35,10 @@ _WITH_CONTENT = {
     contract.RANK: contract.RANK_WITH_CONTENT,
     contract.CANDIDATE: contract.CANDIDATE_WITH_CONTENT,
 }
+# Inputs beside the user's of signatures that take no candidates. Elsewhere a feature may be called so.
+_OF_RETRIEVAL = dict.fromkeys(
+    (contract.RETRIEVE, contract.RECOMMEND), frozenset({contract.K, contract.EXCLUDE_ITEM_ID})
+)
 _LARGEST_VERSION = 2**63 - 1
 # Numbers that features and columns can hold, by the dtypes that can be sent.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -136,7 +140,7 @@ def scoring_outputs(metadata: ModelMetadata, signature: Signature, objectives: b
 
 
 def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, options: ClientOptions) -> Tensors:
-    """The user inputs of `rank` or `user_tower`, B = 1.
+    """The user inputs of a signature that takes the user, B = 1.
 
     Every history, and every feature of several values, begins with one "": TensorFlow Serving pads a batch with a
     tensor's first element, and padding with "" is ignored where padding with an item would count as further clicks.
@@ -171,11 +175,8 @@ def user_tensors(user: User, metadata: ModelMetadata, signature_name: str, optio
             )
     if contract.USER_ID in inputs:
         tensors[contract.USER_ID] = string_tensor([user.user_id], (1,))
-    specs = {
-        name: spec
-        for name, spec in inputs.items()
-        if name not in tensors and not _is_known_input(name) and name not in metadata.columns
-    }
+    known = {*tensors, *metadata.columns, *_OF_RETRIEVAL.get(signature_name, ())}
+    specs = {name: spec for name, spec in inputs.items() if name not in known and not _is_known_input(name)}
     _check_names("feature", user.features, specs, options.fill_missing)
     for name, spec in specs.items():
         if len(spec.shape) == 2:

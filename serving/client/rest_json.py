@@ -151,4 +151,6 @@ def _tensor(values: Any, dtype: str) -> tensor_pb2.TensorProto:
         with np.errstate(over="ignore"):
             return number_tensor(given, dtype)
     array = np.array(values, object)
-    return string_tensor([str(value) for value in array.ravel()], array.shape)
+    if wrong := [value for value in array.ravel() if not isinstance(value, str)]:
+        raise ValueError(f"expected strings, got {type(wrong[0]).__name__}")
+    return string_tensor(array.ravel().tolist(), array.shape)

@@ -17,6 +17,8 @@ from serving.client.tensors import DATA_TYPES, dtype_name, number_tensor, string
 from serving.client.user import User
 from serving.contract import TensorContract
 from serving.protos import model_status_pb2, predict_pb2, tensor_pb2
+from serving.testing import fake_retrieval
+from serving.testing.fake_retrieval import FakeCatalogue, WrongK
 
 # State tensors of the fake: the whole user as JSON, the version that made it, and one float and one mask tensor as
 # real states have them.
@@ -77,6 +79,12 @@ def hash_scorer(request: FakeRequest) -> list[float]:
     return scores
 
 
+def hash_retriever(request: FakeRequest) -> list[float]:
+    """Scores in [-4, 4) that depend on what those of `hash_scorer` do, and are in another order."""
+    asked = dataclasses.replace(request, candidates=tuple(f"retrieved {item}" for item in request.candidates))
+    return [8 * score - 4 for score in hash_scorer(asked)]
+
+
 @dataclasses.dataclass
 class FakeModel:
     """A model with versions.
@@ -93,6 +101,8 @@ class FakeModel:
         objectives: names of several; empty: there is one, without a name.
         history_ages: whether requests carry ages of history items.
         further_histories: names of histories beside the main one that requests carry.
+        catalogue: that is retrieved from; None: the model has no retrieval stage.
+        retriever: scores of retrieval in the order of the candidates, any finite numbers.
     """
 
     name: str
@@ -106,9 +116,11 @@ class FakeModel:
     lists: Collection[str] = ()
     history_ages: bool = False
     further_histories: tuple[str, ...] = ()
+    catalogue: FakeCatalogue | None = None
+    retriever: Scorer = hash_retriever
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
-        """Answers one request for `rank`, `user_tower` or `candidate`.
+        """Answers one request for a signature.
 
         Raises:
             FakeStatus: with the code that TensorFlow Serving gives.
@@ -126,6 +138,8 @@ class FakeModel:
             outputs = _state_of(self._user(request.inputs), version)
         elif name in (contract.RANK, contract.RANK_WITH_CONTENT):
             outputs = self._scores(self._user(request.inputs), request.inputs, version, scorer)
+        elif self.catalogue is not None and name in (contract.RETRIEVE, contract.RECOMMEND):
+            outputs = self._page(name, self.catalogue, request.inputs, version, scorer)
         else:
             made_by = int(to_array(request.inputs["state_version"])[0])
             if made_by != version:
@@ -216,6 +230,10 @@ class FakeModel:
             contract.CANDIDATE: (_STATE | candidates, scores),
             contract.RANK: (user | candidates, scores),
         }
+        if self.catalogue is not None:
+            asked = user | fake_retrieval.INPUTS
+            plain[contract.RETRIEVE] = (asked, fake_retrieval.OUTPUTS)
+            plain[contract.RECOMMEND] = (asked, fake_retrieval.OUTPUTS | fake_retrieval.OF_RANKED | scores)
         if not content:
             return plain
         return plain | {
@@ -287,20 +305,60 @@ class FakeModel:
                 )
             if vectors.any():
                 content[modality] = vectors
-        answer = scorer(FakeRequest(user, candidates, version, content, columns))
+        scored = self._scored(FakeRequest(user, candidates, version, content, columns), scorer)
+        padding = np.full(self.extra_columns, 0.5, np.float32)
+        return {
+            name: number_tensor(np.concatenate([scores, padding])[np.newaxis], "float32")
+            for name, scores in scored.items()
+        }
+
+    def _page(
+        self, name: str, catalogue: FakeCatalogue, inputs: Tensors, version: int, scorer: Scorer
+    ) -> dict[str, tensor_pb2.TensorProto]:
+        """What `retrieve` or `recommend` answers."""
+        user, k = self._user(inputs), int(to_array(inputs[contract.K])[0])
+        excluded = [value.decode() for value in to_array(inputs[contract.EXCLUDE_ITEM_ID])[0].tolist()]
+
+        def request_of(items: Sequence[str]) -> FakeRequest:
+            return FakeRequest(user, tuple(items), version, {}, {name: [None] * len(items) for name in self.columns})
+
+        def retrieved(items: Sequence[str]) -> NDArray[np.float32]:
+            scores = self.retriever(request_of(items))
+            if isinstance(scores, Mapping):
+                raise FakeStatus("INTERNAL", "the retriever gave scores by output, expected one list")
+            return _array_of(scores, len(items), "retriever")
+
+        def ranked(items: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+            return self._scored(request_of(items), scorer)
+
+        width = k + self.extra_columns
+        try:
+            if name == contract.RETRIEVE:
+                return catalogue.retrieve(k, excluded, retrieved, width)
+            return catalogue.recommend(k, excluded, retrieved, ranked, width)
+        except WrongK as error:
+            raise FakeStatus("INVALID_ARGUMENT", str(error)) from error
+
+    def _scored(self, request: FakeRequest, scorer: Scorer) -> dict[str, NDArray[np.float32]]:
+        """The scorer's scores by output, [N] each.
+
+        Raises:
+            FakeStatus: INTERNAL, where it gives others than the model's outputs, or not one for each candidate.
+        """
+        answer = scorer(request)
         if not isinstance(answer, Mapping):
             # One list stands for every objective.
             answer = dict.fromkeys(self._outputs, answer)
         if set(answer) != set(self._outputs):
             raise FakeStatus("INTERNAL", f"the scorer gave {sorted(answer)}, expected {sorted(self._outputs)}")
-        outputs = {}
-        for name, given in answer.items():
-            scores = np.asarray(given, np.float32)
-            if scores.shape != (len(candidates),):
-                raise FakeStatus("INTERNAL", f"the scorer gave {scores.shape} scores for {len(candidates)} candidates")
-            padded = np.concatenate([scores, np.full(self.extra_columns, 0.5, np.float32)])
-            outputs[name] = number_tensor(padded[np.newaxis], "float32")
-        return outputs
+        return {name: _array_of(given, len(request.candidates), "scorer") for name, given in answer.items()}
+
+
+def _array_of(given: Sequence[float], count: int, who: str) -> NDArray[np.float32]:
+    scores = np.asarray(given, np.float32)
+    if scores.shape != (count,):
+        raise FakeStatus("INTERNAL", f"the {who} gave {scores.shape} scores for {count} candidates")
+    return scores
 
 
 def _values(tensor: tensor_pb2.TensorProto, dtype: str) -> list[Any]:

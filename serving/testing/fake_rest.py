@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from google.protobuf import json_format
 
+from serving import contract
 from serving.client.model_info import SIGNATURE_DEF, metadata_request
 from serving.client.tensors import number_tensor, string_tensor, to_array
 from serving.protos import model_status_pb2, predict_pb2, tensor_pb2
@@ -80,7 +81,8 @@ def _tensor(name: str, values: Any) -> tensor_pb2.TensorProto:
     if array.dtype.kind in "UO":
         flat = [base64.b64decode(v["b64"]).decode() if isinstance(v, dict) else v for v in array.ravel().tolist()]
         return string_tensor(flat, array.shape)
-    return number_tensor(array, {"b": "bool", "i": "int64", "f": "float32"}[array.dtype.kind])
+    dtype = "int32" if name == contract.K else {"b": "bool", "i": "int64", "f": "float32"}[array.dtype.kind]
+    return number_tensor(array, dtype)
 
 
 def _plain(array: Any) -> Any:

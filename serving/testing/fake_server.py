@@ -17,8 +17,9 @@ import grpc
 from serving.client.grpc_channel import METADATA, PREDICT, STATUS
 from serving.protos import model_status_pb2, predict_pb2
 from serving.rest_server import RestServer
-from serving.testing.fake_model import FakeModel, FakeStatus, Scorer, hash_scorer
+from serving.testing.fake_model import FakeModel, FakeStatus, Scorer, hash_retriever, hash_scorer
 from serving.testing.fake_rest import rest_answer
+from serving.testing.fake_retrieval import FakeCatalogue
 
 
 @dataclasses.dataclass
@@ -58,6 +59,9 @@ class FakeRankingServer:
         history_ages: whether requests carry ages of history items.
         further_histories: names of histories beside the main one that requests carry.
         objectives: names of several; the scorer then gives `score` and `score/NAME` by output, or one list for all.
+        catalogue: item ids that are retrieved from; none: the model has no retrieval stage.
+        ranked_candidates: of how many retrieved items `recommend` makes its page.
+        retriever: scores of retrieval, any finite numbers in the order of `request.candidates`; the default is a hash.
 
     Attributes:
         calls: how often each signature was asked, and "GetModelMetadata" and "GetModelStatus", failures included.
@@ -83,6 +87,9 @@ class FakeRankingServer:
         objectives: Sequence[str] = (),
         history_ages: bool = False,
         further_histories: Sequence[str] = (),
+        catalogue: Sequence[str] = (),
+        ranked_candidates: int = 100,
+        retriever: Scorer = hash_retriever,
     ):
         self.calls: collections.Counter[str] = collections.Counter()
         self.delay = 0.0
@@ -97,6 +104,8 @@ class FakeRankingServer:
             lists=frozenset(lists),
             history_ages=history_ages,
             further_histories=tuple(further_histories),
+            catalogue=FakeCatalogue(tuple(catalogue), ranked_candidates) if catalogue else None,
+            retriever=retriever,
         )
         self._scorer = scorer
         self._port = port

@@ -23,6 +23,9 @@ from serving.testing import FakeRankingServer
 MODEL = "conformance"
 FEATURES = {"gender": "string", "age": "float32"}
 USER = {"user_id": "u1", "history_item_id": ["i3", "i1", "i2"], "gender": "f", "age": 34.0}
+# As tests/serving/client/small_saved_model.py has them.
+CATALOGUE = [f"i{number}" for number in range(60)]
+RANKED = 20
 # Long enough for a slow machine; no test measures time.
 PATIENT = ClientOptions(deadline=30.0)
 
@@ -54,7 +57,7 @@ class FakeServer:
     """The in-process fake."""
 
     def __init__(self) -> None:
-        self.fake = FakeRankingServer(MODEL, features=FEATURES)
+        self.fake = FakeRankingServer(MODEL, features=FEATURES, catalogue=CATALOGUE, ranked_candidates=RANKED)
         self.fake.start()
         self.target, self.rest_target = self.fake.target, self.fake.rest_target
         self.kill, self.restart, self.close = self.fake.kill, self.fake.restart, self.fake.kill
