@@ -176,6 +176,26 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
     return arrays
 
 
+def retrieval_arrays(
+    request: Mapping[str, Any], k: int, exclude: Sequence[str], model_contract: contract.ModelContract
+) -> Arrays:
+    """The arrays of `retrieve` or `recommend`, B = 1, of a user's part of a request as `request_arrays` takes it.
+
+    Args:
+        request: lists and scalars, without candidates.
+        k: how many items are wanted.
+        exclude: ids of items that are not wanted.
+        model_contract: of the model.
+    """
+    arrays = request_arrays({**request, contract.CANDIDATE_ITEM_ID: []}, model_contract)
+    of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
+    return {
+        **{name: array for name, array in arrays.items() if name not in of_candidates},
+        contract.K: np.array([k], np.int32),
+        contract.EXCLUDE_ITEM_ID: np.array(list(exclude), object).reshape(1, -1),
+    }
+
+
 def _texts(name: str, value: Any) -> list[str]:
     """Values of a column that may have several."""
     if value is None:

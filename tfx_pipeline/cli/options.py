@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 # Options whose values are ids, which may begin with a dash.
-_OF_IDS = ("--user", "--candidate", "--candidates", "--history")
+_OF_IDS = ("--user", "--candidate", "--candidates", "--history", "--exclude")
 
 VERSION = "a version, or the folder of versions"
 
@@ -41,9 +41,9 @@ def add_group(commands: Commands, name: str, help: str) -> Commands:
     return group.add_subparsers(dest=f"{name}_command", required=True, metavar="COMMAND")
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse._ActionsContainer, default: Path | None = Path("pipeline_config.yaml")) -> None:
     """--config FILE."""
-    parser.add_argument("--config", type=Path, default=Path("pipeline_config.yaml"), metavar="FILE")
+    parser.add_argument("--config", type=Path, default=default, metavar="FILE")
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -69,9 +69,9 @@ def configuration(parsed: argparse.Namespace) -> PipelineConfig:
     return load_config(parsed.config, parsed.overrides)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse._ActionsContainer, *, required: bool = True) -> None:
     """--model DIR."""
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help=VERSION)
+    parser.add_argument("--model", type=Path, required=required, metavar="DIR", help=VERSION)
 
 
 def add_user(parser: argparse.ArgumentParser) -> None:

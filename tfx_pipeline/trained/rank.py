@@ -14,7 +14,7 @@ from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.trained.candidate_columns import note_on_missing
 from tfx_pipeline.trained.candidates import OnlyList, select
-from tfx_pipeline.trained.version import Known, Version
+from tfx_pipeline.trained.version import Version
 
 # Scores [N] by output of a request, lists and scalars by input name, by an exported version: `score` and, where the
 # model has objectives and the scorer asks for them, `score/NAME`.
@@ -116,16 +116,12 @@ def rank(
     if not candidates:
         raise DataError("there are no candidates to rank")
     known = version.known_of(user, history, sequences)
-    seen = _seen(version, known, history) if exclude_seen else None
+    seen = version.seen_by(known, history) if exclude_seen else None
     selection = select(version, candidates, only=only, seen=seen)
     candidates = selection.candidates
     request = {
-        contract.USER_ID: user,
-        contract.HISTORY_ITEM_ID: known.snapshot.history,
+        **version.user_request(user, known),
         contract.CANDIDATE_ITEM_ID: candidates,
-        **({contract.HISTORY_AGE: known.snapshot.history_age_s} if version.contract.history_ages else {}),
-        **version.further_histories(known),
-        **known.snapshot.columns,
         **_of_candidates(version, candidates, columns or {}),
     }
     impressions, has_content = version.item_facts(candidates)
@@ -161,7 +157,7 @@ def rank(
             *version.notes_on_ages(known),
             *note_on_missing([name for name in version.contract.candidate_inputs if name not in (columns or {})]),
             *selection.notes,
-            *_note_on_formula(version),
+            *version.notes_on_formula(),
         ],
     )
 
@@ -172,23 +168,6 @@ def _of_candidates(
     return {
         name: [columns.get(name, {}).get(item) for item in candidates] for name in version.contract.candidate_inputs
     }
-
-
-def _seen(version: Version, known: Known, history: Sequence[str] | None) -> set[str]:
-    if known.snapshot.clicked is None and history is None:
-        raise DataError(
-            f"--exclude-seen leaves out what the user clicked in the logs that {version.path} was trained on, and they "
-            "are not here; give what the user had by --history, or leave --exclude-seen out"
-        )
-    return {*(known.snapshot.clicked or ()), *(history or ())}
-
-
-def _note_on_formula(version: Version) -> list[str]:
-    found = version.contract
-    if not found.objectives:
-        return []
-    conditions = [f"{name} is given {given}" for name, given in found.objectives.items() if given is not None]
-    return [f"score is {found.formula}" + (f"; {', '.join(conditions)}" if conditions else "")]
 
 
 def _score(version: Version, request: Mapping[str, Any]) -> Mapping[str, np.ndarray]:

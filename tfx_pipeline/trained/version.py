@@ -176,6 +176,37 @@ class Version:
                 inputs[contract.further_history_ages(name)] = known.snapshot.further_age_s.get(name)
         return inputs
 
+    def user_request(self, user: str, known: Known) -> dict[str, Any]:
+        """The user's part of a request by input name, lists and scalars as `request_arrays` takes them."""
+        return {
+            contract.USER_ID: user,
+            contract.HISTORY_ITEM_ID: known.snapshot.history,
+            **({contract.HISTORY_AGE: known.snapshot.history_age_s} if self.contract.history_ages else {}),
+            **self.further_histories(known),
+            **known.snapshot.columns,
+        }
+
+    def seen_by(self, known: Known, history: Sequence[str] | None) -> set[str]:
+        """Items that the user clicked in the logs, and those of `history`, where one is given.
+
+        Raises:
+            DataError: neither is known.
+        """
+        if known.snapshot.clicked is None and history is None:
+            raise DataError(
+                f"--exclude-seen leaves out what the user clicked in the logs that {self.path} was trained on, and "
+                "they are not here; give what the user had by --history, or leave --exclude-seen out"
+            )
+        return {*(known.snapshot.clicked or ()), *(history or ())}
+
+    def notes_on_formula(self) -> list[str]:
+        """What `score` is, where the model has several objectives, as sentences."""
+        found = self.contract
+        if not found.objectives:
+            return []
+        conditions = [f"{name} is given {given}" for name, given in found.objectives.items() if given is not None]
+        return [f"score is {found.formula}" + (f"; {', '.join(conditions)}" if conditions else "")]
+
     def known_of(
         self, user: str, history: Sequence[str] | None, sequences: Mapping[str, Sequence[str]] | None = None
     ) -> Known:

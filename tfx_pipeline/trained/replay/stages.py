@@ -23,6 +23,7 @@ RAW, TRANSFORMED, STATE, SCORE, CAPTURED = STAGES = (
 )
 _DEFAULT_SIGNATURE = contract.SERVING_DEFAULT
 _WITH_STATE = (contract.CANDIDATE, contract.CANDIDATE_WITH_CONTENT)
+_OF_CATALOGUE = (contract.RETRIEVE, contract.RECOMMEND)
 
 
 class StageResult(NamedTuple):
@@ -50,7 +51,8 @@ def replay_request(
     """Scores one request again, in Keras and by the exported model.
 
     Each stage starts from the request itself on either side, so that a difference is that of its own stage or of one
-    before it. A request of `candidate` brings the user's state with it; that one is not computed again.
+    before it. A request of `candidate` brings the user's state with it; that one is not computed again. Keras knows no
+    catalogue: of `retrieve` and `recommend` the user is compared, and the captured answer.
 
     Args:
         request: captured; a signature of "" is `serving_default`.
@@ -78,7 +80,9 @@ def _compared(signature: str, request: CapturedRequest, model: KerasModel, serva
         yield compare(SCORE, model.scores_of_examples(request.inputs[contract.EXAMPLES]), answer)
     else:
         candidates = {name: value for name, value in request.inputs.items() if _of_candidates(name, model)}
-        rest = {name: value for name, value in request.inputs.items() if name not in candidates}
+        # What is asked of the catalogue is no feature of the user.
+        asked = (contract.K, contract.EXCLUDE_ITEM_ID) if signature in _OF_CATALOGUE else ()
+        rest = {name: value for name, value in request.inputs.items() if name not in candidates and name not in asked}
         user = None if signature in _WITH_STATE else rest
         features = model.features(user, candidates or None)
         yield compare(TRANSFORMED, features, _exported_features(servable, user, candidates or None, features))
