@@ -16,7 +16,8 @@ def test_every_block_runs(capsys):
     blocks = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
     assert len(blocks) >= 8
     features = {"gender": "string", "age": "float32", "device": "string"}
-    with FakeRankingServer("demo", features=features) as server:
+    catalogue = [f"i{number:06}" for number in range(1000)]
+    with FakeRankingServer("demo", features=features, catalogue=catalogue, ranked_candidates=500) as server:
         names: dict = {}
         for block in blocks:
             ported = block.replace("localhost:8500", server.target).replace("localhost:8501", server.rest_target)

@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.client import RankingError, User
-from serving.client.answers import scores_of, state_of, version_of
+from serving.client.answers import answered_items, check_falling, retrieval_ranks_of, scores_of, state_of, version_of
 from serving.client.candidates import Candidates
 from serving.client.grpc_channel import GrpcMessages
 from serving.client.model_info import Signature, metadata_request, parse_metadata, parse_status
 from serving.client.options import ClientOptions
 from serving.client.requests import Selector, candidate_tensors, predict_request, scoring_signature, user_tensors
 from serving.client.rest_json import decode, error_details
+from serving.client.wanted import Wanted
 from serving.contract import TensorContract
 from serving.protos.model_status_pb2 import GetModelStatusRequest
 from serving.testing import FakeRankingServer
@@ -26,6 +27,7 @@ from tests.serving.client.servers import FEATURES, MODEL
 KEYS = st.sampled_from(
     [
         *("outputs", "model_spec", "version", "name", "metadata", "signature_def", "inputs", "dtype", "tensor_shape"),
+        *("item_id", "retrieval_rank"),
         *("dim", "size", "model_version_status", "state", "status", "error_code", "score", "keys", "rank", "error"),
     ]
 )
@@ -36,6 +38,14 @@ JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=20
 )
 SIGNATURE = Signature({}, {"score": TensorContract("float32", (None, None)), "keys": TensorContract("bool", (None,))})
+PAGE = Signature(
+    {},
+    {
+        "item_id": TensorContract("string", (None, None)),
+        "score": TensorContract("float32", (None, None)),
+        "retrieval_rank": TensorContract("int32", (None, None)),
+    },
+)
 USER = User("u1", ["i1"], {"gender": "f", "age": 34.0})
 
 
@@ -45,6 +55,14 @@ def use_metadata(metadata) -> None:
     name, signature = scoring_signature(metadata, "rank", {})
     user_tensors(USER, metadata, name, ClientOptions())
     candidate_tensors(Candidates(["i1"]), signature, metadata, ClientOptions())
+
+
+def use_page(response) -> None:
+    """What the client makes of a page of two items at most."""
+    items = answered_items(response, 2, ["i1"])
+    assert len(items) <= 2
+    check_falling(scores_of(response, len(items), probable=False))
+    assert len(retrieval_ranks_of(response, len(items))) == len(items)
 
 
 @settings(max_examples=300)
@@ -62,6 +80,9 @@ def test_any_json_is_an_answer_or_a_ranking_error(answer):
             response = decode(request, raw, SIGNATURE)
             state_of(response, outputs)
             scores_of(response, 2)
+    request = predict_request(MODEL, "recommend", Selector(version=1), {}, sorted(PAGE.outputs))
+    with contextlib.suppress(RankingError):
+        use_page(decode(request, raw, PAGE))
 
 
 @pytest.mark.parametrize("depth", [10, 300, 900, 5_000, 100_000])
@@ -82,17 +103,22 @@ def test_any_depth_of_json_is_an_answer_or_a_ranking_error(depth, piece):
 @pytest.fixture(scope="module")
 def answers():
     """Requests to the fake, with its answers as bytes."""
-    fake = FakeRankingServer(MODEL, features=FEATURES, content={"text": 4})
+    fake = FakeRankingServer(MODEL, features=FEATURES, content={"text": 4}, catalogue=["i1", "i2", "i3"])
     metadata = parse_metadata(fake._model.metadata(metadata_request(Selector().spec(MODEL))))
     inputs = user_tensors(USER, metadata, "rank", ClientOptions())
     inputs |= candidate_tensors(Candidates(["i1", "i2"]), metadata.signatures["rank"], metadata, ClientOptions())
+    page = user_tensors(USER, metadata, "recommend", ClientOptions()) | Wanted.of(2, ["i1"], False).tensors(USER)
     asked = {
         "status": GetModelStatusRequest(model_spec={"name": MODEL}),
         "metadata": metadata_request(Selector().spec(MODEL)),
         "rank": predict_request(MODEL, "rank", Selector(), inputs, ["score"]),
+        "recommend": predict_request(MODEL, "recommend", Selector(), page, sorted(PAGE.outputs)),
     }
-    methods = {"status": fake._model.status, "metadata": fake._model.metadata, "rank": fake._model.predict}
-    return {name: (request, methods[name](request).SerializeToString()) for name, request in asked.items()}
+    methods = {"status": fake._model.status, "metadata": fake._model.metadata}
+    return {
+        name: (request, methods.get(name, fake._model.predict)(request).SerializeToString())
+        for name, request in asked.items()
+    }
 
 
 @settings(max_examples=300)
@@ -109,6 +135,8 @@ def test_any_changed_bytes_are_an_answer_or_a_ranking_error(answers, data):
             parse_status(MODEL, response)
         elif name == "metadata":
             use_metadata(parse_metadata(response))
+        elif name == "recommend":
+            use_page(response)
         else:
             version_of(response)
             assert len(scores_of(response, 2)) == 2

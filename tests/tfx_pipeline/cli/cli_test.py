@@ -55,6 +55,7 @@ def refuse(capfd, monkeypatch):
     ("words", "whole"),
     [
         (["--candidates", "-5,-6", "--top", "3"], ["--candidates=-5,-6", "--top", "3"]),
+        (["--exclude", "-5,-6", "--json"], ["--exclude=-5,-6", "--json"]),
         (["--user", "-1", "--history", "-7"], ["--user=-1", "--history=-7"]),
         (["--candidate", "-a b"], ["--candidate=-a b"]),
         (["--user", "--top", "3"], ["--user", "--top", "3"]),
