@@ -81,8 +81,8 @@ def _tensor(name: str, values: Any) -> tensor_pb2.TensorProto:
     if array.dtype.kind in "UO":
         flat = [base64.b64decode(v["b64"]).decode() if isinstance(v, dict) else v for v in array.ravel().tolist()]
         return string_tensor(flat, array.shape)
-    dtype = "int32" if name == contract.K else {"b": "bool", "i": "int64", "f": "float32"}[array.dtype.kind]
-    return number_tensor(array, dtype)
+    whole = "int32" if name == contract.K else "int64"
+    return number_tensor(array, {"b": "bool", "i": whole, "f": "float32"}[array.dtype.kind])
 
 
 def _plain(array: Any) -> Any:

@@ -142,6 +142,27 @@ def test_the_stages_of_the_fake_are_functions_of_the_tests_own(kind):
             array[0] = 0
 
 
+def test_what_a_label_retrieved_is_ranked_by_its_version_after_the_label_moved(kind):
+    with FakeRankingServer(MODEL, features=FEATURES, catalogue=items(9)) as fake, _connect(kind, fake) as client:
+        fake.add_version(2)
+        fake.set_label("stable", 1)
+        found = client.retrieve(USER, 5, label="stable")
+        page = client.recommend(USER, 5, label="stable")
+        fake.set_label("stable", 2)
+        assert (found.model_version, page.model_version) == (1, 1)
+        assert client.rank(USER, found.items, version=found.model_version).model_version == 1
+        assert client.recommend(USER, 5, label="stable").model_version == 2
+
+
+def test_a_feature_of_a_model_without_retrieval_may_be_called_as_its_inputs(kind):
+    features = {"k": "float32", "exclude_item_id": "string"}
+    user = {"user_id": "u", "history_item_id": ["i1"], "k": 3.0, "exclude_item_id": "x"}
+    with FakeRankingServer(MODEL, features=features) as fake, _connect(kind, fake) as client:
+        ranking = client.rank(user, items(5))
+        scored = client.score(client.encode_user(user), items(5))
+        assert list(scored) == list(ranking) != list(client.rank(user | {"k": 4.0}, items(5)))
+
+
 def test_a_page_is_tried_again_counted_and_given_up_as_any_call(kind):
     metrics = PrometheusMetrics()
     options = ClientOptions(deadline=30.0, retry=RetryOptions(max_attempts=2, initial_backoff=0.001), on_call=metrics)
