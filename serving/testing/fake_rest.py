@@ -78,7 +78,8 @@ def _metadata_json(metadata: predict_pb2.GetModelMetadataResponse) -> Any:
 def _tensor(name: str, values: Any) -> tensor_pb2.TensorProto:
     """JSON as a tensor, whose dtype TensorFlow Serving would take from the signature."""
     array = np.array(values)
-    if array.dtype.kind in "UO":
+    # Of an empty list nothing else says that it is one of strings.
+    if array.dtype.kind in "UO" or name == contract.EXCLUDE_ITEM_ID:
         flat = [base64.b64decode(v["b64"]).decode() if isinstance(v, dict) else v for v in array.ravel().tolist()]
         return string_tensor(flat, array.shape)
     whole = "int32" if name == contract.K else "int64"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 
 from serving.client import BadRequest, ClientOptions, VersionNotFound
 from serving.client.text import shown
-from tests.serving.client.servers import CATALOGUE, RANKED, USER, connect, items
+from tests.serving.client.servers import CATALOGUE, MODEL, RANKED, USER, connect, items
 
 
 @pytest.fixture(params=["retrieve", "recommend"])
@@ -208,3 +211,36 @@ def test_an_unknown_version_is_named_with_those_that_exist(client, stage):
     for choice, words in (({"version": 9}, "version 9"), ({"label": "canary"}, "label 'canary'")):
         with pytest.raises(VersionNotFound, match=f"{words} of model.*1 AVAILABLE"):
             getattr(client, stage)(USER, 3, **choice)
+
+
+def posted(server, signature: str, **changes):
+    """The JSON that answers a body of any client's own making."""
+    inputs = {name: [value] for name, value in USER.items()} | {"k": [2], "exclude_item_id": [[]]} | changes
+    body = {"signature_name": signature, "inputs": {name: value for name, value in inputs.items() if value is not None}}
+    url = f"http://{server.rest_target}/v1/models/{MODEL}:predict"
+    with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k": [2.5]},
+        {"k": ["3"]},
+        {"k": [[3]]},
+        {"k": 3},
+        {"k": [0]},
+        {"k": [2**40]},
+        {"k": None},
+        {"exclude_item_id": None},
+        {"exclude_item_id": ["i1"]},
+        {"exclude_item_id": [[1]]},
+    ],
+    ids=str,
+)
+def test_a_body_that_asks_for_no_page_is_refused_and_the_server_goes_on(server, stage, changes):
+    with pytest.raises(urllib.error.HTTPError, match="400") as error:
+        posted(server, stage, **changes)
+    assert json.loads(error.value.read())["error"]
+    # E is 0 here.
+    assert len(posted(server, stage)["outputs"]["item_id"][0]) == 2
