@@ -29,11 +29,13 @@ from tfx_pipeline.components.serving_gate import ServingGate
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.training.search.settings import SearchSettings
-from tfx_pipeline.training.settings import RefitSettings, TrainingSettings
+from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 
 RUN_FN = "tfx_pipeline.training.run_fn.run_fn"
 REFIT_FN = "tfx_pipeline.training.refit_fn.refit_fn"
 REFIT_TRAINER = "RefitTrainer"
+RETRIEVAL_FN = "tfx_pipeline.training.retrieval.retrieval_fn.retrieval_fn"
+RETRIEVAL_TRAINER = "RetrievalTrainer"
 TUNER_FN = "tfx_pipeline.training.search.tuner_fn.tuner_fn"
 PREPROCESSING_FN = "tfx_pipeline.transform.preprocessing.preprocessing_fn"
 EXTRACTORS = "tfx_pipeline.evaluation.extractors"
@@ -46,8 +48,8 @@ class Fingerprints:
     Attributes:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
-        code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `train` and `refit` (the
-            class of the configuration's model included), `evaluate`, `gate`, `push`; and of `trial`, `finished`,
+        code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `retrieve`, `train` and
+            `refit` (the class of the configuration's model included), `evaluate`, `gate`, `push`; and of `trial`, `finished`,
             `outcome` and `tune`, for trainings beside that of the Trainer.
     """
 
@@ -107,8 +109,9 @@ class _DataSteps(NamedTuple):
 
 
 class _TrainingSteps(NamedTuple):
-    """From examples to a model; the tuner is there when the configuration asks for a search, the refit when for one."""
+    """From examples to a model; tuner, retrieval and refit are there where the configuration asks for them."""
 
+    retrieval: BaseNode | None
     tuner: BaseNode | None
     trainer: BaseNode
     refit: BaseNode | None
@@ -169,10 +172,18 @@ def _training_steps(config: PipelineConfig, fingerprints: Fingerprints, data: _D
             custom_config=SearchSettings.of(config, search_code).to_custom_config(),
         )
     inputs["report"] = data.example_gen.outputs["report"]
+    retrieval = None
+    if config.stages is not None:
+        retrieval = RankingTrainer(
+            **inputs,
+            run_fn=RETRIEVAL_FN,
+            custom_config=RetrievalSettings.of(config, code["retrieve"]).to_custom_config(),
+        ).with_id(RETRIEVAL_TRAINER)
     best = tuner.outputs["best_hyperparameters"] if tuner else None
     trainer = RankingTrainer(
         **inputs,
         hyperparameters=best,
+        retrieval=retrieval,
         run_fn=RUN_FN,
         custom_config=TrainingSettings.of(config, code["train"]).to_custom_config(),
     )
@@ -182,10 +193,11 @@ def _training_steps(config: PipelineConfig, fingerprints: Fingerprints, data: _D
             **inputs,
             hyperparameters=best,
             first=trainer,
+            retrieval=retrieval,
             run_fn=REFIT_FN,
             custom_config=RefitSettings.of(config, code["refit"]).to_custom_config(),
         ).with_id(REFIT_TRAINER)
-    return _TrainingSteps(tuner, trainer, refit)
+    return _TrainingSteps(retrieval, tuner, trainer, refit)
 
 
 def _release_steps(

@@ -17,12 +17,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dmf_keras.models.inputs import is_age, is_of_history
+from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, is_age, is_of_history
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.atomic import written_whole
 from serving.export.content_inputs import ContentInputs, of_each_candidate, of_each_history_item
 from serving.export.graph import Graph, Specs, Tensors
+from serving.export.retrieval import RetrievalStage, page_signature, recommended, retrieved, tracked
 from serving.export.servable import signature_defs
 from serving.formula import Formula
 
@@ -174,6 +175,7 @@ def export_model(
     content_bases: Mapping[str, np.ndarray] | None = None,
     explain: bool = False,
     formula: str = "",
+    retrieval: RetrievalStage | None = None,
 ) -> contract.ModelContract:
     """Writes the SavedModel and its contract; the directory appears whole or not at all.
 
@@ -186,6 +188,7 @@ def export_model(
         content_bases: projections of the modalities whose width was reduced, see `ContentInputs`.
         explain: whether the signature `explain` is written too.
         formula: that `score` is, where the model has several objectives; "": the first of them.
+        retrieval: what is exported with the model to find candidates; None: a request brings them.
 
     Returns:
         The contract that was written beside the model.
@@ -193,7 +196,8 @@ def export_model(
     # What the whole model computes in, where that is not float32, is no precision to serve in.
     precision = contract.BFLOAT16 if model.dense_policy.compute_dtype == contract.BFLOAT16 else contract.FLOAT32
     content = ContentInputs(model, content_bases)
-    ages = transform.history_ages and model.uses_history_ages
+    readers = [model] if retrieval is None else [model, retrieval.tower]
+    ages = transform.history_ages and any(reader.uses_history_ages for reader in readers)
     further = {name: most for name, most in transform.further_histories.items() if name in model.schema.histories}
     user_signature = user_input_signature(transform, ages, further)
     candidate_dtypes = {contract.CANDIDATE_ITEM_ID: "string", **transform.candidate_inputs}
@@ -260,6 +264,31 @@ def export_model(
         )
     if explain:
         endpoints[contract.EXPLAIN] = (explained, both)
+    if retrieval is not None:
+        page = page_signature(user_signature)
+
+        def rank_ids(inputs: Tensors) -> Callable[[tf.Tensor], Tensors]:
+            state = encoded(inputs)
+            return lambda ids: scored(state, candidate_inputs(_without_columns(transform, ids)))
+
+        def asked(raw: Tensors) -> tuple[Tensors, tuple[Any, ...]]:
+            """Model inputs of the user, and what a search takes."""
+            inputs = user_inputs({name: raw[name] for name in user_signature})
+            excluded = transform.candidates(_without_columns(transform, raw[contract.EXCLUDE_ITEM_ID]))
+            return inputs, (retrieval.tower.user_tower(inputs), excluded[CANDIDATE_CONTENT_ROW], raw[contract.K])
+
+        def retrieve(raw: Tensors) -> Tensors:
+            return retrieved(retrieval, *asked(raw)[1])
+
+        def recommend(raw: Tensors) -> Tensors:
+            inputs, search = asked(raw)
+            return recommended(retrieval, *search, rank_ids(inputs))
+
+        endpoints[contract.RETRIEVE] = (retrieve, page)
+        if retrieval.candidates:
+            endpoints[contract.RECOMMEND] = (recommend, page)
+        for resource in tracked(retrieval):
+            archive.track(resource)
     for endpoint, (function, signature) in endpoints.items():
         # As a graph already: the archive traces what it is given twice.
         archive.add_endpoint(endpoint, _traced(function, signature), input_signature=[signature])
@@ -276,6 +305,8 @@ def export_model(
                 history_ages=ages,
                 further_histories=further,
                 precision=precision,
+                retrieval_items=0 if retrieval is None else retrieval.index.items,
+                ranked_candidates=0 if retrieval is None else retrieval.ranked,
             ),
             user_lists=tuple(transform.user_lists),
             signatures=_signatures(partial),
@@ -343,6 +374,13 @@ def candidate_model_inputs(transform: Transform, raw: Tensors, content: ContentI
     item_ids = raw[contract.CANDIDATE_ITEM_ID]
     columns = {name: of_each_candidate(raw[name], item_ids, name) for name in transform.candidate_inputs}
     return {**transform.candidates({**raw, **columns}), **content(raw, item_ids)}
+
+
+def _without_columns(transform: Transform, item_ids: tf.Tensor) -> Tensors:
+    """Raw inputs of candidates that bring nothing but their ids: their columns are missing values."""
+    missing = {"string": tf.constant(""), "float32": tf.constant(math.nan)}
+    columns = {name: tf.fill(tf.shape(item_ids), missing[dtype]) for name, dtype in transform.candidate_inputs.items()}
+    return {contract.CANDIDATE_ITEM_ID: item_ids, **columns}
 
 
 def _signatures(directory: Path) -> dict[str, dict[str, dict[str, contract.TensorContract]]]:

@@ -11,18 +11,19 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils
 
 from tfx_pipeline.components.artifacts import IngestionReport, ItemContent
-from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS
+from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, RETRIEVAL_RUN
 
 _TYPES = {
     CONTENT: ItemContent,
     REQUESTS: standard_artifacts.Examples,
     REPORT: IngestionReport,
     FIRST_RUN: standard_artifacts.ModelRun,
+    RETRIEVAL_RUN: standard_artifacts.ModelRun,
 }
 
 
 def further_inputs(keys: Iterable[str], *, optional: bool = False) -> dict[str, ChannelParameter]:
-    """Inputs of a spec, for `content`, `requests`, `report` or `first_run`."""
+    """Inputs of a spec, for of those of `tfx_pipeline.training.input_uris`."""
     return {key: ChannelParameter(type=_TYPES[key], optional=optional) for key in keys}
 
 

@@ -33,6 +33,7 @@ from tfx_pipeline.config.objectives import Objectives
 from tfx_pipeline.config.sequences import MAX_SEQUENCES, EventSequence, check_sequence_names, check_sequences
 from tfx_pipeline.config.serving import Serving
 from tfx_pipeline.config.split import Split
+from tfx_pipeline.config.stages import Stages
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
@@ -235,7 +236,7 @@ class Beam(Section):
 class PipelineConfig(Section):
     """Everything one run needs."""
 
-    later = frozenset({"objectives"})
+    later = frozenset({"objectives", "stages"})
 
     name: str
     output: ConfigPath
@@ -250,6 +251,9 @@ class PipelineConfig(Section):
     content: Content = Content()
     model: Model = Model()
     training: Training = Training()
+    stages: Stages | None = Field(
+        None, description="items retrieved from the whole catalogue before they are ranked; absent: ranking alone"
+    )
     evaluation: Evaluation = Evaluation()
     serving: Serving = Serving()
     comparison: Comparison = Comparison()

@@ -36,6 +36,9 @@ _CODE = {
     "content": Entry((f"{_COMPONENTS}.item_content_gen.executor",)),
     "validate": Entry((f"{_COMPONENTS}.example_validator.executor",)),
     "transform": Entry(("tfx_pipeline.transform.preprocessing",)),
+    "retrieve": Entry(
+        (f"{_COMPONENTS}.ranking_trainer.executor", "tfx_pipeline.training.retrieval.retrieval_fn"), _COMPUTED_ANEW
+    ),
     "train": Entry((f"{_COMPONENTS}.ranking_trainer.executor", "tfx_pipeline.training.run_fn")),
     "refit": Entry((f"{_COMPONENTS}.ranking_trainer.executor", "tfx_pipeline.training.refit_fn")),
     # TFMA loads metrics by the names that `eval_config` writes down.

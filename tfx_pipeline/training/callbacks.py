@@ -88,12 +88,25 @@ class BestEpoch(keras.callbacks.Callback):
     @property
     def best(self) -> int:
         """Index of the best epoch so far, 0-based; the earlier one of equals."""
-        return _best(self.history)
+        return self._best_of(self.history)
 
     @property
     def exhausted(self) -> bool:
         """Whether the last epochs, as many as patience allows, brought nothing better to a model that has learned."""
-        return has_left_chance(self.history) and len(self.history) - 1 - self.best >= self._patience
+        return self.has_learned() and len(self.history) - 1 - self.best >= self._patience
+
+    def judged(self, epoch: Mapping[str, float]) -> float:
+        """What an epoch is judged by, the higher the better, of its metrics."""
+        return eval_auc(epoch)
+
+    def has_learned(self) -> bool:
+        """Whether the epochs so far say anything about the next."""
+        return has_left_chance(self.history)
+
+    def _best_of(self, history: list[dict[str, float]]) -> int:
+        if not any(name.startswith("val_") for name in history[-1]):
+            return len(history) - 1
+        return max(range(len(history)), key=lambda epoch: (self.judged(history[epoch]), -epoch))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Remembers the epoch, its weights if it is the best, and stops when patience is used up."""
@@ -106,7 +119,7 @@ class BestEpoch(keras.callbacks.Callback):
             with averaged, writing(self._weights(epoch)) as file:
                 self.model.save_weights(file)
         write_text(self._state_file, json.dumps(self.history))
-        kept = {self._weights(self.best), *([self._weights(_best(before))] if before else [])}
+        kept = {self._weights(self.best), *([self._weights(self._best_of(before))] if before else [])}
         for weights in set(self._directory.glob("best-*.weights.h5")) - kept:
             remove(weights)
         if self.exhausted:
@@ -119,12 +132,6 @@ class BestEpoch(keras.callbacks.Callback):
 
     def _weights(self, epoch: int) -> Path:
         return self._directory / f"best-{epoch}.weights.h5"
-
-
-def _best(history: list[dict[str, float]]) -> int:
-    if not any(name.startswith("val_") for name in history[-1]):
-        return len(history) - 1
-    return max(range(len(history)), key=lambda epoch: (eval_auc(history[epoch]), -epoch))
 
 
 class AtomicBackup(keras.callbacks.BackupAndRestore):

@@ -17,6 +17,8 @@ REPORT = "report"
 """Report of ingestion."""
 FIRST_RUN = "first_run"
 """`model_run` of the training that a refit repeats."""
+RETRIEVAL_RUN = "retrieval_run"
+"""`model_run` of the retrieval stage, which is exported with the ranker."""
 
 
 def with_uris(

@@ -18,6 +18,7 @@ from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.objectives import Objectives
 from tfx_pipeline.config.schema import Evaluation, Features, PipelineConfig, Training
+from tfx_pipeline.config.stages import Retrieval
 from tfx_pipeline.config.values import Section
 from tfx_pipeline.training.search.values import with_values
 
@@ -102,6 +103,10 @@ def _precision(config: PipelineConfig) -> str:
     return "" if config.serving.precision == contract.FLOAT32 else config.serving.precision
 
 
+def _ranked_candidates(config: PipelineConfig) -> int:
+    return 0 if config.stages is None else config.stages.ranking.candidates
+
+
 def _ingestion_with_titles(config: PipelineConfig) -> IngestionConfig:
     ingestion = IngestionConfig.of(config)
     return ingestion.model_copy(update={"data": ingestion.data.model_copy(update={"items": config.data.items})})
@@ -121,6 +126,7 @@ class TrainingSettings(Settings):
         calibration: how probabilities are calibrated on eval.
         formula: that `score` is of several objectives; "": the first of them.
         precision: of the exported model; "": float32.
+        ranked_candidates: that the exported model retrieves before it ranks them; 0: there is no retrieval.
     """
 
     name: str
@@ -131,6 +137,7 @@ class TrainingSettings(Settings):
     calibration: str = dataclasses.field(metadata=taken(lambda config: config.serving.calibration))
     formula: str = dataclasses.field(default="", metadata=taken(lambda config: config.serving.score or "", later=True))
     precision: str = dataclasses.field(default="", metadata=taken(_precision, later=True))
+    ranked_candidates: int = dataclasses.field(default=0, metadata=taken(_ranked_candidates, later=True))
 
     def tuned(self, values: Mapping[str, Any]) -> Self:
         """With the values that a search found best, see `tfx_pipeline.training.search.values`."""
@@ -143,6 +150,29 @@ class RefitSettings(TrainingSettings):
     """Settings of `RefitTrainer`: those of the training that it repeats, and that it is the refit."""
 
     training: Training
+
+
+def _seed_alone(config: PipelineConfig) -> Training:
+    return Training(seed=config.training.seed, shuffle_buffer=config.training.shuffle_buffer)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RetrievalSettings(Settings):
+    """Settings of `RetrievalTrainer`, of which the ranker's are no part: another ranker trains no retrieval again.
+
+    Attributes:
+        retrieval: the stage.
+        state_root: folder for the state of interrupted trainings.
+        ingestion: how histories are made.
+        training: seed and shuffling.
+    """
+
+    evaluation: Evaluation = dataclasses.field(metadata=taken(lambda config: Evaluation()))
+    model: Model = dataclasses.field(metadata=taken(lambda config: Model()))
+    training: Training = dataclasses.field(metadata=taken(_seed_alone))
+    retrieval: Retrieval = dataclasses.field(metadata=taken(lambda config: config.stages.retrieval))
+    state_root: str = dataclasses.field(metadata=taken(lambda config: str(config.output / "training_state")))
+    ingestion: IngestionConfig = dataclasses.field(metadata=taken(IngestionConfig.of))
 
 
 def _json_of(value: Any, without: set[str] | None) -> Any:

@@ -27,12 +27,13 @@ from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_text, writing
 from tfx_pipeline.training import golden
 from tfx_pipeline.training.calibration import CalibrationResult
-from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, uri_of
+from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, RETRIEVAL_RUN, uri_of
 from tfx_pipeline.training.metadata import Refit, write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
+from tfx_pipeline.training.retrieval.stage import read_stage
 from tfx_pipeline.training.rounding import Rounding
-from tfx_pipeline.training.settings import RefitSettings, TrainingSettings
+from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, Settings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
 from tfx_pipeline.transform.dataset import real_slots, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -87,7 +88,7 @@ class TrainingJob:
             self.settings.model.params,
             training,
             self.data,
-            state_dir=self._state_dir,
+            state_dir=self.state_dir,
             tensorboard_dir=join(self.fn_args.model_run_dir, "tensorboard"),
             progress=progress,
             refit=refit,
@@ -140,13 +141,17 @@ class TrainingJob:
                 "content": uri_of(fn_args.custom_config, CONTENT),
             },
         )
-        forget(self._state_dir)
+        forget(self.state_dir)
 
     def _export(self, model: RankingModel, served: RankingModel, directory: Path) -> Rounding | None:
         """Exports `served`, and says what its precision costs beside that of `model`; None in float32."""
         settings, data, content = self.settings, self.data, self.data.content
         directory.parent.mkdir(parents=True, exist_ok=True)
         bases = content_bases(content)
+        retrieval = None
+        if settings.ranked_candidates:
+            run = uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)
+            retrieval = read_stage(run, data.transform, content, settings.ranked_candidates)
         written = export_model(
             served,
             data.transform,
@@ -156,6 +161,7 @@ class TrainingJob:
             content_bases=bases,
             explain=settings.explain,
             formula=settings.formula,
+            retrieval=retrieval,
         )
         own = written.candidate_inputs
         eval_files = split_files(uri_of(self.fn_args.custom_config, REQUESTS), "eval")
@@ -168,7 +174,7 @@ class TrainingJob:
         if written.content_widths:
             cases |= golden.content_cases(cases["longest history"], content, own)
         exact = model.for_serving(contract.FLOAT32)
-        golden.write_golden(exact, data.transform, ContentInputs(exact, bases), directory, cases)
+        golden.write_golden(exact, data.transform, ContentInputs(exact, bases), directory, cases, retrieval)
         golden.write_warmup_requests(directory, settings.name, requests, item_ids, settings.warmup_candidates)
         ids, impressions, has_content = known_items(data.tft_output, content)
         write_item_facts(directory, ids, impressions, has_content, settings.evaluation)
@@ -180,14 +186,16 @@ class TrainingJob:
         return Rounding.of(written.precision, exact_rows, rounded_rows)
 
     @property
-    def _state_dir(self) -> Path:
-        """One per training: the same inputs and settings resume, others start anew."""
+    def state_dir(self) -> Path:
+        """Where an interrupted training lies, one per training: the same inputs and settings resume, others start anew."""
         fn_args, settings = self.fn_args, self.settings
         sections = [section.model_dump_json() for section in (settings.features, settings.model, settings.training)]
         if settings.objectives:
             sections.append(settings.to_custom_config()["objectives"])
         if settings.age_buckets is not None:
             sections.append(f"age_buckets {settings.age_buckets}")
+        if isinstance(settings, RetrievalSettings):
+            sections.append(settings.retrieval.model_dump_json())
         inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
         if isinstance(settings, RefitSettings):
             # It says for how many epochs: another first training has another refit.

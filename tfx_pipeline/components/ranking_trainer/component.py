@@ -18,7 +18,7 @@ class RankingTrainerSpec(standard_component_specs.TrainerSpec):
     INPUTS = {
         **standard_component_specs.TrainerSpec.INPUTS,
         **training_inputs.further_inputs(executor.FURTHER_INPUTS),
-        **training_inputs.further_inputs(executor.REFIT_INPUTS, optional=True),
+        **training_inputs.further_inputs((*executor.REFIT_INPUTS, *executor.RETRIEVAL_INPUTS), optional=True),
     }
 
 
@@ -41,6 +41,8 @@ class RankingTrainer(base_component.BaseComponent):
         report: of BehaviorLogExampleGen, for the model's metadata.
         hyperparameters: of RankingTuner, whose values replace the configuration's; None: those of the configuration.
         first: the step whose training a refit repeats: its `model` and `model_run` are inputs. None: this is no refit.
+        retrieval: the step whose two towers are exported with the model: its `model_run` is an input. None: a request
+            brings its candidates.
         run_fn: dotted path of the training function.
         custom_config: JSON-serialisable values for `run_fn`.
     """
@@ -58,15 +60,19 @@ class RankingTrainer(base_component.BaseComponent):
         report: types.BaseChannel,
         hyperparameters: types.BaseChannel | None = None,
         first: base_node.BaseNode | None = None,
+        retrieval: base_node.BaseNode | None = None,
         run_fn: str,
         custom_config: dict[str, Any],
     ):
-        repeated = {}
+        further: dict[str, types.BaseChannel] = {}
         if first is not None:
-            repeated = {
+            further = {
                 standard_component_specs.BASE_MODEL_KEY: first.outputs[standard_component_specs.MODEL_KEY],
                 **dict.fromkeys(executor.REFIT_INPUTS, first.outputs[standard_component_specs.MODEL_RUN_KEY]),
             }
+        if retrieval is not None:
+            outputs = retrieval.outputs[standard_component_specs.MODEL_RUN_KEY]
+            further |= dict.fromkeys(executor.RETRIEVAL_INPUTS, outputs)
         spec = RankingTrainerSpec(
             examples=examples,
             transform_graph=transform_graph,
@@ -77,7 +83,7 @@ class RankingTrainer(base_component.BaseComponent):
             content=content,
             requests=requests,
             report=report,
-            **repeated,
+            **further,
             **training_inputs.parameters(custom_config),
         )
         super().__init__(spec=spec)

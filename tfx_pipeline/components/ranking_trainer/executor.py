@@ -7,10 +7,11 @@ from typing import Any
 from tfx import types
 from tfx.components.trainer import executor as trainer_executor
 
-from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, with_uris
+from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, RETRIEVAL_RUN, with_uris
 
 FURTHER_INPUTS = (CONTENT, REQUESTS, REPORT)
 REFIT_INPUTS = (FIRST_RUN,)
+RETRIEVAL_INPUTS = (RETRIEVAL_RUN,)
 
 
 class Executor(trainer_executor.GenericExecutor):
@@ -25,9 +26,10 @@ class Executor(trainer_executor.GenericExecutor):
         """Runs `run_fn`.
 
         Args:
-            input_dict: the Trainer's inputs, `content`, `requests` and `report`; of a refit also `first_run`.
+            input_dict: the Trainer's inputs, `content`, `requests` and `report`; of a refit also `first_run`; with a
+                retrieval stage also `retrieval_run`.
             output_dict: `model` and `model_run`.
             exec_properties: the Trainer's; `custom_config` is a JSON object.
         """
-        further = (*FURTHER_INPUTS, *(key for key in REFIT_INPUTS if input_dict.get(key)))
+        further = (*FURTHER_INPUTS, *(key for key in (*REFIT_INPUTS, *RETRIEVAL_INPUTS) if input_dict.get(key)))
         super().Do(input_dict, output_dict, with_uris(exec_properties, input_dict, further))

@@ -1,0 +1,55 @@
+"""The section `stages`: retrieval from the whole catalogue before the ranker."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from tfx_pipeline.config.values import Integer, Number, Params, Section
+
+# By which the epochs of retrieval are judged.
+JUDGED_AT = 100
+
+
+class Retrieval(Section):
+    """The stage that finds candidates: a two-tower model, trained against the whole catalogue on what was clicked."""
+
+    params: Params = Field({}, description="hyper-parameters of the model `two_tower`: docs/MODELS.md")
+    batch_size: Integer = Field(512, ge=2, description="requests; the clicks of the others are a request's negatives")
+    epochs: Integer = Field(10, ge=1)
+    patience: Integer = Field(
+        2, ge=1, description=f"epochs without a better recall@{JUDGED_AT} on eval before training stops"
+    )
+    learning_rate: Number = Field(1e-3, gt=0)
+    random_negatives: Integer = Field(
+        1024, ge=0, description="items of the catalogue that are drawn for each batch, also those that nobody clicked"
+    )
+    shown_negatives: bool = Field(
+        False, description="what a request showed and was not clicked is a negative of that request"
+    )
+    hard_negatives: Integer | None = Field(
+        None, ge=1, description="of all negatives of a click only so many, those that score highest; absent: all"
+    )
+
+    @field_validator("params")
+    @classmethod
+    def _known(cls, params: Params) -> Params:
+        from dmf_keras.models.registry import model_config
+
+        try:
+            model_config("two_tower", params)
+        except (TypeError, ValueError) as error:
+            raise ValueError(str(error)) from None
+        return params
+
+
+class Ranking(Section):
+    """The stage that orders what was retrieved: the model of `model`."""
+
+    candidates: Integer = Field(500, ge=1, description="items that `recommend` retrieves and ranks")
+
+
+class Stages(Section):
+    """Retrieval before ranking; without this section a model ranks what a request brings."""
+
+    retrieval: Retrieval = Retrieval()
+    ranking: Ranking = Ranking()

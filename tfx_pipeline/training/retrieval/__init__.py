@@ -1,0 +1,1 @@
+"""Training of the stage before ranking: two towers against the whole catalogue."""

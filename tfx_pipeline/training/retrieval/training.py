@@ -1,0 +1,124 @@
+"""A two-tower model, trained for retrieval on transformed examples."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from dmf_keras.models.inputs import POSITIVES
+from dmf_keras.models.two_tower.model import TwoTower
+from tfx_pipeline.config.label import CANDIDATES
+from tfx_pipeline.config.schema import Training
+from tfx_pipeline.config.stages import Retrieval
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files.addresses import Address
+from tfx_pipeline.training.callbacks import AtomicBackup, Throughput, TrainingProgress
+from tfx_pipeline.training.fused_adam import FusedAdam
+from tfx_pipeline.training.item_statistics import item_statistics
+from tfx_pipeline.training.model_training import TrainingData, new_model
+from tfx_pipeline.training.retrieval.recall import BestRecall, RecallOnEval
+from tfx_pipeline.training.retrieval.stage import embedding_rows
+from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
+from tfx_pipeline.training.trainer import TrainingResult, forget, make_reproducible
+from tfx_pipeline.transform.dataset import sampled_files
+
+# Of eval, by which epochs are judged: each ranks the whole catalogue.
+_JUDGED_REQUESTS = 20_000
+
+
+def train_two_tower(
+    settings: Retrieval,
+    training: Training,
+    data: TrainingData,
+    *,
+    state_dir: Path,
+    tensorboard_dir: Address,
+    refit: bool = False,
+    progress: str = "retrieval",
+) -> tuple[TwoTower, TrainingResult]:
+    """Seeds the process, builds a `two_tower` and trains it; a killed training goes on from its last whole epoch.
+
+    What counts as clicked is the main label. Columns of candidates are none of the model's: nobody knows them of the
+    catalogue's items.
+
+    Args:
+        settings: of the stage.
+        training: gives seed and shuffling; the rest is the ranker's.
+        data: examples and content.
+        state_dir: keeps backup and best weights between processes; removed by `forget`.
+        tensorboard_dir: where TensorBoard's event files go.
+        refit: train on train and eval, for all of `settings.epochs`.
+        progress: which of several trainings it is, for the user's console.
+
+    Returns:
+        The model with the weights of its best epoch, and what happened.
+
+    Raises:
+        ModelError: the train split has no click on an item of the catalogue, or the training diverged.
+    """
+    make_reproducible(training.seed)
+    keras.mixed_precision.set_dtype_policy("float32")
+    data = dataclasses.replace(data, objectives={})
+    # Retrieval has no use for what was shown without a click, unless it is a negative.
+    share = {} if settings.shown_negatives else {"keep_negatives": 0.0}
+    training = training.model_copy(
+        update={"batch_size": settings.batch_size, "keep_negatives": 1.0, "max_candidates": None, **share}
+    )
+    train_batches = data.train_batches(training, refit=refit)
+    tower = new_model("two_tower", settings.params, data, without=(CANDIDATES,), seed=training.seed)
+    assert isinstance(tower, TwoTower), "the registry's own"
+    # The same for all items: a softmax over them has no gradient of it.
+    tower.head.bias.trainable = False
+    positives = item_statistics([POSITIVES], data.files["train"], data.tft_output, data.content)[POSITIVES][1:]
+    if not positives.any():
+        raise ModelError(
+            "stages.retrieval: the train split has no click on an item of the catalogue (data.items), so there is "
+            "nothing to learn from; look at the report of ingestion, or leave out stages"
+        )
+    catalogue = Catalogue(embedding_rows(data.transform, data.content.item_ids), positives)
+    task = RetrievalTask(tower, catalogue, settings, training.seed)
+    optimizer = FusedAdam(settings.learning_rate)
+    task.compile(optimizer=optimizer, jit_compile=False)
+    optimizer.build(task.trainable_variables)
+    requests = sum(data.requests[split] for split in (("train", "eval") if refit else ("train",)))
+    best = BestRecall(state_dir, settings.patience)
+    throughput = Throughput(requests, settings.batch_size)
+    state_dir.mkdir(parents=True, exist_ok=True)
+    task(next(iter(train_batches))[0])
+    if best.exhausted:
+        best.set_model(task)
+        best.on_train_end()
+    else:
+        task.fit(
+            train_batches,
+            epochs=settings.epochs,
+            verbose=0,
+            shuffle=False,
+            callbacks=[
+                *([] if refit else [RecallOnEval(catalogue.index, _judged(data, settings.batch_size))]),
+                best,
+                AtomicBackup(state_dir / "backup"),
+                keras.callbacks.TerminateOnNaN(),
+                keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False),
+                TrainingProgress(math.ceil(requests / settings.batch_size), settings.epochs, progress),
+                throughput,
+            ],
+        )
+    if not best.history or not all(math.isfinite(value) for value in best.history[best.best].values()):
+        forget(state_dir)
+        raise ModelError(
+            "retrieval diverged: its loss is not a number; try a lower stages.retrieval.learning_rate "
+            f"(now {settings.learning_rate:g})"
+        )
+    eval_requests = 0 if refit else data.requests["eval"]
+    return tower, TrainingResult(best.history, best.best, requests, eval_requests, throughput.requests_per_second)
+
+
+def _judged(data: TrainingData, batch_size: int) -> tf.data.Dataset:
+    files = sampled_files(data.files["eval"], data.requests["eval"], _JUDGED_REQUESTS)
+    return dataclasses.replace(data, files={**data.files, "eval": files}).eval_batches(batch_size)
+
