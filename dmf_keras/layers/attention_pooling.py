@@ -20,8 +20,8 @@ class AttentionPooling(keras.layers.Layer):
         a_j = v . tanh(W x_j + b) + r_k(j),    o = sum_j softmax(a)_j x_j
 
     k(j) counts real items from the most recent one, 0, to the oldest; all from `positions` - 1 on share r's last
-    value. Padding may lie anywhere and changes nothing; of an empty history o is zeros. r starts at zero: training knows
-    no order at first.
+    value. Padding may lie anywhere and changes nothing; of an empty history o is zeros. r starts at zero: training
+    knows no order at first.
 
     Args:
         units: int, width of W.

@@ -76,7 +76,7 @@ class DotProductHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dim = check_count("dim", dim)
         self.hidden_units = check_counts("hidden_units", hidden_units) if len(hidden_units) else []
-        if not 1 / _LARGEST_SCALE <= temperature:
+        if not temperature >= 1 / _LARGEST_SCALE:
             raise ValueError(f"`temperature` must be at least {1 / _LARGEST_SCALE:g}. Received: {temperature!r}")
         self.temperature = float(temperature)
         self.activation = keras.activations.get(activation)

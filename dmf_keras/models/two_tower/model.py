@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from keras import ops
 
 from dmf_keras.layers import AttentionPooling, DotProductHead
