@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
-from serving.export.graph import Tensors
 
 Specs = dict[str, tf.TensorSpec]
 
@@ -34,6 +33,11 @@ class CatalogueIndex(tf.Module):
         item_ids: of the catalogue, I of them.
         vectors: float [I, D].
 
+    Attributes:
+        items: I.
+        vectors: float32 [I, D], a variable.
+        item_ids: string [I], a variable.
+
     Raises:
         ValueError: as many vectors as ids are expected, and at least one.
     """
@@ -44,8 +48,8 @@ class CatalogueIndex(tf.Module):
             raise ValueError(f"there must be a vector for each of {len(item_ids)} items, got {list(vectors.shape)}")
         self.items = len(item_ids)
         # Variables and not constants, which make a graph slow to load.
-        self._vectors = tf.Variable(np.asarray(vectors, np.float32), trainable=False, name="item_vectors")
-        self._item_ids = tf.Variable(np.array(item_ids, object), dtype=tf.string, trainable=False, name="item_ids")
+        self.vectors = tf.Variable(np.asarray(vectors, np.float32), trainable=False, name="item_vectors")
+        self.item_ids = tf.Variable(np.array(item_ids, object), dtype=tf.string, trainable=False, name="item_ids")
 
     def search(self, users: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The items with the largest dot products; of equal ones those that come first in the catalogue.
@@ -59,14 +63,14 @@ class CatalogueIndex(tf.Module):
             Ids string [B, k], dot products float32 [B, k] and bool [B, k], whether there is an item: "" and 0 where
             the exclusion leaves fewer.
         """
-        scores = tf.matmul(users, self._vectors, transpose_b=True)
+        scores = tf.matmul(users, self.vectors, transpose_b=True)
         place = tf.where(excluded > 0)
         cells = tf.stack([place[:, 0], tf.cast(tf.gather_nd(excluded, place), tf.int64) - 1], axis=1)
         lowest = tf.fill(tf.shape(place)[:1], -np.inf)
         scores = tf.tensor_scatter_nd_update(scores, cells, tf.cast(lowest, tf.float32))
         values, rows = tf.math.top_k(scores, k)
         there = values > -np.inf
-        ids = tf.where(there, tf.gather(self._item_ids, rows), "")
+        ids = tf.where(there, tf.gather(self.item_ids, rows), "")
         return ids, tf.where(there, values, 0.0), there
 
 
@@ -98,9 +102,7 @@ def page_signature(user_signature: Specs) -> Specs:
     }
 
 
-def retrieved(
-    stage: RetrievalStage, users: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor
-) -> dict[str, tf.Tensor]:
+def retrieved(stage: RetrievalStage, users: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:
     """Outputs of `retrieve`.
 
     Args:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from serving import contract
 from serving.export.metadata import read_json
+from serving.export.retrieval_check import check_retrieval
 from serving.export.servable import Servable, request_arrays
 from serving.export.warmup import read_warmup
 from serving.formula import Formula
@@ -28,7 +29,7 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
     requests the `rank` signature equals the scores that the live Keras model gave before the export, `user_tower` and
     then `candidate` equal `rank`, and scores are probabilities. Golden requests that carry content go to
     `rank_with_content` and `candidate_with_content` instead. Of several objectives all this holds of each, and `score`
-    is the formula of the contract.
+    is the formula of the contract. With a retrieval stage see `check_retrieval` too.
 
     Keras scores in float32. Of a model in bfloat16 scores may lie further apart, by `contract.SCORE_TOLERANCE`, and its
     AUC, GAUC and log loss on eval must be those in float32 up to `MOST_ROUNDING`, as far as eval can tell.
@@ -59,6 +60,8 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
             return [f"signatures {missing} are missing; the model has {sorted(servable.signatures)}"], figures
         problems += _check_warmup(servable, directory, figures)
         problems += _check_golden(servable, model_contract, golden, max_difference, figures)
+        if model_contract.retrieval_items:
+            problems += check_retrieval(servable, model_contract, golden, max_difference, figures)
     return problems, figures
 
 

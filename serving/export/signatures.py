@@ -271,7 +271,7 @@ def export_model(
             state = encoded(inputs)
             return lambda ids: scored(state, candidate_inputs(_without_columns(transform, ids)))
 
-        def asked(raw: Tensors) -> tuple[Tensors, tuple[Any, ...]]:
+        def asked(raw: Tensors) -> tuple[Tensors, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
             """Model inputs of the user, and what a search takes."""
             inputs = user_inputs({name: raw[name] for name in user_signature})
             excluded = transform.candidates(_without_columns(transform, raw[contract.EXCLUDE_ITEM_ID]))

@@ -15,8 +15,9 @@ import tensorflow as tf
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.content_inputs import ContentInputs
-from serving.export.servable import Servable, request_arrays
-from serving.export.signatures import answer_requests
+from serving.export.retrieval import RetrievalStage
+from serving.export.servable import Servable, request_arrays, retrieval_arrays
+from serving.export.signatures import answer_requests, user_model_inputs
 from serving.export.warmup import write_warmup
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.examples import raw_features
@@ -27,6 +28,7 @@ from tfx_pipeline.transform.request_transform import RequestTransform
 _UNKNOWN_ID = "__never_seen__"
 _REAL_REQUESTS = 8
 _CARRIED_ITEMS = 3
+_RETRIEVED = 20
 
 Request = dict[str, Any]
 
@@ -177,9 +179,17 @@ def content_cases(
 
 
 def write_golden(
-    model: RankingModel, transform: RequestTransform, content: ContentInputs, model_dir: Path, cases: dict[str, Request]
+    model: RankingModel,
+    transform: RequestTransform,
+    content: ContentInputs,
+    model_dir: Path,
+    cases: dict[str, Request],
+    retrieval: RetrievalStage | None = None,
 ) -> None:
-    """Scores the cases with the live Keras model and writes them beside the exported one."""
+    """Scores the cases with the live Keras model and writes them beside the exported one.
+
+    With a retrieval stage a case also has the largest dot products of its user with items that are not of its history.
+    """
     model_contract = contract.ModelContract.read(model_dir)
     entries = []
     for case, request in cases.items():
@@ -188,8 +198,26 @@ def write_golden(
         answers = answer_requests(model, transform, raw, content, model_contract.formula)
         scores = {name: values.numpy()[0].tolist() for name, values in answers.items()}
         entry = {"case": case, "request": request, "scores": scores.pop(contract.SCORE)}
-        entries.append({**entry, "objectives": scores} if scores else entry)
+        if scores:
+            entry["objectives"] = scores
+        if retrieval is not None:
+            entry["retrieved"] = _retrieved(retrieval, transform, raw, request[raw_features.HISTORY_ITEM_ID])
+        entries.append(entry)
     write_text(join(model_dir, contract.GOLDEN_FILE), json.dumps(entries))
+
+
+def _of_user(request: Request, model_contract: contract.ModelContract) -> Request:
+    return {name: value for name, value in request.items() if name not in model_contract.candidate_inputs}
+
+
+def _retrieved(
+    stage: RetrievalStage, transform: RequestTransform, raw: dict[str, tf.Tensor], history: Sequence[str]
+) -> dict[str, Any]:
+    """What `retrieve` must answer: by sorting all products, and not by the index's own search."""
+    index = stage.index
+    products = index.vectors.numpy() @ stage.tower.user_tower(user_model_inputs(transform, raw))[0].numpy()
+    kept = products[~np.isin(index.item_ids.numpy(), [item.encode() for item in history])]
+    return {"exclude": list(history), "scores": np.sort(kept)[::-1][:_RETRIEVED].tolist()}
 
 
 def write_warmup_requests(
@@ -228,6 +256,15 @@ def write_warmup_requests(
                 (contract.RANK, {**arrays, **candidates}),
                 (contract.USER_TOWER, arrays),
                 (contract.CANDIDATE, {**state, **candidates}),
+            ]
+            pages = {
+                contract.RETRIEVE: model_contract.retrieval_items,
+                contract.RECOMMEND: model_contract.ranked_candidates,
+            }
+            warmup += [
+                (name, retrieval_arrays(_of_user(request, model_contract), min(size, most), [], model_contract))
+                for name, most in pages.items()
+                if most
             ]
             if contract.EXPLAIN in model_contract.signatures and number == sizes.index(min(sizes)):
                 warmup.append((contract.EXPLAIN, {**arrays, **candidates}))

@@ -156,6 +156,11 @@ def _seed_alone(config: PipelineConfig) -> Training:
     return Training(seed=config.training.seed, shuffle_buffer=config.training.shuffle_buffer)
 
 
+def _retrieval(config: PipelineConfig) -> Retrieval:
+    assert config.stages is not None, "no step of retrieval otherwise"
+    return config.stages.retrieval
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RetrievalSettings(Settings):
     """Settings of `RetrievalTrainer`, of which the ranker's are no part: another ranker trains no retrieval again.
@@ -170,7 +175,7 @@ class RetrievalSettings(Settings):
     evaluation: Evaluation = dataclasses.field(metadata=taken(lambda config: Evaluation()))
     model: Model = dataclasses.field(metadata=taken(lambda config: Model()))
     training: Training = dataclasses.field(metadata=taken(_seed_alone))
-    retrieval: Retrieval = dataclasses.field(metadata=taken(lambda config: config.stages.retrieval))
+    retrieval: Retrieval = dataclasses.field(metadata=taken(_retrieval))
     state_root: str = dataclasses.field(metadata=taken(lambda config: str(config.output / "training_state")))
     ingestion: IngestionConfig = dataclasses.field(metadata=taken(IngestionConfig.of))
 

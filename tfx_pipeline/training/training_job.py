@@ -33,7 +33,7 @@ from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
 from tfx_pipeline.training.retrieval.stage import read_stage
 from tfx_pipeline.training.rounding import Rounding
-from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, Settings, TrainingSettings
+from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
 from tfx_pipeline.transform.dataset import real_slots, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -63,21 +63,7 @@ class TrainingJob:
         settings = kind.from_custom_config(fn_args.custom_config)
         if fn_args.hyperparameters is not None:
             settings = settings.tuned(fn_args.hyperparameters["values"])
-        tft_output = tft.TFTransformOutput(fn_args.transform_output)
-        content_uri = uri_of(fn_args.custom_config, CONTENT)
-        content = read_content(content_uri)
-        transform = RequestTransform(
-            tft_output,
-            join(content_uri, artifact_files.ITEM_IDS),
-            settings.features,
-            settings.ingestion.history.max_length,
-            settings.ingestion.history.longest_sequences,
-        )
-        examples = parent(parent(fn_args.train_files[0]))
-        data = TrainingData.read(
-            examples, tft_output, transform, content, settings.features, settings.objectives, settings.age_buckets
-        )
-        return cls(fn_args, settings, data)
+        return cls(fn_args, settings, read_data(fn_args, settings))
 
     def train(
         self, training: Training, *, refit: bool = False, progress: str = ""
@@ -88,7 +74,7 @@ class TrainingJob:
             self.settings.model.params,
             training,
             self.data,
-            state_dir=self.state_dir,
+            state_dir=self._state_dir,
             tensorboard_dir=join(self.fn_args.model_run_dir, "tensorboard"),
             progress=progress,
             refit=refit,
@@ -141,7 +127,7 @@ class TrainingJob:
                 "content": uri_of(fn_args.custom_config, CONTENT),
             },
         )
-        forget(self.state_dir)
+        forget(self._state_dir)
 
     def _export(self, model: RankingModel, served: RankingModel, directory: Path) -> Rounding | None:
         """Exports `served`, and says what its precision costs beside that of `model`; None in float32."""
@@ -186,19 +172,40 @@ class TrainingJob:
         return Rounding.of(written.precision, exact_rows, rounded_rows)
 
     @property
-    def state_dir(self) -> Path:
-        """Where an interrupted training lies, one per training: the same inputs and settings resume, others start anew."""
-        fn_args, settings = self.fn_args, self.settings
-        sections = [section.model_dump_json() for section in (settings.features, settings.model, settings.training)]
-        if settings.objectives:
-            sections.append(settings.to_custom_config()["objectives"])
-        if settings.age_buckets is not None:
-            sections.append(f"age_buckets {settings.age_buckets}")
-        if isinstance(settings, RetrievalSettings):
-            sections.append(settings.retrieval.model_dump_json())
-        inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
-        if isinstance(settings, RefitSettings):
-            # It says for how many epochs: another first training has another refit.
-            inputs.append(uri_of(fn_args.custom_config, FIRST_RUN))
-        key = hashlib.sha256("\n".join([*inputs, settings.code, *sections]).encode()).hexdigest()[:16]
-        return local(join(settings.state_root, key))
+    def _state_dir(self) -> Path:
+        return state_dir(self.fn_args, self.settings)
+
+
+def read_data(fn_args: Any, settings: TrainingSettings | RetrievalSettings) -> TrainingData:
+    """What a step trains on."""
+    tft_output = tft.TFTransformOutput(fn_args.transform_output)
+    content_uri = uri_of(fn_args.custom_config, CONTENT)
+    content = read_content(content_uri)
+    transform = RequestTransform(
+        tft_output,
+        join(content_uri, artifact_files.ITEM_IDS),
+        settings.features,
+        settings.ingestion.history.max_length,
+        settings.ingestion.history.longest_sequences,
+    )
+    examples = parent(parent(fn_args.train_files[0]))
+    return TrainingData.read(
+        examples, tft_output, transform, content, settings.features, settings.objectives, settings.age_buckets
+    )
+
+
+def state_dir(fn_args: Any, settings: TrainingSettings | RetrievalSettings) -> Path:
+    """Where an interrupted training lies: the same inputs and settings resume it, others start anew."""
+    sections = [section.model_dump_json() for section in (settings.features, settings.model, settings.training)]
+    if settings.objectives:
+        sections.append(settings.to_custom_config()["objectives"])
+    if settings.age_buckets is not None:
+        sections.append(f"age_buckets {settings.age_buckets}")
+    if isinstance(settings, RetrievalSettings):
+        sections.append(settings.retrieval.model_dump_json())
+    inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
+    if isinstance(settings, RefitSettings):
+        # It says for how many epochs: another first training has another refit.
+        inputs.append(uri_of(fn_args.custom_config, FIRST_RUN))
+    key = hashlib.sha256("\n".join([*inputs, settings.code, *sections]).encode()).hexdigest()[:16]
+    return local(join(settings.state_root, key))

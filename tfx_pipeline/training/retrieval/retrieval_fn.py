@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from serving.export.retrieval import CatalogueIndex, RetrievalStage
+from serving.export.retrieval import RetrievalStage
 from serving.export.signatures import export_model
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join, local
@@ -16,7 +16,7 @@ from tfx_pipeline.training.retrieval.stage import catalogue_index
 from tfx_pipeline.training.retrieval.training import train_two_tower
 from tfx_pipeline.training.settings import RetrievalSettings
 from tfx_pipeline.training.trainer import forget
-from tfx_pipeline.training.training_job import TrainingJob
+from tfx_pipeline.training.training_job import read_data, state_dir
 
 
 def retrieval_fn(fn_args: Any) -> None:
@@ -28,14 +28,13 @@ def retrieval_fn(fn_args: Any) -> None:
     Args:
         fn_args: as of `run_fn`; its `custom_config` has the `RetrievalSettings`.
     """
-    job = TrainingJob.of(fn_args, RetrievalSettings)
-    settings, data = job.settings, job.data
-    assert isinstance(settings, RetrievalSettings), "what the job was made of"
+    settings = RetrievalSettings.from_custom_config(fn_args.custom_config)
+    data, state = read_data(fn_args, settings), state_dir(fn_args, settings)
     model, result = train_two_tower(
         settings.retrieval,
         settings.training,
         data,
-        state_dir=job.state_dir,
+        state_dir=state,
         tensorboard_dir=join(fn_args.model_run_dir, "tensorboard"),
     )
     with writing(join(fn_args.model_run_dir, artifact_files.TWO_TOWER)) as file:
@@ -45,7 +44,6 @@ def retrieval_fn(fn_args: Any) -> None:
     )
     directory = local(fn_args.serving_model_dir)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    index: CatalogueIndex = catalogue_index(model, data.transform, data.content)
     export_model(
         model,
         data.transform,
@@ -53,6 +51,6 @@ def retrieval_fn(fn_args: Any) -> None:
         name="two_tower",
         max_history=settings.ingestion.history.max_length,
         content_bases=content_bases(data.content),
-        retrieval=RetrievalStage(model, index),
+        retrieval=RetrievalStage(model, catalogue_index(model, data.transform, data.content)),
     )
-    forget(job.state_dir)
+    forget(state)

@@ -112,7 +112,8 @@ class RetrievalTask(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The loss alone: recall is measured after each epoch."""
-        return self.get_metrics_result()
+        found: dict[str, Any] = self.get_metrics_result()
+        return found
 
 
 def _other_clicks(request: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:

@@ -121,4 +121,3 @@ def train_two_tower(
 def _judged(data: TrainingData, batch_size: int) -> tf.data.Dataset:
     files = sampled_files(data.files["eval"], data.requests["eval"], _JUDGED_REQUESTS)
     return dataclasses.replace(data, files={**data.files, "eval": files}).eval_batches(batch_size)
-
