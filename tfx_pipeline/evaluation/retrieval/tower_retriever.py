@@ -27,11 +27,11 @@ class Towers(Protocol):
         """Sizes and names that come from the data."""
         ...
 
-    def user_vectors(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def user_tower(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """float32 [B, D] of the inputs of users."""
         ...
 
-    def item_vectors(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def item_tower(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """float32 [B, N, D] of the inputs of candidates."""
         ...
 
@@ -50,11 +50,11 @@ class TowerRetriever(ExactRetriever):
 
         @tf.function(autograph=False)
         def of_items(block: Mapping[str, tf.Tensor]) -> tf.Tensor:
-            return model.item_vectors(block)
+            return model.item_tower(block)
 
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
         def of_users(serialized: tf.Tensor) -> tf.Tensor:
-            return model.user_vectors(transform.examples(serialized))
+            return model.user_tower(transform.examples(serialized))
 
         blocks = catalogue_blocks(model.schema, transform, catalogue, _BLOCK)
         self._vectors = np.concatenate([of_items(block).numpy()[0] for block in blocks])[: self.items]

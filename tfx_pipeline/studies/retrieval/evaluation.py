@@ -100,10 +100,10 @@ def _report(
 
     training_data, files = data.training_data, data.examples[split]
     catalogue = training_data.content.item_ids
-    model = load_ranker(config) if cascade else None
+    name, model = load_ranker(config) if cascade else ("", None)
     with console().status("counting items in train"):
         train = read_train_items(data.examples["train"], catalogue)
-        retrievers = {name: _retriever(name, config, data, train) for name in names}
+        retrievers = {each: _retriever(each, config, data, train) for each in names}
     frequency = train.positives if config.negatives is not None else _impressions(data)
     is_head = np.asarray(slices.item_frequency(frequency, config.evaluation) == "head")
     candidates = [count for count in CANDIDATES if count <= len(catalogue)] or [len(catalogue)]
@@ -133,7 +133,7 @@ def _report(
         lists = list_entries(evaluated, at_k, frequency, config.evaluation)
         whole = None
         if model is not None and ranks is not None:
-            whole = whole_ranking(model.name, ranks, judged.users, at_k)
+            whole = whole_ranking(name, ranks, judged.users, at_k)
     return RetrievalReport(
         format=FORMAT,
         pipeline=config.name,

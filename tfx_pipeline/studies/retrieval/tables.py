@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from tfx_pipeline.console import Console, lines
 from tfx_pipeline.evaluation.slices import HISTORY_LENGTH, ITEM_FREQUENCY
@@ -40,7 +41,7 @@ def _metric_table(report: RetrievalReport, family: str) -> Table:
         f"items; {report.confidence:.0%} intervals over users",
         title_justify="left",
     )
-    table.add_column("retriever")
+    table.add_column("retriever", no_wrap=True)
     for k in report.at_k:
         table.add_column(f"k = {k}", justify="right")
     for entry in report.lists:
@@ -58,10 +59,10 @@ def _catalogue_table(report: RetrievalReport) -> Table:
         title=f"coverage of the catalogue, and share of the head ({report.head_items:,} items) in the lists",
         title_justify="left",
     )
-    table.add_column("retriever")
+    table.add_column("retriever", no_wrap=True)
     for header in ("coverage", "head"):
         for k in report.at_k:
-            table.add_column(f"{header}@{k}", justify="right")
+            table.add_column(lines(header, f"k = {k}"), justify="right")
     table.add_column("seconds", justify="right")
     for entry in report.lists:
         shares = (
@@ -77,7 +78,7 @@ def _slice_table(report: RetrievalReport, column: str) -> Table:
     k = max([each for each in report.at_k if each <= _SLICED_AT], default=report.at_k[0])
     counted = f" ({report.frequency} in train)" if column == ITEM_FREQUENCY else ""
     table = Table(title=f"recall@{k} by {column.replace('_', ' ')}{counted}", title_justify="left")
-    table.add_column("retriever")
+    table.add_column("retriever", no_wrap=True)
     for bucket, entry in report.lists[0].slices[column].items():
         table.add_column(lines(bucket, f"{entry.positives:,} positives"), justify="right")
     for each in report.lists:
@@ -111,8 +112,9 @@ def _name(entry: ListEntry, report: RetrievalReport) -> str:
     return f"  {entry.candidates}, then {report.ranker.model}"
 
 
-def _cell(estimate: Estimate | None) -> str:
+def _cell(estimate: Estimate | None) -> str | Text:
+    """The mean, and below it its interval: beside it, five cut-offs would not fit a terminal."""
     if estimate is None or estimate.mean is None:
         return ""
-    ends = "" if estimate.low is None else f" [{estimate.low:.4f}, {estimate.high:.4f}]"
-    return f"{estimate.mean:.4f}{ends}"
+    mean = f"{estimate.mean:.4f}"
+    return mean if estimate.low is None else lines(mean, f"[{estimate.low:.4f}, {estimate.high:.4f}]")

@@ -42,11 +42,11 @@ def load_two_tower(config: PipelineConfig) -> RankingModel:
     Raises:
         ModelError: there is none, it was trained on other data, or it cannot be loaded.
     """
-    return _load(config, RETRIEVAL_TRAINER, artifact_files.TWO_TOWER)
+    return _load(config, RETRIEVAL_TRAINER, artifact_files.TWO_TOWER)[1]
 
 
-def load_ranker(config: PipelineConfig) -> RankingModel:
-    """The model of the last `RankingTrainer`, never a refit, which has seen the split that is judged.
+def load_ranker(config: PipelineConfig) -> tuple[str, RankingModel]:
+    """The registered name and the model of the last `RankingTrainer`, never a refit, which has seen what is judged.
 
     Raises:
         ModelError: there is none, it was trained on other data, or it cannot be loaded.
@@ -54,7 +54,7 @@ def load_ranker(config: PipelineConfig) -> RankingModel:
     return _load(config, RANKING_TRAINER, artifact_files.KERAS_MODEL)
 
 
-def _load(config: PipelineConfig, node: str, file: str) -> RankingModel:
+def _load(config: PipelineConfig, node: str, file: str) -> tuple[str, RankingModel]:
     history = _history(config)
     execution = _last(history, node)
     train_it = f"train it: dmf run --config FILE, whose output is {config.output}"
@@ -66,7 +66,8 @@ def _load(config: PipelineConfig, node: str, file: str) -> RankingModel:
     address = join(runs[0].uri, file) if runs else ""
     if not runs or not exists(address):
         raise ModelError(f"the last {node} left no {file}{f' ({address})' if runs else ''}; {train_it}")
-    return _read(address, _registered(execution, node))
+    name = _registered(execution, node)
+    return name, _read(address, name)
 
 
 def _check_data(history: RunHistory, execution: metadata_store_pb2.Execution, node: str, train_it: str) -> None:

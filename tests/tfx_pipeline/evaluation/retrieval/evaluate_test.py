@@ -38,10 +38,10 @@ class SmallTowers:
         table[0] = 0
         self.table = tf.constant(table)
 
-    def user_vectors(self, inputs):
+    def user_tower(self, inputs):
         return tf.reduce_sum(tf.gather(self.table, inputs[HISTORY_CONTENT_ROW]), axis=1)
 
-    def item_vectors(self, inputs):
+    def item_tower(self, inputs):
         return tf.gather(self.table, inputs[CANDIDATE_CONTENT_ROW])
 
 
