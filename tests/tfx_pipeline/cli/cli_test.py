@@ -111,6 +111,9 @@ def test_a_missing_configuration_is_named(tmp_path, refuse, arguments):
         ["run", "--set"],
         ["score", "log", "--model", "m"],
         ["rank", "--top", "many"],
+        ["retrieval"],
+        ["retrieval", "evaluate", "--k", "5,0"],
+        ["retrieval", "evaluate", "--split", "train"],
     ],
     ids=" ".join,
 )
@@ -127,7 +130,7 @@ KEPT = "interrupted: finished steps are kept; the same command goes on from ther
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [
-        *((name, KEPT) for name in ("run", "demo", "compare", "tune")),
+        *((name, KEPT) for name in ("run", "demo", "compare", "tune", "retrieval evaluate")),
         ("config check shop.yaml", "interrupted\n"),
         ("rank --model m --user u --top 3", "interrupted\n"),
     ],
@@ -224,7 +227,10 @@ def test_run_with_a_missing_log_stops_before_any_work(config_file, refuse):
     assert not (folder / "summary.json").exists()
 
 
-@pytest.mark.parametrize("command", [("run", "--summary-json"), ("demo", "--summary-json"), ("compare", "--json")])
+@pytest.mark.parametrize(
+    "command",
+    [("run", "--summary-json"), ("demo", "--summary-json"), ("compare", "--json"), ("retrieval", "evaluate", "--json")],
+)
 def test_a_report_that_cannot_be_written_stops_before_any_work(command, tmp_path, capsys):
     (tmp_path / "notes").touch()
     for place, problem in (
