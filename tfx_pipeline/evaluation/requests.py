@@ -1,21 +1,16 @@
-"""The requests of a split as whoever ranks all items of the catalogue wants them, some thousands at a time."""
+"""The requests of a split with their items as rows of the catalogue, some thousands at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from tfx_pipeline.data.examples import raw_features
-from tfx_pipeline.errors import DataError
-from tfx_pipeline.transform.dataset import count_requests, untuned
-
-if TYPE_CHECKING:
-    from tfx_pipeline.evaluation.items_had import Had
+from tfx_pipeline.transform.dataset import untuned
 
 # Requests that are held at a time, and sorted by the length of their history: so batches hold little padding.
 _HELD = 16_384
@@ -74,67 +69,6 @@ class Requests:
             labels=self.labels[of_candidates],
             counts=self.counts[rows],
         )
-
-
-class Asked(NamedTuple):
-    """Requests that have a positive in the catalogue.
-
-    Attributes:
-        requests: B of them.
-        positives: of each, rows of the catalogue, rising.
-        left_out: of each, rows of what it does not rank: items that the user had before, but for `positives`.
-    """
-
-    requests: Requests
-    positives: list[np.ndarray]
-    left_out: list[np.ndarray]
-
-
-class Asking:
-    """The requests of a split that have a positive in the catalogue, and counts of those that have none.
-
-    Args:
-        files: gzipped TFRecord files of raw examples, of one split.
-        catalogue: ids of all items.
-        had: of `items_had`, of the split's users.
-
-    Attributes:
-        total: requests of the split.
-        done, without_positive, unknown_positives: so far: requests that were read or had no positive, those without,
-            and positives that the catalogue lacks.
-    """
-
-    def __init__(self, files: Sequence[str], catalogue: Sequence[str], had: Had):
-        self._files, self._had = list(files), had
-        self._place_of = places(catalogue)
-        self.total = count_requests(self._files)
-        self.done = self.without_positive = self.unknown_positives = 0
-
-    def batches(self, size: int) -> Iterator[Asked]:
-        """All of them, at most `size` at a time; those of some thousands in the order of their history's length.
-
-        Raises:
-            DataError: there is none.
-        """
-        found = False
-        for held in read_requests(self._files, self._place_of):
-            positives = held.positives_of()
-            answered = np.array([len(own) > 0 for own in positives], bool)
-            self.unknown_positives += held.unknown
-            self.without_positive += int((~answered).sum())
-            self.done += int((~answered).sum())
-            order = np.argsort(held.history_lengths, kind="stable")
-            order = order[answered[order]]
-            for first in range(0, len(order), size):
-                rows = order[first : first + size]
-                own = [positives[row] for row in rows]
-                had = (self._had.before(held.users[row], held.times[row]) for row in rows)
-                left_out = [np.setdiff1d(before, kept) for before, kept in zip(had, own, strict=True)]
-                self.done += len(rows)
-                found = True
-                yield Asked(held.take(rows), own, left_out)
-        if not found:
-            raise DataError("no request of the split has a positive in the catalogue: there is nothing to rank")
 
 
 def places(catalogue: Sequence[str]) -> pd.Index:

@@ -20,9 +20,9 @@ import tensorflow as tf
 from dmf_keras.metrics.ranking_by_request import RankingByRequest, ranking_of_runs
 from dmf_keras.metrics.tie_runs import TieRuns
 from dmf_keras.models.ranking_model import RankingModel
+from tfx_pipeline.evaluation.asking import Asking
 from tfx_pipeline.evaluation.catalogue_scoring import catalogue_blocks, first_probabilities, user_encoder
 from tfx_pipeline.evaluation.items_had import Had
-from tfx_pipeline.evaluation.requests import Asking
 from tfx_pipeline.files.writing import writing
 from tfx_pipeline.transform.request_transform import RequestTransform
 

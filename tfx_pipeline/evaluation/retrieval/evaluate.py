@@ -10,8 +10,8 @@ from typing import TypeAlias
 import numpy as np
 
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.evaluation.asking import Asking
 from tfx_pipeline.evaluation.items_had import Had
-from tfx_pipeline.evaluation.requests import Asking
 from tfx_pipeline.evaluation.retrieval.cascade import Ranker, ranked
 from tfx_pipeline.evaluation.retrieval.ranks import Judged, ListRanks, ListTally
 from tfx_pipeline.evaluation.retrieval.retriever import Retriever
