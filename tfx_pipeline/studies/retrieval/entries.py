@@ -17,17 +17,19 @@ from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.studies.retrieval.report import Estimate, ListEntry, SliceEntry, WholeRanking
 
 RESAMPLES = 1000
+# A slice of positives by how often their item was one in train: cold are those that nobody chose, shown or not.
+ITEM_POSITIVES = "item_positives"
 
 
 def list_entries(
-    evaluated: Evaluated, at_k: Sequence[int], frequency: np.ndarray, evaluation: Evaluation
+    evaluated: Evaluated, at_k: Sequence[int], counts: Mapping[str, np.ndarray], evaluation: Evaluation
 ) -> list[ListEntry]:
     """An entry for each retriever, followed by one for each cascade behind it.
 
     Args:
         evaluated: of `evaluate_retrievers`.
         at_k: cut-offs; a cascade has those that are at most its candidates.
-        frequency: int64 [items], what items are sliced by.
+        counts: by slice column, int64 [items]: what items are sliced by.
         evaluation: the borders of the slices.
     """
     judged = evaluated.judged
@@ -38,7 +40,7 @@ def list_entries(
     everything = np.ones(len(judged.request), bool)
     overall = _estimates(evaluated, [ranks for _, _, ranks in named], at_k, everything)
     of_positives = {
-        slices.ITEM_FREQUENCY: slices.item_frequency(frequency[judged.row], evaluation),
+        **{column: slices.item_frequency(own[judged.row], evaluation) for column, own in counts.items()},
         slices.HISTORY_LENGTH: slices.history_length(judged.history_lengths[judged.request], evaluation),
     }
     sliced = {

@@ -95,7 +95,7 @@ def _report(
     from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
     from tfx_pipeline.evaluation.retrieval.train_items import read_train_items
     from tfx_pipeline.evaluation.whole_catalogue import rank_catalogue
-    from tfx_pipeline.studies.retrieval.entries import RESAMPLES, list_entries, whole_ranking
+    from tfx_pipeline.studies.retrieval.entries import ITEM_POSITIVES, RESAMPLES, list_entries, whole_ranking
     from tfx_pipeline.studies.retrieval.trained_models import load_ranker
 
     training_data, files = data.training_data, data.examples[split]
@@ -104,7 +104,10 @@ def _report(
     with console().status("counting items in train"):
         train = read_train_items(data.examples["train"], catalogue)
         retrievers = {each: _retriever(each, config, data, train) for each in names}
+    # What is drawn says nothing of an item: of positives alone impressions are mostly negatives that were drawn.
     frequency = train.positives if config.negatives is not None else _impressions(data)
+    counts = {slices.ITEM_FREQUENCY: frequency}
+    counts |= {ITEM_POSITIVES: train.positives} if config.negatives is None else {}
     is_head = np.asarray(slices.item_frequency(frequency, config.evaluation) == "head")
     candidates = [count for count in CANDIDATES if count <= len(catalogue)] or [len(catalogue)]
     with console().status("retrieving") as status:
@@ -130,7 +133,7 @@ def _report(
             )
     judged = evaluated.judged
     with console().status("intervals from resampled users"):
-        lists = list_entries(evaluated, at_k, frequency, config.evaluation)
+        lists = list_entries(evaluated, at_k, counts, config.evaluation)
         whole = None
         if model is not None and ranks is not None:
             whole = whole_ranking(name, ranks, judged.users, at_k)

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfx_pipeline.console import Console, lines
-from tfx_pipeline.evaluation.slices import HISTORY_LENGTH, ITEM_FREQUENCY
+from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.retrieval.report import Estimate, ListEntry, RetrievalReport
 
 RULE = (
@@ -28,7 +28,7 @@ def print_report(report: RetrievalReport, out: Console) -> None:
             out.print()
     out.print(_catalogue_table(report))
     out.print()
-    for column in (ITEM_FREQUENCY, HISTORY_LENGTH):
+    for column in report.lists[0].slices:
         out.print(_slice_table(report, column))
         out.print()
     for sentence in _notes(report, single):

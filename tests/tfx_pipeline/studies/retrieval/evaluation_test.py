@@ -118,6 +118,7 @@ def test_retrievers_a_cascade_and_the_whole_catalogue_in_one_report(config, reco
             assert 0 <= estimate.low <= estimate.mean <= estimate.high <= 1
         frequency = entry.slices["item_frequency"]
         assert sum(one.positives for one in frequency.values()) == report.positives
+        assert sum(one.positives for one in entry.slices["item_positives"].values()) == report.positives
         assert sum(one.requests for one in entry.slices["history_length"].values()) == report.requests
     assert 0 < alone.coverage["5"] <= alone.coverage["10"] < 1
     assert RetrievalReport.from_json(json.loads(json.dumps(report.to_json()))) == report
