@@ -115,5 +115,5 @@ def else_popular(scores: np.ndarray, known: np.ndarray, positives: np.ndarray) -
     Returns:
         float32 [R, items]; from -3 to -2 where not known.
     """
-    popularity = positives.astype(np.float64) / (1 + positives.max(initial=0)) - 3
-    return np.where(known, scores, popularity).astype(np.float32)
+    popularity = positives / (1 + positives.max(initial=0)) - 3
+    return np.where(known, scores.astype(np.float32), popularity.astype(np.float32))
