@@ -43,6 +43,8 @@ TFX = [
     "tfx==1.21.0",
     "typing-extensions>=4.12",
 ]
+# For tools/torch_yardstick.py alone. Not in the lock: which build, for GPUs or not, is for the user to choose.
+BENCH = ["torch>=2.4"]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
 DEV = [
     "cryptography",
@@ -74,7 +76,7 @@ setup(
         "tfx_pipeline.pages.kit": ["templates/*"],
     },
     install_requires=KERAS,
-    extras_require={"serving": SERVING, "tfx": [*SERVING, *TFX], "gpu": GPU, "dev": DEV},
+    extras_require={"serving": SERVING, "tfx": [*SERVING, *TFX], "gpu": GPU, "bench": BENCH, "dev": DEV},
     entry_points={"console_scripts": ["dmf = tfx_pipeline.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

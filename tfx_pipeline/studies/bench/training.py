@@ -164,17 +164,21 @@ def new_model(
 
 def train_step(model: RankingModel, candidates: int) -> Callable[[], float]:
     """A function that trains a model on the next of a few batches and returns the loss."""
+    batches = tf.data.Dataset.from_tensor_slices(step_data(model, candidates))
+    iterator = iter(batches.batch(REQUESTS_PER_BATCH).cache().repeat())
+    # What `fit` calls for a step.
+    return lambda: float(model.train_function(iterator)["loss"])
+
+
+def step_data(model: RankingModel, candidates: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The requests that `train_step` takes batches of: inputs by name, and labels [requests, candidates]."""
     requests = _BATCHES * REQUESTS_PER_BATCH
     named = workload.schema(items=ITEMS, users=USERS)
     inputs = workload.requests(named, batch=requests, candidates=candidates, history=HISTORY)
     for name in (HISTORY_INDEX, CANDIDATE_INDEX):
         # Not in place: rows of content are the same array.
         inputs[name] = inputs[name] * max(1, (model.schema.item_rows - 1) // ITEMS)
-    labels = np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
-    batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(REQUESTS_PER_BATCH).cache().repeat()
-    iterator = iter(batches)
-    # What `fit` calls for a step.
-    return lambda: float(model.train_function(iterator)["loss"])
+    return inputs, np.random.default_rng(1).integers(0, 2, (requests, candidates)).astype(np.float32)
 
 
 def training_table(report: TrainingReport) -> Table:
