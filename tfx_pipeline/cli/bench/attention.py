@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
@@ -37,6 +38,9 @@ def add(commands: Commands) -> None:
         metavar="S",
         help="how long to measure per length of history; default: 30",
     )
+    parser.add_argument(
+        "--operations", action="store_true", help="also what the factored form consists of, each operation alone"
+    )
     add_json(parser, instead_of="a table")
     parser.set_defaults(command=run)
 
@@ -53,13 +57,17 @@ def run(parsed: argparse.Namespace) -> int:
             id_dim=parsed.id_dim,
             similarity_dim=parsed.similarity_dim,
             seconds=parsed.seconds,
+            operations=parsed.operations,
         )
 
     report = measured(measure)
     if parsed.json:
         print_json(report.to_json())
     else:
-        from tfx_pipeline.studies.bench.attention import attention_summary, attention_table
+        from tfx_pipeline.console import console_on
+        from tfx_pipeline.studies.bench.attention import attention_summary, attention_table, operations_table
 
+        for result in report.results if parsed.operations else ():
+            console_on(sys.stdout).print(operations_table(result))
         print_report(report.machine, attention_table(report), attention_summary(report))
     return exit_status.OK

@@ -12,7 +12,7 @@ All are compiled as they are served: `tf.function` with unknown numbers of reque
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench import workload
+from tfx_pipeline.studies.bench.attention_operations import SHARED, attention_operations
 from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.timing import Timing, interleaved
 
@@ -64,6 +65,7 @@ class AttentionResult:
         model_vs_early_fusion: how many times as fast it is as early fusion.
         max_abs_difference: the largest between outputs that must be equal.
         milliseconds: of `attention` alone and of the whole `model`, by form.
+        operations: the same of the operations of the factored form, each alone; none where they were not asked for.
     """
 
     history: int
@@ -75,6 +77,7 @@ class AttentionResult:
     model_vs_early_fusion: float
     max_abs_difference: float
     milliseconds: Mapping[str, Mapping[str, Milliseconds]]
+    operations: Mapping[str, Milliseconds] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,13 @@ class AttentionReport(JsonRecord):
 
 
 def bench_attention(
-    histories: Sequence[int], *, candidates: int, id_dim: int, similarity_dim: int, seconds: float
+    histories: Sequence[int],
+    *,
+    candidates: int,
+    id_dim: int,
+    similarity_dim: int,
+    seconds: float,
+    operations: bool = False,
 ) -> AttentionReport:
     """Times attention and whole models for one user.
 
@@ -114,6 +123,7 @@ def bench_attention(
         id_dim: d, width of an item's embedding.
         similarity_dim: width of E_S, what early fusion joins to the embedding of a history item.
         seconds: how long each length is measured: half of it attention alone, half whole models.
+        operations: whether the operations of the factored form are measured too, for half as long.
 
     Returns:
         `results`, one entry per length, with ratios of median times (`*_vs_textbook` and `*_vs_early_fusion`: how many
@@ -131,6 +141,10 @@ def bench_attention(
         title = f"L = {history}, N = {candidates}"
         alone = interleaved(layers, seconds=seconds / 2, title=f"attention, {title}")
         whole = interleaved(models, seconds=seconds / 2, title=f"models, {title}")
+        parts: Mapping[str, Timing] = {}
+        if operations:
+            named = attention_operations(candidates, history, ATTENTION_DIM, BUCKETS)
+            parts = interleaved(named, seconds=seconds / 2, title=f"operations, {title}")
         factored, model = alone[FACTORED].median, whole[FACTORED].median
         results.append(
             AttentionResult(
@@ -143,6 +157,7 @@ def bench_attention(
                 model_vs_early_fusion=whole[EARLY_FUSION].median / model,
                 max_abs_difference=max(layer_difference, model_difference),
                 milliseconds={"attention": _rounded(alone), "model": _rounded(whole)},
+                operations=_rounded(parts),
             )
         )
     setup = AttentionSetup(id_dim, ATTENTION_DIM, BUCKETS, similarity_dim, HIDDEN_UNITS)
@@ -297,6 +312,20 @@ def attention_table(report: AttentionReport) -> Table:
         for what, times in result.milliseconds.items():
             cells = [_cell(times[name]) if name in times else "" for name in names]
             table.add_row(str(result.history), str(result.candidates), what, *cells)
+    return table
+
+
+def operations_table(result: AttentionResult) -> Table:
+    """The operations of the factored form, for a reader."""
+    table = Table(
+        title=f"the factored form by operation, N = {result.candidates}, L = {result.history}", title_justify="left"
+    )
+    table.add_column("operation")
+    table.add_column("ms (p10 to p90)", justify="right")
+    table.add_column("")
+    for name, time in result.operations.items():
+        table.add_row(name, _cell(time), "also in ID-only" if name in SHARED else "")
+    table.add_row("all", f"{sum(time.median for time in result.operations.values()):.2f}", "")
     return table
 
 

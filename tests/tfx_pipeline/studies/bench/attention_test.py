@@ -24,6 +24,7 @@ from tfx_pipeline.studies.bench.attention import (
     largest_difference,
     model_functions,
 )
+from tfx_pipeline.studies.bench.attention_operations import attention_operations
 from tfx_pipeline.studies.bench.timing import Timing
 
 TINY = ("bench", "attention", "--candidates", "8", "--id-dim", "16", "--seconds", "0.05")
@@ -85,6 +86,24 @@ def test_a_reader_gets_a_table_and_a_sentence_per_length(capfd):
     assert printed.err == ""
     for word in ("id only", "factored", "textbook", "early fusion", "L = 3: attention", "TensorFlow"):
         assert word in printed.out
+
+
+def test_operations_are_those_of_the_factored_form(capfd):
+    assert main([*TINY, "--history", "3", "--operations"]) == 0
+    printed = capfd.readouterr().out
+    for word in ("q . k", "GatherNd", "DenseBincount", "also in ID-only", "all"):
+        assert word in printed
+    results = {name: operation().numpy() for name, operation in attention_operations(4, 3, 8, 5).items()}
+    assert {name: result.shape for name, result in results.items()} == {
+        "q . k": (1, 4, 3),
+        "index of each pair's bucket": (12,),
+        "look-up (GatherNd)": (1, 4, 3),
+        "sum of logits and look-up": (1, 4, 3),
+        "softmax": (1, 4, 3),
+        "w . v": (1, 4, 8),
+        "sum by bucket (DenseBincount)": (1, 4, 6),
+    }
+    np.testing.assert_allclose(results["sum by bucket (DenseBincount)"].sum(axis=-1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("functions_of", [attention_functions, model_functions])
