@@ -101,6 +101,7 @@ class DecoupledTargetAttention(TargetAttention):
         history_mask: Tensor,
         return_weights: bool = False,
         training: bool = False,
+        pair_mask: Tensor | None = None,
     ) -> Any:
         """The candidate part.
 
@@ -111,6 +112,7 @@ class DecoupledTargetAttention(TargetAttention):
             history_mask: bool [B, L], false for padding.
             return_weights: bool.
             training: bool, whether weights are dropped.
+            pair_mask: bool [B, N, L], false for pairs that have no weight; absent: all of the history have some.
 
         Returns:
             Interest [B, N, dim] in the compute dtype, zeros for an empty history; with `return_weights` also the
@@ -121,7 +123,7 @@ class DecoupledTargetAttention(TargetAttention):
         """
         self._check_attend(candidates, keys, values, history_mask)
         check_buckets(buckets, self.modalities, candidates, keys.shape[1])
-        return self._attend(candidates, keys, values, buckets, history_mask, return_weights, training)
+        return self._attend(candidates, keys, values, buckets, history_mask, return_weights, training, pair_mask)
 
     def call(  # type: ignore[override]
         self,

@@ -100,6 +100,7 @@ class EarlyFusionTargetAttention(HistoryAttention):
         history_mask: Tensor,
         return_weights: bool = False,
         training: bool = False,
+        pair_mask: Tensor | None = None,
     ) -> Any:
         """Interest in all candidates.
 
@@ -110,6 +111,7 @@ class EarlyFusionTargetAttention(HistoryAttention):
             history_mask: bool [B, L], false for padding.
             return_weights: bool.
             training: bool, whether weights are dropped.
+            pair_mask: bool [B, N, L], false for pairs that have no weight; absent: all of the history have some.
 
         Returns:
             Interest [B, N, dim] in the compute dtype, zeros for an empty history; with `return_weights` also the
@@ -121,6 +123,7 @@ class EarlyFusionTargetAttention(HistoryAttention):
         history = self.real_history(history, history_mask)
         self.check_candidates(candidates, history_mask, history.shape[1])
         check_buckets(buckets, self.modalities, candidates, history.shape[1])
+        self.check_pair_mask(pair_mask, candidates, history.shape[1])
         batch, items = ops.shape(candidates)[:2]
         length = ops.shape(history)[1]
         dtype = self.compute_dtype
@@ -135,7 +138,10 @@ class EarlyFusionTargetAttention(HistoryAttention):
         columns = ops.convert_to_tensor(np.repeat(np.eye(self.heads), self.head_width, axis=0), dtype)
         query = ops.reshape(self.query(candidates) * (self.head_width**-0.5), (-1, self.dim, 1)) * columns
         logits = ops.reshape(ops.matmul(keys, query), (batch, items, length, self.heads))
-        weights = masked_softmax(ops.transpose(logits, (0, 1, 3, 2)), ops.expand_dims(history_mask, (1, 2)))
+        mask = ops.expand_dims(history_mask, (1, 2))
+        if pair_mask is not None:
+            mask = ops.logical_and(mask, ops.expand_dims(pair_mask, 2))
+        weights = masked_softmax(ops.transpose(logits, (0, 1, 3, 2)), mask)
         drop = self.drop(training)
         kept = weights if drop is None else drop(weights)
         mixed = ops.matmul(ops.reshape(ops.cast(kept, dtype), (rows(batch, items), self.heads, length)), values)

@@ -101,6 +101,16 @@ class HistoryAttention(keras.layers.Layer):
         check_axis("candidates", candidates, 2, self.candidates_width, "the layer was built for")
         self._check_mask(history_mask, candidates.shape[0], "the batch of `candidates`", length)
 
+    def check_pair_mask(self, pair_mask: Tensor | None, candidates: Tensor, length: int | None) -> None:
+        """Raises ValueError unless `pair_mask` is None or bool [B, N, L] for `candidates` [B, N, D']; L is `length`."""
+        if pair_mask is None:
+            return
+        check_rank("pair_mask", pair_mask, "batch candidates history")
+        check_kind("pair_mask", pair_mask, "bool")
+        check_axis("pair_mask", pair_mask, 0, candidates.shape[0], "the batch of `candidates`")
+        check_axis("pair_mask", pair_mask, 1, candidates.shape[1], "the candidates")
+        check_axis("pair_mask", pair_mask, 2, length, "the length of the history")
+
     def _check_mask(self, history_mask: Tensor, batch: int | None, of: str, length: int | None) -> None:
         check_rank("history_mask", history_mask, "batch history")
         check_kind("history_mask", history_mask, "bool")

@@ -88,6 +88,7 @@ class SemanticTargetAttention(TargetAttention):
         history_mask: Tensor,
         return_weights: bool = False,
         training: bool = False,
+        pair_mask: Tensor | None = None,
     ) -> Any:
         """The candidate part.
 
@@ -98,6 +99,7 @@ class SemanticTargetAttention(TargetAttention):
             history_mask: bool [B, L], false for padding.
             return_weights: bool.
             training: bool, whether weights are dropped.
+            pair_mask: bool [B, N, L], false for pairs that have no weight; absent: all of the history have some.
 
         Returns:
             Interest [B, N, dim] in the compute dtype, zeros for an empty history; with `return_weights` also the
@@ -108,6 +110,7 @@ class SemanticTargetAttention(TargetAttention):
         """
         self._check_attend(candidates, keys, values, history_mask)
         self._check_cosines(cosines, candidates, keys.shape[1])
+        self.check_pair_mask(pair_mask, candidates, keys.shape[1])
         dtype = self.compute_dtype
         query = self.split_heads(self.query(candidates)) * (self.head_width**-0.5)
         query, values = (ops.transpose(tensor, (0, 2, 1, 3)) for tensor in (query, ops.cast(values, dtype)))
@@ -123,6 +126,8 @@ class SemanticTargetAttention(TargetAttention):
             cosine = ops.where(mask, ops.expand_dims(ops.cast(cosine, "float32"), 1), 0.0) / self.temperature
             gain = of_heads(self.cosine_gain[place]) + of_heads(self.joint_gain[place]) * products
             logits = logits + gain * cosine
+        if pair_mask is not None:
+            mask = ops.logical_and(mask, ops.expand_dims(pair_mask, 1))
         weights = masked_softmax(logits, mask)
         drop = self.drop(training)
         kept = weights if drop is None else drop(weights)

@@ -105,6 +105,7 @@ class TargetAttention(HistoryAttention):
         history_mask: Tensor,
         return_weights: bool = False,
         training: bool = False,
+        pair_mask: Tensor | None = None,
     ) -> Any:
         """The candidate part.
 
@@ -114,6 +115,7 @@ class TargetAttention(HistoryAttention):
             history_mask: bool [B, L], false for padding.
             return_weights: bool.
             training: bool, whether weights are dropped.
+            pair_mask: bool [B, N, L], false for pairs that have no weight; absent: all of the history have some.
 
         Returns:
             Interest [B, N, dim] in the compute dtype, zeros for an empty history; with `return_weights` also the
@@ -123,7 +125,7 @@ class TargetAttention(HistoryAttention):
             ValueError: wrong rank, dtype or size, or a layer that is not built.
         """
         self._check_attend(candidates, keys, values, history_mask)
-        return self._attend(candidates, keys, values, (), history_mask, return_weights, training)
+        return self._attend(candidates, keys, values, (), history_mask, return_weights, training, pair_mask)
 
     def _check_attend(self, candidates: Tensor, keys: Tensor, values: Tensor, history_mask: Tensor) -> None:
         for name, tensor in (("keys", keys), ("values", values)):
@@ -145,8 +147,10 @@ class TargetAttention(HistoryAttention):
         history_mask: Tensor,
         return_weights: bool,
         training: bool,
+        pair_mask: Tensor | None,
     ) -> Any:
         """`attend` with a tensor of buckets for each of the layer's tables."""
+        self.check_pair_mask(pair_mask, candidates, keys.shape[1])
         dtype = self.compute_dtype
         interest, weights = decoupled_attention(
             self.split_heads(self.query(candidates)),
@@ -157,6 +161,7 @@ class TargetAttention(HistoryAttention):
             [ops.cast(table, dtype) for table in self.value_tables],
             history_mask,
             self.drop(training),
+            pair_mask,
         )
         batch, items = ops.shape(interest)[:2]
         interest = ops.reshape(interest, (batch, items, self.dim))

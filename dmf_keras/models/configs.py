@@ -97,6 +97,25 @@ class SimilarityConfig(InterestConfig):
 
 
 @dataclass(frozen=True)
+class SimilarAttentionConfig(SimilarityConfig):
+    """What models have that compare content and attend to the history.
+
+    Args:
+        history_top_k: attend to that many history items alone, those most similar in content to the candidate, and to
+            those that are as similar as the last of them; null: to all. Similarity histograms count all of them.
+    """
+
+    later = SimilarityConfig.later | {"history_top_k"}
+
+    history_top_k: int | None = None
+
+    def problems(self) -> list[str]:
+        """See the base class."""
+        wanted = [] if self.history_top_k is None else count_problem("history_top_k", self.history_top_k)
+        return [*super().problems(), *wanted]
+
+
+@dataclass(frozen=True)
 class HistogramConfig(SimilarityConfig):
     """What models have that count history items by similarity.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from dmf_keras.models import explanation
 from dmf_keras.models.configs import SimilarityConfig
 from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_CONTENT_ROW, HISTORY_INDEX, RankingSchema
 from dmf_keras.models.interest_model import HISTORY_MASK, InterestModel
+from dmf_keras.ops.most_similar import most_similar
 from dmf_keras.types import Tensor
 
 
@@ -69,6 +70,22 @@ class SimilarityModel(InterestModel):
             cosines = layer.similarities(vectors, state[history_vectors(name)])
             pairs.append((cosines, layer.bucket(cosines, present, state[history_present(name)])))
         return pairs
+
+    def attended_pairs(
+        self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], cosines: Sequence[Tensor]
+    ) -> Tensor | None:
+        """Which pairs attention may weigh, bool [B, N, L], by `history_top_k`; None: all.
+
+        Args:
+            state, inputs: as of `compared`.
+            cosines: that it returned.
+        """
+        count = getattr(self.config, "history_top_k", None)
+        if count is None:
+            return None
+        of_candidates = [self.candidate_vectors(inputs, name)[1] for name in self.similarity]
+        of_history = [state[history_present(name)] for name in self.similarity]
+        return most_similar(count, cosines, of_candidates, of_history, state[HISTORY_MASK])
 
     def bucket_ids(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Bucket ids int32 [B, N, L], one tensor per modality."""

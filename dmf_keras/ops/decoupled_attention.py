@@ -23,6 +23,7 @@ def decoupled_attention(
     value_tables: Sequence[Tensor],
     history_mask: Tensor,
     drop: Callable[[Tensor], Tensor] | None = None,
+    pair_mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Target attention whose keys and values carry an embedding of the bucket of each (candidate, history item) pair.
 
@@ -40,6 +41,8 @@ def decoupled_attention(
         key_tables, value_tables: per modality float [S + 1, H, A].
         history_mask: bool [B, L], false for padding.
         drop: applied to the weights, float32 [B, H, N, L], before they weigh anything; dropout is one.
+        pair_mask: bool [B, N, L], false for pairs that have no weight; at least one pair of each candidate whose
+            history is not empty. Absent: all have some.
 
     Returns:
         The interest float [B, N, H, A] in the dtype of `query`, all zeros for an empty history, and the weights
@@ -61,6 +64,8 @@ def decoupled_attention(
     for index, table in zip(indices, key_tables, strict=True):
         by_bucket = _matmul_per_head(query, table, transpose=True)
         logits = logits + gather_by_index(ops.cast(by_bucket, "float32"), index, length)
+    if pair_mask is not None:
+        logits = ops.where(_repeat_heads(pair_mask, heads), logits, masked_logit("float32"))
     weights = softmax(logits)
     all_heads = (batch, heads, candidates, length)
     kept = weights if drop is None else ops.reshape(drop(ops.reshape(weights, all_heads)), ops.shape(weights))

@@ -20,6 +20,7 @@ def decoupled_attention_reference(
     value_tables: Sequence[Tensor],
     history_mask: Tensor,
     drop: Callable[[Tensor], Tensor] | None = None,
+    pair_mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As `decoupled_attention`, with a key and a value per pair: memory grows with [B, N, L, H, A]."""
     pair_keys = ops.expand_dims(keys, 1)
@@ -28,7 +29,10 @@ def decoupled_attention_reference(
         pair_keys = pair_keys + ops.take(key_table, ids, axis=0)
         pair_values = pair_values + ops.take(value_table, ids, axis=0)
     logits = ops.sum(ops.expand_dims(query, 2) * pair_keys, axis=-1) / math.sqrt(query.shape[3])
-    weights = masked_softmax(ops.transpose(logits, (0, 3, 1, 2)), ops.expand_dims(history_mask, (1, 2)))
+    mask = ops.expand_dims(history_mask, (1, 2))
+    if pair_mask is not None:
+        mask = ops.logical_and(mask, ops.expand_dims(pair_mask, 1))
+    weights = masked_softmax(ops.transpose(logits, (0, 3, 1, 2)), mask)
     kept = weights if drop is None else drop(weights)
     per_pair = ops.expand_dims(ops.cast(ops.transpose(kept, (0, 2, 3, 1)), query.dtype), -1)
     return ops.sum(per_pair * pair_values, axis=2), weights

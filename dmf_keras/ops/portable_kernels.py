@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from keras import ops
 
@@ -20,6 +21,16 @@ def sum_flat(weights: Tensor, index: Tensor, size: Tensor) -> Tensor:
     if isinstance(size, int) and size == 0:
         return ops.zeros((0,), weights.dtype)
     return ops.segment_sum(weights, index, num_segments=size)
+
+
+def nth_largest(values: Tensor, place: int) -> Tensor:
+    """The `place`-th largest, counted from 1, of each row of `values` float [..., L]; `place` is at most L: [...]."""
+    return ops.min(ops.top_k(values, place, sorted=False)[0], axis=-1)
+
+
+def only_if(condition: Any, then: Callable[[], Tensor], otherwise: Callable[[], Tensor]) -> Tensor:
+    """What one of two functions returns, of which only that one is computed; shapes and dtypes are the same."""
+    return then() if condition else otherwise()
 
 
 def dense_by_request(

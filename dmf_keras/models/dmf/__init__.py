@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dmf_keras.models.configs import HistogramConfig, SimilarityConfig
+from dmf_keras.models.configs import HistogramConfig, SimilarAttentionConfig, SimilarityConfig
 from dmf_keras.models.model_config import choice_problem, count_problem, counts_problem, number_problem
 from dmf_keras.models.registry import register_model
 from dmf_keras.models.target_attention import TargetAttentionConfig
@@ -39,7 +39,7 @@ class _BranchConfig(SimilarityConfig):
 
 
 @dataclass(frozen=True)
-class DMFEnrichedConfig(TargetAttentionConfig, _BranchConfig):
+class DMFEnrichedConfig(TargetAttentionConfig, SimilarAttentionConfig, _BranchConfig):
     """Hyper-parameters of `dmf_keras.models.DMFEnriched`: DMF's without the histogram and the mixing."""
 
     @property
@@ -59,7 +59,7 @@ class DMFCentricConfig(HistogramConfig, _BranchConfig):
 
 
 @dataclass(frozen=True)
-class DMFPaperConfig(TargetAttentionConfig, HistogramConfig, _BranchConfig):
+class DMFPaperConfig(TargetAttentionConfig, SimilarAttentionConfig, HistogramConfig, _BranchConfig):
     """Hyper-parameters of `dmf_keras.models.DMFPaper`: the paper's where it gives one, at a smaller head.
 
     Args:
@@ -83,6 +83,8 @@ class DMFPaperConfig(TargetAttentionConfig, HistogramConfig, _BranchConfig):
         alpha = number_problem("alpha", self.alpha, 0, 1)
         if not alpha and self.mixing in ("learned", "gate") and self.alpha in (0, 1):
             alpha = [f"alpha must be strictly between 0 and 1 with {self.mixing} mixing, got {self.alpha!r}"]
+        if not found + alpha and self.history_top_k is not None and "enriched" not in self.branches:
+            found.append(f"history_top_k cuts attention: alpha 0 leaves none, got {self.history_top_k!r}")
         return found + alpha
 
 

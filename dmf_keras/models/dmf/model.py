@@ -112,10 +112,14 @@ class DMFPaper(SimilarityModel):
         bucket_ids: list[Tensor],
         training: bool,
         return_weights: bool = False,
+        pair_mask: Tensor | None = None,
     ) -> Any:
-        """o_n [B, N, a] of candidates with embeddings [B, N, d]; `return_weights`: also the weights [B, H, N, L]."""
+        """o_n [B, N, a] of candidates with embeddings [B, N, d]; `return_weights`: also the weights [B, H, N, L].
+
+        `pair_mask` bool [B, N, L] is false for pairs that have no weight.
+        """
         keys, values, mask = state[KEYS], state[VALUES], state[HISTORY_MASK]
-        return self.attention.attend(candidates, keys, values, bucket_ids, mask, return_weights, training)
+        return self.attention.attend(candidates, keys, values, bucket_ids, mask, return_weights, training, pair_mask)
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """The content of the history and, with the enriched branch, its `keys` and `values`."""
@@ -134,10 +138,11 @@ class DMFPaper(SimilarityModel):
         self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
     ) -> dict[str, Tensor]:
         """What comes out of the branches: `enriched` and `centric`, [B, N, interest_dim], as the configuration has."""
-        ids = self.bucket_ids(state, inputs)
+        cosines, ids = map(list, zip(*self.compared(state, inputs), strict=True))
         interests = {}
         if "enriched" in self.config.branches:
-            attended = self.attend(state, candidates, ids, training)
+            kept = self.attended_pairs(state, inputs, cosines)
+            attended = self.attend(state, candidates, ids, training, pair_mask=kept)
             interests["enriched"] = _by_row(self.enriched_branch, attended)
         if "centric" in self.config.branches:
             counts = [self.histogram(bucket_ids, state[HISTORY_MASK]) for bucket_ids in ids]
@@ -155,8 +160,9 @@ class DMFPaper(SimilarityModel):
         """Similarities and, with the enriched branch, its attention weights."""
         told = super().explain_history(state, candidates, inputs)
         if "enriched" in self.config.branches:
-            ids = self.bucket_ids(state, inputs)
-            _, weights = self.attend(state, candidates, ids, training=False, return_weights=True)
+            cosines, ids = map(list, zip(*self.compared(state, inputs), strict=True))
+            kept = self.attended_pairs(state, inputs, cosines)
+            _, weights = self.attend(state, candidates, ids, training=False, return_weights=True, pair_mask=kept)
             told |= attention_outputs(weights)
         return told
 

@@ -71,7 +71,16 @@ class EarlyFusion(DMFPaper):
         bucket_ids: list[Tensor],
         training: bool,
         return_weights: bool = False,
+        pair_mask: Tensor | None = None,
     ) -> Any:
         """See the base class."""
         history, mask = state[HISTORY], state[HISTORY_MASK]
-        return self.attention(candidates, history, bucket_ids, mask, return_weights=return_weights, training=training)
+        return self.attention(
+            candidates,
+            history,
+            bucket_ids,
+            mask,
+            return_weights=return_weights,
+            training=training,
+            pair_mask=pair_mask,
+        )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dmf_keras.models.configs import HistogramConfig, JoinedConfig
+from dmf_keras.models.configs import HistogramConfig, JoinedConfig, SimilarAttentionConfig
 from dmf_keras.models.model_config import count_problem
 from dmf_keras.models.registry import register_model
 from dmf_keras.models.target_attention import TargetAttentionConfig
 
 
 @dataclass(frozen=True)
-class MIMConfig(TargetAttentionConfig, HistogramConfig, JoinedConfig):
+class MIMConfig(TargetAttentionConfig, SimilarAttentionConfig, HistogramConfig, JoinedConfig):
     """Hyper-parameters of `dmf_keras.models.MIM`; both attentions have the width, heads and dropout given here.
 
     Args:

@@ -93,15 +93,16 @@ class MIM(HistogramModel, JoinedItems):
         """`attention` o_n and `content` a_n [B, N, a], `similarity` [c_n, r_n] [B, N, M (S + 1) + M K]."""
         ids, content = self._split(candidates)
         mask = state[HISTORY_MASK]
-        by_content = self.content_attention.attend(
-            content, state[CONTENT_KEYS], state[CONTENT_VALUES], mask, training=training
-        )
         cosines, buckets = zip(*self.compared(state, inputs), strict=True)
+        kept = self.attended_pairs(state, inputs, cosines)
+        by_content = self.content_attention.attend(
+            content, state[CONTENT_KEYS], state[CONTENT_VALUES], mask, training=training, pair_mask=kept
+        )
         places = _recent_places(mask, self.config.recent)
         counts = self.histograms(list(buckets), mask)
         recent = [ops.cast(ops.matmul(cosine, places), counts.dtype) for cosine in cosines]
         return {
-            ATTENTION: self.attention.attend(ids, state[KEYS], state[VALUES], mask, training=training),
+            ATTENTION: self.attention.attend(ids, state[KEYS], state[VALUES], mask, training=training, pair_mask=kept),
             CONTENT: by_content,
             SIMILARITY: ops.concatenate([counts, *recent], axis=-1),
         }
@@ -111,7 +112,9 @@ class MIM(HistogramModel, JoinedItems):
     ) -> dict[str, Tensor]:
         """Similarities, and the weights of the attention over IDs."""
         ids, _ = self._split(candidates)
-        _, weights = self.attention.attend(ids, state[KEYS], state[VALUES], state[HISTORY_MASK], return_weights=True)
+        kept = self.attended_pairs(state, inputs, [cosine for cosine, _ in self.compared(state, inputs)])
+        mask = state[HISTORY_MASK]
+        _, weights = self.attention.attend(ids, state[KEYS], state[VALUES], mask, return_weights=True, pair_mask=kept)
         return {**super().explain_history(state, candidates, inputs), **attention_outputs(weights)}
 
 

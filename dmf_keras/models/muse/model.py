@@ -8,16 +8,16 @@ from typing import Any
 import keras
 
 from dmf_keras.layers import SemanticTargetAttention
-from dmf_keras.models.histogram_model import ATTENTION, HISTOGRAM, HistogramModel
+from dmf_keras.models.histogram_attention import HistogramAttention
 from dmf_keras.models.interest_model import HISTORY_MASK
 from dmf_keras.models.muse import MUSEConfig
-from dmf_keras.models.target_attention.model import KEYS, VALUES, IDTargetAttention
+from dmf_keras.models.target_attention.model import KEYS, VALUES
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
 
 @dmf_keras_export("dmf_keras.models.MUSE")
-class MUSE(HistogramModel, IDTargetAttention):
+class MUSE(HistogramAttention):
     """The ranking part of MUSE: attention over IDs whose logits know the cosines (SA-TA), and SimTier.
 
         o_n = sum_j softmax_j(g_1 s_nj + g_2 r_nj + g_3 s_nj r_nj) v_j,    head(user, e_n, o_n, c_n)
@@ -27,7 +27,8 @@ class MUSE(HistogramModel, IDTargetAttention):
     pair alone; here the cosine scales a logit, there a bucket has a key and a value. The cosines are computed once.
 
     What the paper leaves out, or is not here: it searches the history of 100,000 by content and attends to the best 50,
-    and attends to the most recent 50 beside them; here the history of the request is all there is. Its counts are
+    and attends to the most recent 50 beside them; here the history of the request is all there is, of which
+    `history_top_k` attends to the most similar items alone. Its counts are
     log(1 + count) times a learned scale per tier, which the head's first layer learns as well, and count padding; here
     padding is not counted. Its code has one modality; here each has gains of its own.
 
@@ -63,33 +64,15 @@ class MUSE(HistogramModel, IDTargetAttention):
             dtype=self.dtype_policy,
         )
 
-    def attend(
-        self,
-        state: Mapping[str, Tensor],
-        candidates: Tensor,
-        inputs: Mapping[str, Tensor],
-        training: bool,
-        return_weights: bool = False,
-    ) -> Any:
-        """See the base class."""
-        cosines = [cosine for cosine, _ in self.compared(state, inputs)]
-        return self._attend(state, candidates, cosines, training, return_weights)
-
-    def _attend(
+    def attend_pairs(
         self,
         state: Mapping[str, Tensor],
         candidates: Tensor,
         cosines: list[Tensor],
+        pair_mask: Tensor | None,
         training: bool,
         return_weights: bool = False,
     ) -> Any:
+        """See the base class."""
         keys, values, mask = state[KEYS], state[VALUES], state[HISTORY_MASK]
-        return self.attention.attend(candidates, keys, values, cosines, mask, return_weights, training)
-
-    def interest_parts(
-        self, state: Mapping[str, Tensor], candidates: Tensor, inputs: Mapping[str, Tensor], training: bool
-    ) -> dict[str, Tensor]:
-        """`attention` o_n [B, N, a] and `histogram` [B, N, M (S + 1)], of cosines that are computed once."""
-        cosines, ids = zip(*self.compared(state, inputs), strict=True)
-        attended = self._attend(state, candidates, list(cosines), training)
-        return {ATTENTION: attended, HISTOGRAM: self.histograms(list(ids), state[HISTORY_MASK])}
+        return self.attention.attend(candidates, keys, values, cosines, mask, return_weights, training, pair_mask)

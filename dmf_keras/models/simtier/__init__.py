@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dmf_keras.models.configs import HistogramConfig
+from dmf_keras.models.configs import HistogramConfig, SimilarAttentionConfig
 from dmf_keras.models.registry import register_model
 from dmf_keras.models.target_attention import TargetAttentionConfig
 
 
 @dataclass(frozen=True)
-class SimTierConfig(TargetAttentionConfig, HistogramConfig):
+class SimTierConfig(TargetAttentionConfig, SimilarAttentionConfig, HistogramConfig):
     """Hyper-parameters of `dmf_keras.models.SimTier`: those of target attention and of the histogram."""
 
 

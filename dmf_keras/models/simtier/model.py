@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dmf_keras.models.histogram_model import HistogramModel
+from dmf_keras.models.histogram_attention import HistogramAttention
 from dmf_keras.models.simtier import SimTierConfig
-from dmf_keras.models.target_attention.model import IDTargetAttention
 from dmf_keras.registration import dmf_keras_export
 
 
 @dmf_keras_export("dmf_keras.models.SimTier")
-class SimTier(HistogramModel, IDTargetAttention):
+class SimTier(HistogramAttention):
     """The interest is the target attention over IDs and, per modality, how the history spreads over similarities.
 
     Both go into the head side by side: content reaches the score through the counts c_n alone.

@@ -72,6 +72,23 @@ def _drop_half(shape, seed=3):
 
 
 @pytest.mark.parametrize("heads", [1, 2])
+def test_masked_pairs_have_no_weight_and_the_others_share_theirs(heads):
+    arguments = _arguments(heads=heads)
+    rng = np.random.default_rng(5)
+    pair_mask = (rng.random((3, 4, 5)) < 0.5) | (np.arange(5) == 4)  # the last is never padding
+    without, all_weights, _ = _run(decoupled_attention, arguments)
+    results = [_run(form, {**arguments, "pair_mask": pair_mask}) for form in FORMS]
+    expected = all_weights * pair_mask[:, None]
+    expected = expected / np.maximum(expected.sum(-1, keepdims=True), 1e-30)
+    for interest, weights, _ in results:
+        np.testing.assert_allclose(weights, expected, atol=1e-6)
+        np.testing.assert_allclose(interest, results[0][0], atol=1e-5)
+    assert np.abs(results[0][0] - without).max() > 1e-2
+    everything = _run(decoupled_attention, {**arguments, "pair_mask": np.ones((3, 4, 5), bool)})
+    np.testing.assert_array_equal(everything[0], without)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
 @pytest.mark.parametrize("modalities", [0, 1, 2])
 @pytest.mark.parametrize("form", FORMS)
 def test_both_forms_equal_the_equations(form, heads, modalities):

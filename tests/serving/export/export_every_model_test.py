@@ -15,9 +15,11 @@ from tests.serving.export.small_models import REQUESTS, VocabularyTransform, raw
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", model_names())
-def test_exported_model_scores_as_in_keras_by_every_way(name, tmp_path):
-    model, transform, raw = small_model(name), VocabularyTransform(), raw_requests()
+@pytest.mark.parametrize(
+    ("name", "params"), [*((name, {}) for name in model_names()), ("dmf", {"history_top_k": 2})], ids=str
+)
+def test_exported_model_scores_as_in_keras_by_every_way(name, params, tmp_path):
+    model, transform, raw = small_model(name, params=params), VocabularyTransform(), raw_requests()
     live_inputs = {key: tf.constant(value) for key, value in raw.items()}
     live = score_requests(model, transform, live_inputs, ContentInputs(model)).numpy()
     written = export_model(model, transform, tmp_path / "model", name=name, max_history=50)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -130,10 +132,11 @@ def serialized(request) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
-def small_model(name: str, schema: RankingSchema = SCHEMA):
+def small_model(name: str, schema: RankingSchema = SCHEMA, params: Mapping[str, Any] | None = None):
     """A small model with content whose weights are large enough for scores to differ."""
     known = {field.name for field in fields(model_config(name, {}))}
-    model = build_model(name, {key: value for key, value in SMALL.items() if key in known}, schema, seed=3)
+    small = {key: value for key, value in SMALL.items() if key in known}
+    model = build_model(name, {**small, **(params or {})}, schema, seed=3)
     rng = np.random.default_rng(3)
     # Quadratic layers square what they are given, layer by layer.
     scale = {"qin": 0.2, "diff_msin": 0.24}.get(name, 0.5)
