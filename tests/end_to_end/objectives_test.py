@@ -11,7 +11,7 @@ import pytest
 import yaml
 from sklearn.metrics import log_loss, roc_auc_score
 
-from serving.client import RankingClient, RestRankingClient, User
+from serving.client import BadRequest, RankingClient, RestRankingClient, User
 from serving.local_server.server import LocalServer
 from tfx_pipeline.cli import main
 
@@ -45,6 +45,7 @@ def run(tmp_path_factory):
         "explain": True,
         "warmup_candidates": [1, 20],
     }
+    values["stages"] = {"retrieval": {"epochs": 2, "params": {"dim": 8}}, "ranking": {"candidates": 20}}
     values["evaluation"] = {"thresholds": {"auc": {"min": 0.3}, "buy/auc": {"min": 0.3, "min_change": -0.9}}}
     file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -101,6 +102,43 @@ def test_a_server_answers_the_formula_and_its_parts(run, kind):
     click, buy = ranking.objectives["click"], ranking.objectives["buy"]
     np.testing.assert_allclose(ranking.scores, click * buy - 0.01, atol=1e-6)
     np.testing.assert_allclose(plain.scores, ranking.scores, atol=1e-6)
+
+
+def test_a_page_out_of_the_catalogue_is_what_rank_makes_of_what_was_retrieved(run):
+    _, summary = run
+    version = Path(summary["model_path"])
+    user = User("u000001", ["i000001", "i000002"], {"gender": "f", "age": 30.0, "device": "phone"})
+    with LocalServer(version.parent) as server, RankingClient(server.target, version.parent.name) as client:
+        found = client.retrieve(user, 20)
+        page = client.recommend(user, 5, objectives=True)
+        ranked = client.rank(user, list(found.items), objectives=True, version=found.model_version)
+        others = client.recommend(user, 5, exclude=page.items, exclude_history=True)
+        nobody = client.recommend(User("nobody", [], dict.fromkeys(user.features)), 20)
+        nothing = client.recommend(user, 5, exclude=[f"i{number:06}" for number in range(80)])
+        with pytest.raises(BadRequest, match="k"):
+            client.recommend(user, 21)
+    best = np.argsort(-ranked.scores, kind="stable")[:5]
+    assert list(page.items) == [found.items[place] for place in best]
+    np.testing.assert_allclose(page.scores, ranked.scores[best], atol=1e-6)
+    np.testing.assert_allclose(page.objectives["buy"], ranked.objectives["buy"][best], atol=1e-6)
+    assert list(page.retrieval_ranks) == [place + 1 for place in best]
+    assert not set(others.items) & {*page.items, *user.history}
+    assert len(set(nobody.items)) == 20 and len(nothing.items) == 0
+
+
+def test_retrieval_is_evaluated_beside_what_needs_no_training(run, tmp_path, capsys):
+    file, summary = run
+    out = tmp_path / "retrieval.json"
+    assert main(["retrieval", "evaluate", "--config", str(file), "--k", "5,20", "--cascade", "--json", str(out)]) == 0
+    report = json.loads(out.read_text(encoding="utf-8"))
+    names = {each["retriever"] for each in report["lists"]}
+    assert {"two_tower", "popularity", "co_occurrence", "content"} <= names
+    capsys.readouterr()
+    assert main(["recommend", "--model", summary["model_path"], "--user", "u000003", "--top", "3", "--json"]) == 0
+    page = json.loads(capsys.readouterr().out)
+    assert [entry["score"] for entry in page["page"]] == sorted((e["score"] for e in page["page"]), reverse=True)
+    assert set(page["page"][0]["objectives"]) == {"click", "buy"}
+    assert page["catalogue"] == 80 and page["ranked"] == 20
 
 
 def test_commands_say_which_objective_they_mean(run, capsys):

@@ -18,6 +18,7 @@ SEARCH = "tuning={run_in_pipeline: true, space: {params.id_dim: {choice: [16, 32
 INGEST, CONTENT, TRANSFORM = "BehaviorLogExampleGen", "ItemContentGen", "Transform"
 TUNER, TRAINER, EVALUATOR = "RankingTuner", "RankingTrainer", "Evaluator"
 GATE, PUSHER = "ServingGate", "Pusher"
+RETRIEVAL = "RetrievalTrainer"
 # The trainer has what ingestion depends on, for `dmf rank`.
 LOGS = {INGEST, TRAINER}
 TRAINING = {TUNER, TRAINER}
@@ -123,6 +124,15 @@ CHANGES = [
     ("training.learning_rate", 0.5, TRAINING),
     ("training.average_weights", "true", TRAINING),
     ("training.row_updates", "true", TRAINING),
+    ("stages.retrieval.params", "{dim: 8}", {RETRIEVAL}),
+    ("stages.retrieval.batch_size", 64, {RETRIEVAL}),
+    ("stages.retrieval.epochs", 3, {RETRIEVAL}),
+    ("stages.retrieval.patience", 5, {RETRIEVAL}),
+    ("stages.retrieval.learning_rate", 0.5, {RETRIEVAL}),
+    ("stages.retrieval.random_negatives", 7, {RETRIEVAL}),
+    ("stages.retrieval.shown_negatives", "true", {RETRIEVAL}),
+    ("stages.retrieval.hard_negatives", 7, {RETRIEVAL}),
+    ("stages.ranking.candidates", 7, {TRAINER}),
     ("training.keep_negatives", 0.5, TRAINING),
     ("training.max_candidates", 7, TRAINING),
     ("training.seed", 7, TRAINING),
@@ -163,6 +173,7 @@ NEEDED = {
     "serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"],
     **{f"content.codes.{key}": ["content.codes={of: text}"] for key in ("levels", "size", "of")},
     "features.context.device.separator": ["features.context.device.multiple=true"],
+    **{key: ["stages={}"] for key, *_ in CHANGES if key.startswith("stages.")},
 }
 
 
@@ -226,6 +237,24 @@ def test_a_refit_is_a_step_of_its_own_whose_model_is_gated_and_pushed(config_fil
     assert producers == {EVALUATOR: TRAINER, GATE: "RefitTrainer", PUSHER: "RefitTrainer"}
     assert steps[PUSHER].inputs["model_blessing"].producer_component_id == EVALUATOR
     assert "first_run" not in steps[TRAINER].inputs and "base_model" not in steps[TRAINER].inputs
+
+
+def test_retrieval_is_a_step_of_its_own_which_another_ranker_does_not_run_again(config_file, before):
+    from tfx_pipeline.pipeline import Fingerprints, create_pipeline
+    from tfx_pipeline.runners import cache_keys
+
+    code = Fingerprints("", "", dict.fromkeys(cache_keys._CODE, ""))
+    refitted = create_pipeline(load_config(config_file, [SEARCH, "training.refit=true", "stages={}"]), code)
+    steps = {node.id: node for node in refitted.components}
+    assert set(steps) - set(before) == {RETRIEVAL, "RefitTrainer"}
+    for trainer in (TRAINER, "RefitTrainer"):
+        assert steps[trainer].inputs["retrieval_run"].producer_component_id == RETRIEVAL
+    assert steps[PUSHER].inputs["model"].producer_component_id == "RefitTrainer"
+    one, other = (
+        _steps(config_file, "stages={}", *settings)[RETRIEVAL]
+        for settings in ((), ("model.name=din", "training.epochs=9", "evaluation.rare_below=3", "serving.explain=true"))
+    )
+    assert one == other
 
 
 def test_another_number_of_buckets_of_ages_makes_no_examples_anew(config_file):

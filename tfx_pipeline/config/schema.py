@@ -33,7 +33,7 @@ from tfx_pipeline.config.objectives import Objectives
 from tfx_pipeline.config.sequences import MAX_SEQUENCES, EventSequence, check_sequence_names, check_sequences
 from tfx_pipeline.config.serving import Serving
 from tfx_pipeline.config.split import Split
-from tfx_pipeline.config.stages import Stages
+from tfx_pipeline.config.stages import Stages, check_stages
 from tfx_pipeline.config.tables import Data
 from tfx_pipeline.config.tuning import Tuning
 from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
@@ -386,6 +386,11 @@ class PipelineConfig(Section):
                 f"model.name: '{self.model.name}' reads semantic ids, and there are none; give content.codes, such as "
                 f"codes: {{of: {next(iter(self.content.modalities), 'text')}}}, or choose another model"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stages_have_inputs_of_their_own(self) -> PipelineConfig:
+        check_stages(self.stages, (*self.features.user, *self.features.context, *self.features.candidate))
         return self
 
     @model_validator(mode="after")

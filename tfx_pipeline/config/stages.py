@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field, field_validator
 
+from serving.contract import EXCLUDE_ITEM_ID, K
 from tfx_pipeline.config.values import Integer, Number, Params, Section
 
 # By which the epochs of retrieval are judged.
@@ -46,6 +49,16 @@ class Ranking(Section):
     """The stage that orders what was retrieved: the model of `model`."""
 
     candidates: Integer = Field(500, ge=1, description="items that `recommend` retrieves and ranks")
+
+
+def check_stages(stages: Stages | None, features: Iterable[str]) -> None:
+    """Raises ValueError when a feature has the name of what a request for items of the catalogue says beside it."""
+    taken = sorted({K, EXCLUDE_ITEM_ID} & set(features))
+    if stages is not None and taken:
+        raise ValueError(
+            f"features: '{taken[0]}' is an input of retrieval (stages); give the feature another name (its `column` "
+            "may have any)"
+        )
 
 
 class Stages(Section):
