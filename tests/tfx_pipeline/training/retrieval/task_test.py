@@ -58,7 +58,7 @@ def _loss(settings, tower):
 
 
 def _by_numpy(tower, settings, drawn):
-    inputs, labels, weights = (tf.nest.map_structure(lambda x: x.numpy(), each) for each in _requests())
+    inputs = {name: value.numpy() for name, value in _requests()[0].items()}
     vectors, users = item_vectors(tower, INDEX), tower.user_tower(inputs).numpy()
     # Clicks on items that the catalogue lacks are none.
     clicks = [(0, 1), (0, 3), (1, 2), (3, 12)]
