@@ -38,7 +38,7 @@ TFX = [
     "setuptools<81",  # tensorflow-hub, which TFX imports, needs pkg_resources
     "tensorboard",  # shows the logs that training writes
     "tensorflow==2.21.0",
-    "tensorflow-recommenders==0.7.7",  # for retrieval; nothing imports it yet
+    "tensorflow-recommenders==0.7.7",
     "tensorflow-serving-api==2.19.1",
     "tfx==1.21.0",
     "typing-extensions>=4.12",

@@ -50,7 +50,6 @@ NOT_IMPORTED = {
     "ruff": "a command",
     "setuptools": "tensorflow-hub, which TFX imports, needs pkg_resources",
     "tensorboard": "a command, which shows the logs that training writes",
-    "tensorflow-recommenders": "for retrieval, pinned with what it has to fit",
     "types-pyyaml": "read by mypy",
 }
 
