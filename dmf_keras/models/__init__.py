@@ -46,7 +46,7 @@ _PACKAGES = (
     "sid_coord",
     "simtier",
     "target_attention",
-    "two_tower",
+    "two_towers",
 )
 for _package in _PACKAGES:
     import_module(f"{__name__}.{_package}")

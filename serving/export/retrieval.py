@@ -16,7 +16,7 @@ Specs = dict[str, tf.TensorSpec]
 
 
 class UserTower(Protocol):
-    """A model whose users have vectors, such as `dmf_keras.models.TwoTower`."""
+    """A model whose users have vectors, such as `dmf_keras.models.TwoTowers`."""
 
     @property
     def uses_history_ages(self) -> bool:

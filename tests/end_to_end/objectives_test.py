@@ -132,7 +132,7 @@ def test_retrieval_is_evaluated_beside_what_needs_no_training(run, tmp_path, cap
     assert main(["retrieval", "evaluate", "--config", str(file), "--k", "5,20", "--cascade", "--json", str(out)]) == 0
     report = json.loads(out.read_text(encoding="utf-8"))
     names = {each["retriever"] for each in report["lists"]}
-    assert {"two_tower", "popularity", "co_occurrence", "content"} <= names
+    assert {"two_towers", "popularity", "co_occurrence", "content"} <= names
     capsys.readouterr()
     assert main(["recommend", "--model", summary["model_path"], "--user", "u000003", "--top", "3", "--json"]) == 0
     page = json.loads(capsys.readouterr().out)

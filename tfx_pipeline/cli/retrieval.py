@@ -16,15 +16,15 @@ def add(commands: Commands) -> None:
         "evaluate",
         help="recall, NDCG, coverage of retrievers against the whole catalogue",
         description="Asks retrievers for the best k items of every request of a split. Baselines are counted in the "
-        "train split; two_tower is that of the pipeline's last run.",
+        "train split; two_towers is that of the pipeline's last run.",
     )
     add_config(evaluate)
     evaluate.add_argument(
         "--retrievers",
         type=comma_separated,
         metavar="A,B,C",
-        help="popularity, co_occurrence, content, content@MODALITY, two_tower; default: all of them, content joined, "
-        "two_tower where the pipeline has trained it",
+        help="popularity, co_occurrence, content, content@MODALITY, two_towers; default: all of them, content joined, "
+        "two_towers where the pipeline has trained it",
     )
     evaluate.add_argument(
         "--k",

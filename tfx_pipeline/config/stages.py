@@ -16,7 +16,7 @@ JUDGED_AT = 100
 class Retrieval(Section):
     """The stage that finds candidates: a two-tower model, trained against the whole catalogue on what was clicked."""
 
-    params: Params = Field({}, description="hyper-parameters of the model `two_tower`: docs/MODELS.md")
+    params: Params = Field({}, description="hyper-parameters of the model `two_towers`: docs/MODELS.md")
     batch_size: Integer = Field(512, ge=2, description="requests; the clicks of the others are a request's negatives")
     epochs: Integer = Field(10, ge=1)
     patience: Integer = Field(
@@ -39,7 +39,7 @@ class Retrieval(Section):
         from dmf_keras.models.registry import model_config
 
         try:
-            model_config("two_tower", params)
+            model_config("two_towers", params)
         except (TypeError, ValueError) as error:
             raise ValueError(str(error)) from None
         return params

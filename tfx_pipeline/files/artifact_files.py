@@ -12,7 +12,7 @@ ITEM_IDS = "item_ids.txt"
 KERAS_MODEL = "model.keras"
 TRAINING_RESULT = "training.json"
 # ModelRun, of RetrievalTrainer.
-TWO_TOWER = "two_tower.keras"
+TWO_TOWERS = "two_towers.keras"
 # InfraBlessing, of ServingGate.
 GATE_REPORT = "report.json"
 # TunerResults, of RankingTuner; `dmf tune` leaves the same file in its folder.

@@ -167,7 +167,7 @@ def test_in_bfloat16_for_serving(name):
     # The weights themselves, and as copies.
     low = [weight.path for weight in served.weights if weight.dtype == "bfloat16"]
     assert all(any(part in path for part in _DENSE) for path in low)
-    assert bool(low) == (name not in ("qin", "two_tower"))
+    assert bool(low) == (name not in ("qin", "two_towers"))
     assert all(weight.dtype != "bfloat16" for weight in model.weights)
     # It is written and read as any model.
     again = type(served).from_config(served.get_config())

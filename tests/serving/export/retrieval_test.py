@@ -90,7 +90,7 @@ def test_ranks_no_more_than_there_are():
 def exported(tmp_path_factory):
     """A ranker with two towers, and what their vectors are by Keras."""
     folder = tmp_path_factory.mktemp("retrieval") / "1"
-    tower, transform = small_model("two_tower"), VocabularyTransform()
+    tower, transform = small_model("two_towers"), VocabularyTransform()
     vectors = tower.item_tower(transform.candidates({contract.CANDIDATE_ITEM_ID: tf.constant([ITEMS])}))[0].numpy()
     stage = RetrievalStage(tower, CatalogueIndex(ITEMS, vectors), candidates=7)
     written = export_model(small_model("target_attention"), transform, folder, name="x", max_history=5, retrieval=stage)
@@ -149,9 +149,9 @@ def test_a_model_without_the_stage_is_written_as_before(exported, tmp_path):
 
 
 def test_two_towers_alone_retrieve_and_do_not_recommend(tmp_path):
-    tower, transform = small_model("two_tower"), VocabularyTransform()
+    tower, transform = small_model("two_towers"), VocabularyTransform()
     vectors = tower.item_tower(transform.candidates({contract.CANDIDATE_ITEM_ID: tf.constant([ITEMS])}))[0].numpy()
     stage = RetrievalStage(tower, CatalogueIndex(ITEMS, vectors))
-    written = export_model(tower, transform, tmp_path / "1", name="two_tower", max_history=5, retrieval=stage)
+    written = export_model(tower, transform, tmp_path / "1", name="two_towers", max_history=5, retrieval=stage)
     assert "retrieve" in written.signatures and "recommend" not in written.signatures
     assert (written.retrieval_items, written.ranked_candidates) == (29, 0)

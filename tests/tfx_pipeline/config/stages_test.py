@@ -23,7 +23,7 @@ def test_an_empty_section_is_both_stages():
 
 
 @pytest.mark.parametrize(("settings", "message"), [
-    (["stages.retrieval.params={dmi: 3}"], r"'two_tower' has no parameter 'dmi' \(did you mean 'dim'\?\)"),
+    (["stages.retrieval.params={dmi: 3}"], r"'two_towers' has no parameter 'dmi' \(did you mean 'dim'\?\)"),
     (["stages.retrieval.params={dim: 0}"], "dim must be an integer of at least 1, got 0"),
     (["stages.retrieval.batch_size=1"], "stages.retrieval.batch_size"),
     (["stages.ranking.candidates=0"], "stages.ranking.candidates"),

@@ -8,7 +8,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.errors import ConfigError
 
-POPULARITY, CO_OCCURRENCE, CONTENT, TWO_TOWER = "popularity", "co_occurrence", "content", "two_tower"
+POPULARITY, CO_OCCURRENCE, CONTENT, TWO_TOWERS = "popularity", "co_occurrence", "content", "two_towers"
 AT = "@"
 
 
@@ -23,7 +23,7 @@ def check_names(config: PipelineConfig, names: Sequence[str]) -> list[str]:
         ConfigError: one does not exist.
     """
     modalities = list(config.content.modalities)
-    allowed = [POPULARITY, CO_OCCURRENCE, TWO_TOWER]
+    allowed = [POPULARITY, CO_OCCURRENCE, TWO_TOWERS]
     if modalities:
         allowed += [CONTENT, *(f"{CONTENT}{AT}{modality}" for modality in modalities)]
     for name in names:
@@ -35,8 +35,8 @@ def check_names(config: PipelineConfig, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def default_names(config: PipelineConfig, has_two_tower: bool) -> list[str]:
+def default_names(config: PipelineConfig, has_two_towers: bool) -> list[str]:
     """All that there are: content where there is some, two towers where they are trained."""
     names = [POPULARITY, CO_OCCURRENCE]
     names += [CONTENT] if config.content.modalities else []
-    return names + ([TWO_TOWER] if has_two_tower else [])
+    return names + ([TWO_TOWERS] if has_two_towers else [])

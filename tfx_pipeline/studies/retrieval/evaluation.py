@@ -62,10 +62,10 @@ def evaluate_retrieval(
         with console().status("loading libraries"):
             from tfx_pipeline.evaluation.items_had import items_had
             from tfx_pipeline.studies.preparation import prepare
-            from tfx_pipeline.studies.retrieval.trained_models import has_two_tower
+            from tfx_pipeline.studies.retrieval.trained_models import has_two_towers
         data = prepare(config)
         if names is None:
-            names = default_names(config, has_two_tower(config))
+            names = default_names(config, has_two_towers(config))
         cut_offs = _cut_offs(at_k, len(data.training_data.content.item_ids))
         with console().status("what users had before their requests"):
             had = items_had(list(data.examples.values()), data.examples[split], data.training_data.content.item_ids)
@@ -162,7 +162,7 @@ def _retriever(name: str, config: PipelineConfig, data: TrialData, train: TrainI
     from tfx_pipeline.evaluation.retrieval.content_neighbours import ContentNeighbours
     from tfx_pipeline.evaluation.retrieval.popularity import Popularity
     from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
-    from tfx_pipeline.studies.retrieval.trained_models import load_two_tower
+    from tfx_pipeline.studies.retrieval.trained_models import load_two_towers
 
     training_data = data.training_data
     kind, _, modality = name.partition(AT)
@@ -172,7 +172,7 @@ def _retriever(name: str, config: PipelineConfig, data: TrialData, train: TrainI
         return CoOccurrence(train)
     if kind == CONTENT:
         return ContentNeighbours(training_data.content, train, modality or None)
-    return TowerRetriever(load_two_tower(config), training_data.transform, training_data.content.item_ids)
+    return TowerRetriever(load_two_towers(config), training_data.transform, training_data.content.item_ids)
 
 
 def _impressions(data: TrialData) -> np.ndarray:

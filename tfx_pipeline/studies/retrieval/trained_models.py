@@ -24,25 +24,25 @@ from tfx_pipeline.pipeline import metadata_path
 from tfx_pipeline.runners.history import Execution, RunHistory
 
 RETRIEVAL_TRAINER, RANKING_TRAINER = "RetrievalTrainer", "RankingTrainer"
-TWO_TOWER = "two_tower"
+TWO_TOWERS = "two_towers"
 # What a model must have been trained on, by input of its trainer, and the step that makes it.
 _DATA = {"transform_graph": "Transform", "content": "ItemContentGen"}
 _FINISHED = (Execution.COMPLETE, Execution.CACHED)
 _LONGEST_REASON = 300
 
 
-def has_two_tower(config: PipelineConfig) -> bool:
+def has_two_towers(config: PipelineConfig) -> bool:
     """Whether a step has trained one, on whatever data."""
     return metadata_path(config).exists() and _last(_history(config), RETRIEVAL_TRAINER) is not None
 
 
-def load_two_tower(config: PipelineConfig) -> RankingModel:
+def load_two_towers(config: PipelineConfig) -> RankingModel:
     """The two-tower model of the last `RetrievalTrainer`.
 
     Raises:
         ModelError: there is none, it was trained on other data, or it cannot be loaded.
     """
-    return _load(config, RETRIEVAL_TRAINER, artifact_files.TWO_TOWER)[1]
+    return _load(config, RETRIEVAL_TRAINER, artifact_files.TWO_TOWERS)[1]
 
 
 def load_ranker(config: PipelineConfig) -> tuple[str, RankingModel]:
@@ -86,7 +86,7 @@ def _check_data(history: RunHistory, execution: metadata_store_pb2.Execution, no
 def _registered(execution: metadata_store_pb2.Execution, node: str) -> str:
     """The name of the model in the registry; one of somebody's own is registered."""
     if node == RETRIEVAL_TRAINER:
-        return TWO_TOWER
+        return TWO_TOWERS
     settings = json.loads(execution.custom_properties["custom_config"].string_value)
     return read_model_section(json.loads(settings["model"])).name
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, HISTORY_CONTENT_ROW
-from dmf_keras.models.two_tower.model import TwoTower
+from dmf_keras.models.two_towers.model import TwoTowers
 from tfx_pipeline.config.stages import JUDGED_AT
 from tfx_pipeline.training.callbacks import BestEpoch, Logs
 from tfx_pipeline.training.retrieval.stage import item_vectors
@@ -18,7 +18,7 @@ from tfx_pipeline.training.retrieval.stage import item_vectors
 RECALL = f"val_recall@{JUDGED_AT}"
 
 
-def recall(tower: TwoTower, index: np.ndarray, batches: Iterable[Any], k: int) -> float:
+def recall(tower: TwoTowers, index: np.ndarray, batches: Iterable[Any], k: int) -> float:
     """Share of the clicks whose item is among the k with the largest dot products; NaN where nothing was clicked.
 
     Items of the request's history stand in no list, unless they are what was clicked.

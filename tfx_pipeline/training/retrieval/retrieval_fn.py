@@ -13,7 +13,7 @@ from tfx_pipeline.files.addresses import join, local
 from tfx_pipeline.files.writing import write_text, writing
 from tfx_pipeline.training.model_schema import content_bases
 from tfx_pipeline.training.retrieval.stage import catalogue_index
-from tfx_pipeline.training.retrieval.training import train_two_tower
+from tfx_pipeline.training.retrieval.training import train_two_towers
 from tfx_pipeline.training.settings import RetrievalSettings
 from tfx_pipeline.training.trainer import forget
 from tfx_pipeline.training.training_job import read_data, state_dir
@@ -30,14 +30,14 @@ def retrieval_fn(fn_args: Any) -> None:
     """
     settings = RetrievalSettings.from_custom_config(fn_args.custom_config)
     data, state = read_data(fn_args, settings), state_dir(fn_args, settings)
-    model, result = train_two_tower(
+    model, result = train_two_towers(
         settings.retrieval,
         settings.training,
         data,
         state_dir=state,
         tensorboard_dir=join(fn_args.model_run_dir, "tensorboard"),
     )
-    with writing(join(fn_args.model_run_dir, artifact_files.TWO_TOWER)) as file:
+    with writing(join(fn_args.model_run_dir, artifact_files.TWO_TOWERS)) as file:
         model.save(file)
     write_text(
         join(fn_args.model_run_dir, artifact_files.TRAINING_RESULT), json.dumps(dataclasses.asdict(result), indent=1)
@@ -48,7 +48,7 @@ def retrieval_fn(fn_args: Any) -> None:
         model,
         data.transform,
         directory,
-        name="two_tower",
+        name="two_towers",
         max_history=settings.ingestion.history.max_length,
         content_bases=content_bases(data.content),
         retrieval=RetrievalStage(model, catalogue_index(model, data.transform, data.content)),

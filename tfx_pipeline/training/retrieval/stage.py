@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX
-from dmf_keras.models.two_tower.model import TwoTower
+from dmf_keras.models.two_towers.model import TwoTowers
 from serving.export.retrieval import CatalogueIndex, RetrievalStage
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.examples import raw_features
@@ -32,11 +32,11 @@ def read_stage(
         content: the catalogue.
         candidates: that are retrieved to be ranked.
     """
-    tower = keras.models.load_model(join(model_run, artifact_files.TWO_TOWER))
+    tower = keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS))
     return RetrievalStage(tower, catalogue_index(tower, transform, content), candidates)
 
 
-def catalogue_index(tower: TwoTower, transform: RequestTransform, content: ItemContentTable) -> CatalogueIndex:
+def catalogue_index(tower: TwoTowers, transform: RequestTransform, content: ItemContentTable) -> CatalogueIndex:
     """The vectors of all items of the catalogue, in its order."""
     ids = list(content.item_ids)
     return CatalogueIndex(ids, item_vectors(tower, embedding_rows(transform, ids)))
@@ -54,7 +54,7 @@ def embedding_rows(transform: RequestTransform, item_ids: Sequence[str]) -> np.n
     return np.concatenate(found).astype(np.int32)
 
 
-def item_vectors(tower: TwoTower, index: np.ndarray) -> np.ndarray:
+def item_vectors(tower: TwoTowers, index: np.ndarray) -> np.ndarray:
     """Vectors float32 [I, D] of the catalogue's items, by content row less 1.
 
     Args:

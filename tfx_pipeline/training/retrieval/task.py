@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX
-from dmf_keras.models.two_tower.model import TwoTower
+from dmf_keras.models.two_towers.model import TwoTowers
 from tfx_pipeline.config.stages import Retrieval
 
 
@@ -38,7 +38,7 @@ class Catalogue:
 
 
 class RetrievalTask(keras.Model):
-    """A `TwoTower` that learns to tell what a request clicked from the rest of the catalogue.
+    """A `TwoTowers` that learns to tell what a request clicked from the rest of the catalogue.
 
     Of a batch with P clicks and M draws the logits of each click are [P + M]: user vector by the vectors of all clicks
     and all draws, less the logarithm of how probable each is among them (Yi et al. 2019; mixed with draws from the
@@ -54,7 +54,7 @@ class RetrievalTask(keras.Model):
         seed: of the draws.
     """
 
-    def __init__(self, tower: TwoTower, catalogue: Catalogue, settings: Retrieval, seed: int, **kwargs: Any) -> None:
+    def __init__(self, tower: TwoTowers, catalogue: Catalogue, settings: Retrieval, seed: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tower = tower
         self._settings = settings

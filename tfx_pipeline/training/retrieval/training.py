@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from dmf_keras.models.inputs import POSITIVES
-from dmf_keras.models.two_tower.model import TwoTower
+from dmf_keras.models.two_towers.model import TwoTowers
 from tfx_pipeline.config.label import CANDIDATES
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.stages import Retrieval
@@ -30,7 +30,7 @@ from tfx_pipeline.transform.dataset import sampled_files
 _JUDGED_REQUESTS = 20_000
 
 
-def train_two_tower(
+def train_two_towers(
     settings: Retrieval,
     training: Training,
     data: TrainingData,
@@ -39,8 +39,8 @@ def train_two_tower(
     tensorboard_dir: Address,
     refit: bool = False,
     progress: str = "retrieval",
-) -> tuple[TwoTower, TrainingResult]:
-    """Seeds the process, builds a `two_tower` and trains it; a killed training goes on from its last whole epoch.
+) -> tuple[TwoTowers, TrainingResult]:
+    """Seeds the process, builds a `two_towers` and trains it; a killed training goes on from its last whole epoch.
 
     What counts as clicked is the main label. Columns of candidates are none of the model's: nobody knows them of the
     catalogue's items.
@@ -69,8 +69,8 @@ def train_two_tower(
         update={"batch_size": settings.batch_size, "keep_negatives": 1.0, "max_candidates": None, **share}
     )
     train_batches = data.train_batches(training, refit=refit)
-    tower = new_model("two_tower", settings.params, data, without=(CANDIDATES,), seed=training.seed)
-    assert isinstance(tower, TwoTower), "the registry's own"
+    tower = new_model("two_towers", settings.params, data, without=(CANDIDATES,), seed=training.seed)
+    assert isinstance(tower, TwoTowers), "the registry's own"
     # The same for all items: a softmax over them has no gradient of it.
     tower.head.bias.trainable = False
     positives = item_statistics([POSITIVES], data.files["train"], data.tft_output, data.content)[POSITIVES][1:]

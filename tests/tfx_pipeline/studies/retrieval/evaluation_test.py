@@ -23,7 +23,7 @@ from tfx_pipeline.studies.retrieval.contenders import check_names, default_names
 from tfx_pipeline.studies.retrieval.evaluation import evaluate_retrieval
 from tfx_pipeline.studies.retrieval.report import RetrievalReport
 from tfx_pipeline.studies.retrieval.tables import print_report
-from tfx_pipeline.studies.retrieval.trained_models import has_two_tower, load_ranker, load_two_tower
+from tfx_pipeline.studies.retrieval.trained_models import has_two_towers, load_ranker, load_two_towers
 from tfx_pipeline.training.model_training import new_model
 
 
@@ -90,7 +90,7 @@ def record(config, tmp_path, tiny_data) -> Record:
     data = {"transform_graph": graph, "content": content}
     for node, name, file in (
         ("RankingTrainer", "mean_pooling", artifact_files.KERAS_MODEL),
-        ("RetrievalTrainer", "two_tower", artifact_files.TWO_TOWER),
+        ("RetrievalTrainer", "two_towers", artifact_files.TWO_TOWERS),
     ):
         run = tmp_path / node
         run.mkdir()
@@ -106,7 +106,7 @@ def test_retrievers_a_cascade_and_the_whole_catalogue_in_one_report(config, reco
     report = evaluate_retrieval(config, at_k=[10, 5], cascade=True)
     names = [(entry.retriever, entry.candidates) for entry in report.lists]
     # Forty items: the ranker is handed all of them.
-    expected = ["popularity", "co_occurrence", "content", "two_tower"]
+    expected = ["popularity", "co_occurrence", "content", "two_towers"]
     assert names == [(name, count) for name in expected for count in (None, 40)]
     assert (report.at_k, report.items, report.frequency, report.split) == ([5, 10], 40, "impressions", "test")
     assert report.ranker is not None and report.ranker.model == "mean_pooling"
@@ -146,7 +146,7 @@ def test_cut_offs_and_names_are_checked(config, tiny_data, monkeypatch):
     bare = config.model_copy(update={"content": config.content.model_copy(update={"modalities": {}})})
     with pytest.raises(ConfigError, match="unknown 'content'"):
         check_names(bare, ["content"])
-    assert default_names(bare, has_two_tower=False) == ["popularity", "co_occurrence"]
+    assert default_names(bare, has_two_towers=False) == ["popularity", "co_occurrence"]
     report = evaluate_retrieval(config, ["popularity", "content@text", "popularity"])
     # Of the default cut-offs those that the catalogue has items for.
     assert report.at_k == [5, 10] and [entry.retriever for entry in report.lists] == ["popularity", "content@text"]
@@ -156,7 +156,7 @@ def test_cut_offs_and_names_are_checked(config, tiny_data, monkeypatch):
 def test_models_are_the_last_of_the_data_as_it_is(config, record, tmp_path):
     name, model = load_ranker(config)
     assert (name, type(model).__name__) == ("mean_pooling", "MeanPooling")
-    assert type(load_two_tower(config)).__name__ == "TwoTower" and has_two_tower(config)
+    assert type(load_two_towers(config)).__name__ == "TwoTowers" and has_two_towers(config)
     # Data steps that ran again, with another result.
     record.ran("Transform", {}, {"transform_graph": record.other})
     with pytest.raises(ModelError, match=r"was trained on another transform_graph .*graph, not .*other;"):
@@ -174,6 +174,6 @@ def test_models_are_the_last_of_the_data_as_it_is(config, record, tmp_path):
 
 def test_a_model_that_was_never_trained_is_asked_for_in_a_sentence(config):
     Record(config)
-    assert not has_two_tower(config)
+    assert not has_two_towers(config)
     with pytest.raises(ModelError, match=r"RetrievalTrainer has not run: .*dmf run .*needs stages.retrieval"):
-        load_two_tower(config)
+        load_two_towers(config)

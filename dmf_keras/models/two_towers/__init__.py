@@ -1,4 +1,4 @@
-"""`two_tower`: a user vector, an item vector, their dot product; what retrieval is made with."""
+"""`two_towers`: a user vector, an item vector, their dot product; what retrieval is made with."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dmf_keras.models.registry import register_model
 
 
 @dataclass(frozen=True)
-class TwoTowerConfig(JoinedConfig):
-    """Hyper-parameters of `dmf_keras.models.TwoTower`.
+class TwoTowersConfig(JoinedConfig):
+    """Hyper-parameters of `dmf_keras.models.TwoTowers`.
 
     Args:
         dim: width D of the vectors that are compared.
@@ -37,4 +37,4 @@ class TwoTowerConfig(JoinedConfig):
         return found + number_problem("temperature", self.temperature, 0.01, 100)
 
 
-register_model("two_tower", TwoTowerConfig, "dmf_keras.models.two_tower.model:TwoTower")
+register_model("two_towers", TwoTowersConfig, "dmf_keras.models.two_towers.model:TwoTowers")

@@ -11,14 +11,14 @@ from dmf_keras.models.inputs import HISTORY_INDEX
 from dmf_keras.models.interest_model import USER_PART
 from dmf_keras.models.joined_items import JoinedItems
 from dmf_keras.models.mean_pooling.model import POOLED
-from dmf_keras.models.two_tower import TwoTowerConfig
+from dmf_keras.models.two_towers import TwoTowersConfig
 from dmf_keras.ops import masked_mean
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
 
-@dmf_keras_export("dmf_keras.models.TwoTower")
-class TwoTower(JoinedItems):
+@dmf_keras_export("dmf_keras.models.TwoTowers")
+class TwoTowers(JoinedItems):
     """Users and items each have a vector, and a score is their dot product: the model of retrieval.
 
         x = [e, P_1 m_1 + b_1, ..., P_M m_M + b_M]
@@ -37,7 +37,7 @@ class TwoTower(JoinedItems):
 
     >>> from dmf_keras.models import ModalitySpec, RankingSchema, build_model
     >>> schema = RankingSchema(item_rows=100, content_rows=100, modalities={"text": ModalitySpec(8)})
-    >>> model = build_model("two_tower", {"dim": 16}, schema, seed=1)
+    >>> model = build_model("two_towers", {"dim": 16}, schema, seed=1)
     >>> rows = np.array([[5, 7, 0]])  # a history of two and padding
     >>> tuple(model.user_tower({"history_index": rows, "history_content_row": rows}).shape)
     (1, 16)
@@ -48,8 +48,8 @@ class TwoTower(JoinedItems):
         Covington et al. 2016, Deep neural networks for YouTube recommendations; Yi et al. 2019 (RecSys).
     """
 
-    config_class = TwoTowerConfig
-    config: TwoTowerConfig
+    config_class = TwoTowersConfig
+    config: TwoTowersConfig
 
     @property
     def joined(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What `two_tower` computes; `every_model_test` has what holds for all models."""
+"""What `two_towers` computes; `every_model_test` has what holds for all models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _pooled(model, items):
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
 def test_equals_the_equations(pooling):
     """One pair at a time, from the weights alone."""
-    model, x = weighted_model("two_tower", pooling=pooling, positions=2), requests(3, 4, 5)
+    model, x = weighted_model("two_towers", pooling=pooling, positions=2), requests(3, 4, 5)
     scores, users, items = (to_numpy(each) for each in (model(x), model.user_tower(x), model.item_tower(x)))
     scale = np.exp(to_numpy(model.head.log_scale))
     for b in range(3):
@@ -50,14 +50,14 @@ def test_equals_the_equations(pooling):
 
 
 def test_without_content_it_reads_ids():
-    model = small_model({"content_dim": 0}, name="two_tower")
+    model = small_model({"content_dim": 0}, name="two_towers")
     assert model.item_width() == model.config.id_dim and not model.projections
-    model = small_model(schema=RankingSchema(item_rows=9, content_rows=9), name="two_tower")
+    model = small_model(schema=RankingSchema(item_rows=9, content_rows=9), name="two_towers")
     assert model.item_width() == model.config.id_dim
 
 
 def test_a_user_without_anything_has_a_vector():
-    model = small_model(schema=RankingSchema(item_rows=9, content_rows=9), name="two_tower")
+    model = small_model(schema=RankingSchema(item_rows=9, content_rows=9), name="two_towers")
     nothing = {name: np.zeros((1, 0), np.int32) for name in ("history_index", "history_content_row")}
     found = to_numpy(model.user_tower(nothing))
     assert found.shape == (1, 64) and np.isfinite(found).all()
@@ -71,4 +71,4 @@ def test_a_user_without_anything_has_a_vector():
 ])  # fmt: skip
 def test_refuses_parameters(params, message):
     with pytest.raises(ValueError, match=message):
-        model_config("two_tower", params)
+        model_config("two_towers", params)
