@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from tfx.proto import pusher_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
 from tfx_pipeline.components.behavior_log_example_gen import BehaviorLogExampleGen
+from tfx_pipeline.components.content_tuner import ContentTuner
 from tfx_pipeline.components.example_validator import ExampleValidator
 from tfx_pipeline.components.item_content_gen import ItemContentGen
 from tfx_pipeline.components.latest_other_blessed_model import CANDIDATE_KEY, LatestOtherBlessedModel
@@ -31,6 +33,7 @@ from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.training.search.settings import SearchSettings
 from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 
+CONTENT_GEN, CONTENT_TUNER = "ItemContentGen", "ContentTuner"
 RUN_FN = "tfx_pipeline.training.run_fn.run_fn"
 REFIT_FN = "tfx_pipeline.training.refit_fn.refit_fn"
 REFIT_TRAINER = "RefitTrainer"
@@ -48,7 +51,7 @@ class Fingerprints:
     Attributes:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
-        code: of the sources behind each step: `ingest`, `content`, `validate`, `transform`, `retrieve`, `train` and
+        code: of the sources behind each step: `ingest`, `content`, `fine_tune`, `validate`, `transform`, `retrieve`, `train` and
             `refit` (the class of the configuration's model included), `evaluate`, `gate`, `push`; and of `trial`,
             `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
     """
@@ -66,6 +69,11 @@ def pipeline_root(config: PipelineConfig) -> Path:
 def metadata_path(config: PipelineConfig) -> Path:
     """The MLMD store of all runs."""
     return config.output / "metadata.sqlite"
+
+
+def content_step(steps: Collection[str]) -> str:
+    """Which of these steps, ids of those of a run, made the content table that models are given."""
+    return CONTENT_TUNER if CONTENT_TUNER in steps else CONTENT_GEN
 
 
 def create_pipeline(config: PipelineConfig, fingerprints: Fingerprints, *, schema_file: Path | None = None) -> Pipeline:
@@ -98,14 +106,23 @@ def _connection(store: Path) -> metadata_store_pb2.ConnectionConfig:
 
 
 class _DataSteps(NamedTuple):
-    """From logs and embeddings to transformed examples and a table of content, in the order in which they run."""
+    """From logs and embeddings to transformed examples and a table of content, in the order in which they run.
+
+    The tuner is there when the configuration asks for fine-tuning.
+    """
 
     example_gen: BaseNode
     content_gen: BaseNode
+    content_tuner: BaseNode | None
     statistics_gen: BaseNode
     schema_gen: BaseNode
     validator: BaseNode
     transform: BaseNode
+
+    @property
+    def content(self) -> BaseNode:
+        """Whose content table models are given."""
+        return self.content_gen if self.content_tuner is None else self.content_tuner
 
 
 class _TrainingSteps(NamedTuple):
@@ -130,6 +147,16 @@ def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file:
     code = fingerprints.code
     example_gen = BehaviorLogExampleGen(config=config, source_fingerprint=fingerprints.logs, code_digest=code["ingest"])
     content_gen = ItemContentGen(config=config, source_fingerprint=fingerprints.content, code_digest=code["content"])
+    content_tuner = None
+    if config.content.fine_tuning is not None:
+        content_tuner = ContentTuner(
+            config=config,
+            content=content_gen.outputs["content"],
+            examples=example_gen.outputs["examples"],
+            report=example_gen.outputs["report"],
+            source_fingerprint=fingerprints.content,
+            code_digest=code["fine_tune"],
+        )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     if schema_file is None:
         # Shapes stay open: a log of single candidates must not fix the number of candidates to one.
@@ -151,7 +178,13 @@ def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file:
     )
     transform.add_upstream_node(validator)
     return _DataSteps(
-        example_gen, content_gen, statistics_gen, schema_gen, _of_code(validator, code["validate"]), transform
+        example_gen=example_gen,
+        content_gen=content_gen,
+        content_tuner=content_tuner,
+        statistics_gen=statistics_gen,
+        schema_gen=schema_gen,
+        validator=_of_code(validator, code["validate"]),
+        transform=transform,
     )
 
 
@@ -160,7 +193,7 @@ def _training_steps(config: PipelineConfig, fingerprints: Fingerprints, data: _D
     inputs = {
         "examples": data.transform.outputs["transformed_examples"],
         "transform_graph": data.transform.outputs["transform_graph"],
-        "content": data.content_gen.outputs["content"],
+        "content": data.content.outputs["content"],
         "requests": data.example_gen.outputs["examples"],
     }
     tuner = None

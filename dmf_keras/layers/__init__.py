@@ -14,6 +14,7 @@ from dmf_keras.layers.dice import Dice
 from dmf_keras.layers.dot_product_head import DotProductHead
 from dmf_keras.layers.early_fusion_target_attention import EarlyFusionTargetAttention
 from dmf_keras.layers.id_embedding import IdEmbedding
+from dmf_keras.layers.info_nce import InfoNCE
 from dmf_keras.layers.interest_head import InterestHead
 from dmf_keras.layers.item_columns import ItemColumns
 from dmf_keras.layers.item_statistics import ItemStatistics
@@ -32,6 +33,7 @@ from dmf_keras.layers.soft_bin_pooling import SoftBinPooling
 from dmf_keras.layers.sparse_target_attention import SparseTargetAttention
 from dmf_keras.layers.statistics_gate import StatisticsGate
 from dmf_keras.layers.target_attention import TargetAttention
+from dmf_keras.layers.unit_projection import UnitProjection
 
 __all__ = [
     "AgeEmbedding",
@@ -48,6 +50,7 @@ __all__ = [
     "DotProductHead",
     "EarlyFusionTargetAttention",
     "IdEmbedding",
+    "InfoNCE",
     "InterestHead",
     "ItemColumns",
     "ItemStatistics",
@@ -66,4 +69,5 @@ __all__ = [
     "SparseTargetAttention",
     "StatisticsGate",
     "TargetAttention",
+    "UnitProjection",
 ]

@@ -17,12 +17,27 @@ ROOT = Path(__file__).resolve().parents[2]
 SEARCH = "tuning={run_in_pipeline: true, space: {params.id_dim: {choice: [16, 32]}}}"
 INGEST, CONTENT, TRANSFORM = "BehaviorLogExampleGen", "ItemContentGen", "Transform"
 TUNER, TRAINER, EVALUATOR = "RankingTuner", "RankingTrainer", "Evaluator"
-GATE, PUSHER = "ServingGate", "Pusher"
+GATE, PUSHER, CONTENT_TUNER = "ServingGate", "Pusher", "ContentTuner"
 RETRIEVAL = "RetrievalTrainer"
 # The trainer has what ingestion depends on, for `dmf rank`.
 LOGS = {INGEST, TRAINER}
 TRAINING = {TUNER, TRAINER}
 COLUMNS = {TRANSFORM, *TRAINING}
+FINE_TUNING = {
+    "of": "[text]",
+    "keep": "[image]",
+    "dim": 8,
+    "epochs": 7,
+    "patience": 7,
+    "recall_at": 7,
+    "batch_size": 7,
+    "learning_rate": 0.5,
+    "queue": 7,
+    "momentum": 0.5,
+    "hard_negatives": 7,
+    "temperature": 0.5,
+    "seed": 7,
+}
 
 # Key, another value, and the steps whose parameters change with it. What follows a step in the pipeline runs again too.
 CHANGES = [
@@ -113,6 +128,9 @@ CHANGES = [
     ("content.codes.levels", 2, {CONTENT}),
     ("content.codes.size", 8, {CONTENT}),
     ("content.codes.of", "image", {CONTENT}),
+    # It adds a step, see below.
+    ("content.fine_tuning", "{}", {CONTENT}),
+    *((f"content.fine_tuning.{key}", value, {CONTENT, CONTENT_TUNER}) for key, value in FINE_TUNING.items()),
     ("model.name", "target_attention", TRAINING),
     # A model of the registry needs no module; `own_model_test.py` has one that does.
     ("model.module", "dmf_keras", set()),
@@ -172,6 +190,7 @@ NEEDED = {
     "data.interactions.columns.event": _BUYS,
     "serving.score": ["objectives={click: {}, buy: {label: bought, given: click}}"],
     **{f"content.codes.{key}": ["content.codes={of: text}"] for key in ("levels", "size", "of")},
+    **{f"content.fine_tuning.{key}": ["content.fine_tuning={}"] for key in FINE_TUNING},
     "features.context.device.separator": ["features.context.device.multiple=true"],
     **{key: ["stages={}"] for key, *_ in CHANGES if key.startswith("stages.")},
 }
@@ -255,6 +274,22 @@ def test_retrieval_is_a_step_of_its_own_which_another_ranker_does_not_run_again(
         for settings in ((), ("model.name=din", "training.epochs=9", "evaluation.rare_below=3", "serving.explain=true"))
     )
     assert one == other
+
+
+def test_fine_tuning_is_a_step_of_its_own_whose_content_models_are_given(config_file, before):
+    from tfx_pipeline.pipeline import Fingerprints, create_pipeline
+    from tfx_pipeline.runners import cache_keys
+
+    code = Fingerprints("", "", dict.fromkeys(cache_keys._CODE, ""))
+    pipeline = create_pipeline(load_config(config_file, [SEARCH, "content.fine_tuning={}"]), code)
+    steps = {node.id: node for node in pipeline.components}
+    assert set(steps) - set(before) == {CONTENT_TUNER}
+    assert list(steps).index(CONTENT_TUNER) < list(steps).index(TRANSFORM)
+    tuner = steps[CONTENT_TUNER]
+    producers = {name: channel.producer_component_id for name, channel in tuner.inputs.items()}
+    assert producers == {"content_table": CONTENT, "examples": INGEST, "report": INGEST}
+    for step in (TUNER, TRAINER):
+        assert steps[step].inputs["content"].producer_component_id == CONTENT_TUNER
 
 
 def test_another_number_of_buckets_of_ages_makes_no_examples_anew(config_file):

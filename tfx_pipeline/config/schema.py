@@ -395,7 +395,7 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _compared_models_exist(self) -> PipelineConfig:
-        modalities, codes_of = list(self.content.modalities), self.content.codes_of
+        modalities, codes_of = self.content.names, self.content.codes_of
         self.comparison.check(self.model.params, self.model.name, modalities, codes_of)
         return self
 

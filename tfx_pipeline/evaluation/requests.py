@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +21,10 @@ class Requests:
     """Some requests: as they are on disk, and what there is to know of each.
 
     Attributes:
-        serialized: [R] objects.
+        serialized: [R] objects; empty where they are not kept.
         users: hashes uint64 [R].
         times: int64 [R], microseconds since 1970.
-        history: rows of the catalogue, one request's after the other's; -1 of an item that it lacks.
+        history: rows of the catalogue, one request's after the other's, oldest first; -1 of an item that it lacks.
         history_lengths: int64 [R].
         candidates, labels: of the requests' candidates, likewise.
         counts: int64 [R], candidates.
@@ -55,6 +55,36 @@ class Requests:
             np.unique(self.candidates[end - count : end][wanted[end - count : end]])
             for end, count in zip(ends, self.counts, strict=True)
         ]
+
+    @property
+    def shown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Candidates, labels and counts."""
+        return self.candidates, self.labels, self.counts
+
+    @property
+    def request_of_candidate(self) -> np.ndarray:
+        """int64 [candidates], which of the requests each belongs to."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @property
+    def history_starts(self) -> np.ndarray:
+        """int64 [R + 1], where each request's history begins, and the last one's ends."""
+        return np.concatenate([[0], np.cumsum(self.history_lengths)])
+
+    @property
+    def candidate_starts(self) -> np.ndarray:
+        """int64 [R + 1], where each request's candidates begin, and the last one's end."""
+        return np.concatenate([[0], np.cumsum(self.counts)])
+
+    @classmethod
+    def concatenate(cls, parts: Iterable[Requests]) -> Requests:
+        """All of them behind one another, without what is on disk: some 100 bytes a request stay in memory.
+
+        Args:
+            parts: at least one.
+        """
+        columns = zip(*((p.users, p.times, p.history, p.history_lengths, *p.shown) for p in parts), strict=True)
+        return cls(np.empty(0, object), *(np.concatenate(column) for column in columns))
 
     def take(self, rows: np.ndarray) -> Requests:
         """Those of some rows, int64 [n], in their order."""
@@ -109,6 +139,18 @@ def read_requests(files: Sequence[str], place_of: pd.Index) -> Iterator[Requests
             labels=parsed[raw_features.LABEL].values.numpy().astype(bool),
             counts=candidates.row_lengths().numpy(),
         )
+
+
+def read_all_requests(files: Sequence[str], catalogue: Sequence[str]) -> Requests:
+    """All requests of raw examples, without what is on disk.
+
+    Args:
+        files: gzipped TFRecord files; none give no requests.
+        catalogue: ids of its items.
+    """
+    kinds = (object, np.uint64, np.int64, np.int64, np.int64, np.int64, bool, np.int64)
+    nothing = Requests(*(np.empty(0, kind) for kind in kinds))
+    return Requests.concatenate([nothing, *read_requests(files, places(catalogue))])
 
 
 def _places(lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:

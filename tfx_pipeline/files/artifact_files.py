@@ -8,6 +8,8 @@ QUARANTINE = "quarantine.jsonl"
 # ItemContent, of ItemContentGen; the exported model carries the ids among its assets.
 CONTENT_MANIFEST = "content.json"
 ITEM_IDS = "item_ids.txt"
+# And where ContentTuner made it.
+FINE_TUNING = "fine_tuning.json"
 # ModelRun, of RankingTrainer.
 KERAS_MODEL = "model.keras"
 TRAINING_RESULT = "training.json"

@@ -34,6 +34,7 @@ _CODE = {
     # The columns that are read follow from the section by this project's code.
     "ingest": Entry((f"{_COMPONENTS}.behavior_log_example_gen.executor", "tfx_pipeline.config.ingestion")),
     "content": Entry((f"{_COMPONENTS}.item_content_gen.executor",)),
+    "fine_tune": Entry((f"{_COMPONENTS}.content_tuner.executor",)),
     "validate": Entry((f"{_COMPONENTS}.example_validator.executor",)),
     "transform": Entry(("tfx_pipeline.transform.preprocessing",)),
     "retrieve": Entry(

@@ -19,7 +19,7 @@ from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join
 from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.files.reading import read_json
-from tfx_pipeline.pipeline import REFIT_TRAINER, metadata_path
+from tfx_pipeline.pipeline import CONTENT_GEN, CONTENT_TUNER, REFIT_TRAINER, content_step, metadata_path
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import Step
 from tfx_pipeline.runners.run_warnings import content_share, run_warnings
@@ -188,7 +188,8 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
     ingestion = IngestionReport.from_json(
         _read(only("BehaviorLogExampleGen", "report").uri, artifact_files.INGESTION_REPORT)
     )
-    content = ContentManifest.from_json(_read(only("ItemContentGen", "content").uri, artifact_files.CONTENT_MANIFEST))
+    content_uri = only(content_step(outputs), "content").uri
+    content = ContentManifest.from_json(_read(content_uri, artifact_files.CONTENT_MANIFEST))
     training = TrainingResult.from_json(_read(only("RankingTrainer", "model_run").uri, artifact_files.TRAINING_RESULT))
     tuning = read_report(only("RankingTuner", "tuner_results").uri) if "RankingTuner" in outputs else None
     evaluation_dir = only("Evaluator", "evaluation").uri
@@ -201,7 +202,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
     requests = {split: counts.requests for split, counts in ingestion.splits.items()}
     rankers = _baselines(
         only("BehaviorLogExampleGen", "examples").uri,
-        only("ItemContentGen", "content").uri,
+        content_uri,
         requests["train"],
         config.evaluation.at_k,
     )
@@ -212,7 +213,8 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         refit = Refit.from_json(_read(refitted["refitted_model"], contract.METADATA_FILE)["refit"])
     rows = {
         "BehaviorLogExampleGen": ingestion.rows_read,
-        "ItemContentGen": content.items,
+        CONTENT_GEN: content.items,
+        CONTENT_TUNER: content.items,
         "StatisticsGen": sum(requests.values()),
         "Transform": requests["train"] + requests["eval"],
         "RankingTuner": training.train_requests,
@@ -246,7 +248,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
             "ingestion_report": only("BehaviorLogExampleGen", "report").uri,
             "transformed_examples": only("Transform", "transformed_examples").uri,
             "transform_graph": only("Transform", "transform_graph").uri,
-            "content": only("ItemContentGen", "content").uri,
+            "content": content_uri,
             "model": path_utils.serving_model_path(only("RankingTrainer", "model").uri),
             "training": only("RankingTrainer", "model_run").uri,
             "evaluation": evaluation_dir,

@@ -89,7 +89,7 @@ def _labels(config: PipelineConfig, models: Sequence[str] | None) -> list[Label]
     labels = []
     for text in models if models is not None else [config.model.name]:
         try:
-            label = Label.parse(text, list(config.content.modalities), config.content.codes_of)
+            label = Label.parse(text, config.content.names, config.content.codes_of)
             params_as_they_are(config, label)
         except ValueError as error:
             raise ConfigError(f"--models: {error}") from None

@@ -165,8 +165,8 @@ def content_cases(
     carried, zeros = {}, {}
     for modality, matrix in content.modalities.items():
         vectors = matrix.vectors[rows].astype(np.float32)
-        # The rows of the table lie in the span of the basis: projected again they are themselves.
-        vectors = vectors if matrix.basis is None else vectors @ matrix.basis.T
+        # Vectors of the encoder's width whose projection are these rows.
+        vectors = vectors if matrix.basis is None else vectors @ np.linalg.pinv(matrix.basis)
         nothing = np.zeros((len(real), matrix.source_width))
         carried[contract.CONTENT_PREFIX + modality] = [*vectors.tolist(), *nothing.tolist()]
         zeros[contract.CONTENT_PREFIX + modality] = nothing.tolist()

@@ -57,7 +57,7 @@ def build_content(items: ItemTable, content: Content, columns: ItemColumns | Non
     """
     catalogue = read_catalogue(items, columns)
     modalities = {
-        name: _build_modality(name, modality, catalogue.item_ids, content.max_unknown_fraction)
+        name: build_modality(name, modality, catalogue.item_ids, content.max_unknown_fraction)
         for name, modality in content.modalities.items()
     }
     codes = None
@@ -93,7 +93,18 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unknown_fraction: float) -> ContentMatrix:
+def build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unknown_fraction: float) -> ContentMatrix:
+    """Reads the embeddings of one modality.
+
+    Args:
+        name: of the modality.
+        modality: where its embeddings lie, and what they become.
+        item_ids: large_string [items], of the catalogue.
+        max_unknown_fraction: share of embedded ids that the catalogue may lack.
+
+    Raises:
+        DataError: files, ids or embeddings that cannot be used, the item is named.
+    """
     key = f"content.modalities.{name}"
     files = open_embeddings(name, modality)
     source_width = next(file.width for file in files if file.width is not None)

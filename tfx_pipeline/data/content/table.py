@@ -197,12 +197,15 @@ class ItemContentTable:
         return digest.hexdigest()[:16]
 
 
-def write_content(table: ItemContentTable, directory: Address) -> None:
+def write_content(
+    table: ItemContentTable, directory: Address, documents: Mapping[str, JsonRecord] | None = None
+) -> None:
     """Writes the table; the directory appears complete or not at all.
 
     Args:
         table: what to write.
         directory: a new or empty directory.
+        documents: further JSON files that say how it came about, by name.
 
     Raises:
         DataError: the directory holds something already.
@@ -230,6 +233,8 @@ def write_content(table: ItemContentTable, directory: Address) -> None:
             np.save(folder / _CODES, table.codes.values)
         manifest = json.dumps(_manifest(table).to_json(), indent=2)
         write_text(folder / artifact_files.CONTENT_MANIFEST, f"{manifest}\n")
+        for name, record in (documents or {}).items():
+            write_text(folder / name, json.dumps(record.to_json(), indent=2) + "\n")
 
 
 def read_content(directory: Address) -> ItemContentTable:

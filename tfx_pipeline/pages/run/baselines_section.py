@@ -63,7 +63,7 @@ def count_rankers(run: FinishedRun, scores: Scores | None, at_k: Sequence[int]) 
     Raises:
         DataError: the examples or the content are damaged.
     """
-    examples, content = run.folder("BehaviorLogExampleGen", "examples"), run.folder("ItemContentGen", "content")
+    examples, content = run.folder("BehaviorLogExampleGen", "examples"), run.folder(run.content_step, "content")
     report = run.record(IngestionReport, "BehaviorLogExampleGen", "report", artifact_files.INGESTION_REPORT)
     if scores is None or examples is None or report is None:
         return None
@@ -72,7 +72,7 @@ def count_rankers(run: FinishedRun, scores: Scores | None, at_k: Sequence[int]) 
         files = sampled_files(split_files(examples, split), report.splits[split].requests, most)
         return read_shown_items(files, compared)
 
-    with run.reading("ItemContentGen", "content"):
+    with run.reading(run.content_step, "content"):
         table = None if content is None else read_content(content)
     with run.reading("BehaviorLogExampleGen", "examples"), console().status("counting items"):
         train = read("train", COUNTED_REQUESTS)

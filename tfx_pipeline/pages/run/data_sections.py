@@ -174,7 +174,7 @@ def _audit(audit: AuditCounts) -> Prose:
 
 
 def _content(run: FinishedRun) -> list[Block]:
-    content = run.record(ContentManifest, "ItemContentGen", "content", artifact_files.CONTENT_MANIFEST)
+    content = run.record(ContentManifest, run.content_step, "content", artifact_files.CONTENT_MANIFEST)
     if content is None:
         return [Prose("The run has no catalogue.")]
     embedded = _modalities(content) if content.modalities else Prose("The catalogue has no content embeddings.")

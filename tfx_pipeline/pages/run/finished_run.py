@@ -23,6 +23,7 @@ from serving.messages import first_line
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.addresses import local
 from tfx_pipeline.files.json_record import JsonRecord, RecordError
+from tfx_pipeline.pipeline import content_step
 from tfx_pipeline.runners.history import PEAK_MEMORY, Execution, RunHistory
 
 _STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
@@ -150,6 +151,11 @@ class FinishedRun:
         folder = self.folder(_TRAINER, "model")
         exported = folder / "Format-Serving" if folder is not None else None
         return exported if exported is not None and exported.is_dir() else None
+
+    @property
+    def content_step(self) -> str:
+        """The node that made the content table of the run's models."""
+        return content_step([step.node for step in self.steps])
 
     @functools.cached_property
     def metadata(self) -> Mapping[str, Any] | None:

@@ -20,6 +20,7 @@ from tfx_pipeline.pages.run.baselines_section import baselines_section, count_ra
 from tfx_pipeline.pages.run.content_section import content_section, without_content
 from tfx_pipeline.pages.run.data_sections import anomalies_section, arrival_section, splits_section
 from tfx_pipeline.pages.run.demands_section import demands_section
+from tfx_pipeline.pages.run.evidence_section import evidence_section
 from tfx_pipeline.pages.run.finished_run import FinishedRun, read_run
 from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
@@ -91,6 +92,7 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
             serving_section(latency, run.model_dir),
             training_section(run),
             content,
+            evidence_section(run),
             arrival_section(run),
             splits_section(run),
             anomalies_section(run),

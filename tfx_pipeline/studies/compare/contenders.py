@@ -122,6 +122,6 @@ def _with_content(labels: Sequence[str], content: Content) -> list[str]:
 
 def _parse(option: str, text: str, content: Content) -> Label:
     try:
-        return Label.parse(text, list(content.modalities), content.codes_of)
+        return Label.parse(text, content.names, content.codes_of)
     except ValueError as error:
         raise ConfigError(f"{option}: {error}") from None

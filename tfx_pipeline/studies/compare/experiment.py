@@ -46,7 +46,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
     cuts = data.report.cuts
     best = _attainable(config, cuts)
     with console().status("metrics, and intervals from resampled users"):
-        modalities, codes_of = list(config.content.modalities), config.content.codes_of
+        modalities, codes_of = config.content.names, config.content.codes_of
         entries = model_entries(plan, trainings, config.evaluation, times, modalities, best, codes_of)
     with console().status("rankers without a model"):
         train, judged = data.examples["train"], data.examples["test"]

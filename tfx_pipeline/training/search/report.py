@@ -165,10 +165,7 @@ def write_best_config(config: PipelineConfig, label: Label, report: SearchReport
     document["model"] = document.get("model", {}) | {"name": label.model, "params": params}
     document["training"] = training.model_dump(mode="json")
     if label.modalities:
-        modalities = document["content"]["modalities"]
-        document["content"]["modalities"] = {name: modalities[name] for name in label.modalities}
-        if config.content.codes_of not in (None, *label.modalities):
-            del document["content"]["codes"]
+        document["content"] = config.content.only(label.modalities)
     for word, section in ((ITEMS, "item"), (CANDIDATES, "candidate")):
         if word in label.without:
             document["features"].pop(section, None)
@@ -195,7 +192,7 @@ def write_comparison(config: PipelineConfig, reports: Mapping[str, SearchReport]
         reports: of searches, by label.
         path: the YAML file.
     """
-    given, modalities, codes_of = config.comparison, list(config.content.modalities), config.content.codes_of
+    given, modalities, codes_of = config.comparison, config.content.names, config.content.codes_of
     section = given.model_dump(mode="json", exclude_none=True)
     notes = []
     for text in dict.fromkeys([*given.models, *reports]):

@@ -1,0 +1,1 @@
+"""Fine-tuning of content vectors on behaviour (C-SFT): closeness comes to mean interest."""
