@@ -13,7 +13,7 @@ from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
 
 # Of exp(log_scale): beyond them a softmax over cosines is flat, or a maximum.
-_SCALES = (1.0, 100.0)
+_SCALES = (0.1, 100.0)
 _NEVER = -1e9
 
 
@@ -21,16 +21,18 @@ _NEVER = -1e9
 class InfoNCE(keras.layers.Layer):
     """The loss of finding each anchor's positive among negatives, with a learned temperature.
 
-        s(x) = anchor . x / tau - log q(x)
+        s(x) = anchor . x / tau + b log q(x) - log q(x)
         loss = -s(positive) + log(exp s(positive) + sum over allowed negatives exp s(negative))
 
-    tau is learned within 0.01 and 1. log q corrects for how items came to be negatives: what is popular is in a batch
-    more often, and without the correction it would be pushed away for that alone. A negative that is not allowed, such
-    as another item that the anchor's user clicked, does not count, and an anchor without negatives has a loss of 0.
-    The loss is computed in float32 under every dtype policy.
+    tau is learned within 0.01 and 10. The last term corrects for how items came to be negatives: what is popular is in
+    a batch more often, and without the correction it would be pushed away for that alone. What is popular is also
+    clicked more often, whatever the anchor; b, which is learned from 1, says so, and vectors need not: they are left
+    with what anchor and item have to do with each other. A negative that is not allowed, such as another item that the anchor's
+    user clicked, does not count, and an anchor without negatives has a loss of 0. The loss is computed in float32 under
+    every dtype policy.
 
     Args:
-        temperature: float, tau at the start, from 0.01 to 1.
+        temperature: float, tau at the start, from 0.01 to 10.
 
     Examples:
 
@@ -46,19 +48,20 @@ class InfoNCE(keras.layers.Layer):
 
     References:
         CPC, arXiv:1807.03748; CLIP, arXiv:2103.00020 (the learned temperature and its bounds); Sampling-bias-corrected
-        neural modeling, RecSys 2019 (log q).
+        neural modeling, RecSys 2019 (log q, without b).
     """
 
     def __init__(self, temperature: float = 0.07, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
         if not 1 / _SCALES[1] <= temperature <= 1 / _SCALES[0]:
-            raise ValueError(f"`temperature` must be from 0.01 to 1. Received: {temperature!r}")
+            raise ValueError(f"`temperature` must be from 0.01 to 10. Received: {temperature!r}")
         self.temperature = float(temperature)
 
     def build(self, *_: Any, **__: Any) -> None:
-        """Creates the logarithm of 1 / tau."""
+        """Creates the logarithm of 1 / tau, and b."""
         start = keras.initializers.Constant(-math.log(self.temperature))
         self.log_scale = self.add_weight(shape=(), initializer=start, name="log_scale", dtype="float32")
+        self.prior = self.add_weight(shape=(), initializer="ones", name="prior", dtype="float32")
 
     def scale(self) -> Tensor:
         """1 / tau, float32."""
@@ -99,10 +102,11 @@ class InfoNCE(keras.layers.Layer):
             others = ops.matmul(anchors, ops.transpose(negatives)) * scale
         else:
             others = ops.squeeze(ops.matmul(negatives, ops.expand_dims(anchors, -1)), -1) * scale
+        correction = 1 - ops.cast(self.prior, "float32")
         if positive_log_q is not None:
-            found = found - ops.cast(positive_log_q, "float32")
+            found = found - correction * ops.cast(positive_log_q, "float32")
         if negative_log_q is not None:
-            others = others - ops.cast(negative_log_q, "float32")
+            others = others - correction * ops.cast(negative_log_q, "float32")
         others = ops.where(allowed, others, _NEVER)
         return ops.logsumexp(ops.concatenate([ops.expand_dims(found, -1), others], axis=-1), axis=-1) - found
 

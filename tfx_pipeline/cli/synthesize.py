@@ -35,8 +35,8 @@ def add(commands: Commands) -> None:
         "--world",
         default="mixed",
         metavar="NAME",
-        help="what makes users click: interaction (of ids and content), content, mixed, position (of what is shown), "
-        "funnel (clicks and purchases) or demo; default: mixed",
+        help="what makes users click: interaction (of ids and content), content, mixed, hidden (in the content), "
+        "position (of what is shown), funnel (clicks and purchases) or demo; default: mixed",
     )
     parser.add_argument(
         "--part",

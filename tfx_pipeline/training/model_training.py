@@ -18,7 +18,8 @@ from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.model_schema import content_rows, item_code_rows, item_column_rows, ranking_schema
-from tfx_pipeline.training.trainer import TrainingResult, dense_dtype, make_reproducible, set_precision, train
+from tfx_pipeline.training.reproducible import make_reproducible
+from tfx_pipeline.training.trainer import TrainingResult, dense_dtype, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 

@@ -70,12 +70,6 @@ def set_precision(training: Training) -> str:
     return policy
 
 
-def make_reproducible(seed: int) -> None:
-    """Seeds Python, NumPy and TensorFlow, and asks for deterministic kernels: same seed, same weights on CPU."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
 def train(
     build: Callable[[], RankingModel],
     train_batches: tf.data.Dataset,

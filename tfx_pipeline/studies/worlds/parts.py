@@ -138,14 +138,14 @@ class World:
     Attributes:
         parts: the shares that are wanted.
         recall: how recent clicks move a user, see `tfx_pipeline.studies.worlds.recall`: by their "average", or
-            "count" of those that are alike.
+            "count" of those that are alike, or by the average of what is "hidden" in the text.
         examination: how position and clicks hang together; None: all that is shown is examined.
         weights: fixed; None: found by `tfx_pipeline.studies.worlds.calibration` so that the shares come out as wanted.
         purchases: of what is clicked; None: there are none.
     """
 
     parts: WorldParts
-    recall: Literal["average", "count"] = "count"
+    recall: Literal["average", "count", "hidden"] = "count"
     weights: Weights | None = None
     examination: Examination | None = None
     purchases: Purchases | None = None
@@ -168,6 +168,8 @@ WORLDS: dict[str, World] = {
     "interaction": World(WorldParts(interaction=0.4, noise=0.6, cold_items=0.0)),
     "content": World(WorldParts(content=0.4, noise=0.6, cold_items=0.5)),
     "mixed": World(WorldParts(taste=0.02, content=0.16, interaction=0.2, popularity=0.02, noise=0.6, cold_items=0.1)),
+    # What users are interested in lies in directions of the text that its cosine hardly shows.
+    "hidden": World(WorldParts(content=0.4, noise=0.6, cold_items=0.2), recall="hidden"),
     # Few clicks, as the decay of their odds is then that of examination.
     "position": World(
         WorldParts(taste=0.128, popularity=0.208, noise=0.664, cold_items=0.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,12 @@ from tfx_pipeline.studies.worlds.titles import STYLES, TOPICS
 
 TASTES = 4
 TEXT_WIDTH, IMAGE_WIDTH = 48, 32
+INTEREST_WIDTH = 6
 
 # How much more often popular items are shown: the standard deviation of the log of their exposure.
 _EXPOSURE = 1.0
+# How long the hidden part of a text is, beside a loud part of length 1, and how far items of a group lie apart in it.
+_HIDDEN, _WITHIN = 0.35, 0.5
 # Share of the time after which new items and new users appear.
 _LATE = 0.8
 
@@ -34,6 +38,8 @@ class Items:
     """float32 [I, IMAGE_WIDTH], not of unit length"""
     has_text: np.ndarray
     has_image: np.ndarray
+    interest: np.ndarray | None = None
+    """float64 [I, INTEREST_WIDTH] of length 1: what users are interested in, where it is hidden in the text"""
 
     @property
     def exposure(self) -> np.ndarray:
@@ -63,6 +69,29 @@ def make_items(rng: np.random.Generator, count: int, cold: float) -> Items:
     has_text, has_image = rng.random(count) > 0.03, rng.random(count) > 0.06
     text, image = _embed(rng, topics, TEXT_WIDTH), _embed(rng, styles, IMAGE_WIDTH)
     return Items(topics, styles, tastes, rng.standard_normal(count), launched, text, image, has_text, has_image)
+
+
+def with_hidden_interest(rng: np.random.Generator, items: Items) -> Items:
+    """The items with other texts: what users are interested in is there, but the cosine hardly shows it.
+
+    A text is a loud part, of its topic, and a quiet one at right angles to it, of a group that has nothing to do with
+    the topic: as a title says more of how it is worded than of whom it is for. A projection that drops the loud
+    directions shows the quiet ones.
+    """
+    count = len(items.topics)
+    basis = np.linalg.qr(rng.standard_normal((TEXT_WIDTH, TEXT_WIDTH)))[0]
+    quiet, loud = basis[:INTEREST_WIDTH], basis[INTEREST_WIDTH:]
+    centres = np.linalg.qr(rng.standard_normal((INTEREST_WIDTH, INTEREST_WIDTH)))[0]
+    groups = rng.integers(2 * INTEREST_WIDTH, size=count)
+    # Two groups a direction, one at each end of it.
+    signs = np.where(groups < INTEREST_WIDTH, 1.0, -1.0)[:, None]
+    noise = rng.standard_normal((count, INTEREST_WIDTH)) / np.sqrt(INTEREST_WIDTH)
+    interest = signs * centres[groups % INTEREST_WIDTH] + _WITHIN * noise
+    interest /= np.linalg.norm(interest, axis=1, keepdims=True)
+    topics = _embed(rng, items.topics, TEXT_WIDTH - INTEREST_WIDTH)
+    topics = topics / np.linalg.norm(topics, axis=1, keepdims=True)
+    text = (topics @ loud + _HIDDEN * interest @ quiet).astype(np.float32)
+    return dataclasses.replace(items, text=text, interest=interest)
 
 
 def make_users(rng: np.random.Generator, count: int) -> Users:

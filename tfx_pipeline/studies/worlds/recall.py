@@ -42,7 +42,11 @@ class Recall(Protocol):
 
 def make_recall(world: World, items: Items, weights: Weights) -> Recall:
     """The recall of a world."""
-    kinds: dict[str, Callable[[Items, Weights], Recall]] = {"average": AverageRecall, "count": CountingRecall}
+    kinds: dict[str, Callable[[Items, Weights], Recall]] = {
+        "average": AverageRecall,
+        "count": CountingRecall,
+        "hidden": HiddenRecall,
+    }
     return kinds[world.recall](items, weights)
 
 
@@ -105,6 +109,31 @@ class CountingRecall:
         count = alike.sum(axis=1)
         same = self._kind[slate] * (alike @ self._kind[clicks])
         return self._weights.content * _appetite(count), self._weights.interaction * same / (_DOUBT + count)
+
+
+class HiddenRecall:
+    """Each click pulls at what is alike in the hidden part of the text, and the pulls are averaged.
+
+        content = w_c L / (L + 2) mean_j interest_n . interest_j
+
+    The mean cosine of the hidden parts is all there is to know of the history; that of the whole texts is mostly about
+    something else. There is no interaction.
+    """
+
+    memory: ClassVar[int] = 20
+
+    def __init__(self, items: Items, weights: Weights) -> None:
+        if items.interest is None:
+            raise ValueError("a hidden recall takes items with a hidden interest, see `with_hidden_interest`")
+        alike = items.interest @ items.interest.T
+        known = items.has_text[:, None] & items.has_text[None, :]
+        # As much for every item on average, so that what is alike to much is not better than the rest.
+        self._pull = weights.content * np.where(known, alike - alike.mean(axis=1, keepdims=True), 0)
+
+    def __call__(self, slate: np.ndarray, clicks: list[int]) -> tuple[np.ndarray, np.ndarray]:
+        """See `Recall`."""
+        pull = self._pull[np.ix_(slate, np.asarray(clicks))].mean(axis=1) * len(clicks) / (len(clicks) + 2)
+        return pull, np.zeros(len(slate))
 
 
 def _kinds(items: Items) -> np.ndarray:

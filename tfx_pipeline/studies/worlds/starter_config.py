@@ -30,7 +30,7 @@ def starter_config(name: str, world: World, path: str) -> str:
     text, image = {"path": "data/text_embeddings.parquet"}, {"path": "data/image_embeddings.npz"}
     # Where clicks are counted, all that there is to know of a user lies in the history, and pictures say nothing.
     averages = world.recall == "average"
-    labels = ("mean_pooling", "mean_pooling~candidates") if world.examination else _MODELS
+    labels: tuple[str, ...] = ("mean_pooling", "mean_pooling~candidates") if world.examination else _MODELS
     values: dict[str, Any] = {
         "name": name,
         "output": "output",
@@ -59,6 +59,12 @@ def starter_config(name: str, world: World, path: str) -> str:
         "training": {"batch_size": 128, "epochs": 16, "patience": 4, "learning_rate": 0.003},
         "comparison": {"models": {label: {} for label in labels}, "seeds": 3, "reference": labels[0]},
     }
+    if world.recall == "hidden":
+        # As wide as the text is, so that nothing that is quiet is lost before training.
+        values["content"]["fine_tuning"] = {"dim": 16}
+        labels = ("dmf@text", "dmf@text_tuned", "content_concat@text")
+        values["comparison"] = {"models": {label: {} for label in labels}, "seeds": 3, "reference": labels[0]}
+        values["model"] = {"name": "dmf"}
     if world.examination:
         # Scores are those of the first position; clicks have been counted at all of them.
         values["serving"] = {"calibration": "platt"}

@@ -25,7 +25,7 @@ from tfx_pipeline.files.source_digests import code_digest
 from tfx_pipeline.files.writing import recover, write_lines, write_text, writing_folder
 from tfx_pipeline.studies.worlds.calibration import calibrate
 from tfx_pipeline.studies.worlds.parts import WORLDS, Weights, World, measured_shares
-from tfx_pipeline.studies.worlds.population import Items, Users, make_items, make_users
+from tfx_pipeline.studies.worlds.population import Items, Users, make_items, make_users, with_hidden_interest
 from tfx_pipeline.studies.worlds.purchases import Bought, draw
 from tfx_pipeline.studies.worlds.recall import make_recall
 from tfx_pipeline.studies.worlds.titles import TOPICS, item_titles
@@ -103,6 +103,9 @@ def write_demo_logs(
     rng = np.random.default_rng(seed)
     delisted = max(1, items * _DELISTED_PER_MILLE // 1000)
     catalogue, people = make_items(rng, items + delisted, world.parts.cold_items), make_users(rng, users)
+    if world.recall == "hidden":
+        # A source of its own, so that the rest of the world is as in the others.
+        catalogue = with_hidden_interest(np.random.default_rng([seed, 2]), catalogue)
 
     def play(weights: Weights, chance: np.random.Generator) -> Impressions:
         return simulate(

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import keras
 import numpy as np
 
 from tfx_pipeline.config.fine_tuning import FineTuning
@@ -16,6 +15,7 @@ from tfx_pipeline.evaluation.requests import Requests
 from tfx_pipeline.training.content_tuning.heads import Heads, Source
 from tfx_pipeline.training.content_tuning.positives import Batch, Positives
 from tfx_pipeline.training.content_tuning.record import TunedEpoch
+from tfx_pipeline.training.reproducible import make_reproducible
 
 # Clicks of eval that an epoch is judged by.
 _JUDGED = 10_000
@@ -59,7 +59,7 @@ def fine_tune(
     Raises:
         DataError: no click of train follows another with content.
     """
-    keras.utils.set_random_seed(settings.seed)
+    make_reproducible(settings.seed)
     rng = np.random.default_rng(settings.seed)
     there = np.stack([source.present for source in sources.values()])
     positives = Positives(train, np.asarray(there.any(axis=0)), settings.hard_negatives)

@@ -89,7 +89,8 @@ class Heads:
         losses = list(self._batch_losses)
         losses += self._queue_losses if settings.queue else []
         losses += self._shown_losses if settings.hard_negatives else []
-        self._weights = [head.kernel for head in self._online] + [loss.log_scale for loss in losses]
+        layers: list[keras.layers.Layer] = [*self._online, *losses]
+        self._weights = [weight for layer in layers for weight in layer.trainable_weights]
         self._optimizer = keras.optimizers.Adam(settings.learning_rate)
         self._optimizer.build(self._weights)
         self._queues = [tf.Variable(tf.zeros((settings.queue, width)), trainable=False) for width in widths]
@@ -156,7 +157,9 @@ class Heads:
             total = tf.constant(0.0)
             for place in range(len(self.levels)):
                 total += self._level(place, parts, there, allowed, shown_allowed, log_q, queue_log_q)
-        gradients = tape.gradient(total, self._weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        values = [weight.value for weight in self._weights]
+        # What is shown beside a click is not drawn: its loss has no use for popularity.
+        gradients = tape.gradient(total, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         self._optimizer.apply(gradients, self._weights)
         momentum = self._settings.momentum
         for online, copy, queue, part in zip(self._online, self._slow, self._queues, slow, strict=True):

@@ -97,7 +97,8 @@ def _scored(model, data, objectives: int):
 def _on_clicks_alone(config, data, seed: int, folder: Path):
     """A model of purchases with one logit, trained on clicked impressions: those not clicked weigh nothing."""
     from tfx_pipeline.training.model_training import new_model
-    from tfx_pipeline.training.trainer import make_reproducible, train
+    from tfx_pipeline.training.reproducible import make_reproducible
+    from tfx_pipeline.training.trainer import train
     from tfx_pipeline.transform.dataset import request_batches
 
     make_reproducible(seed)
