@@ -27,9 +27,9 @@ class InfoNCE(keras.layers.Layer):
     tau is learned within 0.01 and 10. The last term corrects for how items came to be negatives: what is popular is in
     a batch more often, and without the correction it would be pushed away for that alone. What is popular is also
     clicked more often, whatever the anchor; b, which is learned from 1, says so, and vectors need not: they are left
-    with what anchor and item have to do with each other. A negative that is not allowed, such as another item that the anchor's
-    user clicked, does not count, and an anchor without negatives has a loss of 0. The loss is computed in float32 under
-    every dtype policy.
+    with what anchor and item have to do with each other. A negative that is not allowed, such as another item that the
+    anchor's user clicked, does not count, and an anchor without negatives has a loss of 0. The loss is computed in
+    float32 under every dtype policy.
 
     Args:
         temperature: float, tau at the start, from 0.01 to 10.

@@ -31,4 +31,6 @@ class FineTuning(Section):
         4, ge=0, description="items shown beside a click and not clicked, that it is told from too; 0: none"
     )
     temperature: Number = Field(0.3, ge=0.01, le=10, description="at the start; it is learned")
-    seed: Integer = Field(42, ge=0, lt=2**31, description="the same seed gives the same vectors on CPU")
+    seed: Integer = Field(
+        42, ge=0, lt=2**31, description="the same one gives the same vectors on CPU, but for rounding"
+    )
