@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
 from rich.table import Table
 
 from tfx_pipeline.console import Console, lines
@@ -91,7 +90,7 @@ def _spread(found: CosineSpread) -> list[str]:
 def _neighbours(name: str, modality: ModalityEvidence) -> Table:
     table = _table(f"nearest by {name}", 1, "item", "shown in train", "nearest")
     for one in modality.neighbours:
-        nearest: RenderableType = lines(
+        nearest = lines(
             *(f"{other.cosine:.2f} {other.title or other.item}" for other in one.nearest[:_SHOWN_NEIGHBOURS])
         )
         table.add_row(one.title or one.item, f"{one.train_impressions:,}", nearest)

@@ -22,7 +22,7 @@ def test_evidence_of_raw_and_tuned_vectors(tmp_path: Path, capfd):
     assert "text_tuned" in said.out and "nearest by image_tuned" in said.out
     assert "ContentTuner, epoch 1 of at most 1: recall@10 of the next click on eval" in said.err
     found = json.loads((tmp_path / "evidence.json").read_text())
-    assert list(found["modalities"]) == ["text", "image", "text_tuned", "image_tuned", "all modalities"]
+    assert list(found["modalities"]) == ["image", "text", "image_tuned", "text_tuned", "all modalities"]
     assert found["modalities"]["text_tuned"]["width"] == 8
     assert found["modalities"]["text"]["splits"]["test"]["slices"]["overall"]["candidates"] > 0
     # Again: from the cache.
