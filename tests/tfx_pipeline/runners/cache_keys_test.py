@@ -19,7 +19,7 @@ from tfx_pipeline.runners import cache_keys
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = list(cache_keys._CODE)
-PIPELINE_STEPS = ("ingest", "content", "validate", "transform", "train", "refit", "evaluate", "gate", "push", "tune")
+PIPELINE_STEPS = ("ingest", "content", "fine_tune", "validate", "transform", "train", "refit", "evaluate", "gate", "push", "tune")
 
 
 def _relative(files: Iterable[Path], root: Path = ROOT) -> set[str]:
@@ -49,6 +49,15 @@ def _closure(step: str) -> set[str]:
             ],
         ),
         ("content", ["tfx_pipeline/data/content/reduction.py", "tfx_pipeline/data/logs/reader.py"]),
+        (
+            "fine_tune",
+            [
+                "dmf_keras/layers/info_nce.py",
+                "tfx_pipeline/data/content/reduction.py",
+                "tfx_pipeline/evaluation/next_click.py",
+                "tfx_pipeline/training/content_tuning/positives.py",
+            ],
+        ),
         ("validate", ["tfx_pipeline/components/example_validator/executor.py"]),
         ("transform", ["tfx_pipeline/transform/preprocessing.py", "tfx_pipeline/transform/transformed_features.py"]),
         (
@@ -222,7 +231,7 @@ def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_
     ("file", "steps"),
     [
         ("dmf_keras/metrics/auc_by_group.py", {"train", "refit", "evaluate", "outcome", "tune"}),
-        ("serving/messages.py", {"ingest", "content", "gate", "outcome", "tune"}),
+        ("serving/messages.py", {"ingest", "content", "fine_tune", "gate", "outcome", "tune"}),
         ("tfx_pipeline/components/ranking_trainer/executor.py", {"train", "refit"}),
         ("tfx_pipeline/components/ranking_tuner/executor.py", {"tune"}),
         ("tfx_pipeline/training/search/settings.py", {"tune"}),
