@@ -126,7 +126,7 @@ def test_sections_stand_in_the_order_in_which_a_ranker_is_asked_about(tmp_path):
     page = report_page(run_of(tmp_path, {}))
     assert [section.anchor for section in page.sections] == [
         *("metrics", "baselines", "demands", "slices", "scores", "failures"),
-        *("serving", "training", "content"),
+        *("serving", "training", "content", "evidence"),
         *("data", "splits", "anomalies"),
         "lineage",
     ]
