@@ -59,9 +59,7 @@ class Executor(base_executor.BaseExecutor):
         report = IngestionReport.from_json(
             read_json(join(artifact_utils.get_single_uri(input_dict[REPORT_KEY]), artifact_files.INGESTION_REPORT))
         )
-        train, judged = (
-            read_all_requests(split_files(examples, name), table.item_ids) for name in ("train", "eval")
-        )
+        train, judged = (read_all_requests(split_files(examples, name), table.item_ids) for name in ("train", "eval"))
         tuned, record = tune_table(table, content, train, judged, report.cuts.eval_from, _say(content))
         artifact = artifact_utils.get_single_instance(output_dict[TUNED_KEY])
         write_content(tuned, artifact.uri, {artifact_files.FINE_TUNING: record})

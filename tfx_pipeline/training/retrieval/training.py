@@ -20,10 +20,11 @@ from tfx_pipeline.training.callbacks import AtomicBackup, Throughput, TrainingPr
 from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.model_training import TrainingData, new_model
+from tfx_pipeline.training.reproducible import make_reproducible
 from tfx_pipeline.training.retrieval.recall import BestRecall, RecallOnEval
 from tfx_pipeline.training.retrieval.stage import embedding_rows
 from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
-from tfx_pipeline.training.trainer import TrainingResult, forget, make_reproducible
+from tfx_pipeline.training.trainer import TrainingResult, forget
 from tfx_pipeline.transform.dataset import sampled_files
 
 # Of eval, by which epochs are judged: each ranks the whole catalogue.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tfx_pipeline.evaluation.request_rows import RequestRows
+from tfx_pipeline.evaluation.requests import Requests
 
 ITEMS, WIDTH, GROUPS = 120, 12, 4
 LENGTH, SHOWN = 5, 4
@@ -18,7 +18,7 @@ def vectors(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32), groups
 
 
-def behaviour(rng: np.random.Generator, groups: np.ndarray, requests: int, first_time: int = 0) -> RequestRows:
+def behaviour(rng: np.random.Generator, groups: np.ndarray, requests: int, first_time: int = 0) -> Requests:
     """Requests of users who clicked items of one group, and click the one of four that is of it."""
     of_user = rng.integers(GROUPS, size=40)
     users = rng.integers(40, size=requests)
@@ -33,7 +33,7 @@ def behaviour(rng: np.random.Generator, groups: np.ndarray, requests: int, first
         shown[place] = rng.choice(by_group[group])
         candidates.append(shown)
         labels.append(np.arange(SHOWN) == place)
-    return RequestRows(
+    return Requests(
         serialized=np.empty(0, object),
         users=users.astype(np.uint64),
         times=first_time + np.arange(requests, dtype=np.int64),
