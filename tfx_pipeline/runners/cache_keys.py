@@ -58,7 +58,7 @@ _CODE = {
 def fingerprints(config: PipelineConfig) -> Fingerprints:
     """Digests of the input files (path, size, modification time), of the code of each step.
 
-    Those of `train` and `refit` know the class of the configuration's model too.
+    Those of `train` and `refit` know the class of the configuration's model too, that of `retrieve` its own.
 
     Raises:
         DataError: when an input file is not there.
@@ -70,6 +70,7 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     code = code_digests(_CODE)
     model = model_code_digest(config.model.name, config.model.module)
     code |= {step: f"{code[step]}-{model}" for step in ("train", "refit")}
+    code["retrieve"] += f"-{model_code_digest('two_towers')}"
     return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code)
 
 

@@ -30,7 +30,12 @@ def test_a_label_of_a_model_that_compares_content_is_refused(load):
 
 def test_a_comparison_of_all_models_leaves_out_those_that_compare_content(load, capsys):
     plan = make_plan(load(*WITHOUT))
-    assert [str(contender.label) for contender in plan.contenders] == ["din", "mean_pooling", "target_attention"]
+    assert [str(contender.label) for contender in plan.contenders] == [
+        "din",
+        "mean_pooling",
+        "target_attention",
+        "two_towers",
+    ]
     assert plan.reference == "target_attention"
     said = capsys.readouterr().err
     left_out = (

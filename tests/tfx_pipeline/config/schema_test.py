@@ -111,7 +111,7 @@ WRONG_COMBINATIONS = [
     (
         "content.modalities={}",
         "model.name: 'dmf' compares content, and there is none; give content.modalities, or choose a model that does "
-        "without: din, mean_pooling, target_attention",
+        "without: din, mean_pooling, target_attention, two_towers",
     ),
     ("content.modalities.image={}", "content.modalities.image.path: required, but absent"),
     (

@@ -228,6 +228,7 @@ def _changed_steps(config, sources: Path, file: str) -> set[str]:
 def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_not(config, sources):
     assert _changed_steps(config, sources, _model_file("din")) == set()
     assert _changed_steps(config, sources, _model_file("dmf")) == {"train", "refit"}
+    assert _changed_steps(config, sources, _model_file("two_towers")) == {"retrieve"}
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_
     [
         ("dmf_keras/metrics/auc_by_group.py", {"train", "refit", "evaluate", "outcome", "tune"}),
         ("serving/messages.py", {"ingest", "content", "fine_tune", "gate", "outcome", "tune"}),
-        ("tfx_pipeline/components/ranking_trainer/executor.py", {"train", "refit"}),
+        ("tfx_pipeline/components/ranking_trainer/executor.py", {"train", "refit", "retrieve"}),
         ("tfx_pipeline/components/ranking_tuner/executor.py", {"tune"}),
         ("tfx_pipeline/training/search/settings.py", {"tune"}),
         ("tfx_pipeline/transform/preprocessing.py", {"transform"}),

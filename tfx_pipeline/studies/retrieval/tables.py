@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
-from rich.text import Text
 
 from tfx_pipeline.console import Console, lines
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.retrieval.report import Estimate, ListEntry, RetrievalReport
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 RULE = (
     "Each request ranks every item of the catalogue, but for items that the user had before; a positive of the request "

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, HISTORY_CONTENT_ROW
-from dmf_keras.models.two_towers.model import TwoTowers
 from tfx_pipeline.config.stages import JUDGED_AT
 from tfx_pipeline.training.callbacks import BestEpoch, Logs
 from tfx_pipeline.training.retrieval.stage import item_vectors
+
+if TYPE_CHECKING:
+    from dmf_keras.models.two_towers.model import TwoTowers
 
 RECALL = f"val_recall@{JUDGED_AT}"
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX
-from dmf_keras.models.two_towers.model import TwoTowers
 from serving.export.retrieval import CatalogueIndex, RetrievalStage
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import Address, join
 from tfx_pipeline.transform.request_transform import RequestTransform
+
+if TYPE_CHECKING:
+    from dmf_keras.models.two_towers.model import TwoTowers
 
 # Items that are looked up, and encoded, at a time.
 _BLOCK = 4096

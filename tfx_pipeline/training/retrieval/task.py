@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX
-from dmf_keras.models.two_towers.model import TwoTowers
 from tfx_pipeline.config.stages import Retrieval
+
+if TYPE_CHECKING:
+    from dmf_keras.models.two_towers.model import TwoTowers
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import keras
 import tensorflow as tf
 
 from dmf_keras.models.inputs import POSITIVES
-from dmf_keras.models.two_towers.model import TwoTowers
 from tfx_pipeline.config.label import CANDIDATES
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.stages import Retrieval
@@ -26,6 +26,9 @@ from tfx_pipeline.training.retrieval.stage import embedding_rows
 from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
 from tfx_pipeline.training.trainer import TrainingResult, forget
 from tfx_pipeline.transform.dataset import sampled_files
+
+if TYPE_CHECKING:
+    from dmf_keras.models.two_towers.model import TwoTowers
 
 # Of eval, by which epochs are judged: each ranks the whole catalogue.
 _JUDGED_REQUESTS = 20_000
@@ -70,8 +73,7 @@ def train_two_towers(
         update={"batch_size": settings.batch_size, "keep_negatives": 1.0, "max_candidates": None, **share}
     )
     train_batches = data.train_batches(training, refit=refit)
-    tower = new_model("two_towers", settings.params, data, without=(CANDIDATES,), seed=training.seed)
-    assert isinstance(tower, TwoTowers), "the registry's own"
+    tower = cast("TwoTowers", new_model("two_towers", settings.params, data, without=(CANDIDATES,), seed=training.seed))
     # The same for all items: a softmax over them has no gradient of it.
     tower.head.bias.trainable = False
     positives = item_statistics([POSITIVES], data.files["train"], data.tft_output, data.content)[POSITIVES][1:]
