@@ -22,6 +22,8 @@ from tests import costs
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# As the command does, for TensorFlow Recommenders.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 # A shell starts what runs in the background with SIGINT ignored, and tests of Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -234,7 +234,7 @@ def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_
 @pytest.mark.parametrize(
     ("file", "steps"),
     [
-        ("dmf_keras/metrics/auc_by_group.py", {"train", "refit", "evaluate", "outcome", "tune"}),
+        ("dmf_keras/metrics/auc_by_group.py", {"train", "refit", "retrieve", "evaluate", "outcome", "tune"}),
         ("serving/messages.py", {"ingest", "content", "fine_tune", "gate", "outcome", "tune"}),
         ("tfx_pipeline/components/ranking_trainer/executor.py", {"train", "refit", "retrieve"}),
         ("tfx_pipeline/components/ranking_tuner/executor.py", {"tune"}),

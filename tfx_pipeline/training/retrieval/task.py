@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX
 from tfx_pipeline.config.stages import Retrieval
+from tfx_pipeline.errors import ModelError
 
 if TYPE_CHECKING:
     from dmf_keras.models.two_towers.model import TwoTowers
@@ -54,6 +55,9 @@ class RetrievalTask(keras.Model):
         catalogue: draws come from it.
         settings: which negatives there are.
         seed: of the draws.
+
+    Raises:
+        ModelError: TensorFlow Recommenders cannot be imported.
     """
 
     def __init__(self, tower: TwoTowers, catalogue: Catalogue, settings: Retrieval, seed: int, **kwargs: Any) -> None:
@@ -132,8 +136,13 @@ def _other_clicks(request: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 def _softmax(hard_negatives: int | None) -> Any:
     """TensorFlow Recommenders' task, which removes accidental hits and corrects for how probable a negative is."""
     # Imported late: it takes a second, and only who trains retrieval needs it.
-    import tensorflow_recommenders as tfrs
-
+    try:
+        import tensorflow_recommenders as tfrs
+    except ImportError as error:
+        raise ModelError(
+            f"TensorFlow Recommenders cannot be imported, which trains retrieval: {str(error).splitlines()[0]}; set "
+            "TF_USE_LEGACY_KERAS=1 before TensorFlow is imported, as the command dmf does"
+        ) from error
     task = tfrs.tasks.Retrieval(num_hard_negatives=hard_negatives, remove_accidental_hits=True)
     # It is written for AutoGraph, which Keras 3 leaves out of its training step.
     return tf.function(task, reduce_retracing=True)

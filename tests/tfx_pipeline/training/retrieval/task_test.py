@@ -9,12 +9,9 @@ import tensorflow as tf
 
 from dmf_keras.models import ModalitySpec, RankingSchema, build_model
 from tfx_pipeline.config.stages import Retrieval
-from tfx_pipeline.files.output_folder import set_up_libraries
 from tfx_pipeline.training.retrieval.recall import recall
 from tfx_pipeline.training.retrieval.stage import item_vectors
 from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
-
-set_up_libraries()
 
 ITEMS = 12
 INDEX = np.array([*range(1, 10), 10, 10, 10], np.int32)
