@@ -51,6 +51,10 @@ class CatalogueIndex(tf.Module):
         self.vectors = tf.Variable(np.asarray(vectors, np.float32), trainable=False, name="item_vectors")
         self.item_ids = tf.Variable(np.array(item_ids, object), dtype=tf.string, trainable=False, name="item_ids")
 
+    def products(self, users: tf.Tensor) -> tf.Tensor:
+        """Dot products float32 [B, I] of users' vectors [B, D] and those of all items."""
+        return tf.matmul(users, self.vectors, transpose_b=True)
+
     def search(self, users: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The items with the largest dot products; of equal ones those that come first in the catalogue.
 
@@ -63,7 +67,7 @@ class CatalogueIndex(tf.Module):
             Ids string [B, k], dot products float32 [B, k] and bool [B, k], whether there is an item: "" and 0 where
             the exclusion leaves fewer.
         """
-        scores = tf.matmul(users, self.vectors, transpose_b=True)
+        scores = self.products(users)
         place = tf.where(excluded > 0)
         cells = tf.stack([place[:, 0], tf.cast(tf.gather_nd(excluded, place), tf.int64) - 1], axis=1)
         lowest = tf.fill(tf.shape(place)[:1], -np.inf)

@@ -34,10 +34,12 @@ class ServedModel:
 
     Attributes:
         name: of the model.
+        load_seconds: that the process took to load the model once more, for what runs without gRPC; 0 before.
     """
 
     def __init__(self, version: Path, name: str):
         self.name = name
+        self.load_seconds = 0.0
         self._process = ServerProcess(version.parent, name, beside=functools.partial(_obey, str(version)))
         self._process.start()
 
@@ -70,7 +72,9 @@ class ServedModel:
     def __enter__(self) -> Self:
         try:
             self._process.wait_until_ready(_READY_SECONDS)
-            ready = self._process.connection.poll(_READY_SECONDS) and self._process.connection.recv()
+            ready = self._process.connection.poll(_READY_SECONDS)
+            if ready:
+                self.load_seconds = self._process.connection.recv()
         except (LocalServerError, EOFError, OSError):
             ready = False
         if not ready:
@@ -89,12 +93,13 @@ class ServedModel:
 
 
 def _obey(version: str, connection: Connection) -> None:
-    """Runs the model as it is told, beside the server; says first that it has loaded it."""
+    """Runs the model as it is told, beside the server; says first how many seconds it took to load."""
     from serving.export.servable import Servable
 
     kept: dict[str, Any] = {}
+    begun = time.perf_counter()
     with Servable(version) as servable:
-        connection.send(True)
+        connection.send(time.perf_counter() - begun)
         while True:
             try:
                 command, signature, *rest = connection.recv()

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dmf_keras.models import RankingSchema
 from dmf_keras.models import inputs as model_inputs
+from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.graph import Tensors
 from serving.export.signatures import export_model
@@ -33,9 +35,9 @@ _CANDIDATE_INPUTS = {workload.BADGE: "string", **dict.fromkeys(workload.COLUMNS_
 _SEED, _BIAS = 0, 0.1
 
 
-def item_ids() -> list[str]:
-    """Ids of the catalogue."""
-    return [f"i{number:07d}" for number in range(ITEMS)]
+def item_ids(items: int | None = None) -> list[str]:
+    """Ids of a catalogue of so many items; None: of `ITEMS`."""
+    return [f"i{number:07d}" for number in range(ITEMS if items is None else items)]
 
 
 def user_ids() -> list[str]:
@@ -54,27 +56,29 @@ class CatalogueTransform(tf.Module):
     Args:
         folder: for the vocabulary files, which the exported model copies into itself.
         extras: of `variant.EXTRAS`: whether candidates have columns, and users further histories.
+        items: of the catalogue; None: `ITEMS`.
     """
 
     user_inputs: Mapping[str, str] = {}
     user_lists = ()
     history_ages = False
 
-    def __init__(self, folder: Path, extras: Collection[str] = ()):
+    def __init__(self, folder: Path, extras: Collection[str] = (), items: int | None = None):
         super().__init__()
+        catalogue = item_ids(items)
         shown = CANDIDATE_COLUMNS in extras
         self.candidate_inputs = _CANDIDATE_INPUTS if shown else {}
         self.further_histories = dict.fromkeys(workload.FURTHER_HISTORIES if HISTORIES in extras else (), MAX_HISTORY)
         self._files: list[tf.saved_model.Asset] = []
-        vocabularies = {artifact_files.ITEM_IDS: item_ids(), "users": user_ids()}
+        vocabularies = {artifact_files.ITEM_IDS: catalogue, "users": user_ids()}
         for name, ids in (vocabularies | ({workload.BADGE: badges()} if shown else {})).items():
             path = folder / name
             write_lines(path, ids)
             self._files.append(tf.saved_model.Asset(str(path)))
         # Twice for items, as in a pipeline: the row of the id is of the trained vocabulary, that of the content of the
         # catalogue.
-        items, users, *shown_files = self._files
-        self._index, self._row = _lookup_table(items, ITEMS), _lookup_table(items, -1)
+        of_items, users, *shown_files = self._files
+        self._index, self._row = _lookup_table(of_items, len(catalogue)), _lookup_table(of_items, -1)
         self._user = _lookup_table(users, USERS)
         self._badges = [_lookup_table(file, workload.BADGES) for file in shown_files]
 
@@ -133,16 +137,8 @@ def _rows(table: tf.lookup.StaticHashTable, ids: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.where(ids == "", tf.zeros_like(ids, tf.int64), table.lookup(ids) + 1), tf.int32)
 
 
-def export_random_model(variant: Variant, directory: Path) -> None:
-    """Exports a model of the registry as the pipeline does, with random weights and content, and warm-up requests.
-
-    It has `PARAMS` as far as it knows them.
-
-    Args:
-        variant: the model, and what it is given.
-        directory: of the SavedModel; must not exist, its parent must, whose name is that of the served model.
-    """
-    schema = workload.schema(items=ITEMS + 1, users=USERS + 1, extras=variant.extras)
+def random_model(variant: Variant, schema: RankingSchema) -> RankingModel:
+    """A model of the registry with random weights and content; it has `PARAMS` as far as it knows them."""
     model = workload.model(variant.model, variant.params(PARAMS), schema)
     # New embeddings are almost zero, and every score almost 0.5: no two answers could be told apart.
     embeddings, rng = model.item_embedding.embeddings, np.random.default_rng(_SEED)
@@ -150,6 +146,18 @@ def export_random_model(variant: Variant, directory: Path) -> None:
     # New biases are zeros, which a graph leaves out.
     for bias in (weight for weight in model.trainable_weights if weight.name == "bias"):
         bias.assign(rng.normal(scale=_BIAS, size=bias.shape))
+    return model
+
+
+def export_random_model(variant: Variant, directory: Path) -> None:
+    """Exports a model of the registry as the pipeline does, with random weights and content, and warm-up requests.
+
+    Args:
+        variant: the model, and what it is given; see `random_model`.
+        directory: of the SavedModel; must not exist, its parent must, whose name is that of the served model.
+    """
+    schema = workload.schema(items=ITEMS + 1, users=USERS + 1, extras=variant.extras)
+    model = random_model(variant, schema)
     transform = CatalogueTransform(directory.parent, variant.extras)
     export_model(
         model.for_serving(variant.precision), transform, directory, name=variant.model, max_history=MAX_HISTORY
