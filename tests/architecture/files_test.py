@@ -24,6 +24,7 @@ ALLOWED = {
     ("console.py", "open to write"): "a log grows line by line while a command works",
     ("data/logs/reader.py", "another vocabulary"): BEAM,
     ("runners/run.py", "tempfile"): "a dry run writes nothing to the output folder, not even its log",
+    ("studies/bench/retrieval.py", "tempfile"): SCRATCH,
     ("studies/bench/serving.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_load.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_models.py", "shutil"): SCRATCH,

@@ -22,8 +22,9 @@ def add(commands: Commands) -> None:
         "retrieval",
         help="latency, memory and size of retrieval over synthetic catalogues",
         description="DMF with a two-tower stage, exported with random weights for each size of the catalogue: "
-        "retrieve, recommend, and rank of as many candidates, over gRPC and in process. Answers are first compared with those of "
-        "NumPy. All sizes are served at the same time, each twice in its process: there must be memory for that.",
+        "retrieve, recommend, and rank of as many candidates, over gRPC and in process. Answers are first compared "
+        "with those of NumPy. All sizes are served at the same time, each twice in its process: there must be memory "
+        "for that.",
     )
     parser.add_argument(
         "--items",

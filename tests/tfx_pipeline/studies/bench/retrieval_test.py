@@ -1,0 +1,107 @@
+"""`dmf bench retrieval`: right answers before anything is timed, and figures that fit together."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from serving import contract
+from serving.load import RankRequest
+from tfx_pipeline.cli import main
+from tfx_pipeline.studies.bench import retrieval, serving_models
+from tfx_pipeline.studies.bench.retrieval_models import RandomCatalogue
+from tfx_pipeline.studies.bench.serving import GRPC, IN_PROCESS
+
+
+@pytest.fixture
+def tiny_models(monkeypatch):
+    monkeypatch.setattr(serving_models, "USERS", 20)
+    monkeypatch.setattr(serving_models, "PARAMS", {"id_dim": 8, "attention_dim": 8, "hidden_units": (12,)})
+
+
+@pytest.mark.slow
+def test_both_stages_are_measured_over_both_transports(tiny_models, capfd):
+    arguments = ("--items", "300", "--k", "40", "--history", "6", "--seconds", "0.1")
+    assert main(["bench", "retrieval", *arguments, "--json"]) == 0
+    printed = capfd.readouterr()
+    assert printed.err == ""
+    report = json.loads(printed.out)
+    entries = {(entry["items"], entry["signature"], entry["transport"]): entry for entry in report["results"]}
+    assert set(entries) == {
+        (300, signature, transport) for signature in retrieval.SIGNATURES for transport in (GRPC, IN_PROCESS)
+    }
+    for (_, _, transport), entry in entries.items():
+        assert 0 < entry["p50_ms"] <= entry["p99_ms"] and entry["calls"] >= 5 and entry["qps"] > 0
+        assert (entry["request_bytes"] is None) == (entry["answer_bytes"] is None) == (transport == IN_PROCESS)
+    # Ids of eight characters: 40 come back from retrieve and go into rank; recommend answers ten.
+    assert entries[300, contract.RETRIEVE, GRPC]["answer_bytes"] > 40 * 8
+    assert entries[300, contract.RANK, GRPC]["request_bytes"] > 46 * 8
+    assert (
+        entries[300, contract.RECOMMEND, GRPC]["answer_bytes"] < entries[300, contract.RETRIEVE, GRPC]["answer_bytes"]
+    )
+    [cost] = report["catalogues"]
+    assert (cost["items"], cost["vector_bytes"]) == (300, 300 * report["setup"]["width"] * 4)
+    assert cost["disk_bytes"] > cost["vector_bytes"] and cost["load_seconds"] > 0
+    assert 0 < cost["server_bytes"] <= cost["peak_bytes"]
+    assert set(cost["search_ms"]) == {
+        retrieval.SEARCH,
+        retrieval.PRODUCTS,
+        retrieval.TOP_K,
+        retrieval.READING,
+    }
+    assert min(cost["search_ms"].values()) > 0
+    assert 0 <= report["largest_difference"] <= contract.SCORE_TOLERANCE[contract.FLOAT32]
+    assert (report["setup"]["k"], report["setup"]["history"], report["setup"]["page"]) == (40, 6, 10)
+    read = retrieval.RetrievalReport.from_json(report)
+    assert retrieval.retrieval_table(read).row_count == 3
+    [sentence] = retrieval.retrieval_summary(read)
+    assert sentence.startswith("300 items: vectors 0.1 MB, on disk ") and "server" in sentence
+
+
+@pytest.mark.slow
+def test_times_of_wrong_answers_are_not_told(tiny_models, monkeypatch, capfd):
+    right = RandomCatalogue.largest
+
+    def without_the_best(catalogue, request, k):
+        largest, products = right(catalogue, request, k + 1)
+        return largest[1:], products
+
+    monkeypatch.setattr(RandomCatalogue, "largest", without_the_best)
+    assert main(["bench", "retrieval", "--items", "60", "--k", "40", "--history", "3", "--seconds", "0.1"]) == 1
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "60 items: scores of retrieve by gRPC and NumPy's largest products differ by " in printed.err
+
+
+def test_the_right_answer_is_a_sort_without_the_history():
+    vectors = np.array([[1, 0], [0, 1], [0.5, 0], [3, 0]], np.float32)
+    request = RankRequest({contract.HISTORY_ITEM_ID: ["i0000003"]}, ())
+    catalogue = RandomCatalogue(serving_models.item_ids(4), vectors, [request], np.array([[2, 1]], np.float32))
+    largest, products = catalogue.largest(0, 3)
+    assert largest.tolist() == [2, 1, 1]
+    assert products.tolist() == [2, 1, 1, -np.inf]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--items", "300"), "configuration: --items 300: expected at least --k and --history together, 500 + 100"),
+        (
+            ("--items", "1000000,60", "--k", "50", "--history", "11"),
+            "configuration: --items 60: expected at least --k and --history together, 50 + 11",
+        ),
+    ],
+)
+def test_a_catalogue_that_cannot_answer_is_a_sentence(arguments, sentence, capfd):
+    assert main(["bench", "retrieval", *arguments]) == 2
+    printed = capfd.readouterr()
+    assert printed.out == "" and printed.err.startswith(sentence)
+
+
+@pytest.mark.parametrize("wrong", ["0", "many", "300,"])
+def test_items_are_whole_numbers(wrong, capfd):
+    with pytest.raises(SystemExit):
+        main(["bench", "retrieval", "--items", wrong])
+    assert "must be a whole number of at least 1" in capfd.readouterr().err
