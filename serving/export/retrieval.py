@@ -35,7 +35,7 @@ class CatalogueIndex(tf.Module):
 
     Attributes:
         items: I.
-        vectors: float32 [I, D], a variable.
+        columns: float32 [D, I], a variable: the vectors, one in each column.
         item_ids: string [I], a variable.
 
     Raises:
@@ -47,13 +47,15 @@ class CatalogueIndex(tf.Module):
         if vectors.ndim != 2 or len(vectors) != len(item_ids) or not len(item_ids):
             raise ValueError(f"there must be a vector for each of {len(item_ids)} items, got {list(vectors.shape)}")
         self.items = len(item_ids)
-        # Variables and not constants, which make a graph slow to load.
-        self.vectors = tf.Variable(np.asarray(vectors, np.float32), trainable=False, name="item_vectors")
+        # Variables and not constants, which make a graph slow to load. Columns, as the product of TensorFlow with rows
+        # takes 1.4 to 4 times as long.
+        columns = np.ascontiguousarray(np.asarray(vectors, np.float32).T)
+        self.columns = tf.Variable(columns, trainable=False, name="item_vectors")
         self.item_ids = tf.Variable(np.array(item_ids, object), dtype=tf.string, trainable=False, name="item_ids")
 
     def products(self, users: tf.Tensor) -> tf.Tensor:
         """Dot products float32 [B, I] of users' vectors [B, D] and those of all items."""
-        return tf.matmul(users, self.vectors, transpose_b=True)
+        return tf.matmul(users, self.columns)
 
     def search(self, users: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The items with the largest dot products; of equal ones those that come first in the catalogue.

@@ -215,7 +215,7 @@ def _retrieved(
 ) -> dict[str, Any]:
     """What `retrieve` must answer: by sorting all products, and not by the index's own search."""
     index = stage.index
-    products = index.vectors.numpy() @ stage.tower.user_tower(user_model_inputs(transform, raw))[0].numpy()
+    products = stage.tower.user_tower(user_model_inputs(transform, raw))[0].numpy() @ index.columns.numpy()
     kept = products[~np.isin(index.item_ids.numpy(), [item.encode() for item in history])]
     return {"exclude": list(history), "scores": np.sort(kept)[::-1][:_RETRIEVED].tolist()}
 
