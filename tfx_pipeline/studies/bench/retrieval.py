@@ -126,7 +126,7 @@ def bench_retrieval(items: Sequence[int], *, k: int, history: int, seconds: floa
     Raises:
         ModelError: a server does not start, or answers that must be equal are not.
     """
-    with _measured_catalogues(items, k, history) as catalogues:
+    with measured_catalogues(items, k, history) as catalogues:
         with console().status("comparing answers"):
             largest = max(each.compare() for each in catalogues)
         functions = {case: function for each in catalogues for case, function in each.functions().items()}
@@ -313,8 +313,8 @@ def _in_turn(asked: Sequence[tuple[Any, ...]], ask: Callable[..., object]) -> Ca
 
 
 @contextlib.contextmanager
-def _measured_catalogues(items: Sequence[int], k: int, history: int) -> Iterator[list[MeasuredCatalogue]]:
-    """The models, exported and served; gone after the block."""
+def measured_catalogues(items: Sequence[int], k: int, history: int) -> Iterator[list[MeasuredCatalogue]]:
+    """Catalogues of such sizes, exported and served; gone after the block. See `bench_retrieval`."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
         found = []
