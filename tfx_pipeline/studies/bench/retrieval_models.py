@@ -17,7 +17,7 @@ from tfx_pipeline.studies.bench import serving_models, workload
 from tfx_pipeline.studies.bench.variant import Variant
 from tfx_pipeline.training.retrieval.stage import item_vectors
 
-RANKER, TOWER = Variant("dmf"), Variant("two_tower")
+RANKER, TOWER = Variant("dmf"), Variant("two_towers")
 
 
 @dataclass(frozen=True, eq=False)
