@@ -24,7 +24,7 @@ class TinyWorld:
     content: Path
     custom_config: dict[str, str]
 
-    def fn_args(self, out: Path, **overrides: str | bool) -> SimpleNamespace:
+    def fn_args(self, out: Path, **overrides: str | bool | int) -> SimpleNamespace:
         """What `run_fn` is called with."""
         return SimpleNamespace(
             train_files=[str(self.transformed / "Split-train" / "*")],
@@ -276,6 +276,22 @@ def rounded(tiny_world: TinyWorld, once_per_run) -> Path:
         return out
 
     return once_per_run("rounded", train)
+
+
+@pytest.fixture(scope="session")
+def recommending(tiny_world: TinyWorld, once_per_run) -> Path:
+    """As `trained`, with a retrieval stage that ranks ten items; that of its own training is in `retrieval/run`."""
+    from tfx_pipeline.config.stages import Retrieval
+    from tfx_pipeline.training.retrieval.retrieval_fn import retrieval_fn
+    from tfx_pipeline.training.run_fn import run_fn
+
+    def train(out: Path) -> Path:
+        retrieval = Retrieval(params={"id_dim": 8}, batch_size=32, epochs=2, random_negatives=8)
+        retrieval_fn(tiny_world.fn_args(out / "retrieval", retrieval=retrieval.model_dump_json()))
+        run_fn(tiny_world.fn_args(out, ranked_candidates=10, retrieval_run_uri=str(out / "retrieval" / "run")))
+        return out
+
+    return once_per_run("recommending", train)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from tfx_pipeline.config.values import Integer, Number, Params, Section
 
 # By which the epochs of retrieval are judged.
 JUDGED_AT = 100
+RECALL = f"val_recall@{JUDGED_AT}"
+"""That metric of an epoch: share of eval's clicks that are among the first `JUDGED_AT` items."""
 
 
 class Retrieval(Section):

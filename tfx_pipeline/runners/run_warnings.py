@@ -34,6 +34,9 @@ def run_warnings(
     metrics: Mapping[str, SplitMetrics],
     has_content: bool = True,
     baselines: Mapping[str, Mapping[str, float | None]] | None = None,
+    *,
+    retrieval: TrainingResult | None = None,
+    retrieval_epochs: int | None = None,
 ) -> list[str]:
     """Warnings about a run, each a sentence or two, what is wrong before what may help.
 
@@ -44,12 +47,20 @@ def run_warnings(
         metrics: by split; empty where nothing was evaluated.
         has_content: whether the configuration gives items content.
         baselines: metrics on test of rankers without a model; None: not known.
+        retrieval: what the training of the two towers came to; None: the run has no such stage.
+        retrieval_epochs: at most, as that training was told; None: not known.
     """
     found: list[str] = []
     if ingestion is not None:
         found += _of_the_log(ingestion)
     if training is not None:
         found += _of_training(training, epochs)
+    if retrieval is not None and retrieval.best_epoch + 1 == retrieval_epochs:
+        found.append(
+            f"The epoch limit ended the training of retrieval: its best epoch was the last of {retrieval_epochs}. The "
+            "two towers may not have learned all they can; raise stages.retrieval.epochs, which "
+            "stages.retrieval.patience keeps from going too far."
+        )
     if _JUDGED in metrics:
         found += _of_the_negatives(metrics[_JUDGED].overall, baselines or {})
         found += _of_the_metrics(metrics[_JUDGED], has_content)

@@ -19,11 +19,18 @@ from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join
 from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.files.reading import read_json
-from tfx_pipeline.pipeline import CONTENT_GEN, CONTENT_TUNER, REFIT_TRAINER, content_step, metadata_path
+from tfx_pipeline.pipeline import (
+    CONTENT_GEN,
+    CONTENT_TUNER,
+    REFIT_TRAINER,
+    RETRIEVAL_TRAINER,
+    content_step,
+    metadata_path,
+)
 from tfx_pipeline.runners.history import RunHistory
 from tfx_pipeline.runners.local import Step
 from tfx_pipeline.runners.run_warnings import content_share, run_warnings
-from tfx_pipeline.training.metadata import Refit
+from tfx_pipeline.training.metadata import Refit, RetrievalFacts
 from tfx_pipeline.training.search.report import SearchReport, read_report
 from tfx_pipeline.training.search.values import with_values
 from tfx_pipeline.training.trainer import TrainingResult
@@ -78,6 +85,23 @@ class AttainedSplit:
 
 
 @dataclass(frozen=True)
+class RetrievalSummary:
+    """What became of the retrieval stage.
+
+    Attributes:
+        training: metrics by epoch, best epoch, requests of the two towers' training.
+        exported: what was exported beside the ranker.
+    """
+
+    training: TrainingResult
+    exported: RetrievalFacts
+
+    def to_json(self) -> dict[str, Any]:
+        """`training`, and the entry `retrieval` of the model's metadata as `exported`."""
+        return {"training": self.training.to_json(), "exported": self.exported.to_json()}
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a run came to.
 
@@ -101,6 +125,7 @@ class Summary:
         log: file of the libraries' messages.
         attainable: what true probabilities score, by split; None of logs that are not synthetic.
         refit: how the model to push was trained anew on train and eval; None: it was not.
+        retrieval: the stage before the ranker; None: there is none.
     """
 
     pipeline: str
@@ -123,6 +148,7 @@ class Summary:
     log: str = ""
     attainable: Mapping[str, AttainedSplit] | None = None
     refit: Refit | None = None
+    retrieval: RetrievalSummary | None = None
 
     @property
     def pushed(self) -> bool:
@@ -140,7 +166,7 @@ class Summary:
         return content_share(self.metrics["test"]) if self.content else None
 
     def to_json(self) -> dict[str, Any]:
-        """As `--summary-json` writes it; `attainable` and `refit` are there where they are known."""
+        """As `--summary-json` writes it; `attainable`, `refit` and `retrieval` are there where they are known."""
         values = {
             "pipeline": self.pipeline,
             "model": self.model,
@@ -167,6 +193,8 @@ class Summary:
             values["attainable"] = {split: asdict(facts) for split, facts in self.attainable.items()}
         if self.refit is not None:
             values["refit"] = self.refit.to_json()
+        if self.retrieval is not None:
+            values["retrieval"] = self.retrieval.to_json()
         json_able: dict[str, Any] = plain(values)
         return json_able
 
@@ -211,12 +239,21 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
     if REFIT_TRAINER in outputs:
         refitted = {"refitted_model": path_utils.serving_model_path(only(REFIT_TRAINER, "model").uri)}
         refit = Refit.from_json(_read(refitted["refitted_model"], contract.METADATA_FILE)["refit"])
+    retrieval, retrieved = None, {}
+    model = path_utils.serving_model_path(only("RankingTrainer", "model").uri)
+    if RETRIEVAL_TRAINER in outputs:
+        retrieved = {"retrieval_training": only(RETRIEVAL_TRAINER, "model_run").uri}
+        retrieval = RetrievalSummary(
+            TrainingResult.from_json(_read(retrieved["retrieval_training"], artifact_files.TRAINING_RESULT)),
+            RetrievalFacts.from_json(_read(model, contract.METADATA_FILE)["retrieval"]),
+        )
     rows = {
         "BehaviorLogExampleGen": ingestion.rows_read,
         CONTENT_GEN: content.items,
         CONTENT_TUNER: content.items,
         "StatisticsGen": sum(requests.values()),
         "Transform": requests["train"] + requests["eval"],
+        **({} if retrieval is None else {RETRIEVAL_TRAINER: retrieval.training.train_requests}),
         "RankingTuner": training.train_requests,
         "RankingTrainer": training.train_requests,
         REFIT_TRAINER: training.train_requests + training.eval_requests,
@@ -249,13 +286,24 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
             "transformed_examples": only("Transform", "transformed_examples").uri,
             "transform_graph": only("Transform", "transform_graph").uri,
             "content": content_uri,
-            "model": path_utils.serving_model_path(only("RankingTrainer", "model").uri),
+            "model": model,
             "training": only("RankingTrainer", "model_run").uri,
             "evaluation": evaluation_dir,
             **refitted,
+            **retrieved,
         },
-        warnings=run_warnings(ingestion, training, limit.epochs, metrics, bool(content.modalities), rankers),
+        warnings=run_warnings(
+            ingestion,
+            training,
+            limit.epochs,
+            metrics,
+            bool(content.modalities),
+            rankers,
+            retrieval=None if retrieval is None else retrieval.training,
+            retrieval_epochs=None if config.stages is None else config.stages.retrieval.epochs,
+        ),
         refit=refit,
+        retrieval=retrieval,
     )
 
 

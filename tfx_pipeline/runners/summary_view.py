@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from tfx_pipeline.config.metrics import SHOWN, objectives_in, outlined
+from tfx_pipeline.config.stages import JUDGED_AT
 from tfx_pipeline.console import Console, console, styled
 from tfx_pipeline.data.ingestion_report import IngestionReport, SplitCounts
 from tfx_pipeline.training.search.report import trials_table
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     # With it comes TFX, which a table wants nothing of.
     from tfx_pipeline.evaluation.results import MetricValues, SplitMetrics
     from tfx_pipeline.runners.summary import AttainedSplit, ContentSummary, StepSummary, Summary
+    from tfx_pipeline.training.metadata import RetrievalFacts
 
 
 def print_summary(summary: Summary) -> None:
@@ -29,6 +31,8 @@ def print_summary(summary: Summary) -> None:
         target.print(f"content covers {share:.1%} of the impressions of test", highlight=False)
     if summary.tuning is not None:
         target.print(trials_table(summary.tuning))
+    if summary.retrieval is not None:
+        target.print(_retrieval(summary.retrieval.exported), highlight=False)
     sampled = summary.ingestion.sampled_negatives("test")
     target.print(_metrics_table(summary.metrics, summary.attainable, sampled))
     if objectives := objectives_in(name for of_split in summary.metrics.values() for name in of_split.overall):
@@ -39,6 +43,13 @@ def print_summary(summary: Summary) -> None:
     for warning in summary.warnings:
         target.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
     _print_verdict(summary, target)
+
+
+def _retrieval(stage: RetrievalFacts) -> str:
+    return (
+        f"retrieval: recall@{JUDGED_AT} on eval {stage.recall:.4f}, by the best epoch, {stage.best_epoch + 1} of "
+        f"{stage.epochs}; {stage.items:,} items, width {stage.width}"
+    )
 
 
 def splits_table(title: str, splits: Mapping[str, SplitCounts], *, first: str, last: str) -> Table:

@@ -14,6 +14,7 @@ from serving.contract import ModelContract, TensorContract
 from serving.export.metadata import read_json, saved_model_sizes
 from serving.messages import first_line
 from tfx_pipeline.config.metrics import SHOWN, by_request, cut_offs, objectives_in
+from tfx_pipeline.config.stages import JUDGED_AT, RECALL
 from tfx_pipeline.console import Console
 from tfx_pipeline.data.ingestion_report import SplitCounts
 from tfx_pipeline.errors import ModelError
@@ -103,6 +104,9 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "hyper-parameters", ", ".join(f"{name} {value}" for name, value in metadata["params"].items())
     yield "weights", f"{metadata['weights']:,} and the tables of items"
     yield "seed", str(metadata["seed"])
+    if stage := metadata.get("retrieval"):
+        yield "retrieval", _retrieval(stage)
+        yield "two towers", ", ".join(f"{name} {value}" for name, value in stage["params"].items())
     if (rounded := metadata.get("precision")) is not None:
         yield "precision", _precision(rounded)
     if (fitted := metadata.get("calibration")) is not None:
@@ -114,6 +118,14 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     if git is not None:
         yield "git", git["revision"] + (", with changes that are not committed" if git["dirty"] else "")
     yield "versions", ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+
+
+def _retrieval(stage: Mapping[str, Any]) -> str:
+    return (
+        f"{stage['items']:,} items, width {stage['width']}, index of {stage['index_bytes']:,} bytes; "
+        f"{stage['ranked_candidates']:,} items are ranked; epoch {stage['best_epoch'] + 1} of {stage['epochs']}: "
+        f"recall@{JUDGED_AT} on eval {stage['metrics'][RECALL]:.4f}"
+    )
 
 
 def _precision(rounded: Mapping[str, Any]) -> str:

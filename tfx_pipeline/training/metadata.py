@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.metadata import git_revision, library_versions, saved_model_sizes, write_json
+from serving.export.retrieval import RetrievalStage
+from tfx_pipeline.config.stages import RECALL
 from tfx_pipeline.data.content.item_columns import ItemColumnTable
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.data.ingestion_report import IngestionReport
@@ -51,6 +53,52 @@ class Refit(JsonRecord):
         return cls(epochs, first.train_requests, first.eval_requests, note)
 
 
+@dataclasses.dataclass(frozen=True)
+class RetrievalFacts(JsonRecord):
+    """The retrieval stage that was exported beside a ranker.
+
+    Attributes:
+        items: in the index.
+        width: of the vectors of users and items.
+        index_bytes: of the items' vectors; their ids are not counted.
+        ranked_candidates: how many items `recommend` retrieves and ranks.
+        params: all hyper-parameters of the two towers.
+        epochs: that they were trained for.
+        best_epoch: the epoch whose weights they have, from 0.
+        metrics: of that epoch.
+    """
+
+    items: int
+    width: int
+    index_bytes: int
+    ranked_candidates: int
+    params: Mapping[str, Any]
+    epochs: int
+    best_epoch: int
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, stage: RetrievalStage, result: TrainingResult) -> Self:
+        """Those of a stage that is exported, after the training of its towers."""
+        assert isinstance(stage.tower, RankingModel), "two_tower is of the registry"
+        items, width = stage.index.vectors.shape
+        return cls(
+            items,
+            width,
+            items * width * stage.index.vectors.dtype.size,
+            stage.ranked,
+            stage.tower.config.to_dict(),
+            len(result.history),
+            result.best_epoch,
+            result.history[result.best_epoch],
+        )
+
+    @property
+    def recall(self) -> float:
+        """Share of the clicks of eval that are among the first `JUDGED_AT` items."""
+        return self.metrics[RECALL]
+
+
 def write_metadata(
     model_dir: Path,
     *,
@@ -61,6 +109,7 @@ def write_metadata(
     calibrated: CalibrationResult | None,
     rounded: Rounding | None = None,
     refit: Refit | None = None,
+    retrieval: RetrievalFacts | None = None,
     report: IngestionReport,
     content: ItemContentTable,
     artifacts: Mapping[str, str],
@@ -76,9 +125,11 @@ def write_metadata(
         calibrated: what calibration changed; None without. Of a refit that of the model before it.
         rounded: what its precision costs; None of float32.
         refit: how it was trained anew; None: it was not.
+        retrieval: the stage that was exported with it; None: there is none.
         report: of ingestion.
         content: the content table that the model holds.
-        artifacts: folders that `dmf replay` needs: `model_run`, `transform_graph`, `content`.
+        artifacts: folders that `dmf replay` needs: `model_run`, `transform_graph`, `content`; and `retrieval_run` of
+            the retrieval stage.
     """
     config: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     if model.schema.objectives:
@@ -109,6 +160,7 @@ def write_metadata(
             "metrics": result.history[result.best_epoch],
         },
         **({} if refit is None else {"refit": refit.to_json()}),
+        **({} if retrieval is None else {"retrieval": retrieval.to_json()}),
         **({} if rounded is None else {"precision": rounded.to_json()}),
         **_candidate_columns(model),
         **({"history_age_buckets": model.schema.history_age_buckets} if model.uses_history_ages else {}),

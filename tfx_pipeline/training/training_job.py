@@ -14,6 +14,7 @@ import tensorflow_transform as tft
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
 from serving.export.content_inputs import ContentInputs
+from serving.export.retrieval import RetrievalStage
 from serving.export.signatures import export_model
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.data.content.table import read_content
@@ -28,7 +29,7 @@ from tfx_pipeline.files.writing import write_text, writing
 from tfx_pipeline.training import golden
 from tfx_pipeline.training.calibration import CalibrationResult
 from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, RETRIEVAL_RUN, uri_of
-from tfx_pipeline.training.metadata import Refit, write_metadata
+from tfx_pipeline.training.metadata import Refit, RetrievalFacts, write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
 from tfx_pipeline.training.retrieval.stage import read_stage
@@ -107,7 +108,8 @@ class TrainingJob:
         )
         directory = local(fn_args.serving_model_dir)
         served = model.for_serving(settings.precision or contract.FLOAT32)
-        rounded = self._export(model, served, directory)
+        stage, facts = self._retrieval()
+        rounded = self._export(model, served, directory, stage)
         write_metadata(
             directory,
             served_name=settings.name,
@@ -117,6 +119,7 @@ class TrainingJob:
             calibrated=calibrated,
             rounded=rounded,
             refit=refit,
+            retrieval=facts,
             report=IngestionReport.from_json(
                 read_json(join(uri_of(fn_args.custom_config, REPORT), artifact_files.INGESTION_REPORT))
             ),
@@ -125,19 +128,28 @@ class TrainingJob:
                 "model_run": fn_args.model_run_dir,
                 "transform_graph": fn_args.transform_output,
                 "content": uri_of(fn_args.custom_config, CONTENT),
+                **({} if stage is None else {RETRIEVAL_RUN: uri_of(fn_args.custom_config, RETRIEVAL_RUN)}),
             },
         )
         forget(self._state_dir)
 
-    def _export(self, model: RankingModel, served: RankingModel, directory: Path) -> Rounding | None:
+    def _retrieval(self) -> tuple[RetrievalStage, RetrievalFacts] | tuple[None, None]:
+        """The stage to export with the ranker, and what is told of it; None where the pipeline has none."""
+        settings, data = self.settings, self.data
+        if not settings.ranked_candidates:
+            return None, None
+        run = uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)
+        result = TrainingResult.from_json(read_json(join(run, artifact_files.TRAINING_RESULT)))
+        stage = read_stage(run, data.transform, data.content, settings.ranked_candidates)
+        return stage, RetrievalFacts.of(stage, result)
+
+    def _export(
+        self, model: RankingModel, served: RankingModel, directory: Path, retrieval: RetrievalStage | None
+    ) -> Rounding | None:
         """Exports `served`, and says what its precision costs beside that of `model`; None in float32."""
         settings, data, content = self.settings, self.data, self.data.content
         directory.parent.mkdir(parents=True, exist_ok=True)
         bases = content_bases(content)
-        retrieval = None
-        if settings.ranked_candidates:
-            run = uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)
-            retrieval = read_stage(run, data.transform, content, settings.ranked_candidates)
         written = export_model(
             served,
             data.transform,

@@ -65,6 +65,15 @@ def test_batches_of_padding_are_told():
     assert run_warnings(**{**GOOD_RUN, "training": replace(training(0.6, 0.7, 0.65), real_slots=0.5)}) == []
 
 
+def test_retrieval_that_its_epoch_limit_ended():
+    towers = TrainingResult([{"loss": 1.0, "val_recall@100": recall} for recall in (0.1, 0.3, 0.2)], 1, 100, 10, None)
+    assert only(retrieval=towers, retrieval_epochs=2).startswith(
+        "The epoch limit ended the training of retrieval: its best epoch was the last of 2."
+    )
+    assert run_warnings(**GOOD_RUN, retrieval=towers, retrieval_epochs=3) == []
+    assert run_warnings(**GOOD_RUN, retrieval=towers) == []
+
+
 def test_a_run_that_ended_early_has_none_about_what_it_lacks():
     assert run_warnings(None, None, None, {}) == []
 

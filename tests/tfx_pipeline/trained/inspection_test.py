@@ -91,6 +91,46 @@ def test_what_a_precision_costs_is_told(rounded, capsys, monkeypatch):
     assert "bfloat16 in head and branches; on eval, beside float32: auc " in printed
 
 
+@pytest.mark.slow
+def test_metadata_says_what_is_exported_for_retrieval(recommending):
+    version = Version(recommending / "Format-Serving")
+    stage = inspect_model(version).metadata["retrieval"]
+    training = json.loads((recommending / "retrieval/run/training.json").read_text())
+    told = version.contract
+    assert (stage["items"], stage["ranked_candidates"]) == (told.retrieval_items, told.ranked_candidates) == (40, 10)
+    assert stage["index_bytes"] == 40 * stage["width"] * 4
+    assert stage["params"]["id_dim"] == 8
+    assert (stage["epochs"], stage["best_epoch"]) == (len(training["history"]), training["best_epoch"])
+    assert stage["metrics"] == training["history"][stage["best_epoch"]]
+    assert 0 <= stage["metrics"]["val_recall@100"] <= 1
+    assert inspect_model(version).metadata["artifacts"]["retrieval_run"] == str(recommending / "retrieval/run")
+
+
+def test_a_retrieval_stage_is_shown(model, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    metadata = read_json(model, contract.METADATA_FILE)
+    assert main(["model", "inspect", str(model)]) == 0
+    assert "two towers" not in capsys.readouterr().out
+    metadata["retrieval"] = {
+        "items": 1200,
+        "width": 8,
+        "index_bytes": 38400,
+        "ranked_candidates": 500,
+        "params": {"id_dim": 8, "pooling": "mean"},
+        "epochs": 4,
+        "best_epoch": 2,
+        "metrics": {"loss": 1.5, "val_recall@100": 0.34567},
+    }
+    write_json(model, contract.METADATA_FILE, metadata)
+    assert main(["model", "inspect", str(model)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert (
+        "retrieval 1,200 items, width 8, index of 38,400 bytes; 500 items are ranked; epoch 3 of 4: recall@100 on "
+        "eval 0.3457"
+    ) in printed
+    assert "two towers id_dim 8, pooling mean" in printed
+
+
 def test_the_loss_that_was_minimised_is_not_shown_as_log_loss(model, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["model", "inspect", str(model)]) == 0

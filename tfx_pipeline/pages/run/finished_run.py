@@ -29,6 +29,7 @@ from tfx_pipeline.runners.history import PEAK_MEMORY, Execution, RunHistory
 _STATES = {Execution.COMPLETE: "ran", Execution.CACHED: "cached", Execution.FAILED: "failed"}
 _TRAINER = "RankingTrainer"
 _REFIT_TRAINER = "RefitTrainer"
+_RETRIEVAL_TRAINER = "RetrievalTrainer"
 Record = TypeVar("Record", bound=JsonRecord)
 # What the readers of JSON, Parquet, TFRecords and protos raise at a file that is cut or is something else.
 _DAMAGED = (
@@ -85,7 +86,7 @@ class FinishedRun:
         steps: in the order in which they were started.
         artifacts: outputs of the steps that ran or were cached.
         settings: `custom_config` of the trainer: sections of the configuration as JSON, before a search of the pipeline
-            changed them; empty where none ran.
+            changed them; empty where none ran. `retrieval` is that of the retrieval stage, where there is one.
         later_failure: the step at which a newer run failed before it had a model; None: there is no such run.
     """
 
@@ -222,10 +223,8 @@ def _newest(store: mlmd.MetadataStore, output: Path) -> FinishedRun:
             raise DataError(f"{output}: no step of a run has been started yet; wait for `dmf run`")
         (run_id, nodes), newer = newer[0], []
     later = [_step(node, execution) for _, others in newer for node, execution in others.items()]
-    trainer = nodes.get(_TRAINER)
-    # A property of the component's own, or one that it has from TFX's Trainer.
-    properties = {**trainer.properties, **trainer.custom_properties} if trainer is not None else {}
-    settings = properties["custom_config"].string_value if "custom_config" in properties else ""
+    retrieval = _settings(nodes.get(_RETRIEVAL_TRAINER))
+    settings = _settings(nodes.get(_TRAINER)) | {name: retrieval[name] for name in ("retrieval",) if name in retrieval}
     pipeline = _context(store, next(iter(nodes.values())), "pipeline")
     history = RunHistory(store, pipeline)
     return FinishedRun(
@@ -234,7 +233,7 @@ def _newest(store: mlmd.MetadataStore, output: Path) -> FinishedRun:
         run_id=run_id,
         steps=[_step(node, execution) for node, execution in nodes.items()],
         artifacts=[one for node, execution in nodes.items() for one in _artifacts(history, node, execution, output)],
-        settings=json.loads(settings) if settings else {},
+        settings=settings,
         later_failure=next((step for step in later if step.state == "failed"), None),
     )
 
@@ -262,6 +261,15 @@ def _step(node: str, execution: Execution) -> StepRecord:
     state = _STATES.get(execution.last_known_state, "unfinished")
     held = execution.custom_properties[PEAK_MEMORY].int_value if PEAK_MEMORY in execution.custom_properties else 0
     return StepRecord(node, state, started, (ended - started) / 1000, held)
+
+
+def _settings(trainer: Execution | None) -> dict[str, Any]:
+    """What a step that trains was given; empty where it did not run."""
+    # A property of the component's own, or one that it has from TFX's Trainer.
+    properties = {**trainer.properties, **trainer.custom_properties} if trainer is not None else {}
+    text = properties["custom_config"].string_value if "custom_config" in properties else ""
+    settings: dict[str, Any] = json.loads(text) if text else {}
+    return settings
 
 
 def _artifacts(history: RunHistory, node: str, execution: Execution, output: Path) -> list[ArtifactRecord]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from dmf_keras.metrics import reliability
 from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, cut_offs, metric, objectives_in
@@ -19,6 +18,7 @@ from tfx_pipeline.pages.kit.page import Block, Figure, Panel, Picture, Prose, Se
 from tfx_pipeline.pages.kit.palette import line, points
 from tfx_pipeline.pages.kit.wording import between, count, decimal, percent
 from tfx_pipeline.pages.run.baselines_section import Rankers
+from tfx_pipeline.pages.run.epoch_curves import epoch_curves
 from tfx_pipeline.pages.run.finished_run import FinishedRun
 from tfx_pipeline.pages.run.scores import OVERALL, Intervals, Scores, click_share_intervals
 from tfx_pipeline.training.chance import eval_aucs
@@ -34,35 +34,23 @@ def training_section(run: FinishedRun) -> Section:
         return Section("training", "Learning curves", [Prose("The run has trained no model.")])
     history, best = training.history, training.best_epoch
     settings = run.section("training")
-    epochs = np.arange(1, len(history) + 1)
 
     def curves(metric: str, label: str) -> Panel:
-        def paint(axes: Axes) -> None:
-            for number, (split, key) in enumerate((("train", metric), ("eval", f"val_{metric}"))):
-                values = [epoch[key] for epoch in history]
-                axes.plot(epochs, values, label=split, **line(number) | points(number))
-            axes.axvline(best + 1, color=INK, linewidth=0.9, linestyle=":")
-            place = (best + 1, 1)
-            axes.annotate("best", place, (0, 2), axes.get_xaxis_transform(), "offset points", ha="center", va="bottom")
-            axes.set(xlabel="epoch", ylabel=label)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.margins(y=0.15)
-
-        return draw(f"curve-{metric}", f"{label} of train and eval by epoch; best epoch {best + 1}", paint)
+        splits = {
+            split: [epoch[key] for epoch in history] for split, key in (("train", metric), ("eval", f"val_{metric}"))
+        }
+        return epoch_curves(
+            f"curve-{metric}", f"{label} of train and eval by epoch; best epoch {best + 1}", label, splits, best
+        )
 
     # Of training alone: an evaluation has none.
     auxiliary = [name for name in history[best] if name.startswith("loss/")]
 
     def auxiliary_curves() -> Panel:
-        def paint(axes: Axes) -> None:
-            for number, name in enumerate(auxiliary):
-                values = [epoch[name] for epoch in history]
-                axes.plot(epochs, values, label=name.removeprefix("loss/"), **line(number) | points(number))
-            axes.set(xlabel="epoch", ylabel="auxiliary losses, unweighted")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.margins(y=0.15)
-
-        return draw("curve-auxiliary", "auxiliary losses of train by epoch", paint)
+        losses = {name.removeprefix("loss/"): [epoch[name] for epoch in history] for name in auxiliary}
+        return epoch_curves(
+            "curve-auxiliary", "auxiliary losses of train by epoch", "auxiliary losses, unweighted", losses
+        )
 
     stopped = (
         f"Training stopped after {len(history)} of at most {settings['epochs']} epochs; "

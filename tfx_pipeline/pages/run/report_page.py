@@ -25,6 +25,7 @@ from tfx_pipeline.pages.run.finished_run import FinishedRun, read_run
 from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.probe import probe_model
+from tfx_pipeline.pages.run.retrieval_section import retrieval_sections, retrieval_training
 from tfx_pipeline.pages.run.scores import Scores, score_test_split
 from tfx_pipeline.pages.run.serving_section import Latency, serving_section
 from tfx_pipeline.pages.run.slice_sections import failures_section, slices_section
@@ -74,6 +75,8 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
         metrics,
         bool(run.section("content").get("modalities", True)),
         rankers.others if rankers is not None else None,
+        retrieval=retrieval_training(run),
+        retrieval_epochs=run.section("retrieval").get("epochs"),
     )
     name = run.section("model").get("name", "no model")
     return Page(
@@ -91,6 +94,7 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
             failures_section(metrics, scores),
             serving_section(latency, run.model_dir),
             training_section(run),
+            *retrieval_sections(run),
             content,
             evidence_section(run),
             arrival_section(run),

@@ -10,14 +10,12 @@ import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, HISTORY_CONTENT_ROW
-from tfx_pipeline.config.stages import JUDGED_AT
+from tfx_pipeline.config.stages import JUDGED_AT, RECALL
 from tfx_pipeline.training.callbacks import BestEpoch, Logs
 from tfx_pipeline.training.retrieval.stage import item_vectors
 
 if TYPE_CHECKING:
     from dmf_keras.models.two_towers.model import TwoTowers
-
-RECALL = f"val_recall@{JUDGED_AT}"
 
 
 def recall(tower: TwoTowers, index: np.ndarray, batches: Iterable[Any], k: int) -> float:

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import contract
 from serving.export.metadata import read_json, write_json
-from serving.export.servable import Servable, request_arrays
+from serving.export.servable import Servable, request_arrays, retrieval_arrays
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.trained.replay.replay import replay
@@ -142,6 +142,43 @@ def test_captured_answers_are_compared_with_those_of_now(model, tmp_path):
     assert (different.request, different.stage, different.captured_version) == (3, "captured answer", 7)
     assert different.difference == pytest.approx(0.03, rel=1e-3)
     assert found.stages["captured answer"].requests == 4
+
+
+@pytest.mark.slow
+def test_pages_out_of_the_catalogue_are_compared_by_user_and_captured_answer(recommending, tmp_path):
+    version = tmp_path / "tiny" / "7"
+    shutil.copytree(recommending / "Format-Serving", version)
+    user = {contract.HISTORY_ITEM_ID: REQUEST["history"]}
+    user |= {name: REQUEST[name] for name in ("user_id", "gender", "age", "income")}
+    asked, too_many = (retrieval_arrays(user, k, ["i1"], contract.ModelContract.read(version)) for k in (5, 11))
+    with Servable(version, optimised=False) as servable:
+        pages = {name: servable.run(name, asked) for name in (contract.RETRIEVE, contract.RECOMMEND)}
+    swapped = {**pages[contract.RECOMMEND], contract.ITEM_ID: pages[contract.RECOMMEND][contract.ITEM_ID][:, ::-1]}
+    higher = {**pages[contract.RETRIEVE], contract.SCORE: pages[contract.RETRIEVE][contract.SCORE] + 0.5}
+    records = [
+        *((name, asked, page) for name, page in pages.items()),
+        (contract.RECOMMEND, asked, swapped),
+        (contract.RETRIEVE, asked, higher),
+        (contract.RECOMMEND, too_many, {}),
+    ]
+    found = ask(version, capture(tmp_path / "log", records))
+    assert [(entry.request, entry.signature, entry.stage) for entry in found.requests] == [
+        (2, contract.RECOMMEND, "captured answer"),
+        (3, contract.RETRIEVE, "captured answer"),
+        (4, contract.RECOMMEND, "raw features"),
+    ]
+    order, score, refused = (entry.detail for entry in found.requests)
+    assert order.startswith(f"{contract.ITEM_ID}: 4 of 5 values")
+    assert score == contract.SCORE
+    assert "k must be from 1 to 10" in refused
+    # Keras has no catalogue to search.
+    assert {stage: entry.requests for stage, entry in found.stages.items()} == {
+        "raw features": 5,
+        "transformed features": 4,
+        "user state": 4,
+        "score": 0,
+        "captured answer": 4,
+    }
 
 
 def test_json_lines_with_scores_and_content(model, tmp_path, capsys):
