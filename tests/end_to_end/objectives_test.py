@@ -11,7 +11,9 @@ import pytest
 import yaml
 from sklearn.metrics import log_loss, roc_auc_score
 
+from serving import contract
 from serving.client import BadRequest, RankingClient, RestRankingClient, User
+from serving.export.metadata import read_json
 from serving.local_server.server import LocalServer
 from tfx_pipeline.cli import main
 
@@ -126,6 +128,21 @@ def test_a_page_out_of_the_catalogue_is_what_rank_makes_of_what_was_retrieved(ru
     assert len(set(nobody.items)) == 20 and len(nothing.items) == 0
 
 
+def test_what_became_of_retrieval_is_told(run):
+    _, summary = run
+    stage, train_requests = summary["retrieval"], summary["ingestion"]["splits"]["train"]["requests"]
+    (step,) = (step for step in summary["steps"] if step["node"] == "RetrievalTrainer")
+    assert step["rows"] == stage["training"]["train_requests"] == train_requests
+    exported, history = stage["exported"], stage["training"]["history"]
+    assert (exported["items"], exported["width"], exported["ranked_candidates"]) == (80, 8, 20)
+    assert exported["metrics"] == history[exported["best_epoch"]]
+    limited = exported["best_epoch"] + 1 == 2
+    assert any("training of retrieval" in warning for warning in summary["warnings"]) == limited
+    metadata = read_json(Path(summary["model_path"]), contract.METADATA_FILE)
+    assert metadata["retrieval"] == exported
+    assert metadata["artifacts"]["retrieval_run"] == summary["artifacts"]["retrieval_training"]
+
+
 def test_retrieval_is_evaluated_beside_what_needs_no_training(run, tmp_path, capsys):
     file, summary = run
     out = tmp_path / "retrieval.json"
@@ -167,6 +184,7 @@ def test_the_page_shows_every_objective(run, tmp_path):
     assert (
         "Objectives beside the main one" in text and f"{summary['metrics']['test']['overall']['buy/auc']:.4f}" in text
     )
+    assert "recall@100 of eval by epoch" in text and "Exported with the ranker" in text
 
 
 def test_models_are_compared_and_tuned_by_every_objective(run, tmp_path):

@@ -20,6 +20,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--latency", type=Path, metavar="FILE", help="what `dmf bench serving --json` printed, to be shown with it"
     )
+    parser.add_argument(
+        "--retrieval", type=Path, metavar="FILE", help="what `dmf retrieval evaluate --json` wrote, to be shown with it"
+    )
     parser.set_defaults(command=run)
 
 
@@ -30,9 +33,11 @@ def run(parsed: argparse.Namespace) -> int:
     with quiet_libraries(Path("/dev/null")):
         with console().status("loading libraries"):
             from tfx_pipeline.pages.run.report_page import write_report
+            from tfx_pipeline.pages.run.retrieval_evaluation import read_evaluation
             from tfx_pipeline.pages.run.serving_section import read_latency
         latency = read_latency(parsed.latency) if parsed.latency is not None else None
-        path = write_report(parsed.run, parsed.out, latency)
+        retrieval = read_evaluation(parsed.retrieval) if parsed.retrieval is not None else None
+        path = write_report(parsed.run, parsed.out, latency, retrieval)
     size = path.stat().st_size / 1e6
     Console().print(f"{path} ({size:.1f} MB): open it in a browser", highlight=False, soft_wrap=True)
     return exit_status.OK

@@ -25,6 +25,7 @@ from tfx_pipeline.pages.run.finished_run import FinishedRun, read_run
 from tfx_pipeline.pages.run.lineage_sections import lineage_section
 from tfx_pipeline.pages.run.model_sections import calibration_section, headline, metrics_section, training_section
 from tfx_pipeline.pages.run.probe import probe_model
+from tfx_pipeline.pages.run.retrieval_evaluation import RetrievalEvaluation
 from tfx_pipeline.pages.run.retrieval_section import retrieval_sections, retrieval_training
 from tfx_pipeline.pages.run.scores import Scores, score_test_split
 from tfx_pipeline.pages.run.serving_section import Latency, serving_section
@@ -38,27 +39,33 @@ FILE = "report.html"
 _GATE = ("ServingGate", "blessing", artifact_files.GATE_REPORT)
 
 
-def write_report(output: Path, path: Path | None = None, latency: Latency | None = None) -> Path:
+def write_report(
+    output: Path,
+    path: Path | None = None,
+    latency: Latency | None = None,
+    retrieval: RetrievalEvaluation | None = None,
+) -> Path:
     """Writes the page of the newest run in an output folder that has a model.
 
     Args:
         output: `output` of the configuration.
         path: of the page; None: `OUTPUT/report.html`.
         latency: of serving, where it was measured.
+        retrieval: what retrievers find, where it was measured.
 
     Returns:
         The page.
 
     Raises:
-        DataError: no run lies there.
+        DataError: no run lies there, or `retrieval` is of another pipeline.
         OSError: the page cannot be written.
     """
     path = output / FILE if path is None else path
-    write(report_page(read_run(output), latency), path)
+    write(report_page(read_run(output), latency, retrieval), path)
     return path
 
 
-def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
+def report_page(run: FinishedRun, latency: Latency | None = None, retrieval: RetrievalEvaluation | None = None) -> Page:
     """The page of a run; what the run does not have is said in place of its section."""
     evaluation = run.folder("Evaluator", "evaluation")
     with run.reading("Evaluator", "evaluation"):
@@ -94,7 +101,7 @@ def report_page(run: FinishedRun, latency: Latency | None = None) -> Page:
             failures_section(metrics, scores),
             serving_section(latency, run.model_dir),
             training_section(run),
-            *retrieval_sections(run),
+            *retrieval_sections(run, retrieval),
             content,
             evidence_section(run),
             arrival_section(run),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tfx_pipeline.config.stages import JUDGED_AT, RECALL
 from tfx_pipeline.files import artifact_files
-from tfx_pipeline.pages.kit.page import Block, Picture, Section, Table
+from tfx_pipeline.pages.kit.page import Block, Picture, Prose, Section, Table
 from tfx_pipeline.pages.kit.wording import count, decimal, size
 from tfx_pipeline.pages.run.epoch_curves import epoch_curves
 from tfx_pipeline.pages.run.finished_run import FinishedRun
+from tfx_pipeline.pages.run.retrieval_evaluation import RetrievalEvaluation, evaluation_blocks
 from tfx_pipeline.training.metadata import RetrievalFacts
 from tfx_pipeline.training.trainer import TrainingResult
 
@@ -17,11 +18,32 @@ def retrieval_training(run: FinishedRun) -> TrainingResult | None:
     return run.record(TrainingResult, "RetrievalTrainer", "model_run", artifact_files.TRAINING_RESULT)
 
 
-def retrieval_sections(run: FinishedRun) -> list[Section]:
-    """The section; none where the run has no such stage."""
+def retrieval_sections(run: FinishedRun, evaluation: RetrievalEvaluation | None = None) -> list[Section]:
+    """The section; none where the run has no such stage and there is no evaluation.
+
+    Args:
+        run: the page's.
+        evaluation: of retrievers; None: it was not given.
+
+    Raises:
+        DataError: the evaluation is of another pipeline.
+    """
     training = retrieval_training(run)
-    if training is None:
-        return []
+    blocks = [*_learnt(run, training), *_exported(run)] if training is not None else []
+    if evaluation is not None:
+        blocks += evaluation_blocks(evaluation, run.pipeline)
+    elif blocks:
+        blocks.append(
+            Prose(
+                "Not measured beside other retrievers. The command dmf retrieval evaluate --config CONFIG --json FILE "
+                "measures it; give FILE to dmf report --retrieval FILE."
+            )
+        )
+    return [Section("retrieval", "Retrieval", blocks)] if blocks else []
+
+
+def _learnt(run: FinishedRun, training: TrainingResult) -> list[Block]:
+    """Recall and loss by epoch."""
     history, best = training.history, training.best_epoch
     limit = run.section("retrieval").get("epochs")
     stopped = (
@@ -51,7 +73,7 @@ def retrieval_sections(run: FinishedRun) -> list[Section]:
         rows,
         numbers=3,
     )
-    return [Section("retrieval", "Retrieval", [picture, table, *_exported(run)])]
+    return [picture, table]
 
 
 def _exported(run: FinishedRun) -> list[Block]:
