@@ -91,21 +91,6 @@ def test_what_a_precision_costs_is_told(rounded, capsys, monkeypatch):
     assert "bfloat16 in head and branches; on eval, beside float32: auc " in printed
 
 
-@pytest.mark.slow
-def test_metadata_says_what_is_exported_for_retrieval(recommending):
-    version = Version(recommending / "Format-Serving")
-    stage = inspect_model(version).metadata["retrieval"]
-    training = json.loads((recommending / "retrieval/run/training.json").read_text())
-    told = version.contract
-    assert (stage["items"], stage["ranked_candidates"]) == (told.retrieval_items, told.ranked_candidates) == (40, 10)
-    assert stage["index_bytes"] == 40 * stage["width"] * 4
-    assert stage["params"]["id_dim"] == 8
-    assert (stage["epochs"], stage["best_epoch"]) == (len(training["history"]), training["best_epoch"])
-    assert stage["metrics"] == training["history"][stage["best_epoch"]]
-    assert 0 <= stage["metrics"]["val_recall@100"] <= 1
-    assert inspect_model(version).metadata["artifacts"]["retrieval_run"] == str(recommending / "retrieval/run")
-
-
 def test_a_retrieval_stage_is_shown(model, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     metadata = read_json(model, contract.METADATA_FILE)
