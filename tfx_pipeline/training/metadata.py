@@ -80,7 +80,7 @@ class RetrievalFacts(JsonRecord):
     @classmethod
     def of(cls, stage: RetrievalStage, result: TrainingResult) -> Self:
         """Those of a stage that is exported, after the training of its towers."""
-        assert isinstance(stage.tower, RankingModel), "two_tower is of the registry"
+        assert isinstance(stage.tower, RankingModel), "two_towers is of the registry"
         items, width = stage.index.vectors.shape
         return cls(
             items,

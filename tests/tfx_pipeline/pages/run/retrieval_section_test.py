@@ -51,8 +51,8 @@ EVALUATION = RetrievalReport(
     resamples=500,
     confidence=0.95,
     lists=[
-        ListEntry("two_tower", None, {"recall@10": SOME, "recall@100": Estimate(0.5, None, None)}, {}, {}, {}, 1.0),
-        ListEntry("two_tower", 100, {"recall@10": SOME, "ndcg@10": SOME}, {}, {}, {}, 1.0),
+        ListEntry("two_towers", None, {"recall@10": SOME, "recall@100": Estimate(0.5, None, None)}, {}, {}, {}, 1.0),
+        ListEntry("two_towers", 100, {"recall@10": SOME, "ndcg@10": SOME}, {}, {}, {}, 1.0),
     ],
     ranker=WholeRanking("dmf", {"ndcg@10": SOME}, 2.0),
 )

@@ -32,7 +32,7 @@ def test_the_towers_are_exported_alone_and_beside_the_ranker(recommending):
         contract.ModelContract.read(Path(folder, "Format-Serving"))
         for folder in (recommending / "retrieval", recommending)
     )
-    assert (alone.model, alone.retrieval_items, alone.ranked_candidates) == ("two_tower", 40, 0)
+    assert (alone.model, alone.retrieval_items, alone.ranked_candidates) == ("two_towers", 40, 0)
     assert contract.RETRIEVE in alone.signatures and contract.RECOMMEND not in alone.signatures
     assert (both.model, both.retrieval_items, both.ranked_candidates) == ("dmf", 40, 10)
     assert {contract.RETRIEVE, contract.RECOMMEND} <= set(both.signatures)
