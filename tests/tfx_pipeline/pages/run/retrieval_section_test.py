@@ -99,7 +99,7 @@ def test_an_evaluation_is_tables_by_recall_and_ndcg(tmp_path):
     assert "Each of 1,000 requests of test ranks the 12,000 items of the catalogue" in words.text
     assert recall.columns == ("retriever", "Recall@10 (0 to 1)", "Recall@100 (0 to 1)")
     assert recall.rows == [
-        ("two tower", "0.120 (0.100 to 0.140)", "0.500"),
+        ("two towers", "0.120 (0.100 to 0.140)", "0.500"),
         ("two tower, 100 ranked by dmf", "0.120 (0.100 to 0.140)", "–"),
     ]
     assert ndcg.rows[-1] == ("dmf, all items", "0.120 (0.100 to 0.140)", "–")
