@@ -48,7 +48,7 @@ class CatalogueIndex(tf.Module):
             raise ValueError(f"there must be a vector for each of {len(item_ids)} items, got {list(vectors.shape)}")
         self.items = len(item_ids)
         # Variables and not constants, which make a graph slow to load. Columns, as the product of TensorFlow with rows
-        # takes 1.4 to 4 times as long.
+        # takes longer by itself.
         columns = np.ascontiguousarray(np.asarray(vectors, np.float32).T)
         self.columns = tf.Variable(columns, trainable=False, name="item_vectors")
         self.item_ids = tf.Variable(np.array(item_ids, object), dtype=tf.string, trainable=False, name="item_ids")
