@@ -81,11 +81,11 @@ class RetrievalFacts(JsonRecord):
     def of(cls, stage: RetrievalStage, result: TrainingResult) -> Self:
         """Those of a stage that is exported, after the training of its towers."""
         assert isinstance(stage.tower, RankingModel), "two_towers is of the registry"
-        items, width = stage.index.vectors.shape
+        width, items = stage.index.columns.shape
         return cls(
             items,
             width,
-            items * width * stage.index.vectors.dtype.size,
+            items * width * stage.index.columns.dtype.size,
             stage.ranked,
             stage.tower.config.to_dict(),
             len(result.history),
