@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import keras
 from keras import ops
 
 from dmf_keras.layers import AttentionPooling, DotProductHead
-from dmf_keras.models.inputs import HISTORY_INDEX
+from dmf_keras.models.inputs import CANDIDATE_INDEX, HISTORY_INDEX
 from dmf_keras.models.interest_model import USER_PART
 from dmf_keras.models.joined_items import JoinedItems
 from dmf_keras.models.mean_pooling.model import POOLED
@@ -51,6 +52,15 @@ class TwoTowers(JoinedItems):
     config_class = TwoTowersConfig
     config: TwoTowersConfig
 
+    def _without_some_ids(self, inputs: Mapping[str, Tensor], name: str, training: bool) -> Mapping[str, Tensor]:
+        """`inputs` whose items of input `name` are out of vocabulary at random in training; padding stays padding."""
+        if not training or not self.config.id_dropout:
+            return inputs
+        index = inputs[name]
+        drawn = keras.random.uniform(ops.shape(index), seed=self.id_draws) < self.config.id_dropout
+        unknown = ops.cast(self.schema.item_rows - 1, index.dtype)
+        return {**inputs, name: ops.where(ops.logical_and(drawn, index > 0), unknown, index)}
+
     @property
     def joined(self) -> list[str]:
         """See the base class; a width of 0 joins nothing."""
@@ -58,6 +68,7 @@ class TwoTowers(JoinedItems):
 
     def build_interest(self) -> None:
         """There is no pair part."""
+        self.id_draws = keras.random.SeedGenerator(name="id_draws")
         if self.config.pooling == "attention":
             self.pooling = AttentionPooling(
                 self.config.dim, self.config.positions, name="pooling", dtype=self.dtype_policy
@@ -71,7 +82,8 @@ class TwoTowers(JoinedItems):
 
     def encode_interest(self, inputs: Mapping[str, Tensor], history_mask: Tensor, training: bool) -> dict[str, Tensor]:
         """`pooled` [B, item_width]."""
-        history = self.add_ages("history", self.seen_items(inputs, training), inputs)
+        shown = self._without_some_ids(inputs, HISTORY_INDEX, training)
+        history = self.add_ages("history", self.seen_items(shown, training), inputs)
         if self.config.pooling == "attention":
             pooled = self.pooling(history, history_mask)
         else:
@@ -105,6 +117,10 @@ class TwoTowers(JoinedItems):
         """The user vectors, [rows, T * D]."""
         return self.head.encode_user(ops.concatenate(list(features.values()), axis=-1), training)
 
+    def score(self, state: Mapping[str, Tensor], inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        """See the base class; some candidates are out of vocabulary in training."""
+        return super().score(state, self._without_some_ids(inputs, CANDIDATE_INDEX, training), training)
+
     def user_tower(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """User vectors float32 [B, D], of several objectives those of the first.
 
@@ -116,4 +132,5 @@ class TwoTowers(JoinedItems):
 
     def item_tower(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Item vectors float32 [B, N, D], of length 1, of the candidates in `inputs`, those of `score`."""
-        return self.head.encode_item(self.head_items(self.candidate_items(inputs), self.own_columns(inputs)), training)
+        shown = self._without_some_ids(inputs, CANDIDATE_INDEX, training)
+        return self.head.encode_item(self.head_items(self.candidate_items(shown), self.own_columns(inputs)), training)

@@ -52,5 +52,5 @@ MODELS = {
     "sid_coord": Expected(frozenset({"attention", "alignment"}), ATTENTION, content=False, codes=True, ages=True),
     "simtier": Expected(frozenset({"attention", "histogram"}), ATTENTION | SIMILARITIES, ages=True),
     "target_attention": Expected(frozenset({"history"}), ATTENTION, content=False, ages=True),
-    "two_towers": Expected(frozenset({"history"}), experts=False, scale=0.4, ages=True),
+    "two_towers": Expected(frozenset({"history"}), experts=False, noisy=True, scale=0.4, ages=True),
 }

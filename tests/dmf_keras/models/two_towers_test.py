@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dmf_keras.models import RankingSchema, model_config
-from tests.dmf_keras.models.batches import requests, small_model
+from tests.dmf_keras.models.batches import SCHEMA, requests, small_model
 from tests.dmf_keras.models.by_numpy import joined, to_numpy, user_features, weighted_model
 
 
@@ -56,6 +56,21 @@ def test_without_content_it_reads_ids():
     assert model.item_width() == model.config.id_dim
 
 
+def test_training_shows_some_items_as_out_of_vocabulary():
+    model = weighted_model("two_towers", id_dropout=0.5)
+    x = requests(64, 4, 5)
+    seen, trained = (to_numpy(model.item_tower(x, training)) for training in (False, True))
+    unknown = {**x, "candidate_index": np.full_like(x["candidate_index"], SCHEMA.item_rows - 1)}
+    as_unknown = to_numpy(model.item_tower(unknown))
+    same, changed = np.isclose(trained, seen, atol=1e-5).all(-1), np.isclose(trained, as_unknown, atol=1e-5).all(-1)
+    assert (same | changed).all() and 0.35 < changed.mean() < 0.65
+    assert np.abs(to_numpy(model.user_tower(x, True)) - to_numpy(model.user_tower(x))).max() > 1e-3
+    # Padding is no item.
+    np.testing.assert_array_equal(to_numpy(model.encode_user(x, True)["history_mask"]), x["history_index"] > 0)
+    still = weighted_model("two_towers", id_dropout=0.0)
+    np.testing.assert_array_equal(to_numpy(still.item_tower(x, True)), to_numpy(still.item_tower(x)))
+
+
 def test_a_user_without_anything_has_a_vector():
     model = small_model(schema=RankingSchema(item_rows=9, content_rows=9), name="two_towers")
     nothing = {name: np.zeros((1, 0), np.int32) for name in ("history_index", "history_content_row")}
@@ -67,6 +82,7 @@ def test_a_user_without_anything_has_a_vector():
     ({"pooling": "sum"}, "pooling must be one of attention, mean, got 'sum'"),
     ({"dim": 0}, "dim must be an integer of at least 1, got 0"),
     ({"content_dim": -1}, "content_dim must be an integer of at least 0, got -1"),
+    ({"id_dropout": 1}, "id_dropout must be a number from 0 to 0.95, got 1"),
     ({"temperature": 0.001}, "temperature must be a number from 0.01 to 100, got 0.001"),
 ])  # fmt: skip
 def test_refuses_parameters(params, message):

@@ -20,7 +20,7 @@ SCHEMA = RankingSchema(item_rows=11, content_rows=ITEMS + 1, modalities={"text":
 
 
 def _tower():
-    tower = build_model("two_towers", {"dim": 8, "hidden_units": [7]}, SCHEMA, seed=1)
+    tower = build_model("two_towers", {"dim": 8, "hidden_units": [7], "id_dropout": 0.0}, SCHEMA, seed=1)
     rng = np.random.default_rng(0)
     tower.content["text"].set_rows(rng.normal(size=(ITEMS + 1, 6)))
     return tower
