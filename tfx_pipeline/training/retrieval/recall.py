@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, HISTORY_CONTENT_ROW
 from tfx_pipeline.config.stages import JUDGED_AT, RECALL
+from tfx_pipeline.errors import ModelError
 from tfx_pipeline.training.callbacks import BestEpoch, Logs
 from tfx_pipeline.training.retrieval.stage import item_vectors
 
@@ -75,9 +77,19 @@ class RecallOnEval(keras.callbacks.Callback):
         self._index, self._batches = index, batches
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Measures."""
+        """Measures.
+
+        Raises:
+            ModelError: nothing was clicked in eval that the catalogue has.
+        """
+        found = recall(self.model.tower, self._index, self._batches, JUDGED_AT)
+        if math.isnan(found):
+            raise ModelError(
+                "stages.retrieval: the eval split has no click on an item of the catalogue (data.items), by which epochs "
+                "are judged; look at the report of ingestion, or leave out stages"
+            )
         if isinstance(logs, dict):
-            logs[RECALL] = recall(self.model.tower, self._index, self._batches, JUDGED_AT)
+            logs[RECALL] = found
 
 
 class BestRecall(BestEpoch):

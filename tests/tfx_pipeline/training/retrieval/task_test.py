@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from dmf_keras.models import ModalitySpec, RankingSchema, build_model
 from tfx_pipeline.config.stages import Retrieval
-from tfx_pipeline.training.retrieval.recall import recall
+from tfx_pipeline.errors import ModelError
+from tfx_pipeline.training.retrieval.recall import RecallOnEval, recall
 from tfx_pipeline.training.retrieval.stage import item_vectors
 from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
 
@@ -139,3 +140,11 @@ def test_recall_is_of_lists_without_the_history():
             hits.append(sum(scores[i - 1] > scores[item - 1] for i in left) < k)
         assert recall(tower, INDEX, [(inputs, labels, weights)], k) == pytest.approx(np.mean(hits))
     assert np.isnan(recall(tower, INDEX, [(inputs, labels * 0, weights)], 3))
+
+
+def test_an_eval_split_without_clicks_cannot_judge():
+    inputs, labels, weights = _requests()
+    callback = RecallOnEval(INDEX, [(inputs, labels * 0, weights)])
+    callback.set_model(RetrievalTask(_tower(), Catalogue(INDEX, POSITIVES), Retrieval(), seed=3))
+    with pytest.raises(ModelError, match="the eval split has no click on an item of the catalogue"):
+        callback.on_epoch_end(0, {})
