@@ -85,8 +85,8 @@ class RecallOnEval(keras.callbacks.Callback):
         found = recall(self.model.tower, self._index, self._batches, JUDGED_AT)
         if math.isnan(found):
             raise ModelError(
-                "stages.retrieval: the eval split has no click on an item of the catalogue (data.items), by which epochs "
-                "are judged; look at the report of ingestion, or leave out stages"
+                "stages.retrieval: the eval split has no click on an item of the catalogue (data.items), by which "
+                "epochs are judged; look at the report of ingestion, or leave out stages"
             )
         if isinstance(logs, dict):
             logs[RECALL] = found
