@@ -26,7 +26,7 @@ class Retrieval(Section):
     )
     learning_rate: Number = Field(1e-3, gt=0)
     random_negatives: Integer = Field(
-        1024, ge=0, description="items of the catalogue that are drawn for each batch, also those that nobody clicked"
+        1024, ge=0, description="items that are drawn for each batch, of all that have a click in train alike"
     )
     shown_negatives: bool = Field(
         False, description="what a request showed and was not clicked is a negative of that request"

@@ -45,14 +45,14 @@ class RetrievalTask(keras.Model):
 
     Of a batch with P clicks and M draws the logits of each click are [P + M]: user vector by the vectors of all clicks
     and all draws, less the logarithm of how probable each is among them (Yi et al. 2019; mixed with draws from the
-    catalogue as in Yang et al. 2020, so that items without clicks learn too). The same item as the click, and other
+    catalogue as in Yang et al. 2020, so that items with few clicks learn too). The same item as the click, and other
     clicks of the same request, are no negatives.
 
     Clicks on items that the catalogue lacks are left out: no list can have them.
 
     Args:
         tower: not trained yet.
-        catalogue: draws come from it.
+        catalogue: draws come from its items that have a click; there is at least one.
         settings: which negatives there are.
         seed: of the draws.
 
@@ -65,10 +65,11 @@ class RetrievalTask(keras.Model):
         self.tower = tower
         self._settings = settings
         self._index = tf.constant(catalogue.index, tf.int32)
-        draws, items = settings.random_negatives, catalogue.items
-        # Of the clicks of a batch; those that nobody clicked are drawn alone.
-        self._frequency = tf.constant(catalogue.positives / max(catalogue.positives.sum(), 1), tf.float32)
-        self._draws, self._items = draws, items
+        # An item that nobody clicked may be new: drawn again and again and never clicked, its content would be held
+        # against it, and against that of items to come.
+        self._clicked = tf.constant(np.flatnonzero(catalogue.positives) + 1, tf.int32)
+        self._frequency = tf.constant(catalogue.positives / catalogue.positives.sum(), tf.float32)
+        self._draws, self._items = settings.random_negatives, int(np.count_nonzero(catalogue.positives))
         self._generator = keras.random.SeedGenerator(seed)
         self._task = _softmax(settings.hard_negatives)
 
@@ -84,7 +85,7 @@ class RetrievalTask(keras.Model):
         known = (rows > 0) & (sample_weight > 0)
         clicked = tf.where(known & (y > 0))
         request, clicks = tf.cast(clicked[:, 0], tf.int32), tf.gather_nd(rows, clicked)
-        drawn = keras.random.randint((self._draws,), 1, self._items + 1, seed=self._generator)
+        drawn = tf.gather(self._clicked, keras.random.randint((self._draws,), 0, self._items, seed=self._generator))
         columns = tf.concat([clicks, drawn], 0)
         vectors = tf.concat([tf.gather_nd(y_pred["items"], clicked), self._vectors(drawn, training)], 0)
         count = tf.cast(tf.shape(clicks)[0], tf.float32)

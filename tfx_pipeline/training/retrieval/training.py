@@ -41,7 +41,6 @@ def train_two_towers(
     *,
     state_dir: Path,
     tensorboard_dir: Address,
-    refit: bool = False,
     progress: str = "retrieval",
 ) -> tuple[TwoTowers, TrainingResult]:
     """Seeds the process, builds a `two_towers` and trains it; a killed training goes on from its last whole epoch.
@@ -55,7 +54,6 @@ def train_two_towers(
         data: examples and content.
         state_dir: keeps backup and best weights between processes; removed by `forget`.
         tensorboard_dir: where TensorBoard's event files go.
-        refit: train on train and eval, for all of `settings.epochs`.
         progress: which of several trainings it is, for the user's console.
 
     Returns:
@@ -72,7 +70,7 @@ def train_two_towers(
     training = training.model_copy(
         update={"batch_size": settings.batch_size, "keep_negatives": 1.0, "max_candidates": None, **share}
     )
-    train_batches = data.train_batches(training, refit=refit)
+    train_batches = data.train_batches(training)
     tower = cast("TwoTowers", new_model("two_towers", settings.params, data, without=(CANDIDATES,), seed=training.seed))
     # The same for all items: a softmax over them has no gradient of it.
     tower.head.bias.trainable = False
@@ -87,7 +85,7 @@ def train_two_towers(
     optimizer = FusedAdam(settings.learning_rate)
     task.compile(optimizer=optimizer, jit_compile=False)
     optimizer.build(task.trainable_variables)
-    requests = sum(data.requests[split] for split in (("train", "eval") if refit else ("train",)))
+    requests = data.requests["train"]
     best = BestRecall(state_dir, settings.patience)
     throughput = Throughput(requests, settings.batch_size)
     state_dir.mkdir(parents=True, exist_ok=True)
@@ -102,7 +100,7 @@ def train_two_towers(
             verbose=0,
             shuffle=False,
             callbacks=[
-                *([] if refit else [RecallOnEval(catalogue.index, _judged(data, settings.batch_size))]),
+                RecallOnEval(catalogue.index, _judged(data, settings.batch_size)),
                 best,
                 AtomicBackup(state_dir / "backup"),
                 keras.callbacks.TerminateOnNaN(),
@@ -117,8 +115,8 @@ def train_two_towers(
             "retrieval diverged: its loss is not a number; try a lower stages.retrieval.learning_rate "
             f"(now {settings.learning_rate:g})"
         )
-    eval_requests = 0 if refit else data.requests["eval"]
-    return tower, TrainingResult(best.history, best.best, requests, eval_requests, throughput.requests_per_second)
+    rate = throughput.requests_per_second
+    return tower, TrainingResult(best.history, best.best, requests, data.requests["eval"], rate)
 
 
 def _judged(data: TrainingData, batch_size: int) -> tf.data.Dataset:

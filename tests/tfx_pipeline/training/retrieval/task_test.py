@@ -51,8 +51,9 @@ def _requests():
 def _loss(settings, tower):
     task = RetrievalTask(tower, Catalogue(INDEX, POSITIVES), settings, seed=3)
     inputs, labels, weights = _requests()
-    drawn = keras.random.randint((settings.random_negatives,), 1, ITEMS + 1, seed=keras.random.SeedGenerator(3))
-    return float(task.compute_loss(inputs, labels, task(inputs), weights)), drawn.numpy()
+    clicked = np.flatnonzero(POSITIVES) + 1
+    drawn = keras.random.randint((settings.random_negatives,), 0, len(clicked), seed=keras.random.SeedGenerator(3))
+    return float(task.compute_loss(inputs, labels, task(inputs), weights)), clicked[drawn.numpy()]
 
 
 def _by_numpy(tower, settings, drawn):
@@ -73,7 +74,9 @@ def _by_numpy(tower, settings, drawn):
                 continue
             if column < len(clicks) and column != place and of == request:
                 continue
-            expected = 1.0 if is_shown else len(clicks) * frequency[other - 1] + len(drawn) / ITEMS
+            expected = (
+                1.0 if is_shown else len(clicks) * frequency[other - 1] + len(drawn) / np.count_nonzero(POSITIVES)
+            )
             logit = users[request] @ vectors[other - 1] - np.log(expected)
             if column == place:
                 own = logit
