@@ -116,7 +116,7 @@ def test_a_page_out_of_the_catalogue_is_what_rank_makes_of_what_was_retrieved(ru
         ranked = client.rank(user, list(found.items), objectives=True, version=found.model_version)
         others = client.recommend(user, 5, exclude=page.items, exclude_history=True)
         nobody = client.recommend(User("nobody", [], dict.fromkeys(user.features)), 20)
-        nothing = client.recommend(user, 5, exclude=[f"i{number:06}" for number in range(80)])
+        nothing = client.recommend(user, 5, exclude=[f"i{number:06}" for number in range(100)])
         with pytest.raises(BadRequest, match="k"):
             client.recommend(user, 21)
     np.testing.assert_allclose(page.scores, ranked.scores[:5], atol=1e-6)
