@@ -100,7 +100,7 @@ def test_an_evaluation_is_tables_by_recall_and_ndcg(tmp_path):
     assert recall.columns == ("retriever", "Recall@10 (0 to 1)", "Recall@100 (0 to 1)")
     assert recall.rows == [
         ("two towers", "0.120 (0.100 to 0.140)", "0.500"),
-        ("two tower, 100 ranked by dmf", "0.120 (0.100 to 0.140)", "–"),
+        ("two towers, 100 ranked by dmf", "0.120 (0.100 to 0.140)", "–"),
     ]
     assert ndcg.rows[-1] == ("dmf, all items", "0.120 (0.100 to 0.140)", "–")
 
