@@ -1,4 +1,8 @@
-"""`content.fine_tuning` on the finished run's logs: the ranker is trained, checked and pushed with tuned vectors."""
+"""`content.fine_tuning` on the finished run's logs: the ranker is trained, checked and pushed with tuned vectors.
+
+It pushes another model than the shared run did: files are run in the order of their names, and those that look at that
+model come before.
+"""
 
 from __future__ import annotations
 
