@@ -138,7 +138,7 @@ def test_a_version_that_is_being_copied_is_served_once_it_is_whole(folder, expec
     [
         ("rank", {**RANK, "age": np.array([b"old"], object)}, 3),
         ("rank", {"user_id": RANK["user_id"]}, 3),
-        ("retrieve", RANK, 9),
+        ("classify", RANK, 9),
     ],
 )
 def test_a_version_whose_warm_up_fails_is_not_served(folder, expected, signature, inputs, code):
