@@ -9,30 +9,17 @@ import numpy as np
 import tensorflow as tf
 from typing_extensions import override
 
-from dmf_keras.models.inputs import RankingSchema
-from tfx_pipeline.evaluation.catalogue_scoring import catalogue_blocks
+from tfx_pipeline.evaluation.catalogue_scoring import ItemTower, embedding_rows, item_vectors
 from tfx_pipeline.evaluation.requests import Requests
 from tfx_pipeline.evaluation.retrieval.retriever import ExactRetriever
 from tfx_pipeline.transform.request_transform import RequestTransform
 
-# Items that are encoded at a time.
-_BLOCK = 1024
 
-
-class Towers(Protocol):
+class Towers(ItemTower, Protocol):
     """A model whose score of a user and an item is the dot product of their vectors."""
-
-    @property
-    def schema(self) -> RankingSchema:
-        """Sizes and names that come from the data."""
-        ...
 
     def user_tower(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """float32 [B, D] of the inputs of users."""
-        ...
-
-    def item_tower(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """float32 [B, N, D] of the inputs of candidates."""
         ...
 
 
@@ -48,16 +35,11 @@ class TowerRetriever(ExactRetriever):
     def __init__(self, model: Towers, transform: RequestTransform, catalogue: Sequence[str]):
         super().__init__(len(catalogue))
 
-        @tf.function(autograph=False)
-        def of_items(block: Mapping[str, tf.Tensor]) -> tf.Tensor:
-            return model.item_tower(block)
-
         @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
         def of_users(serialized: tf.Tensor) -> tf.Tensor:
             return model.user_tower(transform.examples(serialized))
 
-        blocks = catalogue_blocks(model.schema, transform, catalogue, _BLOCK)
-        self._vectors = np.concatenate([of_items(block).numpy()[0] for block in blocks])[: self.items]
+        self._vectors = item_vectors(model, embedding_rows(transform, catalogue))
         self._of_users = of_users
 
     @override

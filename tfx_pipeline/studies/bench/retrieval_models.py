@@ -13,9 +13,9 @@ from serving import contract
 from serving.export.retrieval import CatalogueIndex, RetrievalStage
 from serving.export.signatures import export_model
 from serving.load import RankRequest, draw_requests
+from tfx_pipeline.evaluation.catalogue_scoring import item_vectors
 from tfx_pipeline.studies.bench import serving_models, workload
 from tfx_pipeline.studies.bench.variant import Variant
-from tfx_pipeline.training.retrieval.stage import item_vectors
 
 RANKER, TOWER = Variant("dmf"), Variant("two_towers")
 

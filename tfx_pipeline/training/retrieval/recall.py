@@ -13,8 +13,8 @@ import tensorflow as tf
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, HISTORY_CONTENT_ROW
 from tfx_pipeline.config.stages import JUDGED_AT, RECALL
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.evaluation.catalogue_scoring import item_vectors
 from tfx_pipeline.training.callbacks import BestEpoch, Logs
-from tfx_pipeline.training.retrieval.stage import item_vectors
 
 if TYPE_CHECKING:
     from dmf_keras.models.two_towers.model import TwoTowers

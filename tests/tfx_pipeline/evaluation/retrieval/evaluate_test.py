@@ -10,10 +10,11 @@ from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, HISTORY_CONTENT_ROW
 from tests.tfx_pipeline.conftest import ITEMS
 from tests.tfx_pipeline.evaluation.retrieval.conftest import Request
 from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.evaluation import catalogue_scoring
 from tfx_pipeline.evaluation import requests as requests_of
 from tfx_pipeline.evaluation.items_had import items_had
 from tfx_pipeline.evaluation.requests import places, read_requests
-from tfx_pipeline.evaluation.retrieval import cascade, evaluate, tower_retriever
+from tfx_pipeline.evaluation.retrieval import cascade, evaluate
 from tfx_pipeline.evaluation.retrieval.cascade import Ranker, ranked
 from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.popularity import Popularity
@@ -61,7 +62,7 @@ def small_parts(monkeypatch):
     """Blocks that do not divide the catalogue, batches that do not divide the requests."""
     monkeypatch.setattr(requests_of, "_HELD", 32)
     monkeypatch.setattr(evaluate, "_BATCH", 7)
-    monkeypatch.setattr(tower_retriever, "_BLOCK", 9)
+    monkeypatch.setattr(catalogue_scoring, "_BLOCK", 9)
     monkeypatch.setattr(cascade, "_BLOCK", 9)
     monkeypatch.setattr(cascade, "_PAIRS", 100)
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from dmf_keras.models import ModalitySpec, RankingSchema, build_model
 from tfx_pipeline.config.stages import Retrieval
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.evaluation.catalogue_scoring import item_vectors
 from tfx_pipeline.training.retrieval.recall import RecallOnEval, recall
-from tfx_pipeline.training.retrieval.stage import item_vectors
 from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
 
 ITEMS = 12
