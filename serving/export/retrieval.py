@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -76,8 +75,7 @@ class CatalogueIndex(tf.Module):
         scores = tf.tensor_scatter_nd_update(scores, cells, tf.cast(lowest, tf.float32))
         values, rows = tf.math.top_k(scores, k)
         there = values > -np.inf
-        ids = tf.where(there, tf.gather(self.item_ids, rows), "")
-        return ids, tf.where(there, values, 0.0), there
+        return _where(there, tf.gather(self.item_ids, rows)), _where(there, values), there
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,7 +121,7 @@ def retrieved(stage: RetrievalStage, users: tf.Tensor, excluded: tf.Tensor, k: t
     k = _allowed(k, stage.index.items, "the items of the catalogue")
     ids, scores, there = stage.index.search(users, excluded, tf.reduce_max(k))
     there &= _wanted(k)
-    return {contract.ITEM_ID: tf.where(there, ids, ""), contract.SCORE: tf.where(there, scores, 0.0)}
+    return {contract.ITEM_ID: _where(there, ids), contract.SCORE: _where(there, scores)}
 
 
 def recommended(
@@ -150,12 +148,7 @@ def recommended(
     _, order = tf.math.top_k(tf.where(there, scores[contract.SCORE], -np.inf), tf.reduce_max(k))
     shown = tf.gather(there, order, axis=1, batch_dims=1) & _wanted(k)
     found = {contract.ITEM_ID: ids, contract.RETRIEVAL_SCORE: dots, contract.RETRIEVAL_RANK: place, **scores}
-    return {
-        name: tf.where(shown, tf.gather(value, order, axis=1, batch_dims=1), tf.zeros((), value.dtype))
-        if value.dtype != tf.string
-        else tf.where(shown, tf.gather(value, order, axis=1, batch_dims=1), "")
-        for name, value in found.items()
-    }
+    return {name: _where(shown, tf.gather(value, order, axis=1, batch_dims=1)) for name, value in found.items()}
 
 
 def _allowed(k: tf.Tensor, most: int, of: str) -> tf.Tensor:
@@ -171,10 +164,13 @@ def _wanted(k: tf.Tensor) -> tf.Tensor:
     return tf.range(tf.reduce_max(k))[None] < k[:, None]
 
 
-def tracked(stage: RetrievalStage | None) -> list[Any]:
+def _where(there: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """The values, and 0 or "" where nothing is."""
+    return tf.where(there, values, tf.zeros((), values.dtype))
+
+
+def tracked(stage: RetrievalStage) -> list[Any]:
     """What an archive tracks for it."""
-    if stage is None:
-        return []
     tower = tf.Module()
-    tower.model = stage.tower if isinstance(stage.tower, keras.Model) else None
+    tower.model = stage.tower
     return [tower, stage.index]

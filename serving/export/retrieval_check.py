@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from serving import contract
-from serving.export.servable import Arrays, Servable, request_arrays, retrieval_arrays
+from serving.export.servable import (
+    Arrays,
+    Servable,
+    largest_difference,
+    request_arrays,
+    retrieval_arrays,
+    user_part,
+)
 from serving.messages import first_line
 
 
@@ -36,20 +43,18 @@ def check_retrieval(
     problems, pages = [], 0
     largest = {"keras_vs_retrieve": 0.0, "rank_vs_recommend": 0.0}
     tolerance = max(max_difference, model_contract.tolerance if model_contract.precision != contract.FLOAT32 else 0.0)
-    of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
     for entry in golden:
         if "retrieved" not in entry:
             continue
         pages += 1
-        carried = {name for name in entry["request"] if name.startswith(contract.CONTENT_PREFIX)}
-        user = {name: value for name, value in entry["request"].items() if name not in of_candidates | carried}
+        user = user_part(entry["request"], model_contract)
         expected, excluded = entry["retrieved"]["scores"], entry["retrieved"]["exclude"]
         k = len(expected)
         if not k:
             continue
         try:
             found = servable.run(contract.RETRIEVE, retrieval_arrays(user, k, excluded, model_contract))
-            difference = _difference(found[contract.SCORE][0], np.asarray(expected, np.float32))
+            difference = largest_difference(np.asarray(expected, np.float32), found[contract.SCORE][0])
             largest["keras_vs_retrieve"] = max(largest["keras_vs_retrieve"], difference)
             problems += [
                 f"golden request '{entry['case']}': {wrong}"
@@ -61,7 +66,7 @@ def check_retrieval(
             page = servable.run(contract.RECOMMEND, retrieval_arrays(user, k, excluded, model_contract))
             ranked = servable.run(contract.RANK, _rank_arrays(user, page[contract.ITEM_ID], model_contract))
             there = page[contract.ITEM_ID][0] != b""
-            difference = _difference(page[contract.SCORE][0][there], ranked[contract.SCORE][0][there])
+            difference = largest_difference(ranked[contract.SCORE][0][there], page[contract.SCORE][0][there])
             largest["rank_vs_recommend"] = max(largest["rank_vs_recommend"], difference)
             problems += [
                 f"golden request '{entry['case']}': {wrong}"
@@ -98,9 +103,3 @@ def _too_far(signature: str, difference: float, allowed: float) -> list[str]:
     if difference <= allowed:
         return []
     return [f"scores of {signature} differ by {difference:.2e} from those expected, allowed {allowed:.2e}"]
-
-
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
-    if one.shape != other.shape:
-        return float("inf")
-    return float((np.abs(one - other) / np.maximum(1.0, np.abs(other))).max(initial=0.0))

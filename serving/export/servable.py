@@ -176,18 +176,37 @@ def request_arrays(request: Mapping[str, Any], model_contract: contract.ModelCon
     return arrays
 
 
+def largest_difference(expected: np.ndarray, other: Any) -> float:
+    """The largest difference of scores, absolute and, for values beyond 1, relative; infinite for other numbers."""
+    values = np.ravel(np.asarray(other, np.float32))
+    if values.size != expected.size:
+        return float("inf")
+    scale = np.maximum(1.0, np.abs(expected.ravel()))
+    return float((np.abs(expected.ravel() - values) / scale).max(initial=0.0))
+
+
+def user_part(request: Mapping[str, Any], model_contract: contract.ModelContract) -> dict[str, Any]:
+    """A request without its candidates, their columns and the content that they carry."""
+    of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
+    return {
+        name: value
+        for name, value in request.items()
+        if name not in of_candidates and not name.startswith(contract.CONTENT_PREFIX)
+    }
+
+
 def retrieval_arrays(
     request: Mapping[str, Any], k: int, exclude: Sequence[str], model_contract: contract.ModelContract
 ) -> Arrays:
-    """The arrays of `retrieve` or `recommend`, B = 1, of a user's part of a request as `request_arrays` takes it.
+    """The arrays of `retrieve` or `recommend`, B = 1, of a request as `request_arrays` takes it.
 
     Args:
-        request: lists and scalars, without candidates.
+        request: lists and scalars; what is of its candidates is left out.
         k: how many items are wanted.
         exclude: ids of items that are not wanted.
         model_contract: of the model.
     """
-    arrays = request_arrays({**request, contract.CANDIDATE_ITEM_ID: []}, model_contract)
+    arrays = request_arrays({**user_part(request, model_contract), contract.CANDIDATE_ITEM_ID: []}, model_contract)
     of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
     return {
         **{name: array for name, array in arrays.items() if name not in of_candidates},

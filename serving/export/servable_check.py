@@ -13,7 +13,7 @@ import tensorflow as tf
 from serving import contract
 from serving.export.metadata import read_json
 from serving.export.retrieval_check import check_retrieval
-from serving.export.servable import Servable, request_arrays
+from serving.export.servable import Servable, largest_difference, request_arrays
 from serving.export.warmup import read_warmup
 from serving.formula import Formula
 from serving.messages import first_line
@@ -141,7 +141,7 @@ def _check_golden(
             continue
         keras = {contract.SCORE: entry["scores"], **entry.get("objectives", {})}
         for name, other in (("keras_vs_rank", keras), ("two_step_vs_rank", two_step)):
-            differences = (_difference(ranked[output], other.get(output, ())) for output in sorted(ranked))
+            differences = (largest_difference(ranked[output], other.get(output, ())) for output in sorted(ranked))
             difference = max(differences)
             largest[name] = max(largest[name], difference)
             if not difference <= allowed[name]:
@@ -153,15 +153,6 @@ def _check_golden(
         problems.append("there are no golden requests")
     figures["max_difference"] = largest
     return problems
-
-
-def _difference(ranked: np.ndarray, other: Any) -> float:
-    """The largest difference of scores, absolute and, for values beyond 1, relative; infinite for other numbers."""
-    values = np.ravel(np.asarray(other, np.float32))
-    if values.size != ranked.size:
-        return float("inf")
-    scale = np.maximum(1.0, np.abs(ranked.ravel()))
-    return float((np.abs(ranked.ravel() - values) / scale).max(initial=0.0))
 
 
 def _wrong_scores(outputs: Mapping[str, np.ndarray], model_contract: contract.ModelContract) -> str:

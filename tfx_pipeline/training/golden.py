@@ -206,10 +206,6 @@ def write_golden(
     write_text(join(model_dir, contract.GOLDEN_FILE), json.dumps(entries))
 
 
-def _of_user(request: Request, model_contract: contract.ModelContract) -> Request:
-    return {name: value for name, value in request.items() if name not in model_contract.candidate_inputs}
-
-
 def _retrieved(
     stage: RetrievalStage, transform: RequestTransform, raw: dict[str, tf.Tensor], history: Sequence[str]
 ) -> dict[str, Any]:
@@ -262,7 +258,7 @@ def write_warmup_requests(
                 contract.RECOMMEND: model_contract.ranked_candidates,
             }
             warmup += [
-                (name, retrieval_arrays(_of_user(request, model_contract), min(size, most), [], model_contract))
+                (name, retrieval_arrays(request, min(size, most), [], model_contract))
                 for name, most in pages.items()
                 if most
             ]
