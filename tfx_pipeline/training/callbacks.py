@@ -95,6 +95,11 @@ class BestEpoch(keras.callbacks.Callback):
         """Whether the last epochs, as many as patience allows, brought nothing better to a model that has learned."""
         return self.has_learned() and len(self.history) - 1 - self.best >= self._patience
 
+    @property
+    def diverged(self) -> bool:
+        """Whether there is no epoch, or a metric of the best one is not a number."""
+        return not self.history or not all(math.isfinite(value) for value in self.history[self.best].values())
+
     def judged(self, epoch: Mapping[str, float]) -> float:
         """What an epoch is judged by, the higher the better, of its metrics."""
         return eval_auc(epoch)

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -113,36 +113,82 @@ def train(
     model(next(iter(train_batches))[0])
     average = WeightAverage() if training.average_weights else None
     best = BestEpoch(state_dir, training.patience, average)
-    throughput = Throughput(train_requests, training.batch_size)
-    if best.exhausted:
-        best.set_model(model)
-        best.on_train_end()
-    else:
-        with freed_memory_kept():
-            model.fit(
-                train_batches,
-                validation_data=eval_batches,
-                epochs=training.epochs,
-                verbose=0,
-                shuffle=False,
-                callbacks=[
-                    *([SettledRows(optimizer)] if training.row_updates else []),
-                    *([average] if average else []),
-                    best,
-                    AtomicBackup(state_dir / "backup", average),
-                    keras.callbacks.TerminateOnNaN(),
-                    keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
-                    TrainingProgress(math.ceil(train_requests / training.batch_size), training.epochs, progress),
-                    throughput,
-                ],
-            )
-    if not best.history or not all(math.isfinite(value) for value in best.history[best.best].values()):
+    rate = fit_epochs(
+        model,
+        train_batches,
+        eval_batches,
+        [*([SettledRows(optimizer)] if training.row_updates else []), *([average] if average else []), best],
+        best=best,
+        average=average,
+        epochs=training.epochs,
+        requests=train_requests,
+        batch_size=training.batch_size,
+        state_dir=state_dir,
+        tensorboard_dir=tensorboard_dir,
+        progress=progress,
+    )
+    if best.diverged:
         forget(state_dir)
         raise ModelError(
             "training diverged: loss or eval AUC is not a number; try a lower training.learning_rate "
             f"(now {training.learning_rate:g}) and look at the ranges of numeric columns"
         )
-    return model, TrainingResult(best.history, best.best, train_requests, eval_requests, throughput.requests_per_second)
+    return model, TrainingResult(best.history, best.best, train_requests, eval_requests, rate)
+
+
+def fit_epochs(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    validation: tf.data.Dataset | None,
+    judging: Sequence[keras.callbacks.Callback],
+    *,
+    best: BestEpoch,
+    average: WeightAverage | None = None,
+    epochs: int,
+    requests: int,
+    batch_size: int,
+    state_dir: Path,
+    tensorboard_dir: Address,
+    progress: str,
+) -> float | None:
+    """Trains a compiled model until `best` has enough, and leaves it the best epoch's weights.
+
+    Args:
+        model: built.
+        batches, validation: of requests; None: nothing is validated by Keras.
+        judging: callbacks that come before all others, `best` and what it looks at.
+        best: decides when to stop. A training that had enough when it was killed is not gone on with.
+        average: of the weights, kept in the backup; None: there is none.
+        epochs: at most.
+        requests: in an epoch.
+        batch_size: requests in a batch.
+        state_dir, tensorboard_dir, progress: as of `train`.
+
+    Returns:
+        Requests per second of steady steps; None when this process trained no whole epoch.
+    """
+    throughput = Throughput(requests, batch_size)
+    if best.exhausted:
+        best.set_model(model)
+        best.on_train_end()
+        return None
+    with freed_memory_kept():
+        model.fit(
+            batches,
+            validation_data=validation,
+            epochs=epochs,
+            verbose=0,
+            shuffle=False,
+            callbacks=[
+                *judging,
+                AtomicBackup(state_dir / "backup", average),
+                keras.callbacks.TerminateOnNaN(),
+                keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
+                TrainingProgress(math.ceil(requests / batch_size), epochs, progress),
+                throughput,
+            ],
+        )
+    return throughput.requests_per_second
 
 
 def _metrics(model: RankingModel) -> list[keras.metrics.Metric]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,16 +14,15 @@ from tfx_pipeline.config.label import CANDIDATES
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.stages import Retrieval
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.evaluation.catalogue_scoring import embedding_rows
 from tfx_pipeline.files.addresses import Address
-from tfx_pipeline.training.callbacks import AtomicBackup, Throughput, TrainingProgress
 from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.model_training import TrainingData, new_model
 from tfx_pipeline.training.reproducible import make_reproducible
 from tfx_pipeline.training.retrieval.recall import BestRecall, RecallOnEval
-from tfx_pipeline.training.retrieval.stage import embedding_rows
 from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
-from tfx_pipeline.training.trainer import TrainingResult, forget
+from tfx_pipeline.training.trainer import TrainingResult, fit_epochs, forget
 from tfx_pipeline.transform.dataset import sampled_files
 
 if TYPE_CHECKING:
@@ -87,35 +85,27 @@ def train_two_towers(
     optimizer.build(task.trainable_variables)
     requests = data.requests["train"]
     best = BestRecall(state_dir, settings.patience)
-    throughput = Throughput(requests, settings.batch_size)
     state_dir.mkdir(parents=True, exist_ok=True)
     task(next(iter(train_batches))[0])
-    if best.exhausted:
-        best.set_model(task)
-        best.on_train_end()
-    else:
-        task.fit(
-            train_batches,
-            epochs=settings.epochs,
-            verbose=0,
-            shuffle=False,
-            callbacks=[
-                RecallOnEval(catalogue.index, _judged(data, settings.batch_size)),
-                best,
-                AtomicBackup(state_dir / "backup"),
-                keras.callbacks.TerminateOnNaN(),
-                keras.callbacks.TensorBoard(str(tensorboard_dir), write_graph=False),
-                TrainingProgress(math.ceil(requests / settings.batch_size), settings.epochs, progress),
-                throughput,
-            ],
-        )
-    if not best.history or not all(math.isfinite(value) for value in best.history[best.best].values()):
+    rate = fit_epochs(
+        task,
+        train_batches,
+        None,
+        [RecallOnEval(catalogue.index, _judged(data, settings.batch_size)), best],
+        best=best,
+        epochs=settings.epochs,
+        requests=requests,
+        batch_size=settings.batch_size,
+        state_dir=state_dir,
+        tensorboard_dir=tensorboard_dir,
+        progress=progress,
+    )
+    if best.diverged:
         forget(state_dir)
         raise ModelError(
             "retrieval diverged: its loss is not a number; try a lower stages.retrieval.learning_rate "
             f"(now {settings.learning_rate:g})"
         )
-    rate = throughput.requests_per_second
     return tower, TrainingResult(best.history, best.best, requests, data.requests["eval"], rate)
 
 
