@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from serving import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.trained.candidate_columns import note_on_missing
 from tfx_pipeline.trained.candidates import OnlyList, select
+from tfx_pipeline.trained.shown_items import item_table, probabilities, without_empty_objectives
 from tfx_pipeline.trained.version import Version
 
 # Scores [N] by output of a request, lists and scalars by input name, by an exported version: `score` and, where the
@@ -69,11 +69,7 @@ class Ranking:
 
     def to_json(self) -> dict[str, Any]:
         """What `dmf rank --json` prints."""
-        values = dataclasses.asdict(self)
-        for entry in values["ranking"]:
-            if not entry["objectives"]:
-                del entry["objectives"]
-        return values
+        return without_empty_objectives(dataclasses.asdict(self), "ranking")
 
 
 def rank(
@@ -127,11 +123,7 @@ def rank(
     impressions, has_content = version.item_facts(candidates)
     outputs = (scorer or _score)(version, request)
     scores = outputs[contract.SCORE]
-    by_objective = {
-        name: outputs[contract.SCORE_PREFIX + name]
-        for name in version.contract.objectives
-        if contract.SCORE_PREFIX + name in outputs
-    }
+    by_objective = probabilities(version, outputs)
     order = np.argsort(-scores, kind="stable")[: top or None]
     ranked = [
         RankedItem(
@@ -180,24 +172,7 @@ def _score(version: Version, request: Mapping[str, Any]) -> Mapping[str, np.ndar
 
 def print_ranking(ranked: Ranking, target: Console) -> None:
     """The ranking as a table."""
-    used = len(ranked.history)
-    table = Table(title=f"user {ranked.user}, history of {used} items ({ranked.history_source})", title_justify="left")
-    table.add_column("rank", justify="right")
-    table.add_column("item")
-    table.add_column("score", justify="right")
-    objectives = list(ranked.ranking[0].objectives) if ranked.ranking else []
-    for name in objectives:
-        table.add_column(name, justify="right")
-    with_titles = any(entry.title for entry in ranked.ranking)
-    if with_titles:
-        table.add_column("title", overflow="ellipsis", max_width=48)
-    table.add_column("impressions in train", justify="right")
-    table.add_column("content")
-    for position, entry in enumerate(ranked.ranking, start=1):
-        title = [entry.title or ""] if with_titles else []
-        row = [str(position), entry.item, f"{entry.score:.4f}"]
-        row += [*(f"{entry.objectives[name]:.4f}" for name in objectives), *title]
-        table.add_row(*row, f"{entry.train_impressions:,}", "yes" if entry.has_content else "no")
+    table = item_table(ranked.user, ranked.history, ranked.history_source, ranked.ranking)
     target.print(table)
     for note in ranked.notes:
         target.print(note, highlight=False, soft_wrap=True)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from serving import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.trained.candidate_columns import note_on_missing
+from tfx_pipeline.trained.shown_items import item_table, probabilities, without_empty_objectives
 from tfx_pipeline.trained.version import Version
 
 # Outputs [K] of `recommend` by name, by an exported version: of the user's part of a request, k, and excluded items.
@@ -75,11 +75,7 @@ class Page:
 
     def to_json(self) -> dict[str, Any]:
         """What `dmf recommend --json` prints."""
-        values = dataclasses.asdict(self)
-        for entry in values["page"]:
-            if not entry["objectives"]:
-                del entry["objectives"]
-        return values
+        return without_empty_objectives(dataclasses.asdict(self), "page")
 
 
 def recommend(
@@ -128,6 +124,7 @@ def recommend(
     outputs = (recommender or _recommend)(version, version.user_request(user, known), top, excluded)
     items = [item.decode() for item in outputs[contract.ITEM_ID].tolist() if item]
     impressions, has_content = version.item_facts(items)
+    by_objective = probabilities(version, outputs)
     page = [
         RecommendedItem(
             item,
@@ -137,11 +134,7 @@ def recommend(
             title=known.titles.get(item),
             train_impressions=int(impressions[place]),
             has_content=bool(has_content[place]),
-            objectives={
-                name: float(outputs[contract.SCORE_PREFIX + name][place])
-                for name in found.objectives
-                if contract.SCORE_PREFIX + name in outputs
-            },
+            objectives={name: float(values[place]) for name, values in by_objective.items()},
         )
         for place, item in enumerate(items)
     ]
@@ -183,27 +176,11 @@ def _recommend(
 
 def print_page(page: Page, target: Console) -> None:
     """The page as a table."""
-    used = len(page.history)
-    table = Table(title=f"user {page.user}, history of {used} items ({page.history_source})", title_justify="left")
-    table.add_column("rank", justify="right")
-    table.add_column("item")
-    table.add_column("score", justify="right")
-    objectives = list(page.page[0].objectives) if page.page else []
-    for name in objectives:
-        table.add_column(name, justify="right")
-    table.add_column("retrieved as", justify="right")
-    table.add_column("retrieval score", justify="right")
-    with_titles = any(entry.title for entry in page.page)
-    if with_titles:
-        table.add_column("title", overflow="ellipsis", max_width=48)
-    table.add_column("impressions in train", justify="right")
-    table.add_column("content")
-    for position, entry in enumerate(page.page, start=1):
-        row = [str(position), entry.item, f"{entry.score:.4f}"]
-        row += [f"{entry.objectives[name]:.4f}" for name in objectives]
-        row += [f"{entry.retrieval_rank:,}", f"{entry.retrieval_score:.4f}"]
-        row += [entry.title or ""] if with_titles else []
-        table.add_row(*row, f"{entry.train_impressions:,}", "yes" if entry.has_content else "no")
+    further: dict[str, Callable[[RecommendedItem], str]] = {
+        "retrieved as": lambda entry: f"{entry.retrieval_rank:,}",
+        "retrieval score": lambda entry: f"{entry.retrieval_score:.4f}",
+    }
+    table = item_table(page.user, page.history, page.history_source, page.page, further)
     target.print(table)
     seen = "" if page.excluded_seen is None else f", {page.excluded_seen:,} of them as the user had them"
     notes = [f"items: {page.catalogue:,} to retrieve from, up to {page.ranked:,} of them ranked"]
