@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.retrieval_models import RANKER, RandomCatalogue, export_random_stages
 from tfx_pipeline.studies.bench.served_model import ServedModel
 from tfx_pipeline.studies.bench.serving import GRPC, IN_PROCESS
-from tfx_pipeline.studies.bench.timing import interleaved_calls, timed_call
+from tfx_pipeline.studies.bench.timing import in_turn, interleaved_calls, p50_ms, p99_ms, per_second, timed_call
 from tfx_pipeline.trained.server_process import ServerProcess
 
 SIGNATURES = (contract.RETRIEVE, contract.RECOMMEND, contract.RANK)
@@ -252,7 +251,7 @@ class MeasuredCatalogue:
         )
         functions: dict[Case, Callable[[], float]] = {}
         for signature in SIGNATURES:
-            functions[self.items, signature, GRPC] = _in_turn(asked, ask[signature])
+            functions[self.items, signature, GRPC] = in_turn(asked, ask[signature])
             functions[self.items, signature, IN_PROCESS] = functools.partial(self._served.time, signature)
         return functions | {(self.items, part, ""): timed_call(call) for part, call in self._search().items()}
 
@@ -263,9 +262,9 @@ class MeasuredCatalogue:
             items=self.items,
             signature=signature,
             transport=transport,
-            p50_ms=_p50(seconds),
-            p99_ms=round(1000 * float(np.percentile(seconds, 99)), 3),
-            qps=round(1 / float(np.mean(seconds)), 2),
+            p50_ms=p50_ms(seconds),
+            p99_ms=p99_ms(seconds),
+            qps=per_second(seconds),
             calls=len(seconds),
             request_bytes=request_bytes,
             answer_bytes=answer_bytes,
@@ -279,7 +278,7 @@ class MeasuredCatalogue:
             self._disk,
             round(self._served.load_seconds, 2),
             *self._memory,
-            {part: _p50(times[self.items, part, ""]) for part in (SEARCH, PRODUCTS, TOP_K, READING)},
+            {part: p50_ms(times[self.items, part, ""]) for part in (SEARCH, PRODUCTS, TOP_K, READING)},
         )
 
     def _search(self) -> dict[str, Callable[[], object]]:
@@ -305,11 +304,6 @@ class MeasuredCatalogue:
 
     def _record(self, record: CallRecord) -> None:
         self._wire[record.signature] = (record.request_bytes, record.response_bytes)
-
-
-def _in_turn(asked: Sequence[tuple[Any, ...]], ask: Callable[..., object]) -> Callable[[], float]:
-    turns = itertools.cycle(asked)
-    return timed_call(lambda: ask(*next(turns)))
 
 
 @contextlib.contextmanager
@@ -349,10 +343,6 @@ def _server_memory(version: Path, catalogue: RandomCatalogue, k: int) -> tuple[i
     facts = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     now, most = (int(facts[name].split()[0]) * 1024 if name in facts else None for name in ("VmRSS", "VmHWM"))
     return now, most
-
-
-def _p50(seconds: Sequence[float]) -> float:
-    return round(1000 * float(np.median(seconds)), 3)
 
 
 def retrieval_table(report: RetrievalReport) -> Table:

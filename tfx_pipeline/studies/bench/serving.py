@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import itertools
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from tfx_pipeline.studies.bench import serving_models, workload
 from tfx_pipeline.studies.bench.latency_picture import draw_latencies
 from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.served_model import ServedModel
-from tfx_pipeline.studies.bench.timing import interleaved_calls, timed_call
+from tfx_pipeline.studies.bench.timing import in_turn, interleaved_calls, p50_ms, p99_ms, per_second
 from tfx_pipeline.studies.bench.variant import Variant
 
 SIGNATURES = (contract.RANK, contract.USER_TOWER, contract.CANDIDATE)
@@ -239,11 +238,12 @@ class MeasuredModel:
     def functions(self, requests: Sequence[RankRequest]) -> dict[Case, Callable[[], float]]:
         """What is timed; every function asks the requests in turn and returns seconds."""
         states: list[UserState] = [self.client.encode_user(request.user) for request in requests]
+        asked = [(request,) for request in requests]
         scored = list(zip(states, requests, strict=True))
         over_grpc = {
-            contract.RANK: _in_turn(requests, self._rank),
-            contract.USER_TOWER: _in_turn(requests, lambda one: self.client.encode_user(one.user)),
-            contract.CANDIDATE: _in_turn(scored, lambda one: self._score(*one)),
+            contract.RANK: in_turn(asked, self._rank),
+            contract.USER_TOWER: in_turn(asked, lambda one: self.client.encode_user(one.user)),
+            contract.CANDIDATE: in_turn(scored, self._score),
         }
         arrays = [self._arrays(request) for request in requests]
         self._served.keep(contract.RANK, [{**user, **candidates} for user, candidates in arrays])
@@ -306,11 +306,6 @@ def _rounding(models: Mapping[Variant, MeasuredModel]) -> dict[str, float]:
     return found
 
 
-def _in_turn(requests: Sequence[Any], ask: Callable[[Any], object]) -> Callable[[], float]:
-    turns = itertools.cycle(requests)
-    return timed_call(lambda: ask(next(turns)))
-
-
 @contextlib.contextmanager
 def _measured_models(variants: Sequence[Variant]) -> Iterator[list[MeasuredModel]]:
     """The models, exported and served; gone after the block."""
@@ -349,21 +344,17 @@ def _entry(
         history=history,
         candidates=candidates if signature != contract.USER_TOWER else None,
         transport=transport,
-        p50_ms=_p50(seconds),
-        p99_ms=round(1000 * float(np.percentile(seconds, 99)), 3),
-        qps=round(1 / float(np.mean(seconds)), 2),
+        p50_ms=p50_ms(seconds),
+        p99_ms=p99_ms(seconds),
+        qps=per_second(seconds),
         calls=len(seconds),
         request_bytes=request_bytes,
         answer_bytes=answer_bytes,
     )
 
 
-def _p50(seconds: Sequence[float]) -> float:
-    return round(1000 * float(np.median(seconds)), 3)
-
-
 def _ratios(times: Mapping[Case, Sequence[float]]) -> Ratios:
-    p50 = {case: _p50(seconds) for case, seconds in times.items()}
+    p50 = {case: p50_ms(seconds) for case, seconds in times.items()}
     names = list(dict.fromkeys(name for name, *_ in times))
     rank = {name: p50[name, contract.RANK, GRPC] for name in names}
     return Ratios(

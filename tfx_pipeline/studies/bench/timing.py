@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.progress import BarColumn, Progress, TimeRemainingColumn
@@ -74,6 +76,29 @@ def timed_call(function: Callable[[], object], clock: Callable[[], float] = time
         return clock() - before
 
     return timed
+
+
+def in_turn(
+    requests: Sequence[tuple[Any, ...]], ask: Callable[..., object], clock: Callable[[], float] = time.perf_counter
+) -> Callable[[], float]:
+    """As `timed_call`, of `ask` with the arguments of the requests, one after the other and then again."""
+    turns = itertools.cycle(requests)
+    return timed_call(lambda: ask(*next(turns)), clock)
+
+
+def p50_ms(seconds: Sequence[float]) -> float:
+    """The median in milliseconds."""
+    return round(1000 * float(np.median(seconds)), 3)
+
+
+def p99_ms(seconds: Sequence[float]) -> float:
+    """The 99th percentile in milliseconds."""
+    return round(1000 * float(np.percentile(seconds, 99)), 3)
+
+
+def per_second(seconds: Sequence[float]) -> float:
+    """Calls per second, one at a time."""
+    return round(1 / float(np.mean(seconds)), 2)
 
 
 def interleaved_calls(
