@@ -73,7 +73,9 @@ class InterestModel(RankingModel):
         items_of: InterestModel | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(schema, config, content=None if items_of is None else items_of.content, **kwargs)
+        if items_of is not None:
+            kwargs["content"] = items_of.content
+        super().__init__(schema, config, **kwargs)
         self.ages: dict[str, AgeEmbedding] = {}
         self.further: dict[str, InterestModel] = {}
         if items_of is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import keras
+import numpy as np
 
+from dmf_keras.models.ranking_model import RankingModel
 from serving.export.retrieval import CatalogueIndex, RetrievalStage
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.evaluation.catalogue_scoring import embedding_rows, item_vectors
@@ -17,19 +19,48 @@ if TYPE_CHECKING:
     from dmf_keras.models.two_towers.model import TwoTowers
 
 
+def read_tower(model_run: Address) -> TwoTowers:
+    """The towers of a finished RetrievalTrainer, by the folder of its run."""
+    return cast("TwoTowers", keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS)))
+
+
 def read_stage(
-    model_run: Address, transform: RequestTransform, content: ItemContentTable, candidates: int
+    model_run: Address, transform: RequestTransform, content: ItemContentTable, ranker: RankingModel, candidates: int
 ) -> RetrievalStage:
-    """The stage of a finished training.
+    """The stage of a finished training, to be exported with a ranker.
 
     Args:
         model_run: of RetrievalTrainer.
         transform: item ids to model inputs.
         content: the catalogue.
+        ranker: as it is exported.
         candidates: that are retrieved to be ranked.
     """
-    tower = keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS))
+    tower = sharing_content(read_tower(model_run), ranker)
     return RetrievalStage(tower, catalogue_index(tower, transform, content), candidates)
+
+
+def sharing_content(tower: TwoTowers, ranker: RankingModel) -> TwoTowers:
+    """An equal tower that looks content up in the ranker's tables, so that a SavedModel of both has them once.
+
+    It is the tower itself where the ranker has other tables or none.
+    """
+    mine, others = (
+        {name: [np.asarray(weight) for weight in layer.weights] for name, layer in model.content.items()}
+        for model in (tower, ranker)
+    )
+    equal = mine.keys() == others.keys() and all(
+        len(tables) == len(others[name]) and all(map(np.array_equal, tables, others[name]))
+        for name, tables in mine.items()
+    )
+    if not mine or not equal:
+        return tower
+    shared = cast("TwoTowers", type(tower).from_config({**tower.get_config(), "content": dict(ranker.content)}))
+    of_content = {id(weight) for layer in shared.content.values() for weight in layer.weights}
+    for weight, copy in zip(tower.weights, shared.weights, strict=True):
+        if id(copy) not in of_content:
+            copy.assign(weight)
+    return shared
 
 
 def catalogue_index(tower: TwoTowers, transform: RequestTransform, content: ItemContentTable) -> CatalogueIndex:

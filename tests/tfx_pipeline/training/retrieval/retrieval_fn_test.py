@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tensorflow as tf
 
 from serving import contract
 from serving.export.metadata import read_json
@@ -48,3 +49,11 @@ def test_metadata_of_the_ranker_says_what_is_exported_with_it(recommending, trai
     assert (stage["epochs"], stage["best_epoch"]) == (len(training["history"]), training["best_epoch"])
     assert stage["metrics"] == training["history"][stage["best_epoch"]]
     assert metadata["artifacts"]["retrieval_run"] == str(recommending / "retrieval/run")
+
+
+def test_both_stages_have_one_table_of_content(recommending):
+    variables = tf.train.list_variables(str(recommending / "Format-Serving/variables/variables"))
+    shapes = [tuple(shape) for name, shape in variables if "/table/" in name and "OPTIMIZER" not in name]
+    metadata = read_json(recommending / "Format-Serving", contract.METADATA_FILE)
+    widths = sorted(modality["width"] for modality in metadata["content"]["modalities"].values())
+    assert sorted(width for rows, width in shapes if rows == 41) == widths
