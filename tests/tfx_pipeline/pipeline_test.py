@@ -151,6 +151,7 @@ CHANGES = [
     ("stages.retrieval.shown_negatives", "true", {RETRIEVAL}),
     ("stages.retrieval.hard_negatives", 7, {RETRIEVAL}),
     ("stages.ranking.candidates", 7, {TRAINER}),
+    ("stages.ranking.retrieved_negatives", 7, {TRAINER}),
     ("training.keep_negatives", 0.5, TRAINING),
     ("training.max_candidates", 7, TRAINING),
     ("training.seed", 7, TRAINING),

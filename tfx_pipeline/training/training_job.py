@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
@@ -32,7 +34,8 @@ from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUEST
 from tfx_pipeline.training.metadata import Refit, RetrievalFacts, write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
-from tfx_pipeline.training.retrieval.stage import read_stage
+from tfx_pipeline.training.retrieval.negatives import RetrievedNegatives
+from tfx_pipeline.training.retrieval.stage import read_stage, read_tower
 from tfx_pipeline.training.rounding import Rounding
 from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
@@ -79,10 +82,24 @@ class TrainingJob:
             tensorboard_dir=join(self.fn_args.model_run_dir, "tensorboard"),
             progress=progress,
             refit=refit,
+            with_negatives=self._with_negatives(training),
         )
         # Of eval, which no buffer of shuffled requests has to be filled for.
         batches = self.data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
         return model, dataclasses.replace(result, real_slots=real_slots(batches.take(_COUNTED_BATCHES)))
+
+    def _with_negatives(self, training: Training) -> Callable[[tf.data.Dataset], tf.data.Dataset] | None:
+        settings = self.settings
+        if not settings.retrieved_negatives:
+            return None
+        negatives = RetrievedNegatives(
+            read_tower(uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)),
+            self.data,
+            count=settings.retrieved_negatives,
+            candidates=settings.ranked_candidates,
+            seed=training.seed,
+        )
+        return negatives.added_to
 
     def write(
         self,
@@ -108,7 +125,7 @@ class TrainingJob:
         )
         directory = local(fn_args.serving_model_dir)
         served = model.for_serving(settings.precision or contract.FLOAT32)
-        stage, facts = self._retrieval()
+        stage, facts = self._retrieval(served)
         rounded = self._export(model, served, directory, stage)
         write_metadata(
             directory,
@@ -133,14 +150,14 @@ class TrainingJob:
         )
         forget(self._state_dir)
 
-    def _retrieval(self) -> tuple[RetrievalStage, RetrievalFacts] | tuple[None, None]:
+    def _retrieval(self, served: RankingModel) -> tuple[RetrievalStage, RetrievalFacts] | tuple[None, None]:
         """The stage to export with the ranker, and what is told of it; None where the pipeline has none."""
         settings, data = self.settings, self.data
         if not settings.ranked_candidates:
             return None, None
         run = uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)
         result = TrainingResult.from_json(read_json(join(run, artifact_files.TRAINING_RESULT)))
-        stage = read_stage(run, data.transform, data.content, settings.ranked_candidates)
+        stage = read_stage(run, data.transform, data.content, served, settings.ranked_candidates)
         return stage, RetrievalFacts.of(stage, result)
 
     def _export(
@@ -213,9 +230,12 @@ def state_dir(fn_args: Any, settings: TrainingSettings | RetrievalSettings) -> P
         sections.append(settings.to_custom_config()["objectives"])
     if settings.age_buckets is not None:
         sections.append(f"age_buckets {settings.age_buckets}")
+    inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
     if isinstance(settings, RetrievalSettings):
         sections.append(settings.retrieval.model_dump_json())
-    inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
+    elif settings.retrieved_negatives:
+        sections.append(f"{settings.retrieved_negatives} of {settings.ranked_candidates} retrieved")
+        inputs.append(uri_of(fn_args.custom_config, RETRIEVAL_RUN))
     if isinstance(settings, RefitSettings):
         # It says for how many epochs: another first training has another refit.
         inputs.append(uri_of(fn_args.custom_config, FIRST_RUN))
