@@ -1,4 +1,4 @@
-"""`dmf retrieval evaluate`."""
+"""`dmf retrieval evaluate` and `dmf retrieval compare`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,58 @@ def add(commands: Commands) -> None:
         "two_towers where the pipeline has trained it",
     )
     evaluate.add_argument(
-        "--k",
-        type=_counts,
-        metavar="N,N",
-        help="cut-offs; default: those of 5,10,100,500,1000 that the catalogue has items for",
-    )
-    evaluate.add_argument("--split", choices=("eval", "test"), default="test", help="default: test")
-    evaluate.add_argument(
         "--cascade",
         action="store_true",
         help="also rank what each retriever found by the pipeline's last ranker, of 100, 500 and 1000 items, and the "
         "whole catalogue by it",
     )
-    evaluate.add_argument("--json", type=output_file, metavar="FILE", help="also write the report to FILE")
-    add_overrides(evaluate)
+    _add_lists(evaluate)
     evaluate.set_defaults(command=run, resumes=True)
+    _add_compare(group)
+
+
+def _add_compare(group: Commands) -> None:
+    parser = group.add_parser(
+        "compare",
+        help="train towers with several seeds and compare them, and baselines, against the whole catalogue",
+        description="Trains two towers with every seed, with and without content as their labels say, and asks all of "
+        "them and baselines for the best k items of every request of a split. Early stopping looks at the eval split. "
+        "What is finished is not trained again.",
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--towers",
+        type=comma_separated,
+        metavar="A,B,C",
+        help="two_towers, each with @MODALITY[+MODALITY] for some of the modalities only, and with ~content, ~items, "
+        "~ages or ~sequences to go without content, columns of items, ages or further histories; default: two_towers, "
+        "and two_towers~content where there is content",
+    )
+    parser.add_argument("--seeds", type=count, metavar="K", help="trainings of each; default: comparison.seeds")
+    parser.add_argument(
+        "--reference", metavar="NAME", help="towers or baseline that the others are compared with; default: the first"
+    )
+    parser.add_argument(
+        "--retrievers",
+        type=comma_separated,
+        metavar="A,B,C",
+        help="baselines: popularity, co_occurrence, content, content@MODALITY; default: all of them, content joined",
+    )
+    _add_lists(parser)
+    parser.set_defaults(command=run_compare, resumes=True)
+
+
+def _add_lists(parser: argparse.ArgumentParser) -> None:
+    """What both commands ask for: --k, --split, --json, --set."""
+    parser.add_argument(
+        "--k",
+        type=_counts,
+        metavar="N,N",
+        help="cut-offs; default: those of 5,10,100,500,1000 that the catalogue has items for",
+    )
+    parser.add_argument("--split", choices=("eval", "test"), default="test", help="default: test")
+    parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the report to FILE")
+    add_overrides(parser)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -56,6 +93,25 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.json is not None:
         write_json(parsed.json, report.to_json())
     print_report(report, console())
+    return exit_status.OK
+
+
+def run_compare(parsed: argparse.Namespace) -> int:
+    """Compares towers and baselines and prints the report; returns the exit status."""
+    from tfx_pipeline.console import console
+    from tfx_pipeline.files.writing import write_json
+    from tfx_pipeline.studies.retrieval.compare.comparison import REPORT, compare_retrieval, retrieval_folder
+    from tfx_pipeline.studies.retrieval.compare.tables import print_comparison
+
+    config = configuration(parsed)
+    report = compare_retrieval(
+        config, parsed.towers, parsed.seeds, parsed.reference, parsed.retrievers, parsed.k, parsed.split
+    )
+    if parsed.json is not None:
+        write_json(parsed.json, report.to_json())
+    out = console()
+    print_comparison(report, out)
+    out.print(f"report: {retrieval_folder(config) / REPORT}", highlight=False, soft_wrap=True)
     return exit_status.OK
 
 

@@ -49,6 +49,8 @@ _CODE = {
     "trial": Entry(("tfx_pipeline.training.trial", "tfx_pipeline.evaluation.candidate_table"), _COMPUTED_ANEW),
     # What a training of a comparison leaves.
     "finished": Entry(("tfx_pipeline.studies.compare.finished",), _COMPUTED_ANEW),
+    # What a training of a comparison of retrieval leaves.
+    "retrieved": Entry(("tfx_pipeline.studies.retrieval.compare.finished",), _COMPUTED_ANEW),
     # What a trial of a search comes to: it keeps metrics.
     "outcome": Entry(("tfx_pipeline.training.search.outcome",)),
     "tune": Entry((f"{_COMPONENTS}.ranking_tuner.executor", "tfx_pipeline.training.search.tuner_fn")),

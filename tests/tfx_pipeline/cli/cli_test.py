@@ -114,6 +114,8 @@ def test_a_missing_configuration_is_named(tmp_path, refuse, arguments):
         ["retrieval"],
         ["retrieval", "evaluate", "--k", "5,0"],
         ["retrieval", "evaluate", "--split", "train"],
+        ["retrieval", "compare", "--seeds", "0"],
+        ["retrieval", "compare", "--k", "5,0"],
     ],
     ids=" ".join,
 )
@@ -130,7 +132,7 @@ KEPT = "interrupted: finished steps are kept; the same command goes on from ther
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [
-        *((name, KEPT) for name in ("run", "demo", "compare", "tune", "retrieval evaluate")),
+        *((name, KEPT) for name in ("run", "demo", "compare", "tune", "retrieval evaluate", "retrieval compare")),
         ("config check shop.yaml", "interrupted\n"),
         ("rank --model m --user u --top 3", "interrupted\n"),
     ],
@@ -229,7 +231,13 @@ def test_run_with_a_missing_log_stops_before_any_work(config_file, refuse):
 
 @pytest.mark.parametrize(
     "command",
-    [("run", "--summary-json"), ("demo", "--summary-json"), ("compare", "--json"), ("retrieval", "evaluate", "--json")],
+    [
+        ("run", "--summary-json"),
+        ("demo", "--summary-json"),
+        ("compare", "--json"),
+        ("retrieval", "evaluate", "--json"),
+        ("retrieval", "compare", "--json"),
+    ],
 )
 def test_a_report_that_cannot_be_written_stops_before_any_work(command, tmp_path, capsys):
     (tmp_path / "notes").touch()
@@ -241,6 +249,20 @@ def test_a_report_that_cannot_be_written_stops_before_any_work(command, tmp_path
             main([*command, str(place)])
         assert stopped.value.code == 2
         assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["--towers", "dmf"], "--towers: 'dmf': no model of two towers 'dmf'; expected two_towers"),
+        (["--reference", "popularty"], "is not among what is compared (did you mean 'popularity'?): two_towers, "),
+        (["--retrievers", "contnt"], "--retrievers: unknown 'contnt'; did you mean 'content'?; allowed: "),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_retrieval_that_cannot_be_compared_is_refused_before_any_work(config_file, arguments, printed, refuse):
+    assert printed in refuse(2, "retrieval", "compare", "--config", config_file, *arguments)
+    assert not (config_file.parent / "out").exists()
 
 
 def test_run_with_a_missing_column_names_file_and_column(config_file, refuse):

@@ -82,6 +82,14 @@ def _closure(step: str) -> set[str]:
         ("push", ["serving/contract.py", "tfx_pipeline/evaluation/results.py"]),
         ("trial", ["tfx_pipeline/evaluation/candidate_table.py", "tfx_pipeline/training/trainer.py"]),
         ("finished", ["tfx_pipeline/studies/compare/finished.py", "tfx_pipeline/training/trainer.py"]),
+        (
+            "retrieved",
+            [
+                "tfx_pipeline/evaluation/retrieval/tower_retriever.py",
+                "tfx_pipeline/training/retrieval/task.py",
+                "tfx_pipeline/training/retrieval/training.py",
+            ],
+        ),
         ("outcome", ["dmf_keras/metrics/auc_by_group.py", "tfx_pipeline/training/search/outcome.py"]),
         ("tune", ["tfx_pipeline/training/search/oracle.py", "tfx_pipeline/training/search/settings.py"]),
     ],
@@ -105,15 +113,19 @@ def test_what_no_step_executes_is_part_of_no_key(step):
     others += tuple(sorted({model_class(name).partition(":")[0].replace(".", "/") for name in model_names()}))
     assert [file for file in sorted(_closure(step)) if file.startswith(others)] == []
     studies = {file for file in _closure(step) if file.startswith("tfx_pipeline/studies/")}
-    if step != "finished":
-        assert studies == set()
-    else:
-        # With the table of machines in which a comparison says where a training ran.
-        assert {file for file in studies if not file.endswith("__init__.py")} == {
-            "tfx_pipeline/studies/bench/machine.py",
-            "tfx_pipeline/studies/compare/finished.py",
-            "tfx_pipeline/studies/compare/training_facts.py",
-        }
+    # With the table of machines in which a comparison says where a training ran.
+    of_training = {
+        "tfx_pipeline/studies/bench/machine.py",
+        "tfx_pipeline/studies/compare/finished.py",
+        "tfx_pipeline/studies/compare/training_facts.py",
+    }
+    of_retrieval = {
+        "tfx_pipeline/studies/retrieval/compare/finished.py",
+        "tfx_pipeline/studies/retrieval/contenders.py",
+        "tfx_pipeline/studies/retrieval/saved_model.py",
+    }
+    expected = {"finished": of_training, "retrieved": of_training | of_retrieval}.get(step, set())
+    assert {file for file in studies if not file.endswith("__init__.py")} == expected
 
 
 @pytest.mark.parametrize("step", PIPELINE_STEPS)

@@ -79,24 +79,37 @@ def make_plan(
             f"the reference '{wanted}' is not among the models that are compared: {', '.join(map(str, chosen))};"
             " name one of them with --reference, or add it to --models"
         )
+    contenders, all_seeds = _contenders(config, chosen), seeds_of(config, seeds)
+    if catalogue:
+        _check_catalogue(config, chosen)
+    return Plan(contenders, all_seeds, wanted, catalogue)
+
+
+def seeds_of(config: PipelineConfig, count: int | None) -> tuple[int, ...]:
+    """Of so many trainings, `training.seed` first; None: `comparison.seeds` of them.
+
+    Raises:
+        ConfigError: they go beyond the largest seed.
+    """
+    first, count = config.training.seed, config.comparison.seeds if count is None else count
+    if first + count > SEEDS:
+        raise ConfigError(f"training.seed: {count} seeds from {first} go beyond {SEEDS - 1}; set a smaller first one")
+    return tuple(range(first, first + count))
+
+
+def _contenders(config: PipelineConfig, labels: Sequence[Label]) -> tuple[Contender, ...]:
+    comparison = config.comparison
     try:
-        contenders = tuple(
+        return tuple(
             Contender(
                 label,
                 comparison.params(label, config.model.params, config.model.name),
                 comparison.training_of(label, config.training),
             )
-            for label in chosen
+            for label in labels
         )
     except ValueError as error:
         raise ConfigError(f"model.params, which the models share: {error}") from None
-    first = config.training.seed
-    count = comparison.seeds if seeds is None else seeds
-    if first + count > SEEDS:
-        raise ConfigError(f"training.seed: {count} seeds from {first} go beyond {SEEDS - 1}; set a smaller first one")
-    if catalogue:
-        _check_catalogue(config, chosen)
-    return Plan(contenders, tuple(range(first, first + count)), wanted, catalogue)
 
 
 def _check_catalogue(config: PipelineConfig, chosen: Sequence[Label]) -> None:

@@ -11,7 +11,7 @@ from tfx_pipeline.config.metrics import by_request, metric
 from tfx_pipeline.evaluation.bootstrap import RESAMPLED, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
 from tfx_pipeline.files.json_values import plain
-from tfx_pipeline.studies.compare.report import Difference, Excess, Verdict
+from tfx_pipeline.studies.compare.report import Difference, Excess, SliceDifference, Verdict
 
 RESAMPLES = 1000
 
@@ -23,10 +23,12 @@ class Group:
     Attributes:
         observed: [models, seeds] by metric.
         resampled: [models, seeds, resamples] by metric; all groups of the same rows have the same draws of users.
+        lower_is_better: metrics of which the smaller value is the better one.
     """
 
     observed: dict[str, np.ndarray]
     resampled: dict[str, np.ndarray]
+    lower_is_better: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, tables: Sequence[Sequence[CandidateTable]], rows: np.ndarray, at_k: Sequence[int]) -> Group:
@@ -62,6 +64,7 @@ class Group:
         return cls(
             {name: np.reshape([values[name] for values in observed], shape) for name in names},
             {name: values.reshape(*shape, RESAMPLES) for name, values in resampled.items()},
+            frozenset(name for name in names if metric(name).lower_is_better),
         )
 
     def differences(self, model: int, reference: int) -> dict[str, Difference]:
@@ -80,6 +83,14 @@ class Group:
             found[name] = Excess(plain(float((here - there).mean())), low, high)
         return found
 
+    def slice_differences(self, overall: Group, model: int, reference: int) -> dict[str, SliceDifference]:
+        """`differences`, each with how much larger it is here than overall."""
+        beyond = self.beyond(overall, model, reference)
+        return {
+            name: SliceDifference(**vars(value), beyond_overall=beyond[name])
+            for name, value in self.differences(model, reference).items()
+        }
+
     def _difference(self, name: str, model: int, reference: int) -> Difference:
         by_seed = _paired(self.observed[name], model, reference)
         ends = interval(_paired(self.resampled[name], model, reference).mean(axis=0))
@@ -90,7 +101,7 @@ class Group:
             high=high,
             by_seed=plain(by_seed.tolist()),
             std=plain(float(by_seed.std(ddof=1))) if len(by_seed) > 1 else None,
-            verdict=verdict(by_seed, ends, lower_is_better=metric(name).lower_is_better),
+            verdict=verdict(by_seed, ends, lower_is_better=name in self.lower_is_better),
         )
 
 

@@ -13,6 +13,7 @@ from dmf_keras.models.registry import reads_codes
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request
 from tfx_pipeline.config.schema import Evaluation, Training
+from tfx_pipeline.config.stages import Retrieval
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
@@ -28,7 +29,6 @@ from tfx_pipeline.studies.compare.report import (
     CatalogueFacts,
     ModelEntry,
     Slice,
-    SliceDifference,
     Statistic,
     Trainings,
 )
@@ -37,7 +37,7 @@ from tfx_pipeline.studies.worlds.attainable import AttainableSplit
 from tfx_pipeline.training.trial import uses_content
 
 _SEEDS = (
-    "not resampled: an interval is about the users of the test split, for these trained models; a difference is the "
+    "not resampled: an interval is about the users of the {split} split, for these trained models; a difference is the "
     "mean over seeds, paired by seed, and by_seed and std show how it varies from training to training"
 )
 
@@ -92,7 +92,7 @@ def model_entries(
                 # The same for all seeds.
                 params=facts[0].params,
                 parameters=facts[0].parameters,
-                training=_trainings(facts, contender.training),
+                training=trainings_of(facts, contender.training),
                 history=[fact.history for fact in facts],
                 metrics=scored,
                 slices={
@@ -109,7 +109,12 @@ def model_entries(
                 difference=None if model == reference else overall.differences(model, reference),
                 slice_differences=None
                 if model == reference
-                else {slices.ITEM_FREQUENCY: _slice_differences(overall, by_frequency, model, reference)},
+                else {
+                    slices.ITEM_FREQUENCY: {
+                        bucket: group.slice_differences(overall, model, reference)
+                        for bucket, group in by_frequency.items()
+                    }
+                },
                 modalities=_modalities(contender.label, modalities, codes_of),
                 rank_ms=times[label],
                 attainable_share=None if best is None else _attainable_share(scored, best),
@@ -132,9 +137,9 @@ def catalogue_facts(training: FinishedTraining) -> CatalogueFacts:
     )
 
 
-def bootstrap_facts() -> Bootstrap:
-    """How the intervals were made."""
-    return Bootstrap(RESAMPLES, CONFIDENCE, "user", _SEEDS)
+def bootstrap_facts(split: str = "test") -> Bootstrap:
+    """How the intervals were made, of the users of a split."""
+    return Bootstrap(RESAMPLES, CONFIDENCE, "user", _SEEDS.format(split=split))
 
 
 def statistic(values: Sequence[float | None]) -> Statistic:
@@ -177,21 +182,13 @@ def _metrics(tables: Sequence[CandidateTable], rows: np.ndarray, names: Sequence
     return {name: statistic([values[name] for values in found]) for name in names}
 
 
-def _slice_differences(
-    overall: Group, by_frequency: Mapping[str, Group], model: int, reference: int
-) -> dict[str, dict[str, SliceDifference]]:
-    """By bucket and metric."""
-    by_bucket = {}
-    for bucket, group in by_frequency.items():
-        beyond = group.beyond(overall, model, reference)
-        by_bucket[bucket] = {
-            name: SliceDifference(**vars(value), beyond_overall=beyond[name])
-            for name, value in group.differences(model, reference).items()
-        }
-    return by_bucket
+def trainings_of(facts: Sequence[TrainingFacts], training: Training | Retrieval) -> Trainings:
+    """How the trainings of one model went.
 
-
-def _trainings(facts: Sequence[TrainingFacts], training: Training) -> Trainings:
+    Args:
+        facts: by seed.
+        training: gave their batch size and learning rate.
+    """
     return Trainings(
         examples_per_second=statistic([fact.requests_per_second for fact in facts]),
         seconds=statistic([fact.seconds for fact in facts]),

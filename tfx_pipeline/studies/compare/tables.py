@@ -11,15 +11,15 @@ from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request, me
 from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.compare.catalogue import catalogue_entries, catalogue_heading, catalogue_notes
+from tfx_pipeline.studies.compare.cells import ONE_SEED, difference, number, spread, whole
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
-from tfx_pipeline.studies.compare.report import CatalogueFacts, Difference, ModelEntry, Report, Statistic
+from tfx_pipeline.studies.compare.report import CatalogueFacts, ModelEntry, Report
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 _COMPARED = [name for name in METRICS if name in COMPARED]
-_STYLES = {"ahead": "green", "behind": "red", "undecided": "", "one seed": ""}
 
 
 def print_report(report: Report, out: Console) -> None:
@@ -44,10 +44,7 @@ def print_report(report: Report, out: Console) -> None:
 def _on_one_seed(report: Report) -> list[str]:
     if not report.trained_once or not report.others:
         return []
-    return [
-        "Every model was trained with one seed, so that nothing is decided: another seed may turn a difference round. "
-        "Train with --seeds 3 or more."
-    ]
+    return [ONE_SEED]
 
 
 def _metrics_table(report: Report) -> Table:
@@ -62,9 +59,9 @@ def _metrics_table(report: Report) -> Table:
     if attainable is not None:
         table.add_column(lines("share of the", f"attainable {attainable.auc:.3f}"), justify="right")
     for model in report.models:
-        cells = [_spread(model.metrics[name]) for name in SHOWN]
+        cells = [spread(model.metrics[name]) for name in SHOWN]
         if model.attainable_share is not None:
-            cells.append(_spread(model.attainable_share, digits=3))
+            cells.append(spread(model.attainable_share, digits=3))
         table.add_row(_name(model, report), *cells)
     return table
 
@@ -76,7 +73,7 @@ def _objective_table(report: Report, objective: str) -> Table:
     for name in SHOWN:
         table.add_column(name.replace("_", " "), justify="right")
     for model in report.models:
-        table.add_row(_name(model, report), *(_spread(model.metrics[f"{objective}/{name}"]) for name in SHOWN))
+        table.add_row(_name(model, report), *(spread(model.metrics[f"{objective}/{name}"]) for name in SHOWN))
     return table
 
 
@@ -90,10 +87,10 @@ def _requests_table(report: Report) -> Table:
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for model in report.models:
-        table.add_row(_name(model, report), *(_spread(model.metrics.get(name)) for name in names))
+        table.add_row(_name(model, report), *(spread(model.metrics.get(name)) for name in names))
     table.add_section()
     for ranker, values in (report.baselines or {}).items():
-        table.add_row(ranker.replace("_", " "), *(_number(values.get(name)) for name in names))
+        table.add_row(ranker.replace("_", " "), *(number(values.get(name)) for name in names))
     return table
 
 
@@ -108,8 +105,8 @@ def _catalogue_table(report: Report, facts: CatalogueFacts) -> Table:
     table.add_column("candidates/s", justify="right")
     for model in report.models:
         if (own := found.get(model.label)) is not None:
-            cells = (_spread(own.metrics[name]) for name in names)
-            table.add_row(_name(model, report), *cells, _whole(own.candidates_per_second.mean))
+            cells = (spread(own.metrics[name]) for name in names)
+            table.add_row(_name(model, report), *cells, whole(own.candidates_per_second.mean))
     return table
 
 
@@ -123,7 +120,7 @@ def _differences_table(report: Report, names: Sequence[str]) -> Table:
         better = " (below 0 is better)" if metric(name).lower_is_better else ""
         table.add_column(metric(name).title + better, justify="right")
     for model, differences in report.others:
-        table.add_row(model.label, *(_difference(differences.get(name)) for name in names))
+        table.add_row(model.label, *(difference(differences.get(name)) for name in names))
     return table
 
 
@@ -142,8 +139,8 @@ def _slices_table(report: Report) -> Table:
         differences = (model.slice_differences or {}).get(ITEM_FREQUENCY)
         cells = []
         for bucket in buckets:
-            below = [_difference(differences[bucket]["gauc"])] if differences else []
-            cells.append(lines(_spread(found[bucket].metrics["gauc"]), *below))
+            below = [difference(differences[bucket]["gauc"])] if differences else []
+            cells.append(lines(spread(found[bucket].metrics["gauc"]), *below))
         table.add_row(_name(model, report), *cells)
     return table
 
@@ -171,9 +168,9 @@ def _cost_table(report: Report) -> Table:
             f"{numbers.trainable:,}",
             f"{numbers.rest:,}",
             f"{training.learning_rate:g}, {training.batch_size:,}",
-            _whole(training.examples_per_second.mean),
+            whole(training.examples_per_second.mean),
             " ".join(f"{count} ({best + 1})" for count, best in epochs),
-            _whole(training.seconds.mean),
+            whole(training.seconds.mean),
             f"{model.rank_ms.median:.1f}",
         )
     return table
@@ -181,25 +178,3 @@ def _cost_table(report: Report) -> Table:
 
 def _name(model: ModelEntry, report: Report) -> Text:
     return styled((model.label, "bold" if model.label == report.reference else ""))
-
-
-def _spread(statistic: Statistic | None, digits: int = 4) -> str:
-    if statistic is None or statistic.mean is None:
-        return "-"
-    spread = "" if statistic.std is None else f" ± {statistic.std:.{digits}f}"
-    return f"{statistic.mean:.{digits}f}{spread}"
-
-
-def _difference(value: Difference | None) -> Text:
-    if value is None or value.mean is None:
-        return styled("-")
-    ends = "" if value.low is None or value.high is None else f" [{value.low:+.4f}, {value.high:+.4f}]"
-    return styled((f"{value.mean:+.4f}{ends}", _STYLES[value.verdict]))
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _whole(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"

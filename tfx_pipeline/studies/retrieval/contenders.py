@@ -1,4 +1,4 @@
-"""Which retrievers are evaluated, by name."""
+"""Which retrievers are evaluated, by name, and how long their lists are."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from tfx_pipeline.errors import ConfigError
 
 POPULARITY, CO_OCCURRENCE, CONTENT, TWO_TOWERS = "popularity", "co_occurrence", "content", "two_towers"
 AT = "@"
+DEFAULT_AT_K = (5, 10, 100, 500, 1000)
+# How many items a ranker is handed.
+CANDIDATES = (100, 500, 1000)
 
 
-def check_names(config: PipelineConfig, names: Sequence[str]) -> list[str]:
+def check_names(config: PipelineConfig, names: Sequence[str], *, two_towers: bool = True) -> list[str]:
     """The names, each once.
 
     Args:
         config: its modalities are those that `content@MODALITY` may name.
         names: as the user gave them.
+        two_towers: whether these may be named among them.
 
     Raises:
         ConfigError: one does not exist.
     """
     modalities = list(config.content.modalities)
-    allowed = [POPULARITY, CO_OCCURRENCE, TWO_TOWERS]
+    allowed = [POPULARITY, CO_OCCURRENCE, *([TWO_TOWERS] if two_towers else [])]
     if modalities:
         allowed += [CONTENT, *(f"{CONTENT}{AT}{modality}" for modality in modalities)]
     for name in names:
@@ -40,3 +44,23 @@ def default_names(config: PipelineConfig, has_two_towers: bool) -> list[str]:
     names = [POPULARITY, CO_OCCURRENCE]
     names += [CONTENT] if config.content.modalities else []
     return names + ([TWO_TOWERS] if has_two_towers else [])
+
+
+def cut_offs(at_k: Sequence[int] | None, items: int) -> list[int]:
+    """The cut-offs, rising; None: those of `DEFAULT_AT_K` that the catalogue has items for.
+
+    Raises:
+        ConfigError: one is above the items of the catalogue, or it has none.
+    """
+    if not items:
+        raise ConfigError("data.items: the catalogue has no item, so that there is nothing to retrieve; fill it")
+    if at_k is None:
+        return [k for k in DEFAULT_AT_K if k <= items] or [items]
+    if max(at_k) > items:
+        raise ConfigError(f"--k: got {max(at_k)}; expected at most {items}, the items of the catalogue")
+    return sorted(set(at_k))
+
+
+def candidate_counts(items: int) -> list[int]:
+    """How many items rankers are handed, of a catalogue of so many."""
+    return [count for count in CANDIDATES if count <= items] or [items]

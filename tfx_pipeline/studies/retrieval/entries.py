@@ -11,7 +11,7 @@ from tfx_pipeline.config.schema import Evaluation
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.bootstrap import interval, resampled_means
 from tfx_pipeline.evaluation.retrieval.evaluate import Evaluated
-from tfx_pipeline.evaluation.retrieval.ranks import ListRanks, answered, metric_names, values
+from tfx_pipeline.evaluation.retrieval.ranks import Judged, ListRanks, answered, metric_names, values
 from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks
 from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.studies.retrieval.report import Estimate, ListEntry, SliceEntry, WholeRanking
@@ -39,16 +39,12 @@ def list_entries(
         named += [(name, count, ranked) for count, ranked in evaluated.cascades.get(name, {}).items()]
     everything = np.ones(len(judged.request), bool)
     overall = _estimates(evaluated, [ranks for _, _, ranks in named], at_k, everything)
-    of_positives = {
-        **{column: slices.item_frequency(own[judged.row], evaluation) for column, own in counts.items()},
-        slices.HISTORY_LENGTH: slices.history_length(judged.history_lengths[judged.request], evaluation),
-    }
     sliced = {
         column: {
             bucket: (kept, _estimates(evaluated, [ranks for _, _, ranks in named], at_k, kept))
-            for bucket, kept in _buckets(buckets).items()
+            for bucket, kept in buckets.items()
         }
-        for column, buckets in of_positives.items()
+        for column, buckets in positive_slices(judged, counts, evaluation).items()
     }
     entries = []
     for place, (name, candidates, ranks) in enumerate(named):
@@ -98,18 +94,51 @@ def whole_ranking(model: str, ranks: CatalogueRanks, users: np.ndarray, at_k: Se
     )
 
 
-def _estimates(
-    evaluated: Evaluated, lists: Sequence[ListRanks], at_k: Sequence[int], kept: np.ndarray
-) -> list[dict[str, Estimate]]:
-    """Of each list the metrics by name, over the positives that are kept."""
-    judged, names = evaluated.judged, metric_names(at_k)
+def positive_slices(
+    judged: Judged, counts: Mapping[str, np.ndarray], evaluation: Evaluation
+) -> dict[str, dict[str, np.ndarray]]:
+    """By slice column and bucket, which positives it has, bool [P]; buckets without one are left out.
+
+    Args:
+        judged: P positives.
+        counts: see `list_entries`.
+        evaluation: the borders of the slices.
+    """
+    columns = {column: slices.item_frequency(own[judged.row], evaluation) for column, own in counts.items()}
+    columns[slices.HISTORY_LENGTH] = slices.history_length(judged.history_lengths[judged.request], evaluation)
+    return {column: _buckets(buckets) for column, buckets in columns.items()}
+
+
+def resampled_lists(
+    judged: Judged, lists: Sequence[ListRanks], at_k: Sequence[int], kept: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means over requests, of these and of users drawn with replacement.
+
+    Args:
+        judged: requests with P positives.
+        lists: all of these requests.
+        at_k: cut-offs.
+        kept: bool [P], the positives that count.
+
+    Returns:
+        float64 [lists, metrics] and [lists, metrics, RESAMPLES], metrics in the order of `metric_names`; NaN where no
+        request is averaged. Calls with one `judged` draw the same users.
+    """
     there = answered(judged, kept)
     rows = np.concatenate([values(judged, ranks.rank, at_k, kept) for ranks in lists])
     samples = resampled_means(judged.users, rows, there, resamples=RESAMPLES)
     means = rows[:, there].mean(axis=1) if there.any() else np.full(len(rows), np.nan)
-    found = [_estimate(float(mean), own) for mean, own in zip(means, samples, strict=True)]
+    return means.reshape(len(lists), -1), samples.reshape(len(lists), -1, RESAMPLES)
+
+
+def _estimates(
+    evaluated: Evaluated, lists: Sequence[ListRanks], at_k: Sequence[int], kept: np.ndarray
+) -> list[dict[str, Estimate]]:
+    """Of each list the metrics by name, over the positives that are kept."""
+    names = metric_names(at_k)
     return [
-        dict(zip(names, found[first : first + len(names)], strict=True)) for first in range(0, len(found), len(names))
+        {name: _estimate(float(mean), own) for name, mean, own in zip(names, of_list, drawn, strict=True)}
+        for of_list, drawn in zip(*resampled_lists(evaluated.judged, lists, at_k, kept), strict=True)
     ]
 
 
@@ -118,7 +147,7 @@ def _estimate(mean: float, samples: np.ndarray) -> Estimate:
     return Estimate(plain(mean), low, high)
 
 
-def _buckets(column: pd.Categorical) -> Mapping[str, np.ndarray]:
+def _buckets(column: pd.Categorical) -> dict[str, np.ndarray]:
     """Which positives are in each bucket that has some, in its order."""
     codes = np.asarray(column.codes)
     return {str(name): codes == code for code, name in enumerate(column.categories) if (codes == code).any()}

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
-from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.studies.retrieval.contenders import (
-    AT,
-    CO_OCCURRENCE,
-    CONTENT,
-    POPULARITY,
+    candidate_counts,
     check_names,
+    cut_offs,
     default_names,
 )
 from tfx_pipeline.studies.retrieval.report import FORMAT, RetrievalReport
@@ -25,13 +20,7 @@ from tfx_pipeline.studies.retrieval.report import FORMAT, RetrievalReport
 if TYPE_CHECKING:
     from tfx_pipeline.evaluation.items_had import Had
     from tfx_pipeline.evaluation.retrieval.evaluate import Watch
-    from tfx_pipeline.evaluation.retrieval.retriever import Retriever
-    from tfx_pipeline.evaluation.retrieval.train_items import TrainItems
     from tfx_pipeline.training.trial_data import TrialData
-
-DEFAULT_AT_K = (5, 10, 100, 500, 1000)
-# How many items a ranker is handed.
-CANDIDATES = (100, 500, 1000)
 
 
 def evaluate_retrieval(
@@ -48,7 +37,7 @@ def evaluate_retrieval(
         config: the validated configuration.
         names: retrievers; None: popularity, co-occurrence, content where there is some, two towers where the pipeline
             has trained some.
-        at_k: cut-offs; None: those of `DEFAULT_AT_K` that the catalogue has items for.
+        at_k: cut-offs; None: those of `contenders.DEFAULT_AT_K` that the catalogue has items for.
         split: `eval` or `test`.
         cascade: also rank what each retriever found by the model of the last `RankingTrainer`, and the whole catalogue.
 
@@ -66,18 +55,10 @@ def evaluate_retrieval(
         data = prepare(config)
         if names is None:
             names = default_names(config, has_two_towers(config))
-        cut_offs = _cut_offs(at_k, len(data.training_data.content.item_ids))
+        at_k = cut_offs(at_k, len(data.training_data.content.item_ids))
         with console().status("what users had before their requests"):
             had = items_had(list(data.examples.values()), data.examples[split], data.training_data.content.item_ids)
-        return _report(config, data, had, names, cut_offs, split, cascade)
-
-
-def _cut_offs(at_k: Sequence[int] | None, items: int) -> list[int]:
-    if at_k is None:
-        return [k for k in DEFAULT_AT_K if k <= items] or [items]
-    if max(at_k) > items:
-        raise ConfigError(f"--k: got {max(at_k)}; expected at most {items}, the items of the catalogue")
-    return sorted(set(at_k))
+        return _report(config, data, had, names, at_k, split, cascade)
 
 
 def _report(
@@ -89,13 +70,13 @@ def _report(
     split: str,
     cascade: bool,
 ) -> RetrievalReport:
-    from tfx_pipeline.evaluation import slices
     from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
     from tfx_pipeline.evaluation.retrieval.cascade import Ranker
     from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
     from tfx_pipeline.evaluation.retrieval.train_items import read_train_items
     from tfx_pipeline.evaluation.whole_catalogue import rank_catalogue
-    from tfx_pipeline.studies.retrieval.entries import ITEM_POSITIVES, RESAMPLES, list_entries, whole_ranking
+    from tfx_pipeline.studies.retrieval.entries import RESAMPLES, list_entries, whole_ranking
+    from tfx_pipeline.studies.retrieval.retrievers import ItemCounts, make_retriever
     from tfx_pipeline.studies.retrieval.trained_models import load_ranker
 
     training_data, files = data.training_data, data.examples[split]
@@ -103,13 +84,9 @@ def _report(
     name, model = load_ranker(config) if cascade else ("", None)
     with console().status("counting items in train"):
         train = read_train_items(data.examples["train"], catalogue)
-        retrievers = {each: _retriever(each, config, data, train) for each in names}
-    # What is drawn says nothing of an item: of positives alone impressions are mostly negatives that were drawn.
-    frequency = train.positives if config.negatives is not None else _impressions(data)
-    counts = {slices.ITEM_FREQUENCY: frequency}
-    counts |= {ITEM_POSITIVES: train.positives} if config.negatives is None else {}
-    is_head = np.asarray(slices.item_frequency(frequency, config.evaluation) == "head")
-    candidates = [count for count in CANDIDATES if count <= len(catalogue)] or [len(catalogue)]
+        retrievers = {each: make_retriever(each, config, data, train) for each in names}
+    counted = ItemCounts.of(config, data, train)
+    candidates = candidate_counts(len(catalogue))
     with console().status("retrieving") as status:
 
         def told(what: str) -> Watch:
@@ -121,7 +98,7 @@ def _report(
             catalogue,
             had,
             max(*at_k, *(candidates if cascade else (1,))),
-            is_head,
+            counted.is_head,
             None if model is None else Ranker(model, training_data.transform, catalogue),
             candidates,
             told("retrieving"),
@@ -133,7 +110,7 @@ def _report(
             )
     judged = evaluated.judged
     with console().status("intervals from resampled users"):
-        lists = list_entries(evaluated, at_k, counts, config.evaluation)
+        lists = list_entries(evaluated, at_k, counted.counts, config.evaluation)
         whole = None
         if model is not None and ranks is not None:
             whole = whole_ranking(name, ranks, judged.users, at_k)
@@ -144,8 +121,8 @@ def _report(
         split=split,
         at_k=list(at_k),
         items=len(catalogue),
-        head_items=int(is_head.sum()),
-        frequency="impressions" if config.negatives is None else "positives",
+        head_items=int(counted.is_head.sum()),
+        frequency=counted.frequency,
         requests=len(judged.users),
         positives=len(judged.request),
         without_positive=judged.without_positive,
@@ -155,27 +132,3 @@ def _report(
         lists=lists,
         ranker=whole,
     )
-
-
-def _retriever(name: str, config: PipelineConfig, data: TrialData, train: TrainItems) -> Retriever:
-    from tfx_pipeline.evaluation.retrieval.co_occurrence import CoOccurrence
-    from tfx_pipeline.evaluation.retrieval.content_neighbours import ContentNeighbours
-    from tfx_pipeline.evaluation.retrieval.popularity import Popularity
-    from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
-    from tfx_pipeline.studies.retrieval.trained_models import load_two_towers
-
-    training_data = data.training_data
-    kind, _, modality = name.partition(AT)
-    if kind == POPULARITY:
-        return Popularity(train)
-    if kind == CO_OCCURRENCE:
-        return CoOccurrence(train)
-    if kind == CONTENT:
-        return ContentNeighbours(training_data.content, train, modality or None)
-    return TowerRetriever(load_two_towers(config), training_data.transform, training_data.content.item_ids)
-
-
-def _impressions(data: TrialData) -> np.ndarray:
-    """Of each item of the catalogue in train."""
-    ids = np.array([item.encode() for item in data.training_data.content.item_ids], object)
-    return data.facts.look_up(ids)[0]

@@ -14,18 +14,20 @@ from tfx_pipeline.studies.retrieval.report import Estimate, ListEntry, Retrieval
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from tfx_pipeline.studies.retrieval.compare.report import RetrievalComparison
+
 RULE = (
     "Each request ranks every item of the catalogue, but for items that the user had before; a positive of the request "
     "itself is ranked in any case. Of items that score alike, the one that stands first in the catalogue is first."
 )
-_TITLES = {"hr": "HR@k", "recall": "recall@k", "ndcg": "NDCG@k", "mrr": "MRR@k"}
+TITLES = {"hr": "HR@k", "recall": "recall@k", "ndcg": "NDCG@k", "mrr": "MRR@k"}
 _SLICED_AT = 100
 
 
 def print_report(report: RetrievalReport, out: Console) -> None:
     """Prints the report of `evaluate_retrieval`."""
     single = report.positives == report.requests
-    for family in _TITLES:
+    for family in TITLES:
         if family != "recall" or not single:
             out.print(_metric_table(report, family))
             out.print()
@@ -34,13 +36,13 @@ def print_report(report: RetrievalReport, out: Console) -> None:
     for column in report.lists[0].slices:
         out.print(_slice_table(report, column))
         out.print()
-    for sentence in _notes(report, single):
+    for sentence in _notes(report):
         out.print(sentence, highlight=False, soft_wrap=True)
 
 
 def _metric_table(report: RetrievalReport, family: str) -> Table:
     table = Table(
-        title=f"{_TITLES[family]}, {report.split}, {report.requests:,} requests, whole catalogue of {report.items:,} "
+        title=f"{TITLES[family]}, {report.split}, {report.requests:,} requests, whole catalogue of {report.items:,} "
         f"items; {report.confidence:.0%} intervals over users",
         title_justify="left",
     )
@@ -78,7 +80,7 @@ def _catalogue_table(report: RetrievalReport) -> Table:
 
 
 def _slice_table(report: RetrievalReport, column: str) -> Table:
-    k = max([each for each in report.at_k if each <= _SLICED_AT], default=report.at_k[0])
+    k = sliced_at(report.at_k)
     counted = f" ({report.frequency} in train)" if column == ITEM_FREQUENCY else ""
     table = Table(title=f"recall@{k} by {column.replace('_', ' ')}{counted}", title_justify="left")
     table.add_column("retriever", no_wrap=True)
@@ -90,9 +92,15 @@ def _slice_table(report: RetrievalReport, column: str) -> Table:
     return table
 
 
-def _notes(report: RetrievalReport, single: bool) -> Sequence[str]:
+def sliced_at(at_k: Sequence[int]) -> int:
+    """The cut-off of tables of slices."""
+    return max([each for each in at_k if each <= _SLICED_AT], default=at_k[0])
+
+
+def left_out_notes(report: RetrievalReport | RetrievalComparison) -> list[str]:
+    """Sentences about what is ranked, and what of the split is not."""
     found = [RULE]
-    if single:
+    if report.positives == report.requests:
         found.append("Every request has one positive: its recall@k is its HR@k.")
     if report.unknown_positives:
         found.append(
@@ -101,6 +109,11 @@ def _notes(report: RetrievalReport, single: bool) -> Sequence[str]:
         )
     elif report.without_positive:
         found.append(f"{report.without_positive:,} requests have no positive and are left out.")
+    return found
+
+
+def _notes(report: RetrievalReport) -> Sequence[str]:
+    found = left_out_notes(report)
     if report.ranker is not None:
         found.append(
             f"{report.ranker.model} ranks by probability what a retriever hands it; over all items it took "

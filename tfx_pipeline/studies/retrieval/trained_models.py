@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-from importlib import import_module
 
-import keras
-import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 
 from dmf_keras.models.ranking_model import RankingModel
-from dmf_keras.models.registry import model_class
-from serving.messages import first_line
 from tfx_pipeline.config.loading import read_model_section
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files import artifact_files
-from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.addresses import join
 from tfx_pipeline.files.reading import exists
 from tfx_pipeline.pipeline import metadata_path
 from tfx_pipeline.runners.history import Execution, RunHistory
+from tfx_pipeline.studies.retrieval.saved_model import read_model
 
 RETRIEVAL_TRAINER, RANKING_TRAINER = "RetrievalTrainer", "RankingTrainer"
 TWO_TOWERS = "two_towers"
 # What a model must have been trained on, by input of its trainer, and the step that makes it.
 _DATA = {"transform_graph": "Transform", "content": "ItemContentGen"}
 _FINISHED = (Execution.COMPLETE, Execution.CACHED)
-_LONGEST_REASON = 300
 
 
 def has_two_towers(config: PipelineConfig) -> bool:
@@ -67,7 +61,7 @@ def _load(config: PipelineConfig, node: str, file: str) -> tuple[str, RankingMod
     if not runs or not exists(address):
         raise ModelError(f"the last {node} left no {file}{f' ({address})' if runs else ''}; {train_it}")
     name = _registered(execution, node)
-    return name, _read(address, name)
+    return name, read_model(address, name)
 
 
 def _check_data(history: RunHistory, execution: metadata_store_pb2.Execution, node: str, train_it: str) -> None:
@@ -89,16 +83,6 @@ def _registered(execution: metadata_store_pb2.Execution, node: str) -> str:
         return TWO_TOWERS
     settings = json.loads(execution.custom_properties["custom_config"].string_value)
     return read_model_section(json.loads(settings["model"])).name
-
-
-def _read(address: Address, name: str) -> RankingModel:
-    try:
-        # Keras loads only classes that are imported.
-        import_module(model_class(name).partition(":")[0])
-        model: RankingModel = keras.models.load_model(os.fspath(address))
-    except (OSError, ValueError, KeyError, TypeError, ImportError, tf.errors.OpError) as error:
-        raise ModelError(f"{address} cannot be loaded: {first_line(error)[:_LONGEST_REASON]}") from None
-    return model
 
 
 def _history(config: PipelineConfig) -> RunHistory:

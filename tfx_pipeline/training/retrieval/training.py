@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -39,6 +40,8 @@ def train_two_towers(
     *,
     state_dir: Path,
     tensorboard_dir: Address,
+    modalities: Sequence[str] = (),
+    without: Sequence[str] = (),
     progress: str = "retrieval",
 ) -> tuple[TwoTowers, TrainingResult]:
     """Seeds the process, builds a `two_towers` and trains it; a killed training goes on from its last whole epoch.
@@ -52,6 +55,8 @@ def train_two_towers(
         data: examples and content.
         state_dir: keeps backup and best weights between processes; removed by `forget`.
         tensorboard_dir: where TensorBoard's event files go.
+        modalities: those that the model is given; none named: all.
+        without: what else it is not given, as in `Label`.
         progress: which of several trainings it is, for the user's console.
 
     Returns:
@@ -69,7 +74,15 @@ def train_two_towers(
         update={"batch_size": settings.batch_size, "keep_negatives": 1.0, "max_candidates": None, **share}
     )
     train_batches = data.train_batches(training)
-    tower = cast("TwoTowers", new_model("two_towers", settings.params, data, without=(CANDIDATES,), seed=training.seed))
+    model = new_model(
+        "two_towers",
+        settings.params,
+        data,
+        modalities=modalities,
+        without=(CANDIDATES, *without),
+        seed=training.seed,
+    )
+    tower = cast("TwoTowers", model)
     # The same for all items: a softmax over them has no gradient of it.
     tower.head.bias.trainable = False
     positives = item_statistics([POSITIVES], data.files["train"], data.tft_output, data.content)[POSITIVES][1:]

@@ -1,0 +1,1 @@
+"""`dmf retrieval compare`: towers with several seeds, baselines, and how they differ."""

@@ -1,0 +1,68 @@
+"""`compare_retrieval`: a plan, the work inside a quiet process, the report on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.console import console
+from tfx_pipeline.files.output_folder import hold_output
+from tfx_pipeline.files.writing import write_json
+from tfx_pipeline.studies.retrieval.compare.plan import make_plan
+
+if TYPE_CHECKING:
+    from tfx_pipeline.studies.retrieval.compare.report import RetrievalComparison
+
+REPORT = "compare.json"
+
+
+def retrieval_folder(config: PipelineConfig) -> Path:
+    """Where the report and the finished trainings lie."""
+    return config.output / "retrieval"
+
+
+def compare_retrieval(
+    config: PipelineConfig,
+    towers: Sequence[str] | None = None,
+    seeds: int | None = None,
+    reference: str | None = None,
+    retrievers: Sequence[str] | None = None,
+    at_k: Sequence[int] | None = None,
+    split: str = "test",
+) -> RetrievalComparison:
+    """Compares towers and baselines; what was trained before, by the same code on the same data, is not trained again.
+
+    Training and early stopping see the splits train and eval.
+
+    Args:
+        config: the configuration; its `stages.retrieval`, or the defaults, say how towers are trained.
+        towers: labels, such as `two_towers`, `two_towers@text` or `two_towers~content`.
+        seeds: trainings of each.
+        reference: label or baseline that the others are compared with; None: the first label.
+        retrievers: baselines.
+        at_k: cut-offs.
+        split: `eval` or `test`, whose requests are answered.
+
+    Returns:
+        The report; its `to_json()` is what `OUTPUT/retrieval/compare.json` has, see docs/EVALUATION.md.
+
+    Raises:
+        ConfigError: a label, modality, retriever, reference or cut-off that there is not.
+        PipelineError: the data steps refuse the inputs, or a training diverged; finished trainings are kept.
+    """
+    plan = make_plan(config, towers, seeds, reference, retrievers, at_k, split)
+    folder = retrieval_folder(config)
+    count = len(plan.towers) * len(plan.seeds)
+    console().print(
+        f"{len(plan.towers)} towers x {len(plan.seeds)} seeds, {count} trainings; output {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with hold_output(config.output, "retrieval"):
+        with console().status("loading libraries"):
+            from tfx_pipeline.studies.retrieval.compare.experiment import run_comparison
+        report = run_comparison(config, plan, folder)
+        write_json(folder / REPORT, report.to_json())
+    return report
