@@ -64,6 +64,14 @@ def _add_compare(group: Commands) -> None:
         metavar="A,B,C",
         help="baselines: popularity, co_occurrence, content, content@MODALITY; default: all of them, content joined",
     )
+    parser.add_argument(
+        "--rankers",
+        type=comma_separated,
+        default=(),
+        metavar="A,B,C",
+        help="models of the registry, trained with the same seeds, that rank what the towers of their seed retrieved, "
+        "of 100, 500 and 1000 items",
+    )
     _add_lists(parser)
     parser.set_defaults(command=run_compare, resumes=True)
 
@@ -105,7 +113,14 @@ def run_compare(parsed: argparse.Namespace) -> int:
 
     config = configuration(parsed)
     report = compare_retrieval(
-        config, parsed.towers, parsed.seeds, parsed.reference, parsed.retrievers, parsed.k, parsed.split
+        config,
+        parsed.towers,
+        parsed.seeds,
+        parsed.reference,
+        parsed.retrievers,
+        parsed.k,
+        parsed.split,
+        parsed.rankers,
     )
     if parsed.json is not None:
         write_json(parsed.json, report.to_json())

@@ -85,6 +85,20 @@ def make_plan(
     return Plan(contenders, all_seeds, wanted, catalogue)
 
 
+def contenders_of(config: PipelineConfig, option: str, texts: Sequence[str]) -> tuple[Contender, ...]:
+    """Models by their labels, each once, with what the configuration's `comparison` gives them.
+
+    Args:
+        config: the configuration.
+        option: of the command, for messages.
+        texts: labels, such as `dmf` or `dmf@text`.
+
+    Raises:
+        ConfigError: a model, modality or hyper-parameter that does not exist.
+    """
+    return _contenders(config, list(dict.fromkeys(_parse(option, text, config.content) for text in texts)))
+
+
 def seeds_of(config: PipelineConfig, count: int | None) -> tuple[int, ...]:
     """Of so many trainings, `training.seed` first; None: `comparison.seeds` of them.
 

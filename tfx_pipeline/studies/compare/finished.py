@@ -22,6 +22,7 @@ from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.studies.bench.machine import machine
 from tfx_pipeline.studies.compare.training_facts import Parameters, Timed, TrainingFacts
+from tfx_pipeline.training.trainer import TrainingResult
 from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 from tfx_pipeline.training.trial_data import TrialData
 
@@ -71,23 +72,27 @@ def finish(trial: Trial, data: TrialData, folder: Path, progress: str, had: Had 
     rows.save(folder / _ROWS)
     if had is not None:
         _rank_catalogue(trained.model, data, had, progress).save(folder / _CATALOGUE)
-    result = trained.result
-    facts = TrainingFacts(
-        label=trial.label,
-        seed=trial.seed,
-        params=trained.model.config.to_dict(),
-        history=result.history,
-        best_epoch=result.best_epoch,
-        requests_per_second=result.requests_per_second,
-        seconds=trained.seconds,
-        timed=Timed(now(), machine()),
-        parameters=count_parameters(trained.model),
-    )
+    facts = training_facts(trial.label, trial.seed, trained.model, trained.result, trained.seconds)
     # Last: a training with a result is finished.
     write_json(folder / _RESULT, facts.to_json())
     forget_state(folder)
     del trained
     release_memory()
+
+
+def training_facts(label: str, seed: int, model: RankingModel, result: TrainingResult, seconds: float) -> TrainingFacts:
+    """What is kept of a training that has just ended on this machine."""
+    return TrainingFacts(
+        label=label,
+        seed=seed,
+        params=model.config.to_dict(),
+        history=result.history,
+        best_epoch=result.best_epoch,
+        requests_per_second=result.requests_per_second,
+        seconds=seconds,
+        timed=Timed(now(), machine()),
+        parameters=count_parameters(model),
+    )
 
 
 def _rank_catalogue(model: RankingModel, data: TrialData, had: Had, progress: str) -> CatalogueRanks:

@@ -31,6 +31,7 @@ def compare_retrieval(
     retrievers: Sequence[str] | None = None,
     at_k: Sequence[int] | None = None,
     split: str = "test",
+    rankers: Sequence[str] = (),
 ) -> RetrievalComparison:
     """Compares towers and baselines; what was trained before, by the same code on the same data, is not trained again.
 
@@ -44,6 +45,8 @@ def compare_retrieval(
         retrievers: baselines.
         at_k: cut-offs.
         split: `eval` or `test`, whose requests are answered.
+        rankers: labels of models of the registry that are trained with the same seeds, and rank what towers of their
+            seed retrieved.
 
     Returns:
         The report; its `to_json()` is what `OUTPUT/retrieval/compare.json` has, see docs/EVALUATION.md.
@@ -52,11 +55,13 @@ def compare_retrieval(
         ConfigError: a label, modality, retriever, reference or cut-off that there is not.
         PipelineError: the data steps refuse the inputs, or a training diverged; finished trainings are kept.
     """
-    plan = make_plan(config, towers, seeds, reference, retrievers, at_k, split)
+    plan = make_plan(config, towers, seeds, reference, retrievers, at_k, split, rankers)
     folder = retrieval_folder(config)
-    count = len(plan.towers) * len(plan.seeds)
+    models = len(plan.towers) + len(plan.rankers)
+    with_rankers = f", {len(plan.rankers)} rankers" if plan.rankers else ""
     console().print(
-        f"{len(plan.towers)} towers x {len(plan.seeds)} seeds, {count} trainings; output {folder}",
+        f"{len(plan.towers)} towers{with_rankers} x {len(plan.seeds)} seeds, {models * len(plan.seeds)} trainings; "
+        f"output {folder}",
         highlight=False,
         soft_wrap=True,
     )

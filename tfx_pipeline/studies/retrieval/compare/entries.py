@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from tfx_pipeline.config.schema import Evaluation
+from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.config.stages import Retrieval
 from tfx_pipeline.evaluation.retrieval.ranks import Judged, ListRanks, answered, metric_names
 from tfx_pipeline.studies.compare.differences import Group
 from tfx_pipeline.studies.compare.entries import statistic, trainings_of
 from tfx_pipeline.studies.compare.report import Statistic
 from tfx_pipeline.studies.compare.training_facts import TrainingFacts
-from tfx_pipeline.studies.retrieval.compare.report import ComparedList, ComparedSlice, TowersEntry
+from tfx_pipeline.studies.retrieval.compare.report import ComparedList, ComparedSlice, TrainedEntry
 from tfx_pipeline.studies.retrieval.entries import positive_slices, resampled_lists
 
 
@@ -26,10 +26,14 @@ class SeededLists:
     Attributes:
         retriever: label or name.
         ranks: one for each seed; of a baseline one.
+        ranker: whose order it is; None: the retriever's own.
+        candidates: that it was handed.
     """
 
     retriever: str
     ranks: Sequence[ListRanks]
+    ranker: str | None = None
+    candidates: int | None = None
 
 
 def compared_lists(
@@ -44,7 +48,7 @@ def compared_lists(
 
     Args:
         judged: the requests that all were asked.
-        lists: of every retriever.
+        lists: of every retriever, before or after one ranker alike.
         reference: the retriever that others are compared with; where it is not among the lists, there is no difference.
         at_k: cut-offs.
         counts: by slice column, int64 [items]: what items are sliced by.
@@ -63,6 +67,8 @@ def compared_lists(
         entries.append(
             ComparedList(
                 retriever=each.retriever,
+                ranker=each.ranker,
+                candidates=each.candidates,
                 metrics=_metrics(overall, place, seeds),
                 slices={
                     column: {
@@ -82,15 +88,15 @@ def compared_lists(
     return entries
 
 
-def towers_entry(facts: Sequence[TrainingFacts], settings: Retrieval) -> TowersEntry:
-    """How towers were trained.
+def trained_entry(facts: Sequence[TrainingFacts], settings: Training | Retrieval) -> TrainedEntry:
+    """How towers or a ranker were trained.
 
     Args:
         facts: by seed.
         settings: of all these trainings.
     """
     first = facts[0]
-    return TowersEntry(
+    return TrainedEntry(
         label=first.label,
         params=first.params,
         parameters=first.parameters,

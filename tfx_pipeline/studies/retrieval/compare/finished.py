@@ -1,7 +1,7 @@
 """Finished trainings of towers: `OUTPUT/retrieval/trainings/LABEL-SEED-KEY/` with `result.json` and the model.
 
-Beside these lie the ranks of positives, a file for each way in which the lists were made: another split or other
-borders of the head train nothing again.
+Beside these lie the ranks of positives, a file for each way in which the lists were made: another split, other borders
+of the head or another ranker train no towers again. Rankers lie in `OUTPUT/retrieval/rankers/`.
 """
 
 from __future__ import annotations
@@ -24,25 +24,24 @@ from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.stages import Retrieval
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.items_had import Had
+from tfx_pipeline.evaluation.retrieval.cascade import Ranker
 from tfx_pipeline.evaluation.retrieval.evaluate import Evaluated, Watch, evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.ranks import ListRanks
 from tfx_pipeline.evaluation.retrieval.retriever import Retriever
 from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever, Towers
-from tfx_pipeline.files.json_values import now
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json, writing
-from tfx_pipeline.studies.bench.machine import machine
-from tfx_pipeline.studies.compare.finished import count_parameters
-from tfx_pipeline.studies.compare.training_facts import Timed, TrainingFacts
-from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS
+from tfx_pipeline.studies.compare.finished import training_facts
+from tfx_pipeline.studies.compare.training_facts import TrainingFacts
+from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS, candidate_counts
 from tfx_pipeline.studies.retrieval.saved_model import read_model
 from tfx_pipeline.training.model_code import model_code_digest
 from tfx_pipeline.training.retrieval.training import train_two_towers
 from tfx_pipeline.training.trainer import forget
-from tfx_pipeline.training.trial import release_memory
+from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 from tfx_pipeline.training.trial_data import TrialData
 
-_RESULT, _MODEL, _STATE = "result.json", "two_towers.keras", "state"
+_RESULT, _TOWERS, _RANKER, _STATE = "result.json", "two_towers.keras", "ranker.keras", "state"
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ class Question:
         split: whose requests these are.
         had: what its users had.
         is_head: bool [items], which items are of the head.
-        k: length of the lists.
+        k: length of the lists, at least the most candidates.
     """
 
     data: TrialData
@@ -99,15 +98,22 @@ class Question:
     is_head: np.ndarray
     k: int
 
-    def file(self, folder: Path) -> Path:
-        """Where the ranks of a training lie that was asked this."""
-        return folder / f"{self.split}-{self.k}-{_digest(self.is_head.tobytes())}.npz"
+    @property
+    def candidates(self) -> list[int]:
+        """How many items rankers are handed."""
+        return candidate_counts(len(self.data.training_data.content.item_ids))
 
-    def ask(self, retrievers: Mapping[str, Retriever], watch: Watch) -> Evaluated:
+    def file(self, folder: Path, ranker: TrainedRanker | None = None, candidates: int | None = None) -> Path:
+        """Where ranks lie of towers that were asked this, or of so many candidates after a ranker."""
+        name = f"{self.split}-{self.k}-{_digest(self.is_head.tobytes())}"
+        return folder / (f"{name}.npz" if ranker is None else f"{name}-{ranker.folder.name}-{candidates}.npz")
+
+    def ask(self, retrievers: Mapping[str, Retriever], watch: Watch, ranker: Ranker | None = None) -> Evaluated:
         """See `evaluate_retrievers`."""
-        catalogue = self.data.training_data.content.item_ids
-        files = self.data.examples[self.split]
-        return evaluate_retrievers(retrievers, files, catalogue, self.had, self.k, self.is_head, watch=watch)
+        catalogue, files = self.data.training_data.content.item_ids, self.data.examples[self.split]
+        return evaluate_retrievers(
+            retrievers, files, catalogue, self.had, self.k, self.is_head, ranker, self.candidates, watch
+        )
 
 
 def is_trained(folder: Path) -> bool:
@@ -141,19 +147,10 @@ def train(training: TowerTraining, data: TrialData, folder: Path, progress: str)
         )
     except ModelError as error:
         raise ModelError(f"{training.label}, seed {training.training.seed}: {error}") from error
-    with writing(folder / _MODEL) as file:
+    with writing(folder / _TOWERS) as file:
         model.save(file)
-    facts = TrainingFacts(
-        label=str(training.label),
-        seed=training.training.seed,
-        params=model.config.to_dict(),
-        history=result.history,
-        best_epoch=result.best_epoch,
-        requests_per_second=result.requests_per_second,
-        seconds=time.perf_counter() - started,
-        timed=Timed(now(), machine()),
-        parameters=count_parameters(model),
-    )
+    seconds = time.perf_counter() - started
+    facts = training_facts(str(training.label), training.training.seed, model, result, seconds)
     # Last: a training with a result is finished.
     write_json(folder / _RESULT, facts.to_json())
     forget(folder / _STATE)
@@ -161,18 +158,74 @@ def train(training: TowerTraining, data: TrialData, folder: Path, progress: str)
     release_memory()
 
 
-def judge(folder: Path, question: Question, watch: Watch) -> None:
-    """Asks trained towers, and writes the ranks of what was wanted beside them.
+def ranker_folder(root: Path, trial: Trial, data: TrialData) -> Path:
+    """Where a ranker's state, result and model lie, below the comparison's folder."""
+    return root / "rankers" / f"{trial.label}-{trial.seed}-{trial.key(data)}"
+
+
+def train_ranker(trial: Trial, data: TrialData, folder: Path, progress: str) -> None:
+    """As `train`, of a model that ranks what was retrieved.
 
     Raises:
-        ModelError: the model cannot be loaded, or a score is NaN.
+        ModelError: the training diverged, or the model refuses the data.
+    """
+    trained = train_trial(trial, data, folder, progress)
+    with writing(folder / _RANKER) as file:
+        trained.model.save(file)
+    facts = training_facts(trial.label, trial.seed, trained.model, trained.result, trained.seconds)
+    write_json(folder / _RESULT, facts.to_json())
+    forget_state(folder)
+    del trained
+    release_memory()
+
+
+@dataclass(frozen=True)
+class TrainedRanker:
+    """A ranker whose training is finished.
+
+    Attributes:
+        label: its name, and what it is given.
+        model: registered name.
+        folder: of the training; its name is the training's own.
+    """
+
+    label: str
+    model: str
+    folder: Path
+
+
+def judge(folder: Path, question: Question, watch: Watch, ranker: TrainedRanker | None = None) -> None:
+    """Asks trained towers, and writes beside them the ranks of positives in their lists, and in those after a ranker.
+
+    Args:
+        folder: of the towers.
+        question: what they are asked.
+        watch: is told of the progress.
+        ranker: ranks what they retrieved; None: nobody does.
+
+    Raises:
+        ModelError: a model cannot be loaded, or a score is NaN.
     """
     data = question.data.training_data
-    towers = cast("Towers", read_model(folder / _MODEL, TWO_TOWERS))
-    retriever = TowerRetriever(towers, data.transform, data.content.item_ids)
-    question.ask({TWO_TOWERS: retriever}, watch).retrieved[TWO_TOWERS].save(question.file(folder))
-    del towers, retriever
+    ids = data.content.item_ids
+    towers = TowerRetriever(cast("Towers", read_model(folder / _TOWERS, TWO_TOWERS)), data.transform, ids)
+    behind = None
+    if ranker is not None:
+        behind = Ranker(read_model(ranker.folder / _RANKER, ranker.model), data.transform, ids)
+    evaluated = question.ask({TWO_TOWERS: towers}, watch, behind)
+    # Last those without a ranker: they are there for every one.
+    for candidates, ranks in evaluated.cascades.get(TWO_TOWERS, {}).items():
+        ranks.save(question.file(folder, ranker, candidates))
+    evaluated.retrieved[TWO_TOWERS].save(question.file(folder))
+    del towers, behind
     release_memory()
+
+
+def is_judged(folder: Path, question: Question, ranker: TrainedRanker | None = None) -> bool:
+    """Whether `judge` has written all that it writes."""
+    files = [question.file(folder)]
+    files += [question.file(folder, ranker, candidates) for candidates in question.candidates if ranker is not None]
+    return all(file.is_file() for file in files)
 
 
 def read_facts(folder: Path) -> TrainingFacts:
@@ -180,9 +233,11 @@ def read_facts(folder: Path) -> TrainingFacts:
     return TrainingFacts.from_json(read_json(folder / _RESULT))
 
 
-def read_ranks(folder: Path, question: Question) -> ListRanks:
-    """What `judge` wrote."""
-    return ListRanks.load(question.file(folder))
+def read_ranks(
+    folder: Path, question: Question, ranker: TrainedRanker | None = None, candidates: int | None = None
+) -> ListRanks:
+    """What `judge` wrote of the lists, or of so many candidates after a ranker."""
+    return ListRanks.load(question.file(folder, ranker, candidates))
 
 
 def _digest(of: bytes) -> str:

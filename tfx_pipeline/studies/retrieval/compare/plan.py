@@ -11,7 +11,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.config.stages import Retrieval, Stages
 from tfx_pipeline.errors import ConfigError
-from tfx_pipeline.studies.compare.contenders import seeds_of
+from tfx_pipeline.studies.compare.contenders import Contender, contenders_of, seeds_of
 from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS, check_names, default_names
 
 NO_CONTENT = "content"
@@ -21,7 +21,7 @@ _WITHOUT = (NO_CONTENT, ITEMS, AGES, SEQUENCES)
 
 
 @dataclass(frozen=True)
-class Towers:
+class TowerContender:
     """Two towers of a comparison.
 
     Attributes:
@@ -41,14 +41,16 @@ class RetrievalPlan:
         towers: each once, in the order asked for.
         seeds: all of them are trained with each.
         baselines: retrievers without a training.
+        rankers: each ranks what towers of its seed retrieved.
         reference: one of the towers or the baselines, with which the others are compared.
         at_k: cut-offs; None: those that the catalogue has items for.
         split: whose requests are answered.
     """
 
-    towers: tuple[Towers, ...]
+    towers: tuple[TowerContender, ...]
     seeds: tuple[int, ...]
     baselines: tuple[str, ...]
+    rankers: tuple[Contender, ...]
     reference: str
     at_k: tuple[int, ...] | None
     split: str
@@ -62,6 +64,7 @@ def make_plan(
     retrievers: Sequence[str] | None = None,
     at_k: Sequence[int] | None = None,
     split: str = "test",
+    rankers: Sequence[str] = (),
 ) -> RetrievalPlan:
     """What is asked for, else what stands to reason.
 
@@ -73,6 +76,7 @@ def make_plan(
         retrievers: baselines; None: all there are, content joined.
         at_k: cut-offs.
         split: `eval` or `test`.
+        rankers: labels of models of the registry, trained as `dmf compare` does.
 
     Raises:
         ConfigError: a label, a modality, a retriever or a reference that does not exist; the message lists what does.
@@ -87,9 +91,10 @@ def make_plan(
         baselines = check_names(config, retrievers, two_towers=False)
     names = [*map(str, labels), *baselines]
     return RetrievalPlan(
-        tuple(Towers(label, _settings(label, stage)) for label in labels),
+        tuple(TowerContender(label, _settings(label, stage)) for label in labels),
         seeds_of(config, seeds),
         tuple(baselines),
+        contenders_of(config, "--rankers", rankers),
         names[0] if reference is None else _reference(reference, names, content),
         None if at_k is None else tuple(at_k),
         split,

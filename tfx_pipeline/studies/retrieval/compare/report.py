@@ -29,20 +29,25 @@ class ComparedSlice:
 
 @dataclass(frozen=True)
 class ComparedList:
-    """What the lists of one retriever are worth, over seeds; a baseline has none, and one value.
+    """What the lists of one retriever are worth, or these lists after a ranker; a baseline has no seed, and one value.
 
     Attributes:
         retriever: label of towers, or name of a baseline.
+        ranker: label of the model of the same seed that ranked what was retrieved; None: the retriever's own order.
+        candidates: how many items it was handed; None without one.
         metrics: by name, such as `recall@10`.
         slices: by slice column and bucket.
         coverage: by k, share of the catalogue that is among the first k of any list.
         head_share: by k, share of items of the head in the first k of all lists together.
-        seconds: that retrieving took.
-        difference: to the reference, by metric; None of the reference itself. A baseline is the same beside every seed.
-        slice_differences: to the reference, by slice column, bucket and metric; None of the reference itself.
+        seconds: that retrieving took, or ranking.
+        difference: to the reference, by metric, after a ranker to the reference after the same one; None of the
+            reference itself, and where it was not ranked. A baseline is the same beside every seed.
+        slice_differences: the same by slice column, bucket and metric.
     """
 
     retriever: str
+    ranker: str | None
+    candidates: int | None
     metrics: Mapping[str, Statistic]
     slices: Mapping[str, Mapping[str, ComparedSlice]]
     coverage: Mapping[str, Statistic]
@@ -53,12 +58,12 @@ class ComparedList:
 
 
 @dataclass(frozen=True)
-class TowersEntry:
-    """How towers were trained.
+class TrainedEntry:
+    """How towers, or a ranker, were trained.
 
     Attributes:
         label: `two_towers`, or `two_towers@text` of towers that are given that modality alone.
-        params: all their hyper-parameters.
+        params: all hyper-parameters.
         parameters: trainable numbers.
         training: how the trainings went.
         history: metrics by epoch, by seed.
@@ -92,8 +97,9 @@ class RetrievalComparison(JsonRecord):
         unknown_positives: positives that the catalogue lacks; they are left out.
         bootstrap: how intervals were made.
         stage: `stages.retrieval`, which towers share.
-        towers: how each was trained, in the order asked for.
-        lists: of towers, then of baselines, in the order asked for.
+        towers, rankers: how each was trained, in the order asked for.
+        lists: of towers, then of baselines, in the order asked for; behind those of towers what rankers made of
+            them.
     """
 
     format: int
@@ -113,7 +119,8 @@ class RetrievalComparison(JsonRecord):
     unknown_positives: int
     bootstrap: Bootstrap
     stage: Mapping[str, Any]
-    towers: Sequence[TowersEntry]
+    towers: Sequence[TrainedEntry]
+    rankers: Sequence[TrainedEntry]
     lists: Sequence[ComparedList]
 
     @property

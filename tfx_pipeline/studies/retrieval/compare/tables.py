@@ -11,7 +11,7 @@ from tfx_pipeline.config.stages import RECALL
 from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.compare.cells import ONE_SEED, difference, spread, whole
-from tfx_pipeline.studies.retrieval.compare.report import ComparedList, RetrievalComparison
+from tfx_pipeline.studies.retrieval.compare.report import ComparedList, RetrievalComparison, TrainedEntry
 from tfx_pipeline.studies.retrieval.tables import TITLES, left_out_notes, sliced_at
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ def print_comparison(report: RetrievalComparison, out: Console) -> None:
     if any(each.difference is not None for each in report.lists):
         tables += [_difference_table(report, family) for family in families]
     tables += [_slice_table(report, column) for column in report.lists[0].slices]
-    for table in (*tables, _catalogue_table(report), _training_table(report)):
+    tables += [_catalogue_table(report), _training_table(report.towers)]
+    for table in tables:
         out.print(table)
         out.print()
     for sentence in (*left_out_notes(report), *([ONE_SEED] if len(report.seeds) == 1 else [])):
@@ -53,7 +54,8 @@ def _difference_table(report: RetrievalComparison, family: str) -> Table:
     def cell(each: ComparedList, k: int) -> Text:
         return difference((each.difference or {}).get(f"{family}@{k}"), below=True)
 
-    return _by_k(report, title, [each for each in report.lists if each.difference is not None], cell)
+    shown = [each for each in report.lists if each.difference is not None]
+    return _by_k(report, title, shown, cell)
 
 
 def _by_k(
@@ -84,8 +86,8 @@ def _slice_table(report: RetrievalComparison, column: str) -> Table:
         differences = (each.slice_differences or {}).get(column, {})
         cells = []
         for bucket, one in each.slices[column].items():
-            below = [difference(differences[bucket][f"recall@{k}"])] if bucket in differences else []
-            cells.append(lines(spread(one.metrics[f"recall@{k}"]), *below))
+            below = [difference(differences[bucket].get(f"recall@{k}"))] if bucket in differences else []
+            cells.append(lines(spread(one.metrics.get(f"recall@{k}")), *below))
         table.add_row(_name(each, report), *cells)
     return table
 
@@ -102,12 +104,12 @@ def _catalogue_table(report: RetrievalComparison) -> Table:
         for k in report.at_k:
             table.add_column(lines(header, f"k = {k}"), justify="right")
     for each in report.lists:
-        shares = (share[str(k)].mean for share in (each.coverage, each.head_share) for k in report.at_k)
-        table.add_row(_name(each, report), *("-" if share is None else f"{share:.1%}" for share in shares))
+        shares = (share.get(str(k)) for share in (each.coverage, each.head_share) for k in report.at_k)
+        table.add_row(_name(each, report), *("" if one is None else f"{one.mean:.1%}" for one in shares))
     return table
 
 
-def _training_table(report: RetrievalComparison) -> Table:
+def _training_table(trained: Sequence[TrainedEntry]) -> Table:
     table = Table(title="training of the towers", title_justify="left")
     table.add_column("towers")
     columns = (
@@ -120,7 +122,7 @@ def _training_table(report: RetrievalComparison) -> Table:
     )
     for column in columns:
         table.add_column(lines(*column), justify="right")
-    for towers in report.towers:
+    for towers in trained:
         training = towers.training
         best = [epochs[place].get(RECALL) for epochs, place in zip(towers.history, training.best_epoch, strict=True)]
         epochs = zip(training.epochs, training.best_epoch, strict=True)
@@ -137,4 +139,6 @@ def _training_table(report: RetrievalComparison) -> Table:
 
 
 def _name(each: ComparedList, report: RetrievalComparison) -> Text:
+    if each.ranker is not None:
+        return styled(f"  {each.candidates}, then {each.ranker}")
     return styled((each.retriever, "bold" if each.retriever == report.reference else ""))

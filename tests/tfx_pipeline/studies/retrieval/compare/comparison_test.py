@@ -18,16 +18,24 @@ from tfx_pipeline.config.schema import PipelineConfig, Training
 from tfx_pipeline.config.stages import RECALL, Retrieval
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import ConfigError, ModelError
+from tfx_pipeline.evaluation.asking import Asking
 from tfx_pipeline.evaluation.bootstrap import draws
+from tfx_pipeline.evaluation.items_had import items_had
+from tfx_pipeline.evaluation.retrieval.cascade import Ranker
+from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.ranks import ListRanks
+from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
+from tfx_pipeline.studies.retrieval import contenders
 from tfx_pipeline.studies.retrieval.compare import experiment, finished
 from tfx_pipeline.studies.retrieval.compare.comparison import REPORT, compare_retrieval, retrieval_folder
 from tfx_pipeline.studies.retrieval.compare.finished import TowerTraining
 from tfx_pipeline.studies.retrieval.compare.report import RetrievalComparison
 from tfx_pipeline.studies.retrieval.compare.tables import print_comparison
+from tfx_pipeline.studies.retrieval.saved_model import read_model
 from tfx_pipeline.training.model_training import new_model
 from tfx_pipeline.training.retrieval.training import train_two_towers
 from tfx_pipeline.training.trainer import TrainingResult
+from tfx_pipeline.training.trial import TrainedTrial
 
 TOWERS = ["two_towers", "two_towers~content"]
 SEEDS = (5, 6)
@@ -51,7 +59,7 @@ def _config(output: Path) -> PipelineConfig:
 
 def _untrained(settings, training, data, *, state_dir, modalities, without, **_):
     """In the place of `train_two_towers`, which takes most of the time."""
-    state_dir.mkdir(parents=True)
+    state_dir.mkdir(parents=True, exist_ok=True)
     params, without = settings.params, (CANDIDATES, *without)
     model = new_model("two_towers", params, data, modalities=modalities, without=without, seed=training.seed)
     return model, TrainingResult([{"loss": 1.0, RECALL: 0.5}], 0, 400, 100, 50.0)
@@ -86,19 +94,24 @@ def done(monkeypatch) -> list[str]:
         done.append(f"trained {training.label} {training.training.seed}")
         train(training, *rest)
 
-    def judged(folder, question, watch):
+    def judged(folder, question, watch, ranker=None):
         done.append(f"asked {folder.name.rpartition('-')[0]} {question.split}")
-        judge(folder, question, watch)
+        judge(folder, question, watch, ranker)
 
     monkeypatch.setattr(experiment, "train", trained)
     monkeypatch.setattr(experiment, "judge", judged)
     return done
 
 
+def _said(capfd) -> list[str]:
+    """What the user reads meanwhile."""
+    return [line for line in capfd.readouterr().err.splitlines() if line.startswith(("2 towers", "["))]
+
+
 def _ranks(config: PipelineConfig, label: str) -> list[ListRanks]:
     """By seed."""
     folders = [next((retrieval_folder(config) / "trainings").glob(f"{label}-{seed}-{'?' * 16}")) for seed in SEEDS]
-    return [ListRanks.load(next(folder.glob("test-*.npz"))) for folder in folders]
+    return [ListRanks.load(next(folder.glob(f"test-{len(ITEMS)}-{'?' * 16}.npz"))) for folder in folders]
 
 
 def test_towers_and_baselines_in_one_report(config, report):
@@ -137,24 +150,11 @@ def test_figures_of_towers_are_those_of_their_ranks(config, report):
     assert len(set(report.lists[0].metrics["ndcg@10"].values)) > 1
 
 
-def _positives(tiny_data) -> tuple[np.ndarray, np.ndarray]:
-    """Of each positive of test the request, and of each request the user; read without the code that judges."""
-    import tensorflow as tf
-
-    from tfx_pipeline.data.examples import raw_features
-
-    request, users = [], []
-    for record in tf.data.TFRecordDataset(tiny_data.examples["test"], "GZIP"):
-        feature = tf.train.Example.FromString(record.numpy()).features.feature
-        labels = list(feature[raw_features.LABEL].int64_list.value)
-        if any(labels):
-            request += [len(users)] * sum(labels)
-            users.append(feature[raw_features.USER_ID].bytes_list.value[0])
-    return np.array(request), np.array(users)
-
-
 def test_differences_are_paired_by_seed_and_by_user(config, report, tiny_data):
-    request, users = _positives(tiny_data)
+    files, ids = tiny_data.examples["test"], tiny_data.training_data.content.item_ids
+    asked = list(Asking(files, ids, items_had(list(tiny_data.examples.values()), files, ids)).batches(256))
+    users = np.concatenate([batch.requests.users for batch in asked])
+    request = np.repeat(np.arange(len(users)), [len(own) for batch in asked for own in batch.positives])
     assert (len(users), len(request)) == (report.requests, report.positives)
 
     def hit_rates(ranks: ListRanks) -> np.ndarray:
@@ -168,12 +168,11 @@ def test_differences_are_paired_by_seed_and_by_user(config, report, tiny_data):
     assert found.by_seed == pytest.approx([pair.mean() for pair in pairs])
     assert found.mean == pytest.approx(np.mean(pairs))
     assert found.std == pytest.approx(np.std([pair.mean() for pair in pairs], ddof=1))
-    # Users are drawn, each with all requests; which user is which number says nothing of the interval's width.
+    # Users are drawn, each with all requests.
     number = np.unique(users, return_inverse=True)[1]
     weights = np.concatenate(list(draws(number.max() + 1, 1000)), axis=1)[number]
     samples = np.mean(pairs, axis=0) @ weights / weights.sum(axis=0)
-    low, high = np.quantile(samples, [0.025, 0.975])
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(samples, [0.025, 0.975])))
     assert found.low <= found.mean <= found.high
     assert report.lists[0].difference is None and report.lists[0].slice_differences is None
 
@@ -191,17 +190,17 @@ def test_a_baseline_is_the_same_beside_every_seed(report):
     assert cold.beyond_overall.mean == pytest.approx(cold.mean - found.mean)
 
 
-def test_what_is_finished_is_neither_trained_nor_asked_again(config, report, done, capsys):
+def test_what_is_finished_is_neither_trained_nor_asked_again(config, report, done, capfd):
     again = compare_retrieval(config, TOWERS, len(SEEDS), at_k=[1, 20], retrievers=["popularity"])
     assert done == []
     assert [each.retriever for each in again.lists] == [*TOWERS, "popularity"] and again.at_k == [1, 20]
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("2 towers x 2 seeds, 4 trainings; output ")
-    assert lines[2] == "[2/4] two_towers~content, seed 5: finished before"
+    said = _said(capfd)
+    assert said[0].startswith("2 towers x 2 seeds, 4 trainings; output ")
+    assert said[2] == "[2/4] two_towers~content, seed 5: finished before"
     # Towers are kept: another split trains nothing.
     compare_retrieval(config, ["two_towers"], 1, split="eval", retrievers=["popularity"])
     assert done == ["asked two_towers-5 eval"]
-    assert "[1/1] two_towers, seed 5: evaluated in " in capsys.readouterr().err
+    assert "[1/1] two_towers, seed 5: evaluated in " in capfd.readouterr().err
 
 
 def test_other_borders_of_the_head_ask_again_and_train_nothing(config, report, done):
@@ -223,7 +222,7 @@ def test_a_killed_comparison_goes_on(tmp_path, prepared, done, monkeypatch):
     config = _config(tmp_path)
     with monkeypatch.context() as patched:
         # The first training is over, its result is not written.
-        patched.setattr(finished, "count_parameters", die)
+        patched.setattr(finished, "training_facts", die)
         with pytest.raises(Killed):
             compare_retrieval(config, TOWERS, 1, at_k=[5])
     with monkeypatch.context() as patched:
@@ -245,6 +244,64 @@ def test_a_killed_comparison_goes_on(tmp_path, prepared, done, monkeypatch):
     model.write_text("no model")
     with pytest.raises(ModelError, match=r"two_towers\.keras cannot be loaded"):
         compare_retrieval(config, TOWERS, 1, at_k=[5], split="eval")
+
+
+def _untrained_ranker(trial, data, folder, progress):
+    """In the place of `train_trial`."""
+    model = new_model(trial.model, trial.params, data.training_data, seed=trial.seed)
+    return TrainedTrial(model, TrainingResult([{"loss": 1.0, "val_auc": 0.6}], 0, 400, 100, 50.0), 1.0)
+
+
+def test_rankers_rank_what_towers_of_their_seed_retrieved(tmp_path, tiny_data, prepared, done, monkeypatch, capfd):
+    monkeypatch.setattr(finished, "train_trial", _untrained_ranker)
+    monkeypatch.setattr(contenders, "CANDIDATES", (10, 20))
+    small = {"models": {"mean_pooling": {"id_dim": 4, "hidden_units": [4]}}}
+    config = PipelineConfig.model_validate({**_config(tmp_path).model_dump(), "comparison": small})
+    options = {"at_k": [5, 20], "retrievers": ["popularity"], "rankers": ["mean_pooling"]}
+    report = compare_retrieval(config, TOWERS, 2, **options)
+    lists = [(each.retriever, each.ranker, each.candidates) for each in report.lists]
+    ranked = [(None, None), ("mean_pooling", 10), ("mean_pooling", 20)]
+    assert lists == [*((towers, *each) for towers in TOWERS for each in ranked), ("popularity", None, None)]
+    assert [(ranker.label, ranker.params["id_dim"]) for ranker in report.rankers] == [("mean_pooling", 4)]
+    alone, ten, twenty, other, other_ten, other_twenty, _ = report.lists
+    # What is not among the first ten is not handed on; of all that are handed on the order alone is another.
+    assert set(ten.metrics) == {"hr@5", "recall@5", "ndcg@5", "mrr@5"} and set(ten.coverage) == {"5"}
+    assert twenty.metrics["recall@20"].values == alone.metrics["recall@20"].values
+    assert twenty.metrics["ndcg@20"].values != alone.metrics["ndcg@20"].values
+    assert ten.difference is None and twenty.slice_differences is None
+    own, reference = other_ten.metrics["ndcg@5"].values, ten.metrics["ndcg@5"].values
+    assert other_ten.difference["ndcg@5"].by_seed == pytest.approx(np.subtract(own, reference))
+    assert other_twenty.difference["ndcg@5"].mean != other.difference["ndcg@5"].mean
+    assert RetrievalComparison.from_json(json.loads(json.dumps(report.to_json()))) == report
+    said = [line.partition(":")[0] for line in _said(capfd)]
+    assert said[0].startswith("2 towers, 1 rankers x 2 seeds, 6 trainings")
+    expected = ["mean_pooling, seed 5", "two_towers, seed 5", "two_towers~content, seed 5", "mean_pooling, seed 6"]
+    assert said[1:5] == [f"[{number}/6] {each}" for number, each in enumerate(expected, start=1)]
+
+    # The second seed's ranks are those of that seed's ranker, asked here once more.
+    folder = next((retrieval_folder(config) / "trainings").glob(f"two_towers-6-{'?' * 16}"))
+    transform, ids = tiny_data.training_data.transform, tiny_data.training_data.content.item_ids
+    towers = TowerRetriever(read_model(folder / "two_towers.keras", "two_towers"), transform, ids)
+    had = items_had(list(tiny_data.examples.values()), tiny_data.examples["test"], ids)
+    ranker = new_model("mean_pooling", small["models"]["mean_pooling"], tiny_data.training_data, seed=6)
+    behind, nobody = Ranker(ranker, transform, ids), np.zeros(len(ids), bool)
+    files = tiny_data.examples["test"]
+    evaluated = evaluate_retrievers({"": towers}, files, ids, had, 20, nobody, behind, [20])
+    (kept,) = folder.glob("test-*-mean_pooling-6-*-20.npz")
+    np.testing.assert_array_equal(ListRanks.load(kept).rank, evaluated.cascades[""][20].rank)
+
+    done.clear()
+    monkeypatch.setattr(finished, "train_trial", None)
+    compare_retrieval(config, TOWERS, 2, **options)
+    assert done == []
+    # Another ranker trains no towers again.
+    monkeypatch.setattr(finished, "train_trial", _untrained_ranker)
+    options["rankers"] = ["mean_pooling@text"]
+    again = compare_retrieval(config, ["two_towers"], 1, **options)
+    assert done == ["asked two_towers-5 test"]
+    printed = io.StringIO()
+    print_comparison(again, Console(file=printed, width=160))
+    assert "  20, then mean_pooling@text" in Text.from_ansi(printed.getvalue()).plain
 
 
 def test_cut_offs_are_checked_before_anything_is_trained(config, prepared, done):
@@ -280,7 +337,8 @@ def test_a_key_knows_all_that_a_training_depends_on(tiny_data):
 def test_tables_say_what_is_ahead(report):
     printed = io.StringIO()
     print_comparison(report, Console(file=printed, width=160))
-    text = Text.from_ansi(printed.getvalue()).plain
+    # Titles are as wide as their tables.
+    text = " ".join(Text.from_ansi(printed.getvalue()).plain.split())
     for part in (
         "HR@k, test, ",
         "mean ± standard deviation over 2 seeds",
@@ -300,7 +358,7 @@ def test_tables_say_what_is_ahead(report):
 
 
 @pytest.mark.slow
-def test_towers_are_trained_with_what_their_label_gives_them(tmp_path, tiny_data, prepared, monkeypatch, capsys):
+def test_towers_are_trained_with_what_their_label_gives_them(tmp_path, tiny_data, prepared, monkeypatch, capfd):
     monkeypatch.setattr(finished, "train_two_towers", train_two_towers)
     report = compare_retrieval(_config(tmp_path), ["two_towers@text"], 1, at_k=[5], retrievers=["popularity"])
     (towers,) = report.towers
@@ -309,4 +367,4 @@ def test_towers_are_trained_with_what_their_label_gives_them(tmp_path, tiny_data
     of_text = new_model("two_towers", towers.params, data, modalities=["text"], without=[CANDIDATES], seed=1)
     # The constant that is added to each score is not trained.
     assert towers.parameters.trainable == finished.count_parameters(of_text).trainable - 1
-    assert "[1/1] two_towers@text, seed 5: trained and evaluated in " in capsys.readouterr().err
+    assert "[1/1] two_towers@text, seed 5: trained and evaluated in " in capfd.readouterr().err

@@ -61,7 +61,7 @@ def test_what_is_no_label_of_towers_is_refused(towers, problem):
 
 
 def test_without_content_there_is_none_to_go_without():
-    bare = _config(modalities=())
+    bare = _config(modalities=(), model={"name": "mean_pooling"})
     with pytest.raises(ConfigError, match=r"'two_towers~content': the configuration has no content"):
         make_plan(bare, ["two_towers~content"])
     plan = make_plan(bare)
@@ -102,6 +102,15 @@ def test_the_reference_is_one_of_the_towers_or_the_baselines():
         make_plan(config, reference="popularty")
     with pytest.raises(ConfigError, match="--reference: 'two_towers@txt': no modality 'txt'"):
         make_plan(config, reference="two_towers@txt")
+
+
+def test_rankers_are_models_of_the_registry():
+    config = _config(comparison={"models": {"din": {"id_dim": 8}}, "training": {"din": {"batch_size": 64}}})
+    (din,) = make_plan(config, rankers=["din", "din"]).rankers
+    assert (str(din.label), din.params, din.training.batch_size) == ("din", {"id_dim": 8}, 64)
+    assert make_plan(config).rankers == ()
+    with pytest.raises(ConfigError, match=r"--rankers: no model 'dnf' \(did you mean 'dmf'\?\)"):
+        make_plan(config, rankers=["dnf"])
 
 
 def test_baselines_are_not_the_towers_of_the_last_run():
