@@ -45,6 +45,8 @@ TFX = [
 ]
 # For tools/torch_yardstick.py alone. Not in the lock: which build, for GPUs or not, is for the user to choose.
 BENCH = ["torch>=2.4"]
+# For approximate indexes alone (stages.retrieval.approximate), where they are made and where they are searched.
+RETRIEVAL = ["usearch>=2.26,<3"]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
 DEV = [
     "cryptography",
@@ -76,7 +78,14 @@ setup(
         "tfx_pipeline.pages.kit": ["templates/*"],
     },
     install_requires=KERAS,
-    extras_require={"serving": SERVING, "tfx": [*SERVING, *TFX], "gpu": GPU, "bench": BENCH, "dev": DEV},
+    extras_require={
+        "serving": SERVING,
+        "tfx": [*SERVING, *TFX],
+        "retrieval": RETRIEVAL,
+        "gpu": GPU,
+        "bench": BENCH,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": ["dmf = tfx_pipeline.cli:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN = ("dmf_keras", "serving", "tfx_pipeline")
 PIPELINE_ONLY = ("tfx", "apache_beam", "tensorflow_model_analysis", "tensorflow_transform", "pydantic")
 HEAVY = ("keras", "tensorflow", "pandas", "pyarrow", *PIPELINE_ONLY[:4])
-CLIENT_NEEDS = ("serving.client", "serving.contract", "serving.protos", "numpy", "grpc", "google.protobuf")
+CLIENT_NEEDS = ("serving.client", "serving.contract", "serving.approximate_index", "serving.protos", "numpy", "grpc", "google.protobuf")
 MAX_LINES = 450
 
 
@@ -77,6 +77,7 @@ def test_library_imports_keras_and_numpy_alone():
 
 def test_serving_knows_nothing_of_the_pipeline():
     allowed = ("serving", "dmf_keras", "keras", "tensorflow", "tensorflow_serving", "numpy", "grpc", "google.protobuf")
+    allowed += ("usearch",)
     found = violations("serving", allowed)
     # Health and reflection are services of the local server; nothing else needs their packages.
     services = ("serving/local_server/server.py:", "serving/local_server/health.py:")

@@ -24,7 +24,7 @@ PACKAGES = ("dmf_keras", "serving", "tfx_pipeline")
 # Extras of which a folder may use what they declare, beside what setup.py always requires.
 EXTRAS = {
     "dmf_keras": (),
-    "serving": ("serving", "tfx"),  # `serving.client` alone needs `serving` only, which tests/architecture holds it to
+    "serving": ("serving", "tfx", "retrieval"),  # `serving.client` alone needs `serving` only, which tests/architecture holds it to
     "tfx_pipeline": ("tfx",),
     "tests": ("tfx", "dev", "bench"),
     "tools": ("tfx", "dev", "bench"),
@@ -153,7 +153,7 @@ def test_lock_satisfies_setup_py(declared):
 
 def test_extras(declared):
     names = {extra: {Requirement(text).name for text in texts} for extra, texts in declared["extras"].items()}
-    assert set(names) == {"serving", "tfx", "gpu", "bench", "dev"}
+    assert set(names) == {"serving", "tfx", "retrieval", "gpu", "bench", "dev"}
     assert {Requirement(text).name for text in declared["base"]} == {"keras", "numpy"}
     assert names["serving"] == {"grpcio", "numpy", "protobuf"}
     assert {"tfx", "tensorflow", "pydantic", "pyyaml", "rich"} <= names["tfx"]
