@@ -24,6 +24,9 @@ EXPLAIN = "explain"
 # the page, which is what `rank` makes of them. Only models with a retrieval stage have them.
 RETRIEVE = "retrieve"
 RECOMMEND = "recommend"
+# Of a user's inputs too: what an index beside the model is searched for. Models with a retrieval stage that were
+# exported before it lack it.
+USER_VECTOR = "user_vector"
 
 # Inputs and outputs. The first dimension is the request's, [B]; history is [B, L], candidates and scores are [B, N].
 USER_ID = "user_id"
@@ -53,6 +56,10 @@ ITEM_ID = "item_id"
 # And of `recommend`, how an item came in: what `retrieve` calls `score`, and its place there from 1 on, int32.
 RETRIEVAL_SCORE = "retrieval_score"
 RETRIEVAL_RANK = "retrieval_rank"
+
+# And the outputs of `user_vector`: a vector float32 [B, D], under the signature's own name, and string [B], the digest
+# of the catalogue whose items it is to be multiplied with: `serving.approximate_index.catalogue_digest`.
+CATALOGUE = "catalogue"
 
 # What head and other dense layers of a served model compute in.
 FLOAT32, BFLOAT16 = "float32", "bfloat16"

@@ -3,6 +3,7 @@
 `serving.testing` has a server for tests of your own code.
 """
 
+from serving.approximate_index import ApproximateIndex, MissingLibrary, UnusableIndex
 from serving.client.async_client import AsyncRankingClient
 from serving.client.errors import (
     BadRequest,
@@ -20,6 +21,7 @@ from serving.client.errors import (
     SignatureNotFound,
     Unauthenticated,
     VersionNotFound,
+    WrongIndex,
 )
 from serving.client.grpc_client import RankingClient
 from serving.client.metrics import CallRecord, PrometheusMetrics
@@ -68,4 +70,8 @@ __all__ = [
     "SignatureNotFound",
     "Unauthenticated",
     "VersionNotFound",
+    "WrongIndex",
+    "ApproximateIndex",
+    "MissingLibrary",
+    "UnusableIndex",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from serving import contract
 from serving.client.errors import InvalidAnswer
 from serving.client.requests import Selector
-from serving.client.tensors import held_values, shape_of
+from serving.client.tensors import held_values, shape_of, to_array
 from serving.protos import predict_pb2, tensor_pb2
 
 
@@ -119,6 +119,51 @@ def retrieval_ranks_of(response: predict_pb2.PredictResponse, count: int) -> NDA
     if ranks.dtype.kind != "i" or (ranks < 1).any():
         raise InvalidAnswer(f"expected '{contract.RETRIEVAL_RANK}' to be integers from 1 on, got {ranks[:3]}")
     return ranks.astype(np.int32)
+
+
+def user_vector_of(response: predict_pb2.PredictResponse, width: int) -> NDArray[np.float32]:
+    """The vector of one user, float32 [1, width].
+
+    Raises:
+        InvalidAnswer: without it, of another width, or with a value that is not finite.
+    """
+    values = _array_of(response, contract.USER_VECTOR)
+    if values.dtype.kind != "f" or values.shape != (1, width):
+        raise InvalidAnswer(
+            f"expected '{contract.USER_VECTOR}' to be floats of shape [1, {width}], got {values.dtype} "
+            f"{list(values.shape)}"
+        )
+    if not np.isfinite(values).all():
+        raise InvalidAnswer(f"'{contract.USER_VECTOR}' has values that are not finite")
+    return values.astype(np.float32)
+
+
+def catalogue_of(response: predict_pb2.PredictResponse) -> str:
+    """The digest of the catalogue that a user's vector is for.
+
+    Raises:
+        InvalidAnswer: without it.
+    """
+    values = _array_of(response, contract.CATALOGUE)
+    if values.dtype != object or values.shape != (1,):
+        raise InvalidAnswer(
+            f"expected '{contract.CATALOGUE}' to be one string, got {values.dtype} {list(values.shape)}"
+        )
+    return bytes(values[0]).decode(errors="replace")
+
+
+def _array_of(response: predict_pb2.PredictResponse, output: str) -> NDArray[Any]:
+    """An output.
+
+    Raises:
+        InvalidAnswer: it is not there, or cannot be read.
+    """
+    if output not in response.outputs:
+        raise InvalidAnswer(f"the answer has no '{output}', it has {sorted(response.outputs)}")
+    try:
+        return to_array(response.outputs[output])
+    except ValueError as error:
+        raise InvalidAnswer(f"'{output}' cannot be read: {error}") from error
 
 
 def _row_of(response: predict_pb2.PredictResponse, output: str, count: int) -> NDArray[Any]:

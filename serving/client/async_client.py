@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc.aio
 
+from serving.approximate_index import ApproximateIndex
 from serving.client.candidates import Candidates, Columns, Content
-from serving.client.engine import Engine
 from serving.client.grpc_channel import GrpcMessages, call_failed, channel_arguments, channel_credentials
 from serving.client.model_info import ModelMetadata, ModelStatus
 from serving.client.options import ClientOptions
 from serving.client.ranking import Ranking
 from serving.client.requests import Selector
 from serving.client.retrieval import Recommendation, Retrieval
+from serving.client.retrieval_engine import RetrievalEngine
 from serving.client.transport import CallFailed, Payload, Step, check_targets
 from serving.client.user import UserLike
 from serving.client.user_state import UserState
@@ -70,6 +71,10 @@ class AsyncGrpcTransport(GrpcMessages):
     async def sleep(self, seconds: float) -> None:
         """Lets other tasks run."""
         await asyncio.sleep(seconds)
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Computes in another thread."""
+        return await asyncio.to_thread(work)
 
     async def gather(self, steps: Sequence[Step[T]]) -> list[T]:
         """Runs the steps as tasks; the first error cancels the others."""
@@ -127,7 +132,7 @@ class AsyncRankingClient:
     def __init__(self, target: str | Sequence[str], model: str, options: ClientOptions | None = None):
         options = options or ClientOptions()
         self._transport = AsyncGrpcTransport(target, options)
-        self._engine = Engine(self._transport, model, options)
+        self._engine = RetrievalEngine(self._transport, model, options)
 
     async def rank(
         self,
@@ -182,12 +187,13 @@ class AsyncRankingClient:
         exclude_history: bool = False,
         version: int | None = None,
         label: str | None = None,
+        index: ApproximateIndex | None = None,
         deadline: float | None = None,
     ) -> Retrieval:
         """Items of the whole catalogue for a user; see `RankingClient.retrieve`."""
         limit = self._engine.deadline(deadline)
         wanted = Wanted.of(k, exclude, exclude_history)
-        return await self._engine.retrieve(user, wanted, Selector(version, label), limit)
+        return await self._engine.retrieve(user, wanted, Selector(version, label), limit, index)
 
     async def recommend(
         self,
@@ -199,12 +205,13 @@ class AsyncRankingClient:
         objectives: bool = False,
         version: int | None = None,
         label: str | None = None,
+        index: ApproximateIndex | None = None,
         deadline: float | None = None,
     ) -> Recommendation:
         """A page for a user out of the whole catalogue; see `RankingClient.recommend`."""
         limit = self._engine.deadline(deadline)
         wanted = Wanted.of(k, exclude, exclude_history)
-        return await self._engine.recommend(user, wanted, Selector(version, label), limit, objectives)
+        return await self._engine.recommend(user, wanted, Selector(version, label), limit, objectives, index)
 
     async def model_status(self, *, deadline: float | None = None) -> ModelStatus:
         """The model's versions; see `RankingClient.model_status`."""

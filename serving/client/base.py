@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
+from serving.approximate_index import ApproximateIndex
 from serving.client.candidates import Candidates, Columns, Content
-from serving.client.engine import Engine
 from serving.client.model_info import ModelMetadata, ModelStatus
 from serving.client.ranking import Ranking
 from serving.client.requests import Selector
 from serving.client.retrieval import Recommendation, Retrieval
+from serving.client.retrieval_engine import RetrievalEngine
 from serving.client.transport import Transport, run
 from serving.client.user import UserLike
 from serving.client.user_state import UserState
@@ -31,7 +32,7 @@ class BlockingClient:
     Every method may raise any error of `serving.client.errors`; each names those it raises of itself.
     """
 
-    def __init__(self, engine: Engine, transport: ClosableTransport):
+    def __init__(self, engine: RetrievalEngine, transport: ClosableTransport):
         self._engine = engine
         self._transport = transport
 
@@ -138,6 +139,7 @@ class BlockingClient:
         exclude_history: bool = False,
         version: int | None = None,
         label: str | None = None,
+        index: ApproximateIndex | None = None,
         deadline: float | None = None,
     ) -> Retrieval:
         """The items of the model's whole catalogue that its retrieval stage scores highest for a user.
@@ -152,12 +154,15 @@ class BlockingClient:
                 histories.
             version: as in `rank`.
             label: as in `rank`.
-            deadline: as in `rank`.
+            index: the approximate index of the version: the server gives the user's vector, and this process searches.
+                None lets the server look at every item.
+            deadline: as in `rank`; a search of the index does not look at it.
 
         Raises:
             BadRequest: an input is missing, unknown or of a wrong type, or `k` is below 1 or above the catalogue.
             SignatureNotFound: the model was exported without a retrieval stage.
             VersionNotFound: the version or label is not served.
+            WrongIndex: the index is not that of the version that answered.
         """
         return run(
             self._engine.retrieve(
@@ -165,6 +170,7 @@ class BlockingClient:
                 Wanted.of(k, exclude, exclude_history),
                 Selector(version, label),
                 self._engine.deadline(deadline),
+                index,
             )
         )
 
@@ -178,6 +184,7 @@ class BlockingClient:
         objectives: bool = False,
         version: int | None = None,
         label: str | None = None,
+        index: ApproximateIndex | None = None,
         deadline: float | None = None,
     ) -> Recommendation:
         """A page for a user out of the whole catalogue: retrieved and ranked by one version, in one call.
@@ -192,12 +199,15 @@ class BlockingClient:
             objectives: as in `rank`.
             version: as in `rank`.
             label: as in `rank`.
-            deadline: as in `rank`.
+            index: as in `retrieve`; what it finds is then ranked by the same version, in a second call. Where that
+                version goes between the two, both are made anew, unless it was named.
+            deadline: as in `retrieve`, for both calls.
 
         Raises:
             BadRequest: an input is missing, unknown or of a wrong type, or `k` is below 1 or more than the model ranks.
             SignatureNotFound: the model was exported without both stages.
             VersionNotFound: the version or label is not served.
+            WrongIndex: the index is not that of the version that answered.
         """
         return run(
             self._engine.recommend(
@@ -206,6 +216,7 @@ class BlockingClient:
                 Selector(version, label),
                 self._engine.deadline(deadline),
                 objectives,
+                index,
             )
         )
 

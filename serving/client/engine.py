@@ -1,5 +1,7 @@
 """What a ranking client does, whatever carries its calls: contracts, retries, pages, version safety.
 
+Retrieval is in `retrieval_engine`.
+
 Written once with `async` and run by both kinds of client: on a blocking transport nothing ever suspends, so
 `transport.run` finishes a coroutine in one step; on an asyncio transport it is awaited.
 
@@ -44,12 +46,10 @@ from serving.client.model_info import (
 from serving.client.options import ClientOptions, check_deadline
 from serving.client.ranking import Ranking
 from serving.client.requests import Selector
-from serving.client.retrieval import Recommendation, Retrieval
 from serving.client.text import check_text, shown
 from serving.client.transport import Step, Transport
-from serving.client.user import User, UserLike, as_user
+from serving.client.user import UserLike, as_user
 from serving.client.user_state import UserState
-from serving.client.wanted import Wanted, retrieval_signature
 from serving.protos import model_status_pb2, predict_pb2
 
 T = TypeVar("T")
@@ -170,46 +170,6 @@ class Engine:
         scores, state = await self._score(state, candidates, again, deadline, objectives)
         return _ranking(candidates.items, scores, state.version, state)
 
-    async def retrieve(self, user: UserLike, wanted: Wanted, selector: Selector, deadline: Deadline) -> Retrieval:
-        """Items of the catalogue by one version."""
-
-        async def attempt(metadata: ModelMetadata) -> Retrieval:
-            outputs = [contract.ITEM_ID, contract.SCORE]
-            response, who = await self._page(contract.RETRIEVE, user, wanted, selector, metadata, outputs, deadline)
-            items = answers.answered_items(response, wanted.k, wanted.excluded(who))
-            scores = answers.scores_of(response, len(items), probable=False)
-            answers.check_falling(scores)
-            return Retrieval(items, scores, self._answered(response, selector, metadata))
-
-        return await self._explained(self._with_metadata(selector, deadline, attempt))
-
-    async def recommend(
-        self, user: UserLike, wanted: Wanted, selector: Selector, deadline: Deadline, objectives: bool = False
-    ) -> Recommendation:
-        """Retrieved and ranked by one version, in one call."""
-        stage = contract.RECOMMEND
-
-        async def attempt(metadata: ModelMetadata) -> Recommendation:
-            signature = retrieval_signature(metadata, stage)
-            scored = requests.scoring_outputs(metadata, signature, objectives)
-            of_retrieval = [contract.ITEM_ID, contract.RETRIEVAL_SCORE, contract.RETRIEVAL_RANK]
-            outputs = [*of_retrieval, *scored]
-            response, who = await self._page(stage, user, wanted, selector, metadata, outputs, deadline)
-            items = answers.answered_items(response, wanted.k, wanted.excluded(who))
-            formula = bool(objectives_of(signature))
-            scores = answers.answered_scores(response, scored, len(items), formula=formula)
-            answers.check_falling(scores[contract.SCORE])
-            return Recommendation(
-                items,
-                scores[contract.SCORE],
-                self._answered(response, selector, metadata),
-                answers.scores_of(response, len(items), contract.RETRIEVAL_SCORE, probable=False),
-                answers.retrieval_ranks_of(response, len(items)),
-                _by_objective(scores),
-            )
-
-        return await self._explained(self._with_metadata(selector, deadline, attempt))
-
     async def metadata(self, selector: Selector, deadline: Deadline) -> ModelMetadata:
         """Signatures as the server has them now."""
         return await self._explained(self._fetch(selector, deadline))
@@ -219,22 +179,6 @@ class Engine:
         request = model_status_pb2.GetModelStatusRequest(model_spec=NEWEST.spec(self._model))
         response = await self._calls.call(request, NEWEST, deadline)
         return parse_status(self._model, response)
-
-    async def _page(
-        self,
-        name: str,
-        user: UserLike,
-        wanted: Wanted,
-        selector: Selector,
-        metadata: ModelMetadata,
-        outputs: Iterable[str],
-        deadline: Deadline,
-    ) -> tuple[predict_pb2.PredictResponse, User]:
-        """The answer of `retrieve` or `recommend`, and the user as it was sent."""
-        signature = retrieval_signature(metadata, name)
-        who = as_user(user, fill_missing=self._options.fill_missing)
-        inputs = requests.user_tensors(who, metadata, name, self._options) | wanted.tensors(who)
-        return await self._predict(name, signature, self._asked(selector, metadata), inputs, outputs, deadline), who
 
     async def _score(
         self,
@@ -368,10 +312,11 @@ class Engine:
 
 
 def _ranking(items: list[str], scores: _Scores, version: int, state: UserState | None = None) -> Ranking:
-    return Ranking(items, scores[contract.SCORE], version, state, _by_objective(scores))
+    return Ranking(items, scores[contract.SCORE], version, state, by_objective(scores))
 
 
-def _by_objective(scores: _Scores) -> _Scores:
+def by_objective(scores: _Scores) -> _Scores:
+    """The probabilities of the objectives among scores by output."""
     return {
         name.removeprefix(contract.SCORE_PREFIX): values for name, values in scores.items() if name != contract.SCORE
     }

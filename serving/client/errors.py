@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from serving.approximate_index import ApproximateIndex
+
 
 class RankingError(Exception):
     """Base of everything the client refuses or reports.
@@ -52,6 +54,31 @@ class VersionNotFound(RankingError):
 
 class SignatureNotFound(RankingError):
     """The model has no such signature, or one with other inputs: it was not exported by this project."""
+
+
+class WrongIndex(RankingError):
+    """The index is of another catalogue than the version that answered: its items and vectors are not the model's.
+
+    Attributes:
+        model_version: the version that answered.
+        catalogue: of that version.
+        index: that was to be searched.
+    """
+
+    model_version: int
+    catalogue: str
+    index: ApproximateIndex
+
+    @classmethod
+    def of(cls, model: str, version: int, catalogue: str, index: ApproximateIndex) -> WrongIndex:
+        """The error about an answer and the index that it was to be searched in."""
+        error = cls(
+            f"version {version} of model '{model}' is of catalogue {catalogue}, the index from {index.source} of "
+            f"catalogue {index.record.catalogue}; load the index that lies in version {version} "
+            "(ApproximateIndex.load), or name the version that this one was made for"
+        )
+        error.model_version, error.catalogue, error.index = version, catalogue, index
+        return error
 
 
 class DeadlineExceeded(RankingError):

@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 
 from serving.client.base import BlockingClient
-from serving.client.engine import Engine
 from serving.client.grpc_channel import GrpcMessages, call_failed, channel_arguments, channel_credentials
 from serving.client.options import ClientOptions
+from serving.client.retrieval_engine import RetrievalEngine
 from serving.client.transport import BlockingTransport, CallFailed, Payload, check_targets
 
 
@@ -85,4 +85,4 @@ class RankingClient(BlockingClient):
     def __init__(self, target: str | Sequence[str], model: str, options: ClientOptions | None = None):
         options = options or ClientOptions()
         transport = GrpcTransport(target, options)
-        super().__init__(Engine(transport, model, options), transport)
+        super().__init__(RetrievalEngine(transport, model, options), transport)

@@ -17,11 +17,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from serving.client import rest_json
 from serving.client.base import BlockingClient
-from serving.client.engine import Engine
 from serving.client.errors import BadRequest
 from serving.client.http_connection import DeadlineConnection
 from serving.client.model_info import Signature
 from serving.client.options import ClientOptions, TlsOptions
+from serving.client.retrieval_engine import RetrievalEngine
 from serving.client.transport import BlockingTransport, CallFailed, Payload, check_targets
 
 _CHUNK = 1 << 16
@@ -181,7 +181,7 @@ class RestRankingClient(BlockingClient):
     ):
         options = options or ClientOptions()
         transport = RestTransport(target, options)
-        super().__init__(Engine(transport, model, options, newest_for), transport)
+        super().__init__(RetrievalEngine(transport, model, options, newest_for), transport)
 
 
 def ssl_context(tls: TlsOptions) -> ssl.SSLContext:

@@ -82,6 +82,9 @@ class Transport(Protocol):
     async def gather(self, steps: Sequence[Step[T]]) -> list[T]:
         """Runs steps at once, a bounded number of them; their results in order, or the first one's error."""
 
+    async def compute(self, work: Callable[[], T]) -> T:
+        """What a function gives that takes milliseconds of this machine; an event loop goes on meanwhile."""
+
 
 def run(step: Coroutine[Any, Any, T]) -> T:
     """Runs a coroutine of the engine on a blocking transport, which never suspends: it is done after one step.
@@ -116,6 +119,10 @@ class BlockingTransport:
     async def sleep(self, seconds: float) -> None:
         """Blocks the calling thread."""
         time.sleep(seconds)
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Computes in the calling thread."""
+        return work()
 
     async def gather(self, steps: Sequence[Step[T]]) -> list[T]:
         """Runs each step in a thread of the pool."""

@@ -67,14 +67,20 @@ class Wanted:
 
 
 def retrieval_signature(metadata: ModelMetadata, name: str) -> Signature:
-    """`retrieve` or `recommend` of a model.
+    """`retrieve`, `recommend` or `user_vector` of a model.
 
     Raises:
         SignatureNotFound: the model has no such stage, with what to do; or it is none of this project's.
     """
     if name in metadata.signatures:
-        return signature_of(metadata, name, contract.K, contract.EXCLUDE_ITEM_ID)
-    if contract.RETRIEVE in metadata.signatures:
+        of_page = () if name == contract.USER_VECTOR else (contract.K, contract.EXCLUDE_ITEM_ID)
+        return signature_of(metadata, name, *of_page)
+    if name == contract.USER_VECTOR and contract.RETRIEVE in metadata.signatures:
+        why = (
+            "it was exported before models had it; export and push it again, or leave `index` out, and the server "
+            "looks at every item"
+        )
+    elif contract.RETRIEVE in metadata.signatures:
         why = "it retrieves and does not rank; call `retrieve`, or push a model that was exported with both stages"
     else:
         why = (

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
+from serving.approximate_index import catalogue_digest
 
 Specs = dict[str, tf.TensorSpec]
 
@@ -36,6 +37,7 @@ class CatalogueIndex(tf.Module):
         items: I.
         columns: float32 [D, I], a variable: the vectors, one in each column.
         item_ids: string [I], a variable.
+        digest: of ids and vectors, see `catalogue_digest`.
 
     Raises:
         ValueError: as many vectors as ids are expected, and at least one.
@@ -46,6 +48,7 @@ class CatalogueIndex(tf.Module):
         if vectors.ndim != 2 or len(vectors) != len(item_ids) or not len(item_ids):
             raise ValueError(f"there must be a vector for each of {len(item_ids)} items, got {list(vectors.shape)}")
         self.items = len(item_ids)
+        self.digest = catalogue_digest(item_ids, np.asarray(vectors, np.float32))
         # Variables and not constants, which make a graph slow to load. Columns, as the product of TensorFlow with rows
         # takes longer by itself.
         columns = np.ascontiguousarray(np.asarray(vectors, np.float32).T)
@@ -104,6 +107,11 @@ def page_signature(user_signature: Specs) -> Specs:
         contract.K: tf.TensorSpec([None], tf.int32, contract.K),
         contract.EXCLUDE_ITEM_ID: tf.TensorSpec([None, None], tf.string, contract.EXCLUDE_ITEM_ID),
     }
+
+
+def user_vector(stage: RetrievalStage, users: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Outputs of `user_vector`, of vectors float32 [B, D]."""
+    return {contract.USER_VECTOR: users, contract.CATALOGUE: tf.fill(tf.shape(users)[:1], stage.index.digest)}
 
 
 def retrieved(stage: RetrievalStage, users: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:

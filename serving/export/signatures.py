@@ -23,7 +23,7 @@ from serving import contract
 from serving.export.atomic import written_whole
 from serving.export.content_inputs import ContentInputs, of_each_candidate, of_each_history_item
 from serving.export.graph import Graph, Specs, Tensors
-from serving.export.retrieval import RetrievalStage, page_signature, recommended, retrieved, tracked
+from serving.export.retrieval import RetrievalStage, page_signature, recommended, retrieved, tracked, user_vector
 from serving.export.servable import signature_defs
 from serving.formula import Formula
 
@@ -284,6 +284,10 @@ def export_model(
             inputs, search = asked(raw)
             return recommended(retrieval, *search, rank_ids(inputs))
 
+        def vector(raw: Tensors) -> Tensors:
+            return user_vector(retrieval, retrieval.tower.user_tower(user_inputs(raw)))
+
+        endpoints[contract.USER_VECTOR] = (vector, user_signature)
         endpoints[contract.RETRIEVE] = (retrieve, page)
         if retrieval.candidates:
             endpoints[contract.RECOMMEND] = (recommend, page)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import contract
+from serving.approximate_index import ApproximateIndex
 from serving.client.model_info import SIGNATURE_DEF
 from serving.client.tensors import DATA_TYPES, dtype_name, number_tensor, string_tensor, to_array
 from serving.client.user import User
@@ -85,6 +86,14 @@ def hash_retriever(request: FakeRequest) -> list[float]:
     return [8 * score - 4 for score in hash_scorer(asked)]
 
 
+def hash_vector(request: FakeRequest, width: int) -> NDArray[np.float32]:
+    """A vector [width] of length 1 that depends on user and version."""
+    text = f"{request.version}|{_user_json(request.user)}"
+    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    vector = np.random.default_rng(seed).standard_normal(width).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
 @dataclasses.dataclass
 class FakeModel:
     """A model with versions.
@@ -103,6 +112,7 @@ class FakeModel:
         further_histories: names of histories beside the main one that requests carry.
         catalogue: that is retrieved from; None: the model has no retrieval stage.
         retriever: scores of retrieval in the order of the candidates, any finite numbers.
+        indexes: by version, of those that answer `user_vector`, the index that it is for; of one width.
     """
 
     name: str
@@ -118,6 +128,7 @@ class FakeModel:
     further_histories: tuple[str, ...] = ()
     catalogue: FakeCatalogue | None = None
     retriever: Scorer = hash_retriever
+    indexes: dict[int, ApproximateIndex] = dataclasses.field(default_factory=dict)
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Answers one request for a signature.
@@ -128,7 +139,8 @@ class FakeModel:
         version = self.resolve(request.model_spec)
         scorer = self.versions[version]
         name = request.model_spec.signature_name
-        if name not in self.signatures:
+        index = self.indexes.get(version)
+        if name not in self.signatures or (name == contract.USER_VECTOR and index is None):
             raise FakeStatus("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
         inputs, _ = self.signatures[name]
         _check_inputs(request.inputs, inputs)
@@ -138,6 +150,9 @@ class FakeModel:
             outputs = _state_of(self._user(request.inputs), version)
         elif name in (contract.RANK, contract.RANK_WITH_CONTENT):
             outputs = self._scores(self._user(request.inputs), request.inputs, version, scorer)
+        elif name == contract.USER_VECTOR and index is not None:
+            request_of_user = FakeRequest(self._user(request.inputs), (), version, {})
+            outputs = fake_retrieval.user_vector(hash_vector(request_of_user, index.record.width).tolist(), index)
         elif self.catalogue is not None and name in (contract.RETRIEVE, contract.RECOMMEND):
             outputs = self._page(name, self.catalogue, request.inputs, version, scorer)
         else:
@@ -234,6 +249,8 @@ class FakeModel:
             asked = user | fake_retrieval.INPUTS
             plain[contract.RETRIEVE] = (asked, fake_retrieval.OUTPUTS)
             plain[contract.RECOMMEND] = (asked, fake_retrieval.OUTPUTS | fake_retrieval.OF_RANKED | scores)
+        if self.indexes:
+            plain[contract.USER_VECTOR] = (user, fake_retrieval.vector_outputs(next(iter(self.indexes.values()))))
         if not content:
             return plain
         return plain | {

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving import contract
+from serving.approximate_index import ApproximateIndex
 from serving.client.tensors import number_tensor, string_tensor
 from serving.contract import TensorContract
 from serving.protos import tensor_pb2
@@ -25,6 +26,23 @@ OF_RANKED = {
     contract.RETRIEVAL_SCORE: TensorContract("float32", (None, None)),
     contract.RETRIEVAL_RANK: TensorContract("int32", (None, None)),
 }
+
+
+def vector_outputs(index: ApproximateIndex) -> dict[str, TensorContract]:
+    """Outputs of `user_vector`, for an index."""
+    return {
+        contract.USER_VECTOR: TensorContract("float32", (None, index.record.width)),
+        contract.CATALOGUE: TensorContract("string", (None,)),
+    }
+
+
+def user_vector(vector: Sequence[float], index: ApproximateIndex) -> dict[str, tensor_pb2.TensorProto]:
+    """The outputs of `user_vector`."""
+    return {
+        contract.USER_VECTOR: number_tensor([vector], "float32"),
+        contract.CATALOGUE: string_tensor([index.record.catalogue], (1,)),
+    }
+
 
 # Scores of items in their order: of retrieval [N], and of ranking [N] by output.
 Retriever = Callable[[Sequence[str]], NDArray[np.float32]]

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import grpc
 
+from serving.approximate_index import ApproximateIndex
 from serving.client.grpc_channel import METADATA, PREDICT, STATUS
 from serving.protos import model_status_pb2, predict_pb2
 from serving.rest_server import RestServer
@@ -61,6 +62,7 @@ class FakeRankingServer:
         objectives: names of several; the scorer then gives `score` and `score/NAME` by output, or one list for all.
         catalogue: item ids that are retrieved from; none: the model has no retrieval stage.
         ranked_candidates: of how many retrieved items `recommend` makes its page.
+        index: that `user_vector` is for, whose answers are hashes of user and version; None: there is none of it.
         retriever: scores of retrieval, any finite numbers in the order of `request.candidates`; the default is a hash.
 
     Attributes:
@@ -90,6 +92,7 @@ class FakeRankingServer:
         catalogue: Sequence[str] = (),
         ranked_candidates: int = 100,
         retriever: Scorer = hash_retriever,
+        index: ApproximateIndex | None = None,
     ):
         self.calls: collections.Counter[str] = collections.Counter()
         self.delay = 0.0
@@ -106,8 +109,10 @@ class FakeRankingServer:
             further_histories=tuple(further_histories),
             catalogue=FakeCatalogue(tuple(catalogue), ranked_candidates) if catalogue else None,
             retriever=retriever,
+            indexes={} if index is None else dict.fromkeys(versions, index),
         )
         self._scorer = scorer
+        self._index = index
         self._port = port
         self._max_message_bytes = max_message_bytes
         self._required_metadata = dict(required_metadata or {})
@@ -129,9 +134,11 @@ class FakeRankingServer:
         """Where REST is, as a client takes it; known once the server has started."""
         return f"localhost:{self._rest_port}"
 
-    def add_version(self, version: int, scorer: Scorer | None = None) -> None:
-        """Serves a version, with the server's scorer unless one is given."""
+    def add_version(self, version: int, scorer: Scorer | None = None, index: ApproximateIndex | None = None) -> None:
+        """Serves a version, with the server's scorer and index unless others are given."""
         # Replaced, not changed: a call that is being answered keeps the versions it began with.
+        if (of_version := index or self._index) is not None:
+            self._model.indexes = {**self._model.indexes, version: of_version}
         self._model.versions = {**self._model.versions, version: scorer or self._scorer}
 
     def remove_version(self, version: int) -> None:

@@ -19,7 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 OWN = ("dmf_keras", "serving", "tfx_pipeline")
 PIPELINE_ONLY = ("tfx", "apache_beam", "tensorflow_model_analysis", "tensorflow_transform", "pydantic")
 HEAVY = ("keras", "tensorflow", "pandas", "pyarrow", *PIPELINE_ONLY[:4])
-CLIENT_NEEDS = ("serving.client", "serving.contract", "serving.approximate_index", "serving.protos", "numpy", "grpc", "google.protobuf")
+CLIENT_NEEDS = (
+    "serving.client",
+    "serving.contract",
+    "serving.approximate_index",
+    "serving.protos",
+    "numpy",
+    "grpc",
+    "google.protobuf",
+)
 MAX_LINES = 450
 
 

@@ -7,18 +7,25 @@ version. `DirectoryServer` is the base of engines that serve a folder of SavedMo
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
+from serving.approximate_index import ApproximateIndex
 from serving.client import AsyncRankingClient, ClientOptions, RankingClient, RankingError, RestRankingClient
-from serving.testing import FakeRankingServer
+from serving.export.approximate_index import write_index
+from serving.testing import FakeRankingServer, FakeRequest
+from serving.testing.fake_model import hash_vector
 
 MODEL = "conformance"
 FEATURES = {"gender": "string", "age": "float32"}
@@ -43,6 +50,9 @@ class ServerHandle(Protocol):
     def set_versions(self, *versions: int) -> None:
         """Serves exactly these versions; returns when the server answers so."""
 
+    def index(self, version: int) -> ApproximateIndex:
+        """The approximate index of a version."""
+
     def kill(self) -> None:
         """Ends it at once, as a crash does."""
 
@@ -57,7 +67,15 @@ class FakeServer:
     """The in-process fake."""
 
     def __init__(self) -> None:
-        self.fake = FakeRankingServer(MODEL, features=FEATURES, catalogue=CATALOGUE, ranked_candidates=RANKED)
+        self.index = index_of_fake
+        self.fake = FakeRankingServer(
+            MODEL,
+            features=FEATURES,
+            catalogue=CATALOGUE,
+            ranked_candidates=RANKED,
+            retriever=products_of_fake,
+            index=index_of_fake(1),
+        )
         self.fake.start()
         self.target, self.rest_target = self.fake.target, self.fake.rest_target
         self.kill, self.restart, self.close = self.fake.kill, self.fake.restart, self.fake.kill
@@ -66,10 +84,29 @@ class FakeServer:
     def set_versions(self, *versions: int) -> None:
         # As a server does: what is new comes first, what is old goes then.
         for version in set(versions) - self._versions:
-            self.fake.add_version(version)
+            self.fake.add_version(version, index=index_of_fake(version))
         for version in self._versions - set(versions):
             self.fake.remove_version(version)
         self._versions = set(versions)
+
+
+def vectors_of_fake(version: int) -> np.ndarray:
+    """Of the items of `CATALOGUE`, other ones in each version."""
+    return np.random.default_rng(version).standard_normal((len(CATALOGUE), 8)).astype(np.float32)
+
+
+def products_of_fake(request: FakeRequest) -> list[float]:
+    """The exact scores of what `index_of_fake` is searched for."""
+    rows = [CATALOGUE.index(item) for item in request.candidates]
+    return (vectors_of_fake(request.version)[rows] @ hash_vector(request, 8)).tolist()
+
+
+@functools.cache
+def index_of_fake(version: int) -> ApproximateIndex:
+    folder = Path(tempfile.mkdtemp(prefix="index-of-fake-"))
+    vectors = vectors_of_fake(version)
+    write_index(folder, CATALOGUE, vectors, vectors, ranked_candidates=RANKED)
+    return ApproximateIndex.load(folder)
 
 
 class DirectoryServer:
@@ -115,6 +152,9 @@ class DirectoryServer:
 
     def close(self) -> None:
         self.kill()
+
+    def index(self, version: int) -> ApproximateIndex:
+        return ApproximateIndex.load(self._models / str(version))
 
     def set_versions(self, *versions: int) -> None:
         self._place(set(versions))

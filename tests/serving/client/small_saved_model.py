@@ -12,6 +12,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from serving.approximate_index import catalogue_digest
+from serving.export.approximate_index import write_index
+
 WIDTH = 8
 CATALOGUE = [f"i{number}" for number in range(60)]
 RANKED = 20
@@ -21,6 +26,8 @@ class SmallModel(tf.Module):
     def __init__(self, version: int):
         super().__init__()
         self.shift = tf.Variable(float(version), trainable=False)
+        self.items = self.vectors(tf.constant([f"retrieved {item}" for item in CATALOGUE])).numpy()
+        self.digest = catalogue_digest(CATALOGUE, self.items)
 
     def vectors(self, strings: tf.Tensor) -> tf.Tensor:
         """float32 [..., WIDTH], other ones in each version."""
@@ -52,6 +59,10 @@ class SmallModel(tf.Module):
         excluded = tf.reduce_any(exclude_item_id[:, :, None] == catalogue, axis=1)
         best, places = tf.math.top_k(tf.where(excluded, -math.inf, scores), width)
         return tf.where(tf.math.is_finite(best), tf.gather(catalogue, places), ""), best
+
+    def vector(self, **raw) -> dict[str, tf.Tensor]:
+        query = self.query(**self.encode(**raw))
+        return {"user_vector": query, "catalogue": tf.fill(tf.shape(query)[:1], self.digest)}
 
     def retrieve(self, k, exclude_item_id, **raw) -> dict[str, tf.Tensor]:
         with tf.control_dependencies(checks_of(k, len(CATALOGUE), "items of the catalogue")):
@@ -100,6 +111,7 @@ class SmallModel(tf.Module):
             "candidate": tf.function(self.score).get_concrete_function(**state, **candidates),
             "rank": rank.get_concrete_function(**user, **candidates),
             "retrieve": tf.function(self.retrieve).get_concrete_function(**asked, **user),
+            "user_vector": tf.function(self.vector).get_concrete_function(**user),
             "recommend": tf.function(self.recommend).get_concrete_function(**asked, **user),
         }
 
@@ -120,6 +132,7 @@ def main(folder: str, versions: str) -> None:
     for version in range(1, int(versions) + 1):
         model = SmallModel(version)
         tf.saved_model.save(model, str(Path(folder, str(version))), model.signatures())
+        write_index(Path(folder, str(version)), CATALOGUE, model.items, model.items, ranked_candidates=RANKED)
 
 
 if __name__ == "__main__":

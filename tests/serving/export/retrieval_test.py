@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from serving import contract
+from serving.approximate_index import catalogue_digest
 from serving.export.retrieval import CatalogueIndex, RetrievalStage, recommended, retrieved
 from serving.export.servable import Servable
 from serving.export.signatures import export_model
@@ -137,14 +138,26 @@ def test_through_the_loader_of_tensorflow_serving(exported, optimised):
         assert page["retrieval_rank"][row].tolist() == [*(by_rank + 1), *[0] * (7 - k)]
 
 
+def test_a_users_vector_names_the_catalogue_that_it_is_for(exported):
+    folder, written, products = exported
+    with Servable(folder, optimised=False) as servable:
+        found = servable.run("user_vector", _user())
+    assert set(written.signatures["user_vector"]["outputs"]) == {"user_vector", "catalogue"}
+    tower, transform = small_model("two_towers"), VocabularyTransform()
+    vectors = tower.item_tower(transform.candidates({contract.CANDIDATE_ITEM_ID: tf.constant([ITEMS])}))[0].numpy()
+    np.testing.assert_allclose(found["user_vector"] @ vectors.T, products, rtol=1e-4, atol=1e-5)
+    assert found["catalogue"].tolist() == [catalogue_digest(ITEMS, vectors).encode()] * len(products)
+
+
 def test_a_model_without_the_stage_is_written_as_before(exported, tmp_path):
     _, with_stage, _ = exported
     written = export_model(
         small_model("target_attention"), VocabularyTransform(), tmp_path / "1", name="x", max_history=5
     )
-    assert not {"retrieve", "recommend"} & set(written.signatures)
+    assert not {"retrieve", "recommend", "user_vector"} & set(written.signatures)
     assert "retrieval_items" not in written.to_json() and "ranked_candidates" not in written.to_json()
-    others = {name: spec for name, spec in with_stage.signatures.items() if name not in ("retrieve", "recommend")}
+    stage = ("retrieve", "recommend", "user_vector")
+    others = {name: spec for name, spec in with_stage.signatures.items() if name not in stage}
     assert dataclasses.replace(with_stage, signatures=others, retrieval_items=0, ranked_candidates=0) == written
 
 
