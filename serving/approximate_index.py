@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.contract import EXTRA_ASSETS
-from serving.messages import first_line
 
 GRAPH_FILE = f"{EXTRA_ASSETS}/approximate_index.usearch"
 IDS_FILE = f"{EXTRA_ASSETS}/approximate_index_ids.txt"
@@ -168,7 +167,7 @@ class ApproximateIndex:
             graph.expansion_search = record.expansion_search
             ids = ids_file.read_bytes()
         except (OSError, RuntimeError, ValueError, TypeError) as error:
-            raise UnusableIndex(f"{graph_file} cannot be read by usearch: {first_line(error)}") from None
+            raise UnusableIndex(f"{graph_file} cannot be read by usearch: {error}") from None
         found = cls(graph, ids, record, str(folder))
         if not len(graph) == len(found._ends) - 1 == record.items:
             raise UnusableIndex(
@@ -283,7 +282,7 @@ def read_record(version: str | Path) -> IndexRecord | None:
     except UnusableIndex:
         raise
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise UnusableIndex(f"{file} cannot be read: {first_line(error)}") from None
+        raise UnusableIndex(f"{file} cannot be read: {error}") from None
 
 
 def sha256(file: Path) -> str:
@@ -296,4 +295,4 @@ def sha256(file: Path) -> str:
         with file.open("rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
-        raise UnusableIndex(f"{file} cannot be read: {first_line(error)}") from None
+        raise UnusableIndex(f"{file} cannot be read: {error}") from None

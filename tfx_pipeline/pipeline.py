@@ -254,7 +254,13 @@ def _release_steps(
         example_splits=["eval", "test"],
         module_path=EXTRACTORS,
     )
-    gate = ServingGate(model=served, max_score_difference=config.serving.max_score_difference, code_digest=code["gate"])
+    approximate = None if config.stages is None else config.stages.retrieval.approximate
+    gate = ServingGate(
+        model=served,
+        max_score_difference=config.serving.max_score_difference,
+        min_recall=None if approximate is None else approximate.min_recall,
+        code_digest=code["gate"],
+    )
     pusher = Pusher(
         model=served,
         model_blessing=evaluator.outputs["blessing"],

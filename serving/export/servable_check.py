@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving import contract
+from serving.export.approximate_check import check_index
 from serving.export.metadata import read_json
 from serving.export.retrieval_check import check_retrieval
 from serving.export.servable import Servable, largest_difference, request_arrays
@@ -22,7 +23,9 @@ from serving.messages import first_line
 MOST_ROUNDING = 2e-4
 
 
-def check_servable(directory: str | Path, max_difference: float) -> tuple[list[str], dict[str, Any]]:
+def check_servable(
+    directory: str | Path, max_difference: float, *, min_recall: float | None = None
+) -> tuple[list[str], dict[str, Any]]:
     """Everything that must hold of a model before it may be pushed.
 
     It loads; it has the signatures of its contract; every warm-up request is answered with finite scores; on the golden
@@ -37,6 +40,7 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
     Args:
         directory: of the SavedModel.
         max_difference: allowed absolute difference of a score.
+        min_recall: that the approximate index must reach; None: there need be none.
 
     Returns:
         Problems as sentences (empty: the model may be pushed), and figures: requests checked, largest differences.
@@ -62,6 +66,7 @@ def check_servable(directory: str | Path, max_difference: float) -> tuple[list[s
         problems += _check_golden(servable, model_contract, golden, max_difference, figures)
         if model_contract.retrieval_items:
             problems += check_retrieval(servable, model_contract, golden, max_difference, figures)
+            problems += check_index(servable, directory, model_contract, golden, min_recall, figures)
     return problems, figures
 
 

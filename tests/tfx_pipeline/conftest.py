@@ -280,15 +280,22 @@ def rounded(tiny_world: TinyWorld, once_per_run) -> Path:
 
 @pytest.fixture(scope="session")
 def recommending(tiny_world: TinyWorld, once_per_run) -> Path:
-    """As `trained`, with a retrieval stage that ranks ten items; that of its own training is in `retrieval/run`."""
-    from tfx_pipeline.config.stages import Retrieval
+    """As `trained`, with a retrieval stage that ranks ten items; that of its own training is in `retrieval/run`.
+
+    Beside the model lies an approximate index.
+    """
+    from tfx_pipeline.config.stages import Approximate, Retrieval
     from tfx_pipeline.training.retrieval.retrieval_fn import retrieval_fn
     from tfx_pipeline.training.run_fn import run_fn
 
     def train(out: Path) -> Path:
         retrieval = Retrieval(params={"id_dim": 8}, batch_size=32, epochs=2, random_negatives=8)
         retrieval_fn(tiny_world.fn_args(out / "retrieval", retrieval=retrieval.model_dump_json()))
-        run_fn(tiny_world.fn_args(out, ranked_candidates=10, retrieval_run_uri=str(out / "retrieval" / "run")))
+        also = {
+            "retrieval_run_uri": str(out / "retrieval" / "run"),
+            "approximate": Approximate(at=20).model_dump_json(),
+        }
+        run_fn(tiny_world.fn_args(out, ranked_candidates=10, **also))
         return out
 
     return once_per_run("recommending", train)

@@ -150,6 +150,11 @@ CHANGES = [
     ("stages.retrieval.random_negatives", 7, {RETRIEVAL}),
     ("stages.retrieval.shown_negatives", "true", {RETRIEVAL}),
     ("stages.retrieval.hard_negatives", 7, {RETRIEVAL}),
+    ("stages.retrieval.approximate.connectivity", 7, {TRAINER}),
+    ("stages.retrieval.approximate.expansion_add", 7, {TRAINER}),
+    ("stages.retrieval.approximate.expansion_search", 7, {TRAINER}),
+    ("stages.retrieval.approximate.at", 7, {TRAINER}),
+    ("stages.retrieval.approximate.min_recall", 0.7, {GATE}),
     ("stages.ranking.candidates", 7, {TRAINER}),
     ("stages.ranking.retrieved_negatives", 7, {TRAINER}),
     ("training.keep_negatives", 0.5, TRAINING),
@@ -194,6 +199,11 @@ NEEDED = {
     **{f"content.fine_tuning.{key}": ["content.fine_tuning={}"] for key in FINE_TUNING},
     "features.context.device.separator": ["features.context.device.multiple=true"],
     **{key: ["stages={}"] for key, *_ in CHANGES if key.startswith("stages.")},
+    **{
+        key: ["stages.retrieval.approximate={}"]
+        for key, *_ in CHANGES
+        if key.startswith("stages.retrieval.approximate.")
+    },
 }
 
 

@@ -24,7 +24,8 @@ PACKAGES = ("dmf_keras", "serving", "tfx_pipeline")
 # Extras of which a folder may use what they declare, beside what setup.py always requires.
 EXTRAS = {
     "dmf_keras": (),
-    "serving": ("serving", "tfx", "retrieval"),  # `serving.client` alone needs `serving` only, which tests/architecture holds it to
+    # `serving.client` alone needs `serving` only, which tests/architecture holds it to.
+    "serving": ("serving", "tfx", "retrieval"),
     "tfx_pipeline": ("tfx",),
     "tests": ("tfx", "dev", "bench"),
     "tools": ("tfx", "dev", "bench"),

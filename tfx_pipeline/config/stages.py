@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from pydantic import Field, field_validator
 
 from serving.contract import EXCLUDE_ITEM_ID, K
-from tfx_pipeline.config.values import Integer, Number, Params, Section
+from tfx_pipeline.config.values import Fraction, Integer, Number, Params, Section
 
 # By which the epochs of retrieval are judged.
 JUDGED_AT = 100
 RECALL = f"val_recall@{JUDGED_AT}"
 """That metric of an epoch: share of eval's clicks that are among the first `JUDGED_AT` items."""
+
+
+class Approximate(Section):
+    """An index beside the model that finds most of the best items without looking at each; needs usearch."""
+
+    connectivity: Integer = Field(16, ge=2, description="neighbours of an item in the graph: more is larger and better")
+    expansion_add: Integer = Field(
+        128, ge=1, description="candidates kept while an item is added: more is slower to make and better"
+    )
+    expansion_search: Integer = Field(
+        1000, ge=1, description="candidates kept in a search, at least: more is slower and finds more"
+    )
+    at: Integer = Field(
+        500, ge=1, description="k of the recall against the exact search; at most the items of the catalogue"
+    )
+    min_recall: Fraction = Field(0.95, description="recall that a model must reach to be pushed")
 
 
 class Retrieval(Section):
@@ -34,6 +51,11 @@ class Retrieval(Section):
     hard_negatives: Integer | None = Field(
         None, ge=1, description="of all negatives of a click only so many, those that score highest; absent: all"
     )
+    approximate: Approximate | None = Field(
+        None, description="an approximate index beside the exact one, for large catalogues; absent: none"
+    )
+
+    later: ClassVar[frozenset[str]] = frozenset({"approximate"})
 
     @field_validator("params")
     @classmethod

@@ -30,6 +30,7 @@ from tfx_pipeline.runners.metadata_store import check_store
 from tfx_pipeline.runners.peak_memory import PeakMemory
 from tfx_pipeline.runners.step_cache import order_by_id
 from tfx_pipeline.runners.step_outputs import StepOutputs
+from tfx_pipeline.training.retrieval.approximate import check_library
 
 # Seconds between two looks at the memory of a step.
 _LOOKS = 0.5
@@ -62,7 +63,14 @@ class StepFailed(PipelineError):
 
 
 def check_inputs(config: PipelineConfig) -> None:
-    """Raises DataError when a table or an embedding file is absent or lacks what the configuration names."""
+    """Looks whether the steps can have what they need.
+
+    Raises:
+        DataError: a table or an embedding file is absent or lacks what the configuration names.
+        ConfigError: a library is missing that the configuration needs.
+    """
+    if config.stages is not None:
+        check_library(config.stages.retrieval.approximate)
     check_sources(config)
     check_content_sources(config)
 

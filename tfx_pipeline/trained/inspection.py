@@ -106,6 +106,8 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "seed", str(metadata["seed"])
     if stage := metadata.get("retrieval"):
         yield "retrieval", _retrieval(stage)
+        if index := stage.get("approximate"):
+            yield "approximate index", _approximate(index)
         yield "two towers", ", ".join(f"{name} {value}" for name, value in stage["params"].items())
     if (rounded := metadata.get("precision")) is not None:
         yield "precision", _precision(rounded)
@@ -125,6 +127,14 @@ def _retrieval(stage: Mapping[str, Any]) -> str:
         f"{stage['items']:,} items, width {stage['width']}, index of {stage['index_bytes']:,} bytes; "
         f"{stage['ranked_candidates']:,} items are ranked; epoch {stage['best_epoch'] + 1} of {stage['epochs']}: "
         f"recall@{JUDGED_AT} on eval {stage['metrics'][RECALL]:.4f}"
+    )
+
+
+def _approximate(index: Mapping[str, Any]) -> str:
+    return (
+        f"finds {index['recall']:.4f} of the first {index['at']:,} items of an exact search ({index['users']:,} users "
+        f"of eval); {index['library']}, connectivity {index['connectivity']}, expansion {index['expansion_add']} in "
+        f"making and {index['expansion_search']} in searching; made in {index['build_seconds']:.1f} s"
     )
 
 

@@ -262,6 +262,8 @@ def write_warmup_requests(
                 for name, most in pages.items()
                 if most
             ]
+            if contract.USER_VECTOR in model_contract.signatures:
+                warmup.append((contract.USER_VECTOR, arrays))
             if contract.EXPLAIN in model_contract.signatures and number == sizes.index(min(sizes)):
                 warmup.append((contract.EXPLAIN, {**arrays, **candidates}))
             if widths := model_contract.content_widths:

@@ -66,6 +66,7 @@ class RetrievalFacts(JsonRecord):
         epochs: that they were trained for.
         best_epoch: the epoch whose weights they have, from 0.
         metrics: of that epoch.
+        approximate: of the index beside the exact one, as its own record has it; None: there is none.
     """
 
     items: int
@@ -76,6 +77,7 @@ class RetrievalFacts(JsonRecord):
     epochs: int
     best_epoch: int
     metrics: Mapping[str, float]
+    approximate: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, stage: RetrievalStage, result: TrainingResult) -> Self:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter
 
@@ -18,7 +19,7 @@ from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.objectives import Objectives
 from tfx_pipeline.config.schema import Evaluation, Features, PipelineConfig, Training
-from tfx_pipeline.config.stages import Retrieval
+from tfx_pipeline.config.stages import Approximate, Retrieval
 from tfx_pipeline.config.values import Section
 from tfx_pipeline.training.search.values import with_values
 
@@ -111,6 +112,10 @@ def _ranked_candidates(config: PipelineConfig) -> int:
     return 0 if config.stages is None else config.stages.ranking.candidates
 
 
+def _approximate(config: PipelineConfig) -> Approximate | None:
+    return None if config.stages is None else config.stages.retrieval.approximate
+
+
 def _ingestion_with_titles(config: PipelineConfig) -> IngestionConfig:
     ingestion = IngestionConfig.of(config)
     return ingestion.model_copy(update={"data": ingestion.data.model_copy(update={"items": config.data.items})})
@@ -132,6 +137,7 @@ class TrainingSettings(Settings):
         precision: of the exported model; "": float32.
         ranked_candidates: that the exported model retrieves before it ranks them; 0: there is no retrieval.
         retrieved_negatives: that each request of training gets of what retrieval scores highest.
+        approximate: of the index beside it; the least recall is the gate's to know.
     """
 
     name: str
@@ -144,6 +150,9 @@ class TrainingSettings(Settings):
     precision: str = dataclasses.field(default="", metadata=taken(_precision, later=True))
     ranked_candidates: int = dataclasses.field(default=0, metadata=taken(_ranked_candidates, later=True))
     retrieved_negatives: int = dataclasses.field(default=0, metadata=taken(_retrieved_negatives, later=True))
+    approximate: Approximate | None = dataclasses.field(
+        default=None, metadata=taken(_approximate, without=("min_recall",), later=True)
+    )
 
     def tuned(self, values: Mapping[str, Any]) -> Self:
         """With the values that a search found best, see `tfx_pipeline.training.search.values`."""
@@ -181,7 +190,7 @@ class RetrievalSettings(Settings):
     evaluation: Evaluation = dataclasses.field(metadata=taken(lambda config: Evaluation()))
     model: Model = dataclasses.field(metadata=taken(lambda config: Model()))
     training: Training = dataclasses.field(metadata=taken(_seed_alone))
-    retrieval: Retrieval = dataclasses.field(metadata=taken(_retrieval))
+    retrieval: Retrieval = dataclasses.field(metadata=taken(_retrieval, without=("approximate",)))
     state_root: str = dataclasses.field(metadata=taken(lambda config: str(config.output / "training_state")))
     ingestion: IngestionConfig = dataclasses.field(metadata=taken(IngestionConfig.of))
 
@@ -198,5 +207,8 @@ def _json_of(value: Any, without: set[str] | None) -> Any:
 def _of_json(value: Any, type_: Any) -> Any:
     if get_origin(type_) is dict:
         return TypeAdapter(type_).validate_json(value)
+    if isinstance(type_, UnionType):
+        # A section or None, which is not written.
+        type_ = next(each for each in get_args(type_) if each is not NoneType)
     is_section = isinstance(type_, type) and issubclass(type_, Section)
     return type_.model_validate_json(value) if is_section else value

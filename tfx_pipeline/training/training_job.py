@@ -34,6 +34,7 @@ from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUEST
 from tfx_pipeline.training.metadata import Refit, RetrievalFacts, write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
+from tfx_pipeline.training.retrieval.approximate import check_library, write_approximate
 from tfx_pipeline.training.retrieval.negatives import RetrievedNegatives
 from tfx_pipeline.training.retrieval.stage import read_stage, read_tower
 from tfx_pipeline.training.rounding import Rounding
@@ -67,6 +68,7 @@ class TrainingJob:
         settings = kind.from_custom_config(fn_args.custom_config)
         if fn_args.hyperparameters is not None:
             settings = settings.tuned(fn_args.hyperparameters["values"])
+        check_library(settings.approximate)
         return cls(fn_args, settings, read_data(fn_args, settings))
 
     def train(
@@ -127,6 +129,10 @@ class TrainingJob:
         served = model.for_serving(settings.precision or contract.FLOAT32)
         stage, facts = self._retrieval(served)
         rounded = self._export(model, served, directory, stage)
+        if stage is not None and facts is not None and settings.approximate is not None:
+            eval_files = split_files(uri_of(fn_args.custom_config, REQUESTS), "eval")
+            record = write_approximate(directory, stage, self.data.transform, eval_files, settings.approximate)
+            facts = dataclasses.replace(facts, approximate=dataclasses.asdict(record))
         write_metadata(
             directory,
             served_name=settings.name,

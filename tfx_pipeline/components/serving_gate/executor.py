@@ -18,6 +18,7 @@ from tfx_pipeline.files.writing import write_text
 MODEL_KEY = "model"
 BLESSING_KEY = "blessing"
 MAX_DIFFERENCE_KEY = "max_score_difference"
+MIN_RECALL_KEY = "min_recall"
 CODE_DIGEST_KEY = "code_digest"
 
 
@@ -35,12 +36,14 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `model`.
             output_dict: `blessing`; its property `blessed` is 1 or 0, as Pusher reads it.
-            exec_properties: `max_score_difference`.
+            exec_properties: `max_score_difference`; `min_recall` where the model has an approximate index.
         """
         model = artifact_utils.get_single_instance(input_dict[MODEL_KEY])
         blessing = artifact_utils.get_single_instance(output_dict[BLESSING_KEY])
         directory = path_utils.serving_model_path(model.uri)
-        problems, figures = check_servable(directory, exec_properties[MAX_DIFFERENCE_KEY])
+        problems, figures = check_servable(
+            directory, exec_properties[MAX_DIFFERENCE_KEY], min_recall=exec_properties.get(MIN_RECALL_KEY)
+        )
         report = {"blessed": not problems, "problems": problems, **figures}
         write_text(join(blessing.uri, artifact_files.GATE_REPORT), json.dumps(report, indent=1))
         blessing.set_int_custom_property("blessed", 0 if problems else 1)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from serving import contract
+from serving.approximate_index import GRAPH_FILE, RECORD_FILE, read_record
+from serving.export.approximate_check import check_index
+from serving.export.approximate_index import write_index
 from serving.export.metadata import read_json
+from serving.export.servable import Servable
+from serving.export.servable_check import check_servable
 from tfx_pipeline.config.stages import RECALL
 
 pytestmark = pytest.mark.slow
@@ -36,7 +44,7 @@ def test_the_towers_are_exported_alone_and_beside_the_ranker(recommending):
     assert (alone.model, alone.retrieval_items, alone.ranked_candidates) == ("two_towers", 40, 0)
     assert contract.RETRIEVE in alone.signatures and contract.RECOMMEND not in alone.signatures
     assert (both.model, both.retrieval_items, both.ranked_candidates) == ("dmf", 40, 10)
-    assert {contract.RETRIEVE, contract.RECOMMEND} <= set(both.signatures)
+    assert {contract.RETRIEVE, contract.RECOMMEND, contract.USER_VECTOR} <= set(both.signatures)
     assert not any((recommending / "retrieval/state").glob("*"))
 
 
@@ -57,3 +65,48 @@ def test_both_stages_have_one_table_of_content(recommending):
     metadata = read_json(recommending / "Format-Serving", contract.METADATA_FILE)
     widths = sorted(modality["width"] for modality in metadata["content"]["modalities"].values())
     assert sorted(width for rows, width in shapes if rows == 41) == widths
+
+
+def test_the_index_beside_the_model_passes_the_gate_and_says_what_it_finds(recommending, tmp_path):
+    model = recommending / "Format-Serving"
+    record = read_record(model)
+    assert (record.items, record.at, record.ranked_candidates) == (40, 20, 10)
+    # All requests of eval, of which there are fewer than are looked at.
+    assert 0 < record.users < 1000 and 0.99 < record.recall <= 1
+    assert read_json(model, contract.METADATA_FILE)["retrieval"]["approximate"] == dataclasses.asdict(record)
+    problems, figures = check_servable(model, 1e-5, min_recall=0.95)
+    assert (problems, figures["approximate"]) == ([], {"recall": record.recall, "at": 20, "users": record.users})
+    assert read_record(recommending / "retrieval/Format-Serving") is None
+
+
+def test_the_gate_refuses_an_index_that_finds_too_little_is_anothers_or_damaged(recommending, tmp_path):
+    exported = recommending / "Format-Serving"
+    model = shutil.copytree(exported / "assets.extra", tmp_path / "model" / "assets.extra").parent
+    golden = json.loads((exported / contract.GOLDEN_FILE).read_text(encoding="utf-8"))
+    written = contract.ModelContract.read(exported)
+    servable = Servable(exported, optimised=False)
+
+    def problems(min_recall: float | None = 0.95) -> str:
+        return "; ".join(check_index(servable, model, written, golden, min_recall, {}))
+
+    def change(**values):
+        record = {**dataclasses.asdict(read_record(exported)), **values}
+        (model / RECORD_FILE).write_text(json.dumps(record), encoding="utf-8")
+
+    change(recall=0.9)
+    assert (
+        "finds 0.9000 of the 20 items" in problems() and "expected at least 0.95; raise expansion_search" in problems()
+    )
+    assert problems(0.9) == problems(None) == ""
+    change(catalogue="other")
+    assert "the index is of catalogue other, the model's is " in problems()
+    change()
+    vectors = np.random.default_rng(0).standard_normal((40, read_record(model).width)).astype(np.float32)
+    write_index(model, [f"i{number}" for number in range(40)], vectors, vectors)
+    change(**{name: getattr(read_record(model), name) for name in ("graph_sha256", "ids_sha256")})
+    assert "the index gives another score than `retrieve`" in problems()
+    (model / GRAPH_FILE).write_bytes(b"nothing")
+    assert "is damaged, or of another version" in problems()
+    (model / RECORD_FILE).unlink()
+    assert "is configured and the model has none" in problems() and problems(None) == ""
+    servable.close()
