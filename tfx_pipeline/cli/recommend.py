@@ -43,6 +43,11 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--exclude-seen", action="store_true", help="leave out what the user clicked in the logs, or has in --history"
     )
+    parser.add_argument(
+        "--approximate",
+        action="store_true",
+        help="retrieve by the approximate index beside the model, and say how many of the exact search's items it has",
+    )
     add_history(parser)
     add_json(parser, instead_of="a table")
     parser.set_defaults(command=run)
@@ -69,6 +74,7 @@ def run(parsed: argparse.Namespace) -> int:
             sequences=dict(parsed.sequence),
             exclude=[*parsed.exclude, *listed],
             exclude_seen=parsed.exclude_seen,
+            approximate=parsed.approximate,
         )
     if parsed.json:
         print_json(page.to_json())

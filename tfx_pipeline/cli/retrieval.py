@@ -23,8 +23,8 @@ def add(commands: Commands) -> None:
         "--retrievers",
         type=comma_separated,
         metavar="A,B,C",
-        help="popularity, co_occurrence, content, content@MODALITY, two_towers; default: all of them, content joined, "
-        "two_towers where the pipeline has trained it",
+        help="popularity, co_occurrence, content, content@MODALITY, two_towers, two_towers@approximate; default: all "
+        "of them, content joined, two_towers where the pipeline has trained it, by an exact search",
     )
     evaluate.add_argument(
         "--cascade",

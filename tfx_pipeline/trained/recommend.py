@@ -11,12 +11,16 @@ import numpy as np
 from serving import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import DataError, ModelError
+from tfx_pipeline.trained.by_index import recommend_by_index
 from tfx_pipeline.trained.candidate_columns import note_on_missing
 from tfx_pipeline.trained.shown_items import item_table, probabilities, without_empty_objectives
 from tfx_pipeline.trained.version import Version
 
 # Outputs [K] of `recommend` by name, by an exported version: of the user's part of a request, k, and excluded items.
 Recommender = Callable[[Version, Mapping[str, Any], int, Sequence[str]], Mapping[str, np.ndarray]]
+
+
+EXACT, APPROXIMATE = "exact search", "approximate index"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Page:
         catalogue: items that are retrieved from.
         ranked: how many of them are retrieved and ranked, at most.
         excluded: distinct ids that were not to be on the page, those that the catalogue lacks included.
+        retrieved_by: `exact search` or `approximate index`.
         excluded_seen: how many of these as the user had clicked them; None: that was not asked for.
         page: best first; shorter than was asked for, perhaps empty, where exclusion leaves no more.
         notes: what a reader must know of it, as sentences.
@@ -72,6 +77,7 @@ class Page:
     excluded_seen: int | None
     page: list[RecommendedItem]
     notes: list[str]
+    retrieved_by: str = EXACT
 
     def to_json(self) -> dict[str, Any]:
         """What `dmf recommend --json` prints."""
@@ -87,6 +93,7 @@ def recommend(
     sequences: Mapping[str, Sequence[str]] | None = None,
     exclude: Sequence[str] = (),
     exclude_seen: bool = False,
+    approximate: bool = False,
     recommender: Recommender | None = None,
 ) -> Page:
     """Makes a page for one user out of the whole catalogue.
@@ -99,10 +106,12 @@ def recommend(
         sequences: the same of further histories, by name.
         exclude: ids of items that must not be on the page; unknown ones are no error.
         exclude_seen: whether items are left out that the user clicked in these logs, or that are in `history`.
+        approximate: whether items are retrieved by the index beside the model, and not by a look at each.
         recommender: who answers, such as a server. None loads the version in this process.
 
     Raises:
-        ModelError: the model has no retrieval stage, cannot be loaded, or what lies beside it cannot be read.
+        ModelError: the model has no retrieval stage, or no index where one is asked for; it cannot be loaded, or what
+            lies beside it cannot be read.
         DataError: a `top` below 1 or above what the model ranks; or what the user clicked is not known and is to be
             left out.
     """
@@ -121,7 +130,13 @@ def recommend(
     known = version.known_of(user, history, sequences)
     seen = version.seen_by(known, history) if exclude_seen else None
     excluded = sorted({item for item in (*exclude, *(seen or ())) if item})
-    outputs = (recommender or _recommend)(version, version.user_request(user, known), top, excluded)
+    notes: list[str] = []
+    outputs: Mapping[str, np.ndarray]
+    if approximate and recommender is None:
+        outputs, told = recommend_by_index(version, version.user_request(user, known), top, excluded)
+        notes.append(told)
+    else:
+        outputs = (recommender or _recommend)(version, version.user_request(user, known), top, excluded)
     items = [item.decode() for item in outputs[contract.ITEM_ID].tolist() if item]
     impressions, has_content = version.item_facts(items)
     by_objective = probabilities(version, outputs)
@@ -148,7 +163,9 @@ def recommend(
         excluded=len(excluded),
         excluded_seen=None if seen is None else len(seen),
         page=page,
+        retrieved_by=APPROXIMATE if approximate else EXACT,
         notes=[
+            *notes,
             *_note_on_length(len(items), top),
             *version.notes_on_user(user),
             *version.notes_on_ages(known),
@@ -183,7 +200,8 @@ def print_page(page: Page, target: Console) -> None:
     table = item_table(page.user, page.history, page.history_source, page.page, further)
     target.print(table)
     seen = "" if page.excluded_seen is None else f", {page.excluded_seen:,} of them as the user had them"
-    notes = [f"items: {page.catalogue:,} to retrieve from, up to {page.ranked:,} of them ranked"]
+    by_index = "" if page.retrieved_by == EXACT else f", retrieved by the {page.retrieved_by}"
+    notes = [f"items: {page.catalogue:,} to retrieve from, up to {page.ranked:,} of them ranked{by_index}"]
     notes += [f"ids left out: {page.excluded:,}{seen}"] if page.excluded or seen else []
     for note in [*notes, *page.notes]:
         target.print(note, highlight=False, soft_wrap=True)

@@ -33,7 +33,7 @@ FOUND = ModelContract(
     "two",
     50,
     FEATURES,
-    dict.fromkeys(("rank", "retrieve", "recommend"), NO_TENSORS),
+    dict.fromkeys(("rank", "retrieve", "recommend", "user_vector"), NO_TENSORS),
     retrieval_items=len(CATALOGUE),
     ranked_candidates=RANKED,
 )
@@ -237,7 +237,29 @@ def test_a_whole_model_answers_at_the_command_line(whole, tmp_path, capfd, refus
     assert not {entry["item"] for entry in rest["page"]} & {first, gone.read_text(), "i1", "i3"}
     nothing = asked(*model, "--exclude", ",".join(CATALOGUE))
     assert nothing["page"] == []
+    by_index = asked(*model, "--approximate", "--top", "20")
+    assert (page["retrieved_by"], by_index["retrieved_by"]) == ("exact search", "approximate index")
+    for one, other in zip(by_index["page"], page["page"], strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    assert "of the 20 items that an exact search retrieves, the index has 20" in by_index["notes"]
+    assert main(["recommend", "--user", "u1", *model, "--approximate"]) == 0
+    assert "of them ranked, retrieved by the approximate index" in " ".join(capfd.readouterr().out.split())
+    short = asked(*model, "--approximate", "--exclude", ",".join(CATALOGUE[2:]))
+    assert sorted(entry["item"] for entry in short["page"]) == CATALOGUE[:2]
+    assert asked(*model, "--approximate", "--exclude", ",".join(CATALOGUE))["page"] == []
     # What the graph refuses is a sentence too.
     lying = ModelContract(**{**vars(FOUND), "ranked_candidates": 50})
     (whole / contract.CONTRACT_FILE).write_text(lying.to_json())
     assert "k must be from 1 to 20" in refuse(1, *model, "--user", "u1", "--top", 30)
+
+
+@pytest.mark.slow
+def test_an_index_that_is_not_the_models_is_refused(whole, small_models, refuse):
+    asked = ["--model", whole.parent, "--user", "u1", "--approximate"]
+    for name in ("approximate_index.usearch", "approximate_index.json"):
+        shutil.copy(small_models / "2" / "assets.extra" / name, whole / "assets.extra" / name)
+    assert f"the index of {whole} is of catalogue" in refuse(1, *asked)
+    (whole / "assets.extra" / "approximate_index.usearch").write_bytes(b"")
+    assert "is damaged, or of another version" in refuse(1, *asked)
+    (whole / "assets.extra" / "approximate_index.json").unlink()
+    assert "has no approximate index" in refuse(1, *asked)

@@ -10,6 +10,8 @@ from tfx_pipeline.errors import ConfigError
 
 POPULARITY, CO_OCCURRENCE, CONTENT, TWO_TOWERS = "popularity", "co_occurrence", "content", "two_towers"
 AT = "@"
+# The same towers, searched by an approximate index.
+APPROXIMATE = f"{TWO_TOWERS}{AT}approximate"
 DEFAULT_AT_K = (5, 10, 100, 500, 1000)
 # How many items a ranker is handed.
 CANDIDATES = (100, 500, 1000)
@@ -27,7 +29,7 @@ def check_names(config: PipelineConfig, names: Sequence[str], *, two_towers: boo
         ConfigError: one does not exist.
     """
     modalities = list(config.content.modalities)
-    allowed = [POPULARITY, CO_OCCURRENCE, *([TWO_TOWERS] if two_towers else [])]
+    allowed = [POPULARITY, CO_OCCURRENCE, *([TWO_TOWERS, APPROXIMATE] if two_towers else [])]
     if modalities:
         allowed += [CONTENT, *(f"{CONTENT}{AT}{modality}" for modality in modalities)]
     for name in names:

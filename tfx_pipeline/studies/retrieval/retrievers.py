@@ -9,14 +9,15 @@ from typing import Literal
 import numpy as np
 
 from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.stages import Approximate
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.retrieval.co_occurrence import CoOccurrence
 from tfx_pipeline.evaluation.retrieval.content_neighbours import ContentNeighbours
 from tfx_pipeline.evaluation.retrieval.popularity import Popularity
 from tfx_pipeline.evaluation.retrieval.retriever import Retriever
-from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
+from tfx_pipeline.evaluation.retrieval.tower_retriever import ApproximateTowerRetriever, TowerRetriever
 from tfx_pipeline.evaluation.retrieval.train_items import TrainItems
-from tfx_pipeline.studies.retrieval.contenders import AT, CO_OCCURRENCE, CONTENT, POPULARITY
+from tfx_pipeline.studies.retrieval.contenders import APPROXIMATE, AT, CO_OCCURRENCE, CONTENT, POPULARITY
 from tfx_pipeline.studies.retrieval.entries import ITEM_POSITIVES
 from tfx_pipeline.studies.retrieval.trained_models import load_two_towers
 from tfx_pipeline.training.trial_data import TrialData
@@ -64,7 +65,11 @@ def make_retriever(name: str, config: PipelineConfig, data: TrialData, train: Tr
         return CoOccurrence(train)
     if kind == CONTENT:
         return ContentNeighbours(training_data.content, train, modality or None)
-    return TowerRetriever(load_two_towers(config), training_data.transform, training_data.content.item_ids)
+    towers, item_ids = load_two_towers(config), training_data.content.item_ids
+    if name == APPROXIMATE:
+        options = None if config.stages is None else config.stages.retrieval.approximate
+        return ApproximateTowerRetriever(towers, training_data.transform, item_ids, options or Approximate())
+    return TowerRetriever(towers, training_data.transform, item_ids)
 
 
 def _impressions(data: TrialData) -> np.ndarray:

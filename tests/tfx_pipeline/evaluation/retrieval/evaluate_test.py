@@ -9,6 +9,7 @@ import tensorflow as tf
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, HISTORY_CONTENT_ROW
 from tests.tfx_pipeline.conftest import ITEMS
 from tests.tfx_pipeline.evaluation.retrieval.conftest import Request
+from tfx_pipeline.config.stages import Approximate
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.evaluation import catalogue_scoring
 from tfx_pipeline.evaluation import requests as requests_of
@@ -20,7 +21,7 @@ from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.popularity import Popularity
 from tfx_pipeline.evaluation.retrieval.ranks import metric_names, values
 from tfx_pipeline.evaluation.retrieval.retriever import NOTHING, ExactRetriever
-from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
+from tfx_pipeline.evaluation.retrieval.tower_retriever import ApproximateTowerRetriever, TowerRetriever
 from tfx_pipeline.evaluation.retrieval.train_items import read_train_items
 from tfx_pipeline.evaluation.whole_catalogue import rank_catalogue
 from tfx_pipeline.training.model_training import new_model
@@ -88,6 +89,21 @@ def test_two_towers_retrieve_by_the_dot_product(tiny_data, small_parts):
         if len(history):
             assert found.rows[place].tolist() == expected.tolist()
         np.testing.assert_allclose(found.scores[place], scores[expected], rtol=1e-4, atol=1e-5)
+
+
+def test_two_towers_by_an_index_retrieve_what_an_exact_search_does(tiny_data):
+    training_data, files = tiny_data.training_data, tiny_data.examples["test"]
+    towers = SmallTowers(new_model("mean_pooling", {}, training_data, seed=1).schema)
+    exact = TowerRetriever(towers, training_data.transform, ITEMS)
+    by_index = ApproximateTowerRetriever(towers, training_data.transform, ITEMS, Approximate())
+    held = next(iter(read_requests(files, places(ITEMS))))
+    left_out = [np.arange(place % len(ITEMS), dtype=int) for place in range(len(held))]
+    one, other = (retriever.retrieve(held, left_out, len(ITEMS)) for retriever in (exact, by_index))
+    # A user without a history has products of 0 alone.
+    known = held.history_lengths > 0
+    np.testing.assert_array_equal(other.rows[known], one.rows[known])
+    np.testing.assert_allclose(other.scores, one.scores, rtol=1e-4, atol=1e-4)
+    assert (other.rows == NOTHING).sum() == (one.rows == NOTHING).sum() > 0
 
 
 def test_a_cascade_over_everything_is_the_ranking_of_the_whole_catalogue(tiny_data, small_parts):
