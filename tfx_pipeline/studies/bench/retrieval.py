@@ -27,6 +27,7 @@ from tfx_pipeline.console import console
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.studies.bench import serving_models
+from tfx_pipeline.studies.bench.index_cost import IndexCost, MeasuredIndex, index_sentence, measured_index
 from tfx_pipeline.studies.bench.machine import Machine, machine
 from tfx_pipeline.studies.bench.retrieval_models import RANKER, RandomCatalogue, export_random_stages
 from tfx_pipeline.studies.bench.served_model import ServedModel
@@ -37,6 +38,8 @@ from tfx_pipeline.trained.server_process import ServerProcess
 SIGNATURES = (contract.RETRIEVE, contract.RECOMMEND, contract.RANK)
 # Of a search, each alone in the measuring process: all of it, two parts, and what reads every vector once.
 SEARCH, PRODUCTS, TOP_K, READING = "search", "products", "top_k", "NumPy's products"
+# And of the index beside the model, in the measuring process; by gRPC with a call for the user's vector.
+INDEX, BY_INDEX = "approximate search", "retrieve by index"
 # Items that `recommend` shows.
 PAGE = 10
 # Different requests of one size, asked in turn.
@@ -83,6 +86,7 @@ class CatalogueCost:
         server_bytes, peak_bytes: resident memory of a server that has nothing but this version, after calls of every
             signature, and the most that it had, as when it loads; None where the system does not tell.
         search_ms: medians of a search and of its parts.
+        index: of the approximate index beside it; None where none was asked for.
     """
 
     items: int
@@ -92,6 +96,7 @@ class CatalogueCost:
     server_bytes: int | None
     peak_bytes: int | None
     search_ms: Mapping[str, float]
+    index: IndexCost | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,9 @@ class RetrievalReport(JsonRecord):
     machine: Machine
 
 
-def bench_retrieval(items: Sequence[int], *, k: int, history: int, seconds: float) -> RetrievalReport:
+def bench_retrieval(
+    items: Sequence[int], *, k: int, history: int, seconds: float, approximate: bool = False
+) -> RetrievalReport:
     """Times retrieval, ranking, and both in one call.
 
     Args:
@@ -121,11 +128,12 @@ def bench_retrieval(items: Sequence[int], *, k: int, history: int, seconds: floa
         k: how many items are retrieved and ranked; with the history, at most the smallest catalogue.
         history: L of every request, which is excluded from its answer.
         seconds: how long to measure in all.
+        approximate: whether an approximate index is made of each catalogue, and measured beside the exact search.
 
     Raises:
         ModelError: a server does not start, or answers that must be equal are not.
     """
-    with measured_catalogues(items, k, history) as catalogues:
+    with measured_catalogues(items, k, history, approximate) as catalogues:
         with console().status("comparing answers"):
             largest = max(each.compare() for each in catalogues)
         functions = {case: function for each in catalogues for case, function in each.functions().items()}
@@ -139,6 +147,9 @@ def bench_retrieval(items: Sequence[int], *, k: int, history: int, seconds: floa
             for each in catalogues
             for signature in SIGNATURES
             for transport in (GRPC, IN_PROCESS)
+        ]
+        results += [
+            each.result(BY_INDEX, GRPC, times[each.items, BY_INDEX, GRPC]) for each in catalogues if approximate
         ]
         costs = [each.cost(times) for each in catalogues]
     setup = {**serving_models.PARAMS, "width": catalogues[0].width, "k": k, "history": history, "page": min(k, PAGE)}
@@ -158,6 +169,7 @@ class MeasuredCatalogue:
         served: the process that has it.
         memory: of a server with nothing else, see `CatalogueCost`.
         k: how many items are retrieved and ranked.
+        index: beside the model; None: there is none.
 
     Attributes:
         items: of the catalogue.
@@ -172,6 +184,7 @@ class MeasuredCatalogue:
         served: ServedModel,
         memory: tuple[int | None, int | None],
         k: int,
+        index: MeasuredIndex | None = None,
     ):
         self.items, self.width = catalogue.vectors.shape
         self.client = RankingClient(
@@ -182,6 +195,7 @@ class MeasuredCatalogue:
         self._contract = contract.ModelContract.read(version)
         self._disk = sum(path.stat().st_size for path in version.rglob("*") if path.is_file())
         self._memory = memory
+        self._index = index
         self._k, self._page = k, min(k, PAGE)
         self._users = [request.user for request in catalogue.requests]
         self._candidates: list[tuple[str, ...]] = []
@@ -253,11 +267,17 @@ class MeasuredCatalogue:
         for signature in SIGNATURES:
             functions[self.items, signature, GRPC] = in_turn(asked, ask[signature])
             functions[self.items, signature, IN_PROCESS] = functools.partial(self._served.time, signature)
+        if self._index is not None:
+            index = self._index.index
+            functions[self.items, BY_INDEX, GRPC] = in_turn(
+                asked, lambda user, _: self.client.retrieve(user, self._k, exclude_history=True, index=index)
+            )
         return functions | {(self.items, part, ""): timed_call(call) for part, call in self._search().items()}
 
     def result(self, signature: str, transport: str, seconds: Sequence[float]) -> RetrievalResult:
         """The figures of one case."""
-        request_bytes, answer_bytes = self._wire[signature] if transport == GRPC else (None, None)
+        asked = contract.USER_VECTOR if signature == BY_INDEX else signature
+        request_bytes, answer_bytes = self._wire[asked] if transport == GRPC else (None, None)
         return RetrievalResult(
             items=self.items,
             signature=signature,
@@ -279,6 +299,27 @@ class MeasuredCatalogue:
             round(self._served.load_seconds, 2),
             *self._memory,
             {part: p50_ms(times[self.items, part, ""]) for part in (SEARCH, PRODUCTS, TOP_K, READING)},
+            self._index_cost(times),
+        )
+
+    def _index_cost(self, times: Mapping[Case, Sequence[float]]) -> IndexCost | None:
+        if self._index is None:
+            return None
+        by_index, exact, record = times[self.items, INDEX, ""], times[self.items, SEARCH, ""], self._index.record
+        return IndexCost(
+            record.build_seconds,
+            self._index.load_seconds,
+            self._index.file_bytes,
+            self._index.resident_bytes,
+            record.recall,
+            record.users,
+            p50_ms(by_index),
+            p99_ms(by_index),
+            p50_ms(exact),
+            p99_ms(exact),
+            record.connectivity,
+            record.expansion_add,
+            record.expansion_search,
         )
 
     def _search(self) -> dict[str, Callable[[], object]]:
@@ -297,7 +338,11 @@ class MeasuredCatalogue:
         waited = {
             part: functools.partial(lambda function: function().numpy(), part_of) for part, part_of in parts.items()
         }
-        return {**waited, READING: lambda: vectors @ user}
+        parts_of: dict[str, Callable[[], object]] = {**waited, READING: lambda: vectors @ user}
+        if self._index is None:
+            return parts_of
+        beside, history = self._index.index, self._users[0][contract.HISTORY_ITEM_ID]
+        return {**parts_of, INDEX: lambda: beside.search(user[None], self._k, [history])}
 
     def _arrays(self, user: Mapping[str, Any], k: int) -> dict[str, np.ndarray]:
         return retrieval_arrays(user, k, user[contract.HISTORY_ITEM_ID], self._contract)
@@ -307,7 +352,9 @@ class MeasuredCatalogue:
 
 
 @contextlib.contextmanager
-def measured_catalogues(items: Sequence[int], k: int, history: int) -> Iterator[list[MeasuredCatalogue]]:
+def measured_catalogues(
+    items: Sequence[int], k: int, history: int, approximate: bool = False
+) -> Iterator[list[MeasuredCatalogue]]:
     """Catalogues of such sizes, exported and served; gone after the block. See `bench_retrieval`."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dmf-bench-")))
@@ -318,11 +365,16 @@ def measured_catalogues(items: Sequence[int], k: int, history: int) -> Iterator[
                 version = folder / f"{RANKER.served_name}_{size}" / "1"
                 version.parent.mkdir()
                 catalogue = export_random_stages(version, items=size, candidates=k, history=history, requests=_REQUESTS)
+                index = None
+                if approximate:
+                    status.update(f"{size:,} items: making the approximate index")
+                    ids, users = list(catalogue.item_ids), catalogue.more_users
+                    index = measured_index(version, ids, catalogue.vectors, users, k=k)
                 status.update(f"{size:,} items: memory of a server")
                 memory = _server_memory(version, catalogue, k)
                 status.update(f"{size:,} items: starting the server")
                 served = stack.enter_context(ServedModel(version, version.parent.name))
-                found.append(MeasuredCatalogue(catalogue, version, served, memory, k))
+                found.append(MeasuredCatalogue(catalogue, version, served, memory, k, index))
                 stack.enter_context(found[-1].client)
         yield found
 
@@ -363,7 +415,8 @@ def retrieval_table(report: RetrievalReport) -> Table:
         table.add_row(
             f"{entry.items:,}",
             entry.signature,
-            *(f"{one.p50_ms:.2f} ({one.p99_ms:.2f})" for one in (entry, local[entry.items, entry.signature])),
+            _milliseconds(entry),
+            _milliseconds(local.get((entry.items, entry.signature))),
             f"{entry.qps:.1f}",
             f"{entry.request_bytes:,}",
             f"{entry.answer_bytes:,}",
@@ -371,8 +424,12 @@ def retrieval_table(report: RetrievalReport) -> Table:
     return table
 
 
+def _milliseconds(one: RetrievalResult | None) -> str:
+    return "" if one is None else f"{one.p50_ms:.2f} ({one.p99_ms:.2f})"
+
+
 def retrieval_summary(report: RetrievalReport) -> list[str]:
-    """Two sentences per catalogue: what it takes, and what a search consists of."""
+    """Sentences about each catalogue: what it takes, what a search consists of, what an index beside it is."""
     sentences = []
     for one in report.catalogues:
         memory = ""
@@ -384,4 +441,6 @@ def retrieval_summary(report: RetrievalReport) -> list[str]:
             f"loaded in {one.load_seconds:.1f} s{memory}. A search takes {one.search_ms[SEARCH]:.2f} ms ({parts}); "
             f"reading every vector once, by {READING}, {one.search_ms[READING]:.2f} ms."
         )
+        if one.index is not None:
+            sentences.append(index_sentence(one.items, report.setup["k"], one.index))
     return sentences

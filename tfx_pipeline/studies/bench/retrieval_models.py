@@ -17,6 +17,8 @@ from tfx_pipeline.evaluation.catalogue_scoring import item_vectors
 from tfx_pipeline.studies.bench import serving_models, workload
 from tfx_pipeline.studies.bench.variant import Variant
 
+# By which the recall of an approximate index is measured.
+_MORE_USERS = 200
 RANKER, TOWER = Variant("dmf"), Variant("two_towers")
 
 
@@ -29,12 +31,14 @@ class RandomCatalogue:
         vectors: of the items, float32 [I, D].
         requests: of users with a history and without candidates.
         users: vectors of these users, float32 [R, D].
+        more_users: vectors of other users with a history, float32 [U, D].
     """
 
     item_ids: Sequence[str]
     vectors: np.ndarray
     requests: Sequence[RankRequest]
     users: np.ndarray
+    more_users: np.ndarray
 
     def largest(self, request: int, k: int) -> tuple[np.ndarray, np.ndarray]:
         """The right answer to a request that excludes its history, by a sort of all dot products.
@@ -73,11 +77,17 @@ def export_random_stages(
     tower = serving_models.random_model(TOWER, schema)
     transform = serving_models.CatalogueTransform(directory.parent, items=items)
     vectors = item_vectors(tower, np.arange(1, items + 1, dtype=np.int32))
-    raw = {
-        contract.USER_ID: tf.constant([one.user[contract.USER_ID] for one in drawn]),
-        contract.HISTORY_ITEM_ID: tf.constant([one.user[contract.HISTORY_ITEM_ID] for one in drawn]),
-    }
-    user_vectors = np.asarray(tower.user_tower(transform.user(raw)), np.float32)
+    others = draw_requests(
+        ids, [{contract.USER_ID: user} for user in users], candidates=1, history=history, count=_MORE_USERS, seed=1
+    )
+
+    def vectors_of(requests: Sequence[RankRequest]) -> np.ndarray:
+        raw = {
+            contract.USER_ID: tf.constant([one.user[contract.USER_ID] for one in requests]),
+            contract.HISTORY_ITEM_ID: tf.constant([one.user[contract.HISTORY_ITEM_ID] for one in requests]),
+        }
+        return np.asarray(tower.user_tower(transform.user(raw)), np.float32)
+
     export_model(
         serving_models.random_model(RANKER, schema),
         transform,
@@ -86,4 +96,4 @@ def export_random_stages(
         max_history=serving_models.MAX_HISTORY,
         retrieval=RetrievalStage(tower, CatalogueIndex(ids, vectors), candidates),
     )
-    return RandomCatalogue(ids, vectors, drawn, user_vectors)
+    return RandomCatalogue(ids, vectors, drawn, vectors_of(drawn), vectors_of(others))

@@ -25,7 +25,7 @@ def measured():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving_models, "USERS", 20)
         patch.setattr(serving_models, "PARAMS", {"id_dim": 8, "attention_dim": 8, "hidden_units": (12,)})
-        with retrieval.measured_catalogues([ITEMS], K, HISTORY) as [catalogue]:
+        with retrieval.measured_catalogues([ITEMS], K, HISTORY, approximate=True) as [catalogue]:
             yield catalogue
 
 
@@ -33,7 +33,7 @@ def measured():
 def test_both_stages_are_measured_over_both_transports(measured, monkeypatch, capfd):
     # They are there already, and take most of the time.
     monkeypatch.setattr(retrieval, "measured_catalogues", lambda *sizes: contextlib.nullcontext([measured]))
-    arguments = ("--items", str(ITEMS), "--k", str(K), "--history", str(HISTORY), "--seconds", "0.1")
+    arguments = ("--items", str(ITEMS), "--k", str(K), "--history", str(HISTORY), "--seconds", "0.1", "--approximate")
     assert main(["bench", "retrieval", *arguments, "--json"]) == 0
     printed = capfd.readouterr()
     assert printed.err == ""
@@ -41,7 +41,7 @@ def test_both_stages_are_measured_over_both_transports(measured, monkeypatch, ca
     entries = {(entry["items"], entry["signature"], entry["transport"]): entry for entry in report["results"]}
     assert set(entries) == {
         (300, signature, transport) for signature in retrieval.SIGNATURES for transport in (GRPC, IN_PROCESS)
-    }
+    } | {(300, retrieval.BY_INDEX, GRPC)}
     for (_, _, transport), entry in entries.items():
         assert 0 < entry["p50_ms"] <= entry["p99_ms"] and entry["calls"] >= 5 and entry["qps"] > 0
         assert (entry["request_bytes"] is None) == (entry["answer_bytes"] is None) == (transport == IN_PROCESS)
@@ -61,13 +61,25 @@ def test_both_stages_are_measured_over_both_transports(measured, monkeypatch, ca
         retrieval.TOP_K,
         retrieval.READING,
     }
+    index = cost["index"]
+    assert 0.99 < index["recall"] <= 1 and index["users"] == 200
+    assert index["file_bytes"] > cost["vector_bytes"] and index["resident_bytes"] > 0
+    assert 0 < index["p50_ms"] <= index["p99_ms"] and 0 < index["exact_p50_ms"] <= index["exact_p99_ms"]
     assert min(cost["search_ms"].values()) > 0
     assert 0 <= report["largest_difference"] <= contract.SCORE_TOLERANCE[contract.FLOAT32]
     assert (report["setup"]["k"], report["setup"]["history"], report["setup"]["page"]) == (40, 6, 10)
     read = retrieval.RetrievalReport.from_json(report)
-    assert retrieval.retrieval_table(read).row_count == 3
-    [sentence] = retrieval.retrieval_summary(read)
+    assert retrieval.retrieval_table(read).row_count == 4
+    [sentence, of_index] = retrieval.retrieval_summary(read)
     assert sentence.startswith("300 items: vectors 0.1 MB, on disk ") and "server" in sentence
+    assert of_index.startswith(
+        "300 items, approximate index (connectivity 16, expansion 128 and 1000): a search takes "
+    )
+    assert "recall@40 " in of_index and "MB in memory" in of_index
+    # Reports of before have no index.
+    older = json.loads(printed.out)
+    del older["catalogues"][0]["index"]
+    assert len(retrieval.retrieval_summary(retrieval.RetrievalReport.from_json(older))) == 1
 
 
 @pytest.mark.slow
@@ -86,7 +98,9 @@ def test_times_of_wrong_answers_are_not_told(measured, monkeypatch):
 def test_the_right_answer_is_a_sort_without_the_history():
     vectors = np.array([[1, 0], [0, 1], [0.5, 0], [3, 0]], np.float32)
     request = RankRequest({contract.HISTORY_ITEM_ID: ["i0000003"]}, ())
-    catalogue = RandomCatalogue(serving_models.item_ids(4), vectors, [request], np.array([[2, 1]], np.float32))
+    catalogue = RandomCatalogue(
+        serving_models.item_ids(4), vectors, [request], np.array([[2, 1]], np.float32), np.empty((0, 2))
+    )
     largest, products = catalogue.largest(0, 3)
     assert largest.tolist() == [2, 1, 1]
     assert products.tolist() == [2, 1, 1, -np.inf]
