@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import numbers
 import threading
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -207,7 +208,7 @@ class ApproximateIndex:
             raise ValueError(f"vectors must be [users, {self.record.width}], got {list(users.shape)}")
         if not np.isfinite(users).all():
             raise ValueError("vectors must be finite numbers")
-        if isinstance(k, bool) or int(k) != k or not 1 <= k <= self.record.items:
+        if not _whole(k) or not 1 <= k <= self.record.items:
             raise ValueError(f"k must be from 1 to {self.record.items}, the items of the catalogue; got {k}")
         excluded = [set(each) for each in exclude] if exclude is not None else [set()] * len(users)
         if len(excluded) != len(users):
@@ -261,6 +262,10 @@ class ApproximateIndex:
 
     def _id(self, place: int) -> str:
         return self._ids[self._ends[place] + 1 : self._ends[place + 1]].decode()
+
+
+def _whole(number: Any) -> bool:
+    return isinstance(number, numbers.Integral) and not isinstance(number, bool)
 
 
 def read_record(version: str | Path) -> IndexRecord | None:

@@ -76,9 +76,12 @@ def test_what_is_excluded_is_not_found_and_others_take_its_place(index):
     # Nothing, the best with an id that nobody has, and more than was first asked for in its place.
     exclude = [[], [*best[1][:3], "new", ""], best[2][:350]]
     ids, scores = index.search(USERS[:3], 10, exclude)
-    products, items = _exact(USERS[:3], 10, exclude)
-    assert ids.tolist() == items
-    np.testing.assert_allclose(scores, products, rtol=1e-4)
+    _, items = _exact(USERS[:3], 10, exclude)
+    for found, values, unwanted, expected in zip(ids.tolist(), scores, exclude, items, strict=True):
+        assert len(set(found)) == 10 and not {*found} & {*unwanted, ""}
+        # Threads make the graph, so that it is another each time; none of them misses much.
+        assert len(set(found) & set(expected)) >= 8
+        assert (np.diff(values) <= 0).all()
 
 
 def test_a_row_is_short_only_where_nothing_is_left(index):
@@ -101,7 +104,7 @@ def test_of_equal_scores_the_first_in_the_catalogue(tmp_path):
     np.testing.assert_allclose(scores, [[1, 1, 1, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("k", [0, -1, ITEMS + 1, 2.5, True])
+@pytest.mark.parametrize("k", [0, -1, ITEMS + 1, 2.5, True, None, "3"])
 def test_refuses_a_k_that_cannot_be(index, k):
     with pytest.raises(ValueError, match=f"k must be from 1 to {ITEMS}, the items of the catalogue; got"):
         index.search(USERS, k)
