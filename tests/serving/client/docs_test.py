@@ -6,21 +6,30 @@ import asyncio
 import re
 from pathlib import Path
 
+import numpy as np
+
 from serving import client
+from serving.approximate_index import ApproximateIndex
+from serving.export.approximate_index import write_index
 from serving.testing import FakeRankingServer
 
 DOC = (Path(__file__).resolve().parents[3] / "docs" / "CLIENT.md").read_text(encoding="utf-8")
 
 
-def test_every_block_runs(capsys):
+def test_every_block_runs(capsys, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
     assert len(blocks) >= 8
     features = {"gender": "string", "age": "float32", "device": "string"}
     catalogue = [f"i{number:06}" for number in range(1000)]
-    with FakeRankingServer("demo", features=features, catalogue=catalogue, ranked_candidates=500) as server:
+    vectors = np.random.default_rng(0).standard_normal((len(catalogue), 8)).astype(np.float32)
+    write_index(tmp_path, catalogue, vectors, vectors[:5], ranked_candidates=500)
+    index = ApproximateIndex.load(tmp_path)
+    fake = FakeRankingServer("demo", features=features, catalogue=catalogue, ranked_candidates=500, index=index)
+    with fake as server:
         names: dict = {}
         for block in blocks:
             ported = block.replace("localhost:8500", server.target).replace("localhost:8501", server.rest_target)
+            ported = ported.replace("serving/demo/1730000000", str(tmp_path))
             exec(compile(ported, "docs/CLIENT.md", "exec"), names)
         assert len(asyncio.run(names["ranked"]())) == 3
     assert "scored by version 1" in capsys.readouterr().out
