@@ -12,6 +12,7 @@ import yaml
 from sklearn.metrics import log_loss, roc_auc_score
 
 from serving import contract
+from serving.approximate_index import GRAPH_FILE, IDS_FILE, RECORD_FILE, ApproximateIndex
 from serving.client import BadRequest, RankingClient, RestRankingClient, User
 from serving.export.metadata import read_json
 from serving.local_server.server import LocalServer
@@ -47,7 +48,10 @@ def run(tmp_path_factory):
         "explain": True,
         "warmup_candidates": [1, 20],
     }
-    values["stages"] = {"retrieval": {"epochs": 2, "params": {"dim": 8}}, "ranking": {"candidates": 20}}
+    values["stages"] = {
+        "retrieval": {"epochs": 2, "params": {"dim": 8}, "approximate": {"at": 50}},
+        "ranking": {"candidates": 20},
+    }
     values["evaluation"] = {"thresholds": {"auc": {"min": 0.3}, "buy/auc": {"min": 0.3, "min_change": -0.9}}}
     file = folder / "config.yaml"
     file.write_text(yaml.safe_dump(values, sort_keys=False))
@@ -115,6 +119,9 @@ def test_a_page_out_of_the_catalogue_is_what_rank_makes_of_what_was_retrieved(ru
         page = client.recommend(user, 5, objectives=True)
         ranked = client.rank(user, list(found.items), objectives=True, version=found.model_version)
         others = client.recommend(user, 5, exclude=page.items, exclude_history=True)
+        # The index that was pushed with the version.
+        index = ApproximateIndex.load(version)
+        by_index = client.recommend(user, 5, objectives=True, index=index)
         nobody = client.recommend(User("nobody", [], dict.fromkeys(user.features)), 20)
         nothing = client.recommend(user, 5, exclude=[f"i{number:06}" for number in range(100)])
         with pytest.raises(BadRequest, match="k"):
@@ -122,6 +129,8 @@ def test_a_page_out_of_the_catalogue_is_what_rank_makes_of_what_was_retrieved(ru
     np.testing.assert_allclose(page.scores, ranked.scores[:5], atol=1e-6)
     np.testing.assert_allclose(page.objectives["buy"], ranked.objectives["buy"][:5], atol=1e-5)
     assert [found.items[rank - 1] for rank in page.retrieval_ranks] == list(page.items)
+    assert (by_index.items, by_index.model_version) == (page.items, page.model_version)
+    np.testing.assert_allclose(by_index.objectives["buy"], page.objectives["buy"], atol=1e-5)
     scores = dict(zip(found.items, ranked.scores_in_request_order, strict=True))
     np.testing.assert_allclose(page.scores, [scores[item] for item in page.items], atol=1e-6)
     assert not set(others.items) & {*page.items, *user.history}
@@ -136,6 +145,10 @@ def test_what_became_of_retrieval_is_told(run):
     exported, history = stage["exported"], stage["training"]["history"]
     assert (exported["items"], exported["width"], exported["ranked_candidates"]) == (80, 8, 20)
     assert exported["metrics"] == history[exported["best_epoch"]]
+    assert (exported["approximate"]["at"], exported["approximate"]["items"]) == (50, 80)
+    assert 0.95 <= exported["approximate"]["recall"] <= 1
+    pushed = json.loads(Path(summary["model_path"], contract.MANIFEST_FILE).read_text(encoding="utf-8"))["files"]
+    assert {RECORD_FILE, GRAPH_FILE, IDS_FILE} <= set(pushed)
     limited = exported["best_epoch"] + 1 == 2
     assert any("training of retrieval" in warning for warning in summary["warnings"]) == limited
     metadata = read_json(Path(summary["model_path"]), contract.METADATA_FILE)
@@ -156,6 +169,9 @@ def test_retrieval_is_evaluated_beside_what_needs_no_training(run, tmp_path, cap
     assert [entry["score"] for entry in page["page"]] == sorted((e["score"] for e in page["page"]), reverse=True)
     assert set(page["page"][0]["objectives"]) == {"click", "buy"}
     assert page["catalogue"] == 80 and page["ranked"] == 20
+    by_index = ["--model", summary["model_path"], "--user", "u000003", "--top", "3", "--approximate", "--json"]
+    assert main(["recommend", *by_index]) == 0
+    assert [each["item"] for each in json.loads(capsys.readouterr().out)["page"]] == [e["item"] for e in page["page"]]
 
 
 def test_commands_say_which_objective_they_mean(run, capsys):
