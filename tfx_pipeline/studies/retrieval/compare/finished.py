@@ -63,7 +63,7 @@ class TowerTraining:
         buckets = None if AGES in self.label.without else data.training_data.age_buckets
         values = {
             "data": data.digest,
-            "settings": self.settings.model_dump(mode="json", exclude={"params"}),
+            "settings": self.settings.model_dump(mode="json", exclude={"params", "approximate"}),
             "params": model_config(self.label.model, self.settings.params).to_dict(),
             "modalities": self.label.modalities,
             "without": self.label.without,
