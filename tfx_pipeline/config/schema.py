@@ -390,7 +390,7 @@ class PipelineConfig(Section):
 
     @model_validator(mode="after")
     def _stages_have_inputs_of_their_own(self) -> PipelineConfig:
-        check_stages(self.stages, (*self.features.user, *self.features.context), self.features.candidate)
+        check_stages(self.stages, (*self.features.user, *self.features.context, *self.features.candidate))
         return self
 
     @model_validator(mode="after")

@@ -73,34 +73,15 @@ class Ranking(Section):
     """The stage that orders what was retrieved: the model of `model`."""
 
     candidates: Integer = Field(500, ge=1, description="items that `recommend` retrieves and ranks")
-    retrieved_negatives: Integer = Field(
-        0,
-        ge=0,
-        description="items out of about as many as `candidates` that retrieval scores highest, which each request of "
-        "training gets as further negatives, drawn anew in every epoch; 0: none",
-    )
 
 
-def check_stages(stages: Stages | None, features: Iterable[str], of_candidates: Iterable[str]) -> None:
-    """Looks at the stages beside the features of the ranker.
-
-    Raises:
-        ValueError: a feature has the name of what a request for items of the catalogue says beside it, or items that
-            were never shown are to be negatives where columns say how a candidate was shown.
-    """
-    if stages is None:
-        return
-    own = list(of_candidates)
-    if taken := sorted({K, EXCLUDE_ITEM_ID} & {*features, *own}):
+def check_stages(stages: Stages | None, features: Iterable[str]) -> None:
+    """Raises ValueError when a feature has the name of what a request for items of the catalogue says beside it."""
+    taken = sorted({K, EXCLUDE_ITEM_ID} & set(features))
+    if stages is not None and taken:
         raise ValueError(
             f"features: '{taken[0]}' is an input of retrieval (stages); give the feature another name (its `column` "
             "may have any)"
-        )
-    if stages.ranking.retrieved_negatives and own:
-        raise ValueError(
-            f"stages.ranking.retrieved_negatives: the log has columns of candidates (features.candidate: "
-            f"{', '.join(own)}). Items that were not shown have no such values, so that a model would tell these "
-            "negatives by what is missing; set it to 0, or leave out features.candidate"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -168,7 +168,6 @@ def train_model(
     without: Sequence[str] = (),
     progress: str = "",
     refit: bool = False,
-    with_negatives: Callable[[tf.data.Dataset], tf.data.Dataset] | None = None,
 ) -> tuple[RankingModel, TrainingResult]:
     """Seeds the process, builds a model and trains it.
 
@@ -181,7 +180,6 @@ def train_model(
         modalities: those that the model is given; none named: all.
         without: what else it is not given, as in `Label`.
         refit: train on train and eval, for all of `training.epochs`: nothing is left to choose an epoch by.
-        with_negatives: adds further negatives to the batches of training, see `RetrievedNegatives`.
 
     Returns:
         The model with the weights of its best epoch, of a refit the last, and what happened.
@@ -193,8 +191,6 @@ def train_model(
     set_precision(training)
     of_train = data.train_batches(training)
     train_batches = data.train_batches(training, refit=True) if refit else of_train
-    if with_negatives is not None:
-        train_batches = with_negatives(train_batches)
     judged = data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
 
     def build() -> RankingModel:

@@ -104,10 +104,6 @@ def _precision(config: PipelineConfig) -> str:
     return "" if config.serving.precision == contract.FLOAT32 else config.serving.precision
 
 
-def _retrieved_negatives(config: PipelineConfig) -> int:
-    return 0 if config.stages is None else config.stages.ranking.retrieved_negatives
-
-
 def _ranked_candidates(config: PipelineConfig) -> int:
     return 0 if config.stages is None else config.stages.ranking.candidates
 
@@ -136,7 +132,6 @@ class TrainingSettings(Settings):
         formula: that `score` is of several objectives; "": the first of them.
         precision: of the exported model; "": float32.
         ranked_candidates: that the exported model retrieves before it ranks them; 0: there is no retrieval.
-        retrieved_negatives: that each request of training gets of what retrieval scores highest.
         approximate: of the index beside it; the least recall is the gate's to know.
     """
 
@@ -149,7 +144,6 @@ class TrainingSettings(Settings):
     formula: str = dataclasses.field(default="", metadata=taken(lambda config: config.serving.score or "", later=True))
     precision: str = dataclasses.field(default="", metadata=taken(_precision, later=True))
     ranked_candidates: int = dataclasses.field(default=0, metadata=taken(_ranked_candidates, later=True))
-    retrieved_negatives: int = dataclasses.field(default=0, metadata=taken(_retrieved_negatives, later=True))
     approximate: Approximate | None = dataclasses.field(
         default=None, metadata=taken(_approximate, without=("min_recall",), later=True)
     )

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
@@ -35,8 +33,7 @@ from tfx_pipeline.training.metadata import Refit, RetrievalFacts, write_metadata
 from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
 from tfx_pipeline.training.retrieval.approximate import check_library, write_approximate
-from tfx_pipeline.training.retrieval.negatives import RetrievedNegatives
-from tfx_pipeline.training.retrieval.stage import read_stage, read_tower
+from tfx_pipeline.training.retrieval.stage import read_stage
 from tfx_pipeline.training.rounding import Rounding
 from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
@@ -84,24 +81,10 @@ class TrainingJob:
             tensorboard_dir=join(self.fn_args.model_run_dir, "tensorboard"),
             progress=progress,
             refit=refit,
-            with_negatives=self._with_negatives(training),
         )
         # Of eval, which no buffer of shuffled requests has to be filled for.
         batches = self.data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
         return model, dataclasses.replace(result, real_slots=real_slots(batches.take(_COUNTED_BATCHES)))
-
-    def _with_negatives(self, training: Training) -> Callable[[tf.data.Dataset], tf.data.Dataset] | None:
-        settings = self.settings
-        if not settings.retrieved_negatives:
-            return None
-        negatives = RetrievedNegatives(
-            read_tower(uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)),
-            self.data,
-            count=settings.retrieved_negatives,
-            candidates=settings.ranked_candidates,
-            seed=training.seed,
-        )
-        return negatives.added_to
 
     def write(
         self,
@@ -236,12 +219,9 @@ def state_dir(fn_args: Any, settings: TrainingSettings | RetrievalSettings) -> P
         sections.append(settings.to_custom_config()["objectives"])
     if settings.age_buckets is not None:
         sections.append(f"age_buckets {settings.age_buckets}")
-    inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
     if isinstance(settings, RetrievalSettings):
         sections.append(settings.retrieval.model_dump_json())
-    elif settings.retrieved_negatives:
-        sections.append(f"{settings.retrieved_negatives} of {settings.ranked_candidates} retrieved")
-        inputs.append(uri_of(fn_args.custom_config, RETRIEVAL_RUN))
+    inputs = [fn_args.transform_output, fn_args.train_files[0], uri_of(fn_args.custom_config, CONTENT)]
     if isinstance(settings, RefitSettings):
         # It says for how many epochs: another first training has another refit.
         inputs.append(uri_of(fn_args.custom_config, FIRST_RUN))

@@ -60,10 +60,6 @@ def test_a_missing_library_is_said_before_any_step(monkeypatch):
     (["stages.ranking.candidates=0"], "stages.ranking.candidates"),
     (["stages.rank={}"], "stages.rank"),
     (["stages={}", "features.context={k: {kind: numeric}}"], "features: 'k' is an input of retrieval"),
-    (
-        ["stages.ranking.retrieved_negatives=4", "features.candidate={price: {kind: numeric}}"],
-        r"stages.ranking.retrieved_negatives: the log has columns of candidates \(features.candidate: price\)",
-    ),
     (["stages={}", "features.user={exclude_item_id: {kind: categorical}}"], "give the feature another name"),
 ])  # fmt: skip
 def test_refuses(settings, message):

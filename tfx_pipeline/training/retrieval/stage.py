@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from dmf_keras.models.two_towers.model import TwoTowers
 
 
-def read_tower(model_run: Address) -> TwoTowers:
-    """The towers of a finished RetrievalTrainer, by the folder of its run."""
-    return cast("TwoTowers", keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS)))
-
-
 def read_stage(
     model_run: Address, transform: RequestTransform, content: ItemContentTable, ranker: RankingModel, candidates: int
 ) -> RetrievalStage:
@@ -36,7 +31,7 @@ def read_stage(
         ranker: as it is exported.
         candidates: that are retrieved to be ranked.
     """
-    tower = sharing_content(read_tower(model_run), ranker)
+    tower = sharing_content(keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS)), ranker)
     return RetrievalStage(tower, catalogue_index(tower, transform, content), candidates)
 
 
