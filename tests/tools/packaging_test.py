@@ -26,8 +26,8 @@ EXTRAS = {
     "dmf_keras": (),
     # `serving.client` alone needs `serving` only, which tests/architecture holds it to.
     "serving": ("serving", "tfx", "retrieval"),
-    "tfx_pipeline": ("tfx",),
-    "tests": ("tfx", "dev", "bench"),
+    "tfx_pipeline": ("tfx", "encode"),
+    "tests": ("tfx", "dev", "bench", "encode"),
     "tools": ("tfx", "dev", "bench"),
 }
 # Extras whose packages are not locked, and may not be there.
@@ -154,7 +154,7 @@ def test_lock_satisfies_setup_py(declared):
 
 def test_extras(declared):
     names = {extra: {Requirement(text).name for text in texts} for extra, texts in declared["extras"].items()}
-    assert set(names) == {"serving", "tfx", "retrieval", "gpu", "bench", "dev"}
+    assert set(names) == {"serving", "tfx", "retrieval", "encode", "gpu", "bench", "dev"}
     assert {Requirement(text).name for text in declared["base"]} == {"keras", "numpy"}
     assert names["serving"] == {"grpcio", "numpy", "protobuf"}
     assert {"tfx", "tensorflow", "pydantic", "pyyaml", "rich"} <= names["tfx"]

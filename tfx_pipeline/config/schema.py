@@ -24,6 +24,7 @@ from tfx_pipeline.config import objectives
 from tfx_pipeline.config.columns import CandidateColumn, Column, Vocabulary, check_candidate_columns, of_several
 from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.content import Content
+from tfx_pipeline.config.encoders import Encoders, check_encoders
 from tfx_pipeline.config.item_columns import ItemColumn
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model import Model
@@ -236,7 +237,7 @@ class Beam(Section):
 class PipelineConfig(Section):
     """Everything one run needs."""
 
-    later = frozenset({"objectives", "stages"})
+    later = frozenset({"objectives", "stages", "encoders"})
 
     name: str
     output: ConfigPath
@@ -249,6 +250,9 @@ class PipelineConfig(Section):
     negatives: Negatives | None = Field(None, description="for a log of positives alone; absent: the log has both")
     features: Features = Features()
     content: Content = Content()
+    encoders: Encoders = Field(
+        {}, description="by name of a modality, what makes its file out of the catalogue's text: `dmf encode`"
+    )
     model: Model = Model()
     training: Training = Training()
     stages: Stages | None = Field(
@@ -386,6 +390,11 @@ class PipelineConfig(Section):
                 f"model.name: '{self.model.name}' reads semantic ids, and there are none; give content.codes, such as "
                 f"codes: {{of: {next(iter(self.content.modalities), 'text')}}}, or choose another model"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _encoders_write_files_of_modalities(self) -> PipelineConfig:
+        check_encoders(self.encoders, self.content)
         return self
 
     @model_validator(mode="after")

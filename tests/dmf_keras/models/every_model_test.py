@@ -163,7 +163,8 @@ def test_in_bfloat16_for_serving(name):
     served = model.for_serving("bfloat16")
     logits = served(x)
     assert logits.dtype == tf.float32
-    np.testing.assert_allclose(logits, to_numpy(model(x)), atol=0.01)
+    # Eight bits through a few layers; processors without such products round at other places.
+    np.testing.assert_allclose(logits, to_numpy(model(x)), rtol=0.03, atol=0.01)
     # The weights themselves, and as copies.
     low = [weight.path for weight in served.weights if weight.dtype == "bfloat16"]
     assert all(any(part in path for part in _DENSE) for path in low)

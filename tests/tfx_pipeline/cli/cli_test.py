@@ -132,7 +132,10 @@ KEPT = "interrupted: finished steps are kept; the same command goes on from ther
 @pytest.mark.parametrize(
     ("arguments", "printed"),
     [
-        *((name, KEPT) for name in ("run", "demo", "compare", "tune", "retrieval evaluate", "retrieval compare")),
+        *(
+            (name, KEPT)
+            for name in ("run", "demo", "compare", "tune", "retrieval evaluate", "retrieval compare", "encode")
+        ),
         ("config check shop.yaml", "interrupted\n"),
         ("rank --model m --user u --top 3", "interrupted\n"),
     ],

@@ -35,6 +35,11 @@ def check_content_sources(config: PipelineConfig) -> None:
     check_catalogue(config.data.items, config.features.item)
     codes = config.content.codes
     for name, modality in config.content.modalities.items():
+        if name in config.encoders and not modality.path.exists():
+            raise DataError(
+                f"content.modalities.{name}.path: there is no file {modality.path} yet; `dmf encode`, with the "
+                "same configuration, makes it"
+            )
         files = open_embeddings(name, modality)
         if codes is not None and codes.of == name:
             check_size(codes, sum(len(file.ids()) for file in files))
