@@ -81,7 +81,7 @@ def test_it_serves_until_it_is_told_to_stop(models, tmp_path, number):
         address = r"(127\.0\.0\.1:\d+)"
         found = re.fullmatch(rf"demo from {base} at {address} \(gRPC\) and {address} \(REST\)", banner)
         target, rest_target = found.groups()
-        assert signatures == "signatures: candidate, rank, recommend, retrieve, user_tower"
+        assert signatures == "signatures: candidate, rank, recommend, retrieve, user_tower, user_vector"
         assert "production runs TensorFlow Serving: docs/SERVING.md" in note
         with Asker(target, "demo") as asker:
             assert asker.predict(label="stable")[0] == 1

@@ -25,6 +25,7 @@ from tfx_pipeline.evaluation.retrieval.cascade import Ranker
 from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.ranks import ListRanks
 from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
+from tfx_pipeline.studies.compare.finished import count_parameters
 from tfx_pipeline.studies.retrieval import contenders
 from tfx_pipeline.studies.retrieval.compare import experiment, finished
 from tfx_pipeline.studies.retrieval.compare.comparison import REPORT, compare_retrieval, retrieval_folder
@@ -366,5 +367,5 @@ def test_towers_are_trained_with_what_their_label_gives_them(tmp_path, tiny_data
     data = tiny_data.training_data
     of_text = new_model("two_towers", towers.params, data, modalities=["text"], without=[CANDIDATES], seed=1)
     # The constant that is added to each score is not trained.
-    assert towers.parameters.trainable == finished.count_parameters(of_text).trainable - 1
+    assert towers.parameters.trainable == count_parameters(of_text).trainable - 1
     assert "[1/1] two_towers@text, seed 5: trained and evaluated in " in capfd.readouterr().err
