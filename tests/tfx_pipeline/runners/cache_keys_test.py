@@ -247,7 +247,7 @@ def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_
     ("file", "steps"),
     [
         ("dmf_keras/metrics/auc_by_group.py", {"train", "refit", "retrieve", "evaluate", "outcome", "tune"}),
-        ("serving/messages.py", {"ingest", "content", "fine_tune", "gate", "outcome", "tune"}),
+        ("serving/messages.py", {"ingest", "content", "fine_tune", "gate", "outcome", "tune", "retrieved"}),
         ("tfx_pipeline/components/ranking_trainer/executor.py", {"train", "refit", "retrieve"}),
         ("tfx_pipeline/components/ranking_tuner/executor.py", {"tune"}),
         ("tfx_pipeline/training/search/settings.py", {"tune"}),
