@@ -73,7 +73,7 @@ def _add_compare(group: Commands) -> None:
         "of 100, 500 and 1000 items",
     )
     _add_lists(parser)
-    parser.set_defaults(command=run_compare, resumes=True)
+    parser.set_defaults(command=_run_compare, resumes=True)
 
 
 def _add_lists(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def run(parsed: argparse.Namespace) -> int:
     return exit_status.OK
 
 
-def run_compare(parsed: argparse.Namespace) -> int:
+def _run_compare(parsed: argparse.Namespace) -> int:
     """Compares towers and baselines and prints the report; returns the exit status."""
     from tfx_pipeline.console import console
     from tfx_pipeline.files.writing import write_json
