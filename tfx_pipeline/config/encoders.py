@@ -32,7 +32,7 @@ class TextEncoder(Section):
         "mean", description="of token vectors: the mean of all, or the first, as the model was trained"
     )
     max_tokens: Integer = Field(128, ge=1, description="longer texts are cut, and counted")
-    batch_size: Integer = Field(32, ge=1, description="texts, of about one length")
+    batch_size: Integer = Field(8, ge=1, description="texts, of about one length")
     threads: Integer = Field(0, ge=0, description="of onnxruntime; 0: one per core")
 
 
