@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -14,8 +14,8 @@ from tfx_pipeline.data.content.ids import check_ids
 from tfx_pipeline.data.content.item_columns import ItemColumnTable, build_column, fits, in_one_form
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import Fits, check_columns
-from tfx_pipeline.data.logs.files import list_files
-from tfx_pipeline.data.logs.reader import peek, pieces, read_piece
+from tfx_pipeline.data.logs.files import LogFile, list_files
+from tfx_pipeline.data.logs.reader import RawBatch, peek, pieces, read_piece
 from tfx_pipeline.errors import DataError
 
 _KEY = "data.items"
@@ -55,32 +55,54 @@ def read_catalogue(table: ItemTable, columns: ItemColumns | None = None) -> Cata
     batches: dict[str, list[pa.Array]] = {name: [] for name in columns}
     no_number = dict.fromkeys(columns, 0)
     wanted = list(dict.fromkeys([*texts, *(_source(name, column) for name, column in columns.items())]))
-    for file in list_files(table):
-        for piece in pieces(file):
-            for batch in read_piece(piece, wanted, lists):
-                if batch.malformed:
-                    number, row = batch.malformed[0]
-                    raise DataError(f"{_KEY}: row {number} of {file.path} is malformed ({row}); repair or remove it")
-                for name in texts:
-                    parts[name].append(values.text(batch.columns[name]))
-                for name, column in columns.items():
-                    source = _source(name, column)
-                    try:
-                        in_form, bad = in_one_form(batch.columns[source], column)
-                    except DataError as error:
-                        raise DataError(f"features.item.{name}: '{source}' of {file.path} {error}") from None
-                    batches[name].append(in_form)
-                    no_number[name] += bad
+    for file, batch in catalogue_batches(table, wanted, lists):
+        for name in texts:
+            parts[name].append(values.text(batch.columns[name]))
+        for name, column in columns.items():
+            source = _source(name, column)
+            try:
+                in_form, bad = in_one_form(batch.columns[source], column)
+            except DataError as error:
+                raise DataError(f"features.item.{name}: '{source}' of {file.path} {error}") from None
+            batches[name].append(in_form)
+            no_number[name] += bad
     found = {column: pa.concat_arrays(parts[column]) for column in texts}
     ids = found[table.id_column]
-    if not len(ids):
-        raise DataError(f"{_KEY}: no rows in {table.path}; the catalogue must list every item that may be ranked")
-    check_ids(ids, f"{_KEY} ({table.path})")
+    check_item_ids(ids, table)
     return Catalogue(
         ids,
         _one_line(found[table.title_column]) if table.title_column else None,
         {name: build_column(pa.concat_arrays(batches[name]), of, no_number[name]) for name, of in columns.items()},
     )
+
+
+def catalogue_batches(
+    table: ItemTable, columns: Sequence[str], lists: Collection[str] = ()
+) -> Iterator[tuple[LogFile, RawBatch]]:
+    """The rows of all files, in their order.
+
+    Args:
+        table: section `data.items` of the configuration.
+        columns: that are read.
+        lists: those of them that may hold lists.
+
+    Raises:
+        DataError: a malformed row.
+    """
+    for file in list_files(table):
+        for piece in pieces(file):
+            for batch in read_piece(piece, columns, lists):
+                if batch.malformed:
+                    number, row = batch.malformed[0]
+                    raise DataError(f"{_KEY}: row {number} of {file.path} is malformed ({row}); repair or remove it")
+                yield file, batch
+
+
+def check_item_ids(ids: pa.Array, table: ItemTable) -> None:
+    """Raises DataError when the catalogue has no row, or an id that is absent, given twice or holds a line break."""
+    if not len(ids):
+        raise DataError(f"{_KEY}: no rows in {table.path}; the catalogue must list every item that may be ranked")
+    check_ids(ids, f"{_KEY} ({table.path})")
 
 
 def check_catalogue(table: ItemTable, columns: ItemColumns | None = None) -> None:

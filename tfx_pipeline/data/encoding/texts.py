@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.config.tables import ItemTable
-from tfx_pipeline.data.content.ids import check_ids
+from tfx_pipeline.data.content.catalogue import catalogue_batches, check_item_ids
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_columns
 from tfx_pipeline.data.logs.files import list_files
-from tfx_pipeline.data.logs.reader import peek, pieces, read_piece
+from tfx_pipeline.data.logs.reader import peek
 from tfx_pipeline.errors import DataError
 
 _KEY = "data.items"
@@ -34,24 +34,16 @@ def read_texts(table: ItemTable, columns: Sequence[str]) -> tuple[pa.Array, pa.A
     wanted = list(dict.fromkeys([table.id_column, *columns]))
     parts: dict[str, list[pa.Array]] = {name: [pa.array([], pa.large_string())] for name in wanted}
     try:
-        files = list_files(table)
-        for file in files:
+        for file in list_files(table):
             check_columns(file, peek(file), dict.fromkeys(wanted, values.usable_as_id), wanted)
     except DataError as error:
         raise DataError(f"{_KEY}: {error}") from None
-    for file in files:
-        for piece in pieces(file):
-            for batch in read_piece(piece, wanted):
-                if batch.malformed:
-                    number, row = batch.malformed[0]
-                    raise DataError(f"{_KEY}: row {number} of {file.path} is malformed ({row}); repair or remove it")
-                for name in wanted:
-                    parts[name].append(values.text(batch.columns[name]))
+    for _, batch in catalogue_batches(table, wanted):
+        for name in wanted:
+            parts[name].append(values.text(batch.columns[name]))
     found = {name: pa.concat_arrays(arrays) for name, arrays in parts.items()}
     ids = found[table.id_column]
-    if not len(ids):
-        raise DataError(f"{_KEY}: no rows in {table.path}; the catalogue must list every item that may be ranked")
-    check_ids(ids, f"{_KEY} ({table.path})")
+    check_item_ids(ids, table)
     lines = [
         pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.fill_null(found[name], ""), r"\s+", " "))
         for name in columns
