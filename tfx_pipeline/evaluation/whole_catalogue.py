@@ -7,11 +7,9 @@ is always ranked, had before or not. A positive that the catalogue lacks cannot 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -23,7 +21,7 @@ from dmf_keras.models.ranking_model import RankingModel
 from tfx_pipeline.evaluation.asking import Asking
 from tfx_pipeline.evaluation.catalogue_scoring import catalogue_blocks, first_probabilities, user_encoder
 from tfx_pipeline.evaluation.items_had import Had
-from tfx_pipeline.files.writing import writing
+from tfx_pipeline.files.array_record import ArrayRecord
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 # Pairs of a request and an item that are scored at a time, and items of them.
@@ -36,7 +34,7 @@ Watch: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class CatalogueRanks:
+class CatalogueRanks(ArrayRecord):
     """Where the positives of a split stand in the catalogue, by one model.
 
     The first five are columns [T] of runs of equal score that hold a positive, the next three of requests [R] that have
@@ -89,18 +87,6 @@ class CatalogueRanks:
         found |= {f"ndcg@{k}": ranking.ndcg(k) for k in at_k}
         found["mrr"] = ranking.reciprocal_rank()
         return {name: float(values.mean()) if len(values) else float("nan") for name, values in found.items()}
-
-    def save(self, file: Path) -> None:
-        """Writes an `.npz` file, by atomic rename."""
-        with writing(file) as incoming:
-            np.savez_compressed(incoming, **dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, file: Path) -> CatalogueRanks:
-        """Reads what `save` wrote."""
-        with np.load(file) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-        return cls(**{name: value if value.ndim else value.item() for name, value in values.items()})
 
 
 def rank_catalogue(

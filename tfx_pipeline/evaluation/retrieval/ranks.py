@@ -13,15 +13,13 @@ and a metric is the mean over requests that have a positive in the catalogue.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from tfx_pipeline.evaluation.retrieval.retriever import NOTHING
-from tfx_pipeline.files.writing import writing
+from tfx_pipeline.files.array_record import ArrayRecord
 
 METRICS = ("hr", "recall", "ndcg", "mrr")
 
@@ -52,7 +50,7 @@ class Judged:
 
 
 @dataclass(frozen=True, eq=False)
-class ListRanks:
+class ListRanks(ArrayRecord):
     """What one retriever's lists came to.
 
     Attributes:
@@ -76,18 +74,6 @@ class ListRanks:
     def head_share(self, k: int) -> float:
         """Share of items of the head in the first k of all lists together."""
         return float(self.head[:k].sum() / max(1, self.listed[:k].sum()))
-
-    def save(self, file: Path) -> None:
-        """Writes an `.npz` file, by atomic rename."""
-        with writing(file) as incoming:
-            np.savez_compressed(incoming, **dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, file: Path) -> ListRanks:
-        """Reads what `save` wrote."""
-        with np.load(file) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-        return cls(**{**values, "seconds": values["seconds"].item()})
 
 
 class ListTally:
