@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from serving import contract
 from serving.approximate_index import ApproximateIndex, IndexRecord, MissingLibrary, UnusableIndex, read_record
-from serving.export.servable import Servable, retrieval_arrays, user_part
+from serving.export.servable import Servable, retrieval_arrays, user_arrays
 from serving.messages import first_line
 
 # Products of one user and one item in another order, relative to those beyond 1.
@@ -79,15 +77,14 @@ def _wrong(
     k = len(entry["retrieved"]["scores"])
     if not k:
         return []
-    asked = retrieval_arrays(user_part(entry["request"], model_contract), k, excluded, model_contract)
-    of_user = {name: value for name, value in asked.items() if name not in (contract.K, contract.EXCLUDE_ITEM_ID)}
-    outputs = servable.run(contract.USER_VECTOR, of_user)
+    most = min(model_contract.retrieval_items, max(k, _COMPARED))
+    asked = retrieval_arrays(entry["request"], most, excluded, model_contract)
+    outputs = servable.run(contract.USER_VECTOR, user_arrays(entry["request"], model_contract))
     catalogue = outputs[contract.CATALOGUE][0].decode()
     if catalogue != index.record.catalogue:
         return [f"the index is of catalogue {index.record.catalogue}, the model's is {catalogue}"]
     ids, scores = index.search(outputs[contract.USER_VECTOR], k, [excluded])
-    most = np.array([min(model_contract.retrieval_items, max(k, _COMPARED))], np.int32)
-    found = servable.run(contract.RETRIEVE, {**asked, contract.K: most})
+    found = servable.run(contract.RETRIEVE, asked)
     exact = dict(zip((item.decode() for item in found[contract.ITEM_ID][0]), found[contract.SCORE][0], strict=True))
     items = [item for item in ids[0] if item]
     problems = []
@@ -98,5 +95,5 @@ def _wrong(
     if far:
         problems.append(f"the index gives another score than `retrieve` to {far[:3]}")
     if not compared:
-        problems.append(f"of what the index finds, `retrieve` has nothing among its first {most[0]}")
+        problems.append(f"of what the index finds, `retrieve` has nothing among its first {most}")
     return problems

@@ -195,6 +195,13 @@ def user_part(request: Mapping[str, Any], model_contract: contract.ModelContract
     }
 
 
+def user_arrays(request: Mapping[str, Any], model_contract: contract.ModelContract) -> Arrays:
+    """The arrays of `user_vector`, B = 1, of a request as `request_arrays` takes it; candidates are left out."""
+    arrays = request_arrays({**user_part(request, model_contract), contract.CANDIDATE_ITEM_ID: []}, model_contract)
+    of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
+    return {name: array for name, array in arrays.items() if name not in of_candidates}
+
+
 def retrieval_arrays(
     request: Mapping[str, Any], k: int, exclude: Sequence[str], model_contract: contract.ModelContract
 ) -> Arrays:
@@ -206,10 +213,8 @@ def retrieval_arrays(
         exclude: ids of items that are not wanted.
         model_contract: of the model.
     """
-    arrays = request_arrays({**user_part(request, model_contract), contract.CANDIDATE_ITEM_ID: []}, model_contract)
-    of_candidates = {contract.CANDIDATE_ITEM_ID, *model_contract.candidate_inputs}
     return {
-        **{name: array for name, array in arrays.items() if name not in of_candidates},
+        **user_arrays(request, model_contract),
         contract.K: np.array([k], np.int32),
         contract.EXCLUDE_ITEM_ID: np.array(list(exclude), object).reshape(1, -1),
     }

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX, RankingSchema, candidate_inputs
 from dmf_keras.models.ranking_model import RankingModel
+from serving.export.retrieval import UserTower
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.transform.request_transform import RequestTransform
 
@@ -76,6 +77,17 @@ def item_vectors(tower: ItemTower, index: np.ndarray) -> np.ndarray:
         inputs = {CANDIDATE_INDEX: tf.constant(index[rows][None]), CANDIDATE_CONTENT_ROW: tf.constant(rows[None] + 1)}
         blocks.append(encode(inputs).numpy()[0])
     return np.concatenate(blocks)
+
+
+def user_vectors(tower: UserTower, transform: RequestTransform) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from serialised raw examples [B] to the users' vectors float32 [B, D]."""
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
+    def encode(serialized: tf.Tensor) -> tf.Tensor:
+        return tower.user_tower(transform.examples(serialized))
+
+    encoder: Callable[[tf.Tensor], tf.Tensor] = encode
+    return encoder
 
 
 def user_encoder(model: RankingModel, transform: RequestTransform) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:

@@ -28,7 +28,7 @@ def recommend_by_index(
     Raises:
         ModelError: there is no index, it cannot be read, or it is another model's.
     """
-    from serving.export.servable import request_arrays, retrieval_arrays
+    from serving.export.servable import request_arrays, retrieval_arrays, user_arrays
 
     found = version.contract
     try:
@@ -39,9 +39,8 @@ def recommend_by_index(
         raise ModelError(f"--approximate: {version.path} has no signature '{contract.USER_VECTOR}'; export it again")
     count = min(found.ranked_candidates, found.retrieval_items)
     asked = retrieval_arrays(request, count, exclude, found)
-    of_user = {name: value for name, value in asked.items() if name not in (contract.K, contract.EXCLUDE_ITEM_ID)}
     with version.open() as servable:
-        vector = servable.run(contract.USER_VECTOR, of_user)
+        vector = servable.run(contract.USER_VECTOR, user_arrays(request, found))
         catalogue = vector[contract.CATALOGUE][0].decode()
         if catalogue != index.record.catalogue:
             raise ModelError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,20 +12,22 @@ from typing_extensions import override
 
 from serving.approximate_index import ApproximateIndex, MissingLibrary
 from serving.export.approximate_index import IndexOptions, write_index
+from serving.export.retrieval import UserTower
 from tfx_pipeline.config.stages import Approximate
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.evaluation.catalogue_scoring import ItemTower, embedding_rows, item_vectors
+from tfx_pipeline.evaluation.catalogue_scoring import ItemTower, embedding_rows, item_vectors, user_vectors
 from tfx_pipeline.evaluation.requests import Requests
 from tfx_pipeline.evaluation.retrieval.retriever import NOTHING, ExactRetriever, Retrieved
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 
-class Towers(ItemTower, Protocol):
+class Towers(UserTower, ItemTower, Protocol):
     """A model whose score of a user and an item is the dot product of their vectors."""
 
-    def user_tower(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """float32 [B, D] of the inputs of users."""
-        ...
+
+def index_options(approximate: Approximate) -> IndexOptions:
+    """What of the section is of the graph."""
+    return IndexOptions(approximate.connectivity, approximate.expansion_add, approximate.expansion_search)
 
 
 class TowerRetriever(ExactRetriever):
@@ -39,13 +41,8 @@ class TowerRetriever(ExactRetriever):
 
     def __init__(self, model: Towers, transform: RequestTransform, catalogue: Sequence[str]):
         super().__init__(len(catalogue))
-
-        @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
-        def of_users(serialized: tf.Tensor) -> tf.Tensor:
-            return model.user_tower(transform.examples(serialized))
-
         self.vectors = item_vectors(model, embedding_rows(transform, catalogue))
-        self._of_users = of_users
+        self._of_users = user_vectors(model, transform)
 
     def users(self, requests: Requests) -> np.ndarray:
         """Vectors of users float32 [R, D]."""
@@ -73,7 +70,7 @@ class ApproximateTowerRetriever(TowerRetriever):
         super().__init__(model, transform, catalogue)
         self._catalogue = list(catalogue)
         self._rows = {item: row for row, item in enumerate(catalogue)}
-        options = IndexOptions(approximate.connectivity, approximate.expansion_add, approximate.expansion_search)
+        options = index_options(approximate)
         try:
             # What is mapped stays there when its folder has gone.
             with tempfile.TemporaryDirectory(prefix="dmf-index-") as folder:

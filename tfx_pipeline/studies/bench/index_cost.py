@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from serving.approximate_index import GRAPH_FILE, IDS_FILE, ApproximateIndex, IndexRecord, MissingLibrary
-from serving.export.approximate_index import IndexOptions, write_index
+from serving.export.approximate_index import write_index
 from tfx_pipeline.config.stages import Approximate
 from tfx_pipeline.errors import ConfigError, ModelError
+from tfx_pipeline.evaluation.retrieval.tower_retriever import index_options
 
 # In a process of its own: what it holds after searches, beyond what it held before the index.
 _RESIDENT = """
@@ -107,8 +108,7 @@ def measured_index(
         ConfigError: usearch is not installed.
         ModelError: the index cannot be searched in a process of its own.
     """
-    wanted = Approximate()
-    options = IndexOptions(wanted.connectivity, wanted.expansion_add, wanted.expansion_search)
+    options = index_options(Approximate())
     try:
         write_index(version, item_ids, vectors, users, options=options, at=k, ranked_candidates=k)
     except MissingLibrary as error:

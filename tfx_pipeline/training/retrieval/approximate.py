@@ -9,10 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from serving.approximate_index import IndexRecord, MissingLibrary, usearch_index
-from serving.export.approximate_index import IndexOptions, write_index
+from serving.export.approximate_index import write_index
 from serving.export.retrieval import RetrievalStage
 from tfx_pipeline.config.stages import Approximate
 from tfx_pipeline.errors import ConfigError
+from tfx_pipeline.evaluation.catalogue_scoring import user_vectors
+from tfx_pipeline.evaluation.retrieval.tower_retriever import index_options
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 # Requests of eval whose users recall is measured by, and how many are encoded at a time.
@@ -49,11 +51,7 @@ def write_approximate(
         eval_files: raw examples, by whose users recall is measured.
         approximate: of the configuration.
     """
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.string)])
-    def vectors(serialized: tf.Tensor) -> tf.Tensor:
-        return stage.tower.user_tower(transform.examples(serialized))
-
+    vectors = user_vectors(stage.tower, transform)
     requests = tf.data.TFRecordDataset(list(eval_files), compression_type="GZIP").take(_USERS).batch(_BATCH)
     users = np.concatenate([vectors(serialized).numpy() for serialized in requests])
     return write_index(
@@ -61,7 +59,7 @@ def write_approximate(
         [item.decode() for item in stage.index.item_ids.numpy()],
         np.ascontiguousarray(stage.index.columns.numpy().T),
         users,
-        options=IndexOptions(approximate.connectivity, approximate.expansion_add, approximate.expansion_search),
+        options=index_options(approximate),
         at=approximate.at,
         ranked_candidates=stage.candidates,
     )
