@@ -1,5 +1,7 @@
 """The one error family of the pipeline: what a user sees as a sentence, never as a traceback."""
 
+from __future__ import annotations
+
 
 class PipelineError(Exception):
     """Base of everything the pipeline refuses: the message says what was received, what was expected, what to do."""
@@ -19,3 +21,14 @@ class LeakageError(PipelineError):
 
 class ModelError(PipelineError):
     """A model cannot be trained, exported, loaded or asked."""
+
+
+def own_error(error: BaseException | None) -> PipelineError | None:
+    """Our error inside what Beam made of it: Beam re-raises with the step's name added to the message."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, PipelineError):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None

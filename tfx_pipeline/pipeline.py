@@ -24,6 +24,7 @@ from tfx_pipeline.components.content_tuner import ContentTuner
 from tfx_pipeline.components.example_validator import ExampleValidator
 from tfx_pipeline.components.item_content_gen import ItemContentGen
 from tfx_pipeline.components.latest_other_blessed_model import CANDIDATE_KEY, LatestOtherBlessedModel
+from tfx_pipeline.components.pushed_baseline import PushedBaseline
 from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.ranking_trainer import RankingTrainer
 from tfx_pipeline.components.ranking_tuner import RankingTuner
@@ -52,7 +53,7 @@ class Fingerprints:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
         code: of the sources behind each step: `ingest`, `content`, `fine_tune`, `validate`, `transform`, `retrieve`,
-            `train` and `refit` (the class of the configuration's model included), `evaluate`, `gate`, `push`; and of
+            `train` and `refit` (the class of the configuration's model included), `baseline`, `evaluate`, `gate`, `push`; and of
             `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
     """
 
@@ -76,17 +77,25 @@ def content_step(steps: Collection[str]) -> str:
     return CONTENT_TUNER if CONTENT_TUNER in steps else CONTENT_GEN
 
 
-def create_pipeline(config: PipelineConfig, fingerprints: Fingerprints, *, schema_file: Path | None = None) -> Pipeline:
+def create_pipeline(
+    config: PipelineConfig,
+    fingerprints: Fingerprints,
+    *,
+    schema_file: Path | None = None,
+    pushed_baseline: bool = False,
+) -> Pipeline:
     """The whole chain, from logs to a pushed model.
 
     Args:
         config: the validated configuration.
         fingerprints: of inputs and code, so that a step runs again when either changed.
         schema_file: the curated schema under a path that changes with its content; None: infer one.
+        pushed_baseline: whether a candidate is compared with what was pushed last, and not with the last blessed model
+            of a metadata store.
     """
     data = _data_steps(config, fingerprints, schema_file)
     training = _training_steps(config, fingerprints, data)
-    release = _release_steps(config, fingerprints, data.example_gen, training)
+    release = _release_steps(config, fingerprints, data.example_gen, training, pushed_baseline)
     return Pipeline(
         pipeline_name=config.name,
         pipeline_root=str(pipeline_root(config)),
@@ -234,18 +243,28 @@ def _training_steps(config: PipelineConfig, fingerprints: Fingerprints, data: _D
 
 
 def _release_steps(
-    config: PipelineConfig, fingerprints: Fingerprints, example_gen: BaseNode, training: _TrainingSteps
+    config: PipelineConfig,
+    fingerprints: Fingerprints,
+    example_gen: BaseNode,
+    training: _TrainingSteps,
+    pushed_baseline: bool,
 ) -> _ReleaseSteps:
     """The trainer's model is evaluated; what is checked for serving and pushed is the refit, where there is one."""
     code = fingerprints.code
     model = training.trainer.outputs["model"]
     served = model if training.refit is None else training.refit.outputs["model"]
-    baseline = resolver.Resolver(
-        strategy_class=LatestOtherBlessedModel,
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        **{CANDIDATE_KEY: model},
-    ).with_id("LatestBlessedModel")
+    push_destination = pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.push_dir))
+    )
+    if pushed_baseline:
+        baseline = PushedBaseline(candidate=model, push_destination=push_destination, code_digest=code["baseline"])
+    else:
+        baseline = resolver.Resolver(
+            strategy_class=LatestOtherBlessedModel,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+            **{CANDIDATE_KEY: model},
+        ).with_id("LatestBlessedModel")
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
         model=model,
@@ -266,9 +285,7 @@ def _release_steps(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=gate.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
-        push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.push_dir))
-        ),
+        push_destination=push_destination,
     )
     return _ReleaseSteps(baseline, _of_code(evaluator, code["evaluate"]), gate, _of_code(pusher, code["push"]))
 

@@ -288,7 +288,7 @@ class TestCommands:
 
 
 def test_a_baseline_to_which_a_column_is_one_value_is_passed_over(version, tmp_path):
-    from tfx_pipeline.components.latest_other_blessed_model import _reads_the_same_examples
+    from tfx_pipeline.components.comparable_models import reads_the_same_examples
 
     def model(name, **changes):
         folder = tmp_path / name / "Format-Serving"
@@ -299,8 +299,8 @@ def test_a_baseline_to_which_a_column_is_one_value_is_passed_over(version, tmp_p
         return str(folder.parent)
 
     ours = model("ours")
-    assert _reads_the_same_examples(model("same"), ours)
-    assert not _reads_the_same_examples(model("one", user_lists=["placement"]), ours)
-    assert _reads_the_same_examples(
+    assert reads_the_same_examples(model("same"), ours)
+    assert not reads_the_same_examples(model("one", user_lists=["placement"]), ours)
+    assert reads_the_same_examples(
         model("without", user_inputs={"placement": "string"}, user_lists=["placement"]), ours
     )

@@ -26,6 +26,7 @@ from tfx_pipeline.config.comparison import Comparison
 from tfx_pipeline.config.content import Content
 from tfx_pipeline.config.encoders import Encoders, check_encoders
 from tfx_pipeline.config.item_columns import ItemColumn
+from tfx_pipeline.config.kubeflow import Kubeflow
 from tfx_pipeline.config.metrics import DEFAULT_AT_K, MetricName, cut_off
 from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.names import check_names
@@ -237,7 +238,7 @@ class Beam(Section):
 class PipelineConfig(Section):
     """Everything one run needs."""
 
-    later = frozenset({"objectives", "stages", "encoders"})
+    later = frozenset({"objectives", "stages", "encoders", "kubeflow"})
 
     name: str
     output: ConfigPath
@@ -263,6 +264,9 @@ class PipelineConfig(Section):
     comparison: Comparison = Comparison()
     tuning: Tuning = Tuning()
     beam: Beam = Beam()
+    kubeflow: Kubeflow | None = Field(
+        None, description="where and with what `dmf compile` has the steps run on a cluster; absent: this machine alone"
+    )
 
     @field_validator("output")
     @classmethod

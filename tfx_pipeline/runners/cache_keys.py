@@ -45,6 +45,7 @@ _CODE = {
     # TFMA loads metrics by the names that `eval_config` writes down.
     "evaluate": Entry(("tfx_pipeline.evaluation.extractors", "tfx_pipeline.evaluation.metrics")),
     "gate": Entry((f"{_COMPONENTS}.serving_gate.executor",)),
+    "baseline": Entry((f"{_COMPONENTS}.pushed_baseline.executor",)),
     "push": Entry((f"{_COMPONENTS}.pusher.executor",)),
     "trial": Entry(("tfx_pipeline.training.trial", "tfx_pipeline.evaluation.candidate_table"), _COMPUTED_ANEW),
     # What a training of a comparison leaves.
@@ -60,8 +61,6 @@ _CODE = {
 def fingerprints(config: PipelineConfig) -> Fingerprints:
     """Digests of the input files (path, size, modification time), of the code of each step.
 
-    Those of `train` and `refit` know the class of the configuration's model too, that of `retrieve` its own.
-
     Raises:
         DataError: when an input file is not there.
     """
@@ -69,11 +68,16 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     logs = [data.interactions.path, data.items.path, *([data.users.path] if data.users else [])]
     logs += [table.path for table in (config.negatives.tables.values() if config.negatives else ())]
     content = [data.items.path, *(modality.path for modality in config.content.modalities.values())]
+    return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code_of(config))
+
+
+def code_of(config: PipelineConfig) -> dict[str, str]:
+    """By step, the digest of the code behind it and of the class of its model."""
     code = code_digests(_CODE)
     model = model_code_digest(config.model.name, config.model.module)
     code |= {step: f"{code[step]}-{model}" for step in ("train", "refit")}
     code["retrieve"] += f"-{model_code_digest('two_towers')}"
-    return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code)
+    return code
 
 
 def code_digests(steps: Iterable[str]) -> dict[str, str]:

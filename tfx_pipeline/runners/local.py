@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import hashlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +20,11 @@ from tfx_pipeline.config.schema import Beam, PipelineConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.data.content.build import check_content_sources
 from tfx_pipeline.data.logs.checks import check_sources
-from tfx_pipeline.errors import ConfigError, DataError, PipelineError
+from tfx_pipeline.errors import ConfigError, DataError, PipelineError, own_error
 from tfx_pipeline.files.reading import exists
 from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
+from tfx_pipeline.runners.beam_args import direct_without_package
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
 from tfx_pipeline.runners.metadata_store import check_store
@@ -127,7 +128,7 @@ def compile_pipeline(config: PipelineConfig, uncached: Collection[str] = ()) -> 
     Raises:
         ConfigError: `uncached` names a node that the pipeline lacks.
     """
-    config = config.model_copy(update={"beam": Beam(args=_beam_args(config.beam.args))})
+    config = config.model_copy(update={"beam": Beam(args=direct_without_package(config.beam.args))})
     schema = _schema_by_content(config)
     schema_file = None if schema is None else schema.path
     ir = compiler.Compiler().compile(create_pipeline(config, fingerprints(config), schema_file=schema_file))
@@ -209,7 +210,7 @@ def run_node(
         raise
     # Whatever an executor of TFX, Beam or TensorFlow raised: the user gets the sentence, the log the traceback.
     except Exception as error:
-        cause = _own_error(error)
+        cause = own_error(error)
         if cause is not None:
             raise cause from None
         raise StepFailed(f"{node_id} failed: {type(error).__name__}: {str(error).strip()[:500]}") from error
@@ -224,27 +225,6 @@ def run_node(
         if held:
             history.note_memory(execution, held)
     return Step(node_id, state, reason, time.monotonic() - started, execution.id, held)
-
-
-def _own_error(error: BaseException | None) -> PipelineError | None:
-    """Our error inside what Beam made of it: Beam re-raises with the step's name added to the message."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, PipelineError):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _beam_args(args: Sequence[str]) -> list[str]:
-    """The arguments, and for DirectRunner one that keeps TFX from building a package of itself for remote workers.
-
-    It does so for every Beam step, which takes 3 to 4 seconds each, unless it is told what the workers run.
-    """
-    direct = any(arg.replace(" ", "") == "--runner=DirectRunner" for arg in args)
-    told = ("--sdk_container_image", "--setup_file", "--extra_package", "--requirements_file")
-    return [*args, "--sdk_container_image=none"] if direct and not any(a.startswith(told) for a in args) else list(args)
 
 
 class _Schema(NamedTuple):

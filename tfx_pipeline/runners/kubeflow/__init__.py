@@ -1,0 +1,1 @@
+"""The same pipeline on Kubeflow: `compile` writes it, `step` is what its containers run."""
