@@ -7,6 +7,9 @@ LOCK_ARGS ?=
 UV = $(or $(shell command -v uv),.venv/bin/uv)
 COMPILE := --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_39
 
+# What the image of the pipeline has (Dockerfile), in the versions of requirements.lock.
+IMAGE := --extra tfx --extra stores --extra retrieval --extra encode
+
 .PHONY: help demo test test-fast lint format lock
 
 help:
@@ -46,4 +49,6 @@ $(STAMP): requirements/requirements.lock requirements/uv.lock setup.py pyproject
 # Keeps every pin that still fits; LOCK_ARGS=--upgrade moves all, LOCK_ARGS='--upgrade-package keras' one.
 lock: $(STAMP)
 	$(UV) pip compile requirements/requirements.in -o requirements/requirements.lock $(COMPILE) $(LOCK_ARGS)
+	$(UV) pip compile setup.py $(IMAGE) -o requirements/image.lock $(COMPILE) -c requirements/requirements.lock
+	$(UV) pip compile setup.py $(IMAGE) --extra gpu -o requirements/image-gpu.lock $(COMPILE) -c requirements/requirements.lock
 	$(UV) pip compile requirements/uv.in -o requirements/uv.lock $(COMPILE) $(LOCK_ARGS)

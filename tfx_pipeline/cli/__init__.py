@@ -20,6 +20,7 @@ except ModuleNotFoundError:
 from tfx_pipeline.cli import (
     bench,
     compare,
+    compile,
     config,
     content,
     demo,
@@ -35,6 +36,7 @@ from tfx_pipeline.cli import (
     run,
     score,
     serve,
+    submit,
     synthesize,
     tune,
 )
@@ -64,6 +66,8 @@ COMMANDS = (
     model,
     replay,
     serve,
+    compile,
+    submit,
     bench,
 )
 

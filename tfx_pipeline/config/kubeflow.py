@@ -18,7 +18,7 @@ class StepResources(Section):
     image: str | None = Field(None, description="absent: that of `kubeflow.image`")
     cpu: Number | None = Field(None, gt=0, description="cores at most; absent: no limit")
     memory_gb: Number | None = Field(None, gt=0, description="GB of memory at most; absent: no limit")
-    gpus: Integer = Field(0, ge=0)
+    gpus: Integer = Field(0, ge=0, description="of the step's container")
     gpu_type: str = Field(
         "nvidia.com/gpu", description="name of the resource on Kubernetes; on Vertex the accelerator, as NVIDIA_L4"
     )

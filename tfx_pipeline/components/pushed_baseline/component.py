@@ -40,9 +40,7 @@ class PushedBaseline(base_component.BaseComponent):
     SPEC_CLASS = PushedBaselineSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(
-        self, *, candidate: types.BaseChannel, push_destination: pusher_pb2.PushDestination, code_digest: str
-    ):
+    def __init__(self, *, candidate: types.BaseChannel, push_destination: pusher_pb2.PushDestination, code_digest: str):
         spec = PushedBaselineSpec(
             **{
                 executor.CANDIDATE_KEY: candidate,

@@ -240,7 +240,7 @@ def _platform(pipeline: Pipeline, cluster: Kubeflow) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _importable_types() -> Iterator[None]:
-    """Names our artifact types as Kubeflow wants them while it compiles; metadata stores here know their plain names."""
+    """Names our artifact types as Kubeflow wants them; metadata stores here know them by their plain names."""
     names = {artifact_type: artifact_type.TYPE_NAME for artifact_type in _OWN_TYPES}
     try:
         for artifact_type, name in names.items():

@@ -9,21 +9,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-SCHEMES = ("gs", "s3", "minio")
+_FOLDERS = {"gs": "gcs", "s3": "s3", "minio": "minio"}
 ROOT_VARIABLE = "DMF_MOUNTS"
-"""Environment variable that names the folder of `gs`, `s3` and `minio`, where that is not `/`."""
+"""Environment variable that names the folder of `gcs`, `s3` and `minio`, where that is not `/`."""
 
 
 def mounted(address: str) -> str:
     """The local path of an address; a local path as it is."""
     store, separator, path = address.partition("://")
-    return str(_root() / store / path) if separator and store in SCHEMES else address
+    return str(_root() / _FOLDERS[store] / path) if separator and store in _FOLDERS else address
 
 
 def address_of(path: str) -> str:
     """Inverse of `mounted`."""
-    for store in SCHEMES:
-        folder = _root() / store
+    for store, name in _FOLDERS.items():
+        folder = _root() / name
         if Path(path).is_relative_to(folder) and Path(path) != folder:
             return f"{store}://{Path(path).relative_to(folder).as_posix()}"
     return path

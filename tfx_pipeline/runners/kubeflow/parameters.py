@@ -18,7 +18,7 @@ PARAMETERS = (DATA_ROOT, DATA_VERSION, PUSH_DIR, SEED, EVAL_FROM, TEST_FROM)
 
 _MARK = "dmf-parameter:"
 # Where they stand in a section: its last keys.
-_BY_KEYS = {
+_BY_KEYS: dict[tuple[str, ...], str] = {
     ("training", "seed"): SEED,
     ("dates", "eval_from"): EVAL_FROM,
     ("dates", "test_from"): TEST_FROM,

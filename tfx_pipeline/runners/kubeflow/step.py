@@ -16,10 +16,13 @@ from typing import Any
 
 import yaml
 
-from tfx_pipeline.errors import PipelineError, own_error
+from tfx_pipeline.console import Console, styled
+from tfx_pipeline.errors import own_error
 from tfx_pipeline.files.addresses import join
 from tfx_pipeline.files.object_store import fetch, names_in, publish
 from tfx_pipeline.files.output_folder import set_up_libraries
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.runners.kubeflow.mounts import address_of, mounted
 from tfx_pipeline.runners.kubeflow.parameters import DATA_ROOT, PARAMETERS, PUSH_DIR, with_values
 
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         refused = own_error(error)
         if refused is None:
             raise
-        print(f"stopped: {refused}", file=sys.stderr)
+        Console(stderr=True).print(styled(f"stopped: {refused}"), highlight=False, soft_wrap=True)
         return 1
     return 0
 
@@ -137,10 +140,10 @@ def _bring_versions(push_dir: str, executor: str) -> list[str]:
 
 def _with_addresses(output_file: str) -> None:
     """Gives the artifacts in the step's answer the addresses that the launcher knows."""
-    answer = json.loads(Path(output_file).read_text(encoding="utf-8"))
+    answer = read_json(output_file)
     for artifact in _artifacts(answer):
         artifact["uri"] = address_of(artifact["uri"])
-    Path(output_file).write_text(json.dumps(answer), encoding="utf-8")
+    write_json(output_file, answer)
 
 
 def _artifacts(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -74,9 +74,7 @@ class Launcher:
             for artifact in artifacts["artifacts"]:
                 _local(artifact["uri"], mounts).parent.mkdir(parents=True, exist_ok=True)
         filled = json.dumps(executor_input)
-        command = [
-            argument.replace("{{$}}", filled) for argument in [*container["command"], *container["args"]]
-        ]
+        command = [argument.replace("{{$}}", filled) for argument in [*container["command"], *container["args"]]]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         result = subprocess.run(
             command,
@@ -112,9 +110,11 @@ class Launcher:
             else:
                 values[key] = json_format.MessageToDict(value.runtime_value.constant)
         inputs = {
-            key: {"artifacts": self.made[source.task_output_artifact.producer_task][
-                source.task_output_artifact.output_artifact_key
-            ]}
+            key: {
+                "artifacts": self.made[source.task_output_artifact.producer_task][
+                    source.task_output_artifact.output_artifact_key
+                ]
+            }
             for key, source in task.inputs.artifacts.items()
         }
         outputs = {
