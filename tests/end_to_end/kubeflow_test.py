@@ -38,7 +38,11 @@ def launcher(finished_run, tmp_path_factory):
         store.put(str(finished_run.model), f"box/models/{finished_run.model.name}", recursive=True)
         (folder / "steps").mkdir()
         found = Launcher(
-            read_spec(compiled), "s3://box/runs/1", folder / "steps", {**environment, "PYTHONPATH": str(ROOT)}
+            read_spec(compiled),
+            "s3://box/runs/1",
+            folder / "steps",
+            {**environment, "PYTHONPATH": str(ROOT)},
+            forked=True,
         )
         yield found
 
@@ -86,6 +90,7 @@ def test_a_schema_of_ones_own_comes_from_the_store(launcher, finished_run, tmp_p
     compiled = tmp_path / "pipeline.yaml"
     config = ["--config", str(finished_run.config_file), "--set", CLUSTER, "--set", "data.schema_file=schema.pbtxt"]
     assert main(["compile", *config, "-o", str(compiled)]) == 0
+    # The command as it stands, in a Python of its own.
     curated = Launcher(read_spec(compiled), "s3://box/runs/2", tmp_path, launcher.environment)
     curated.run_task("ImportSchemaGen")
     found = fsspec.filesystem("s3").cat("box/runs/2/ImportSchemaGen/schema/schema.pbtxt")
@@ -96,7 +101,7 @@ def test_data_that_is_not_there_is_a_sentence(launcher, tmp_path):
     elsewhere = dataclasses.replace(launcher, scratch=tmp_path, parameters={"data_root": "s3://box/nowhere"}, made={})
     with pytest.raises(StepFailed) as failed:
         elsewhere.run_task("BehaviorLogExampleGen")
-    (said,) = [line for line in failed.value.stderr.splitlines() if line.startswith("stopped: ")]
+    (said,) = [line for line in failed.value.log.splitlines() if line.startswith("stopped: ")]
     assert "s3://box/nowhere/data/" in said
     assert "nothing is there" in said
-    assert "Traceback" not in failed.value.stderr
+    assert "Traceback" not in failed.value.log

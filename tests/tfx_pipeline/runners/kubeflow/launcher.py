@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 Artifact = dict[str, Any]
+_TFX_ENTRY = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 
 
 def read_spec(file: Path) -> pipeline_spec_pb2.PipelineSpec:
@@ -39,6 +42,7 @@ class Launcher:
         scratch: folder for what containers have of their own.
         environment: of the containers.
         parameters: of the run, in place of defaults.
+        forked: whether a step begins in a process that has imported TFX before: it takes a second in place of 15.
     """
 
     spec: pipeline_spec_pb2.PipelineSpec
@@ -46,6 +50,7 @@ class Launcher:
     scratch: Path
     environment: dict[str, str]
     parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    forked: bool = False
     made: dict[str, dict[str, list[Artifact]]] = dataclasses.field(default_factory=dict)
 
     def run(self) -> None:
@@ -75,18 +80,11 @@ class Launcher:
                 _local(artifact["uri"], mounts).parent.mkdir(parents=True, exist_ok=True)
         filled = json.dumps(executor_input)
         command = [argument.replace("{{$}}", filled) for argument in [*container["command"], *container["args"]]]
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        result = subprocess.run(
-            command,
-            env={**os.environ, **self.environment, "PATH": path, "DMF_MOUNTS": str(mounts)},
-            cwd=mounts,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        (self.scratch / f"{name}.log").write_text(result.stdout + result.stderr, encoding="utf-8")
-        if result.returncode:
-            raise StepFailed(name, result.stderr)
+        log = self.scratch / f"{name}.log"
+        environment = {**self.environment, "DMF_MOUNTS": str(mounts)}
+        status = (_forked if self.forked else _started)(command, environment, mounts, log)
+        if status:
+            raise StepFailed(name, log.read_text(encoding="utf-8"))
         answer = json_format.ParseDict(
             json.loads(output_file.read_text(encoding="utf-8")), pipeline_spec_pb2.ExecutorOutput()
         )
@@ -159,12 +157,44 @@ class StepFailed(Exception):
 
     Attributes:
         step: its id.
-        stderr: what it said.
+        log: what it said.
     """
 
-    def __init__(self, step: str, stderr: str):
-        super().__init__(f"{step}: {stderr[-3000:]}")
-        self.step, self.stderr = step, stderr
+    def __init__(self, step: str, log: str):
+        super().__init__(f"{step}: {log[-3000:]}")
+        self.step, self.log = step, log
+
+
+def _started(command: list[str], environment: dict[str, str], folder: Path, log: Path) -> int:
+    """Runs a container's command as it stands; returns the exit status."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with log.open("wb") as out:
+        return subprocess.run(
+            command, env={**os.environ, **environment, "PATH": path}, cwd=folder, stdout=out, stderr=out, check=False
+        ).returncode
+
+
+def _forked(command: list[str], environment: dict[str, str], folder: Path, log: Path) -> int:
+    """Runs the module that the command names with the command's arguments; returns the exit status."""
+    python, option, module, *arguments = command
+    assert (python, option) == ("python", "-m")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_TFX_ENTRY, "tensorflow_model_analysis", "keras"])
+    process = context.Process(target=_run_module, args=(module, arguments, environment, str(folder), str(log)))
+    process.start()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def _run_module(module: str, arguments: list[str], environment: dict[str, str], folder: str, log: str) -> None:
+    os.environ.update(environment)
+    os.chdir(folder)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def _local(uri: str, mounts: Path) -> Path:
