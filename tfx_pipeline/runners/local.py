@@ -24,7 +24,8 @@ from tfx_pipeline.errors import ConfigError, DataError, PipelineError, own_error
 from tfx_pipeline.files.reading import exists
 from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
-from tfx_pipeline.runners.beam_args import direct_without_package
+from tfx_pipeline.runners import beam_graphs
+from tfx_pipeline.runners.beam_args import direct_here
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
 from tfx_pipeline.runners.metadata_store import check_store
@@ -128,7 +129,7 @@ def compile_pipeline(config: PipelineConfig, uncached: Collection[str] = ()) -> 
     Raises:
         ConfigError: `uncached` names a node that the pipeline lacks.
     """
-    config = config.model_copy(update={"beam": Beam(args=direct_without_package(config.beam.args))})
+    config = config.model_copy(update={"beam": Beam(args=direct_here(config.beam.args))})
     schema = _schema_by_content(config)
     schema_file = None if schema is None else schema.path
     ir = compiler.Compiler().compile(create_pipeline(config, fingerprints(config), schema_file=schema_file))
@@ -195,6 +196,7 @@ def run_node(
         history = RunHistory(store.store, pipeline_name)
         previous = history.last_complete(node_id)
     order_by_id()
+    beam_graphs.remember()
     component_launcher = launch_with(
         pipeline_node=node,
         mlmd_connection=metadata.Metadata(connection),

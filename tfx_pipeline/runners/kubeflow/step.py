@@ -72,6 +72,9 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
 
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
+    from tfx_pipeline.runners import beam_graphs
+
+    beam_graphs.remember()
     kubeflow_v2_run_executor.main((parsed, beam_args))
     if parsed.executor_class_path.startswith(_PUSHER) and push_dir is not None and mounted(push_dir) != push_dir:
         for version in sorted(path.name for path in Path(mounted(push_dir)).glob("[0-9]*")):
