@@ -98,7 +98,13 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unknown_fraction: float) -> ContentMatrix:
+def build_modality(
+    name: str,
+    modality: Modality,
+    item_ids: pa.Array,
+    max_unknown_fraction: float,
+    like: ContentMatrix | None = None,
+) -> ContentMatrix:
     """Reads the embeddings of one modality.
 
     Args:
@@ -106,13 +112,21 @@ def build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unknow
         modality: where its embeddings lie, and what they become.
         item_ids: large_string [items], of the catalogue.
         max_unknown_fraction: share of embedded ids that the catalogue may lack.
+        like: an earlier matrix of the same encoder, whose reduction is taken; None: one is fitted where `modality` has
+            a `dim`.
 
     Raises:
-        DataError: files, ids or embeddings that cannot be used, the item is named.
+        DataError: files, ids or embeddings that cannot be used, the item is named; or embeddings that are not as wide
+            as those that `like` was made of.
     """
     key = f"content.modalities.{name}"
     files = open_embeddings(name, modality)
     source_width = next(file.width for file in files if file.width is not None)
+    if like is not None and source_width != like.source_width:
+        raise DataError(
+            f"{key}: embeddings of {modality.path} are {source_width} wide, the model was trained on "
+            f"{like.source_width}; give those of the same encoder, or train it on these: dmf run"
+        )
     ids = [file.ids() for file in files]
     every_id = pa.concat_arrays(ids)
     check_ids(every_id, f"{key} ({modality.path})")
@@ -129,7 +143,9 @@ def build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unknow
     sources = [_Source(*parts) for parts in zip(files, ids, np.split(item_rows, ends), strict=True)]
 
     basis, explained = None, None
-    if modality.dim is not None and modality.dim < source_width:
+    if like is not None:
+        basis, explained = like.basis, like.explained_variance
+    elif modality.dim is not None and modality.dim < source_width:
         basis, explained = _fit(sources, source_width, modality.dim, key)
     width = source_width if basis is None else basis.shape[1]
     # int8 rows come with a scale each, which the model's table makes of float16 rows as well as of any other.
@@ -163,6 +179,7 @@ def build_modality(name: str, modality: Modality, item_ids: pa.Array, max_unknow
         basis=basis,
         explained_variance=explained,
         coverage=coverage,
+        encoder=" ".join(sorted({file.encoder for file in files if file.encoder is not None})) or None,
     )
 
 

@@ -36,16 +36,19 @@ class Catalogue:
     """by the name of the feature"""
 
 
-def read_catalogue(table: ItemTable, columns: ItemColumns | None = None) -> Catalogue:
+def read_catalogue(
+    table: ItemTable, columns: ItemColumns | None = None, like: Mapping[str, ItemColumnTable] | None = None
+) -> Catalogue:
     """Reads ids, titles and columns of the whole catalogue.
 
     Args:
         table: section `data.items` of the configuration.
         columns: section `features.item`.
+        like: earlier tables of these columns, whose vocabularies and scaling are taken; None: those of this catalogue.
 
     Raises:
         DataError: what `check_catalogue` refuses, no row, a malformed row, or an id that is absent, given twice or
-            holds a line break.
+            holds a line break; or a column that cannot be made `like` it was.
     """
     columns = columns or {}
     check_catalogue(table, columns)
@@ -69,11 +72,14 @@ def read_catalogue(table: ItemTable, columns: ItemColumns | None = None) -> Cata
     found = {column: pa.concat_arrays(parts[column]) for column in texts}
     ids = found[table.id_column]
     check_item_ids(ids, table)
-    return Catalogue(
-        ids,
-        _one_line(found[table.title_column]) if table.title_column else None,
-        {name: build_column(pa.concat_arrays(batches[name]), of, no_number[name]) for name, of in columns.items()},
-    )
+    built = {}
+    for name, column in columns.items():
+        try:
+            earlier = None if like is None else like[name]
+            built[name] = build_column(pa.concat_arrays(batches[name]), column, no_number[name], earlier)
+        except DataError as error:
+            raise DataError(f"features.item.{name}: {error}") from None
+    return Catalogue(ids, _one_line(found[table.title_column]) if table.title_column else None, built)
 
 
 def catalogue_batches(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -64,6 +64,8 @@ class CodeTable:
     of: str
     """modality that they are made of"""
     report: CodesReport
+    centres: np.ndarray | None = None
+    """float64 [levels, size, width], by which other items get codes; None where an earlier version made the table"""
 
     @cached_property
     def checksum(self) -> str:
@@ -105,27 +107,62 @@ def fit_codes(vectors: np.ndarray, present: np.ndarray, codes: Codes) -> CodeTab
     check_size(codes, len(coded))
     values = np.zeros((len(vectors), codes.levels), np.int32)
     left_over = vectors[coded].astype(np.float32)
-    levels = []
+    levels, books = [], []
     for level in range(codes.levels):
         centres, nearest = _cluster(left_over, codes.size, _SEED + level)
-        left_over -= centres[nearest]
+        books.append(centres)
+        left_over -= centres[nearest].astype(np.float32)
         values[coded, level] = nearest + 1
         counts = np.bincount(nearest, minlength=codes.size)
         error = float(np.einsum("nd,nd->n", left_over, left_over).mean(dtype=np.float64))
         levels.append(LevelReport(int((counts > 0).sum()), int(counts.max()), error))
-    _, counts = np.unique(values[coded], axis=0, return_counts=True)
-    report = CodesReport(
-        items=len(vectors),
+    return CodeTable(values, codes.size, codes.of, _report(values, levels), np.stack(books))
+
+
+def assign_codes(vectors: np.ndarray, present: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Codes int32 [items, levels] by the centres of an earlier fit; 0 at each level where not present.
+
+    Args:
+        vectors: float16 or float32 [items, width], of length 1 where `present`.
+        present: bool [items].
+        centres: float64 [levels, size, width].
+    """
+    coded = np.flatnonzero(present)
+    values = np.zeros((len(vectors), len(centres)), np.int32)
+    for first in range(0, len(coded), _BLOCK):
+        rows = coded[first : first + _BLOCK]
+        left_over = vectors[rows].astype(np.float32)
+        for level, book in enumerate(centres):
+            products = left_over.astype(np.float64) @ book.T
+            nearest = np.argmin(np.einsum("kd,kd->k", book, book) - 2 * products, axis=1)
+            values[rows, level] = nearest + 1
+            left_over -= book[nearest].astype(np.float32)
+    return values
+
+
+def recounted(table: CodeTable, values: np.ndarray) -> CodeTable:
+    """The table with other codes by the same centres; the error of a level is that of the fit."""
+    levels = []
+    for level, of_fit in enumerate(table.report.levels):
+        counts = np.bincount(values[:, level], minlength=table.size + 1)[1:]
+        levels.append(LevelReport(int((counts > 0).sum()), int(counts.max(initial=0)), of_fit.error))
+    return replace(table, values=values, report=_report(values, levels))
+
+
+def _report(values: np.ndarray, levels: list[LevelReport]) -> CodesReport:
+    coded = values[values[:, 0] > 0]
+    _, counts = np.unique(coded, axis=0, return_counts=True)
+    return CodesReport(
+        items=len(values),
         coded=len(coded),
         distinct=len(counts),
         colliding=int(counts[counts > 1].sum()),
         levels=tuple(levels),
     )
-    return CodeTable(values, codes.size, codes.of, report)
 
 
 def _cluster(rows: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres float32 [size, width], and of each of the rows [n, width] the nearest one, int [n]."""
+    """Centres float64 [size, width], and of each of the rows [n, width] the nearest one, int [n]."""
     most = size * _ITEMS_PER_CENTRE
     chosen = np.random.default_rng(seed).choice(len(rows), most, replace=False) if len(rows) > most else slice(None)
     # In float64: threads add up in any order, and what that rounds must not decide between two centres.
@@ -136,4 +173,4 @@ def _cluster(rows: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.nda
         means.fit(rows[chosen].astype(np.float64))
     blocks = (rows[start : start + _BLOCK].astype(np.float64) for start in range(0, len(rows), _BLOCK))
     nearest = np.concatenate([means.predict(block) for block in blocks])
-    return means.cluster_centers_.astype(np.float32), nearest
+    return means.cluster_centers_, nearest

@@ -23,6 +23,8 @@ from tfx_pipeline.files.listing import find_files
 
 _BLOCK_ROWS = 16_384
 ENDINGS = (".parquet", ".npz")
+ENCODER = b"dmf_encoder"
+"""Key in a Parquet file's metadata: the digest of the encoder that `dmf encode` ran."""
 
 
 class EmbeddingFile(ABC):
@@ -32,7 +34,10 @@ class EmbeddingFile(ABC):
         file: where it lies.
         rows: number of rows.
         width: of its embeddings; None for a Parquet file whose rows are all null or absent.
+        encoder: digest of the encoder that made them; None where the file does not say.
     """
+
+    encoder: str | None = None
 
     def __init__(self, file: Path, key: str):
         self.file, self._key = file, key
@@ -89,6 +94,8 @@ class ParquetEmbeddings(EmbeddingFile):
         super().__init__(file, key)
         self._id_column, self._column = modality.id_column, modality.embedding_column
         schema = pq.read_schema(file)
+        digest = (schema.metadata or {}).get(ENCODER)
+        self.encoder = None if digest is None else digest.decode()
         for column in (self._id_column, self._column):
             if column not in schema.names:
                 raise DataError(f"{key}: {file} has no column '{column}'; it has: {', '.join(schema.names)}")

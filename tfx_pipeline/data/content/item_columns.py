@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from tfx_pipeline.config.item_columns import CategoricalItemColumn, ItemColumn, NumericItemColumn
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.several_values import in_lists
+from tfx_pipeline.errors import DataError
 
 _TEXT = pa.large_string()
 
@@ -49,6 +50,8 @@ class ItemColumnTable:
     names: tuple[str, ...]
     """of the rows from 1 on: the values themselves, or the borders of buckets; () for a number"""
     coverage: ColumnCoverage
+    scale: tuple[float, float] | None = None
+    """of a number: mean and deviation that it is scaled by; None of others, and where an earlier version wrote it"""
 
     @property
     def width(self) -> int:
@@ -95,20 +98,29 @@ def in_one_form(array: pa.Array, column: ItemColumn) -> tuple[pa.Array, int]:
     return in_lists(array, column.separator), 0
 
 
-def build_column(array: pa.Array, column: ItemColumn, no_number: int = 0) -> ItemColumnTable:
-    """The table of a whole column, with its vocabulary or scaling taken from the catalogue.
+def build_column(
+    array: pa.Array, column: ItemColumn, no_number: int = 0, like: ItemColumnTable | None = None
+) -> ItemColumnTable:
+    """The table of a whole column.
 
     Args:
         array: all of it, as `in_one_form` gives batches.
         column: of the configuration.
         no_number: texts that were none.
+        like: an earlier table of the same column, whose names, borders and scale are taken; None: those of `array`. An
+            item may then have more names than any had, up to what the column keeps.
+
+    Raises:
+        DataError: `like` does not say how its numbers were scaled.
     """
     if isinstance(column, NumericItemColumn):
-        return _numbers(array, column, no_number)
-    return _names(array, column)
+        return _numbers(array, column, no_number, like)
+    return _names(array, column, like)
 
 
-def _numbers(array: pa.Array, column: NumericItemColumn, no_number: int) -> ItemColumnTable:
+def _numbers(
+    array: pa.Array, column: NumericItemColumn, no_number: int, like: ItemColumnTable | None
+) -> ItemColumnTable:
     numbers = array.to_numpy(zero_copy_only=False).astype(np.float64)
     there = np.isfinite(numbers)
     coverage = ColumnCoverage(len(numbers), int((~there).sum()), no_number=no_number)
@@ -117,19 +129,29 @@ def _numbers(array: pa.Array, column: NumericItemColumn, no_number: int) -> Item
         inner = np.arange(1, column.buckets) / column.buckets
         # Of many equal numbers borders coincide, and buckets between them would stay empty.
         borders = np.unique(np.quantile(known, inner)) if len(known) else np.zeros(0)
+        if like is not None:
+            borders = np.array([float(name) for name in like.names[1:]])
         ids = np.zeros((len(numbers), 1), np.int32)
         ids[there, 0] = np.searchsorted(borders, known, side="right") + 1
         lower = ["-inf", *(repr(float(border)) for border in borders)]
         return ItemColumnTable(ids, len(borders) + 2, tuple(lower), coverage)
     if column.scaling == "log":
         known = np.sign(known) * np.log1p(np.abs(known))
-    spread = float(known.std()) if len(known) else 0.0
+    scale = (float(known.mean()), float(known.std())) if len(known) else (0.0, 0.0)
+    if like is not None:
+        if like.scale is None:
+            raise DataError(
+                "the numbers were scaled by a version that did not keep mean and deviation, so others cannot be scaled "
+                "alike; train the model again: dmf run"
+            )
+        scale = like.scale
+    mean, spread = scale
     scaled = np.zeros(len(numbers), np.float32)
-    scaled[there] = (known - known.mean()) / spread if spread > 0 else 0.0
-    return ItemColumnTable(scaled, None, (), coverage)
+    scaled[there] = (known - mean) / spread if spread > 0 else 0.0
+    return ItemColumnTable(scaled, None, (), coverage, scale)
 
 
-def _names(array: pa.Array, column: CategoricalItemColumn) -> ItemColumnTable:
+def _names(array: pa.Array, column: CategoricalItemColumn, like: ItemColumnTable | None) -> ItemColumnTable:
     items = len(array)
     if column.multiple:
         owner = pc.list_parent_indices(array).to_numpy()
@@ -137,7 +159,7 @@ def _names(array: pa.Array, column: CategoricalItemColumn) -> ItemColumnTable:
     else:
         frame = pd.DataFrame({"item": np.arange(items), "name": array.to_pandas()})
     frame = frame[frame["name"].notna() & (frame["name"] != "")].drop_duplicates()
-    names = _vocabulary(frame["name"], column)
+    names = _vocabulary(frame["name"], column) if like is None else like.names
     place = frame.groupby("item").cumcount().to_numpy()
     kept = place < column.width
     ids = pd.Index(names).get_indexer(frame["name"]) + 1

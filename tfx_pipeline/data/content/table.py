@@ -4,8 +4,9 @@ A directory holds `item_ids.txt` (one id a line; line i, from 0, is row i of eve
 `NAME.npy` (float16 or float32 [items, width], rows of unit length, zeros where missing), `NAME.present.npy`
 (bool [items]) and, where the width was reduced, `NAME.basis.npy` (float32 [source width, width]), `titles.txt` (one a
 line) when the catalogue has titles, `columns/NAME.npy` (int32 [items, width] or float32 [items]) and
-`columns/NAME.names.json` (names of the embedding's rows) of each item column, `codes.npy` (int32 [items, levels]) when
-there are semantic ids, and `content.json` (checksums and statistics).
+`columns/NAME.names.json` (names of the embedding's rows) of each item column, `codes.npy` (int32 [items, levels]) and
+`codes.centres.npy` (float64 [levels, size, width]) when there are semantic ids, and `content.json` (checksums and
+statistics).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tfx_pipeline.files.writing import write_lines, write_text, writing_folder
 _FORMAT_VERSION = 2
 _TITLES = "titles.txt"
 _COLUMNS = "columns"
-_CODES = "codes.npy"
+_CODES, _CENTRES = "codes.npy", "codes.centres.npy"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class ModalityManifest:
     explained_variance: float | None
     sha256: str
     coverage: Coverage
+    encoder: str | None = None
+    """digest of the encoder, where the file says it"""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ class ColumnManifest:
     """values of an item"""
     sha256: str
     coverage: ColumnCoverage
+    scale: tuple[float, float] | None = None
+    """of a number: mean and deviation that it is scaled by"""
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,18 @@ class ContentManifest(JsonRecord):
     modalities: Mapping[str, ModalityManifest]
     columns: Mapping[str, ColumnManifest] = field(default_factory=dict)
     codes: CodesManifest | None = None
+    retired: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """See the base class; without codes as before there were any."""
+        """See the base class; what a table does not have is left out, as before there was any."""
         values = super().to_json()
-        if self.codes is None:
-            del values["codes"]
+        for name in ("codes", "retired"):
+            if not values[name]:
+                del values[name]
+        for part, later in (("modalities", "encoder"), ("columns", "scale")):
+            for facts in values[part].values():
+                if facts[later] is None:
+                    del facts[later]
         return values
 
 
@@ -131,6 +142,8 @@ class ContentMatrix:
     explained_variance: float | None
     """share of the squared length that the reduction kept; None without reduction"""
     coverage: Coverage
+    encoder: str | None = None
+    """digest of the encoder; None where the embedding file does not say it"""
 
     @property
     def width(self) -> int:
@@ -149,13 +162,18 @@ class ContentMatrix:
 
 @dataclass(frozen=True, eq=False)
 class ItemContentTable:
-    """Content of the whole catalogue; row i of every matrix belongs to `item_ids[i]`."""
+    """Content of the whole catalogue; row i of every matrix belongs to `item_ids[i]`.
+
+    The last `retired` rows are items that the catalogue had when the model was trained or last refreshed, and has no
+    more: histories have them, and nothing recommends them.
+    """
 
     item_ids: list[str]
     modalities: Mapping[str, ContentMatrix]
     titles: list[str] | None = None
     columns: Mapping[str, ItemColumnTable] = field(default_factory=dict)
     codes: CodeTable | None = None
+    retired: int = 0
 
     def __post_init__(self) -> None:
         rows = len(self.item_ids)
@@ -177,6 +195,11 @@ class ItemContentTable:
             raise ValueError(f"titles must be {rows}, one per item, got {len(self.titles)}")
 
     @property
+    def catalogue_ids(self) -> list[str]:
+        """Ids of the items that may be ranked."""
+        return list(self.item_ids[: len(self.item_ids) - self.retired])
+
+    @property
     def covered(self) -> np.ndarray:
         """bool [items]: whether an item has content of any modality."""
         covered = np.zeros(len(self.item_ids), bool)
@@ -194,6 +217,8 @@ class ItemContentTable:
             digest.update(f"\ncolumn {name} {self.columns[name].checksum}".encode())
         if self.codes is not None:
             digest.update(f"\ncodes {self.codes.checksum}".encode())
+        if self.retired:
+            digest.update(f"\nretired {self.retired}".encode())
         return digest.hexdigest()[:16]
 
 
@@ -231,6 +256,8 @@ def write_content(
             write_text(folder / _COLUMNS / f"{name}.names.json", json.dumps(column.names, ensure_ascii=False))
         if table.codes is not None:
             np.save(folder / _CODES, table.codes.values)
+            if table.codes.centres is not None:
+                np.save(folder / _CENTRES, table.codes.centres)
         manifest = json.dumps(_manifest(table).to_json(), indent=2)
         write_text(folder / artifact_files.CONTENT_MANIFEST, f"{manifest}\n")
         for name, record in (documents or {}).items():
@@ -258,7 +285,8 @@ def read_content(directory: Address) -> ItemContentTable:
         modalities = {name: _read_matrix(directory, name, facts) for name, facts in manifest.modalities.items()}
         columns = {name: _read_column(directory / _COLUMNS, name, facts) for name, facts in manifest.columns.items()}
         codes = None if manifest.codes is None else _read_codes(directory, manifest.codes)
-        table = ItemContentTable(read_lines(directory / artifact_files.ITEM_IDS), modalities, titles, columns, codes)
+        item_ids = read_lines(directory / artifact_files.ITEM_IDS)
+        table = ItemContentTable(item_ids, modalities, titles, columns, codes, manifest.retired)
     except FileNotFoundError as error:
         raise DataError(f"{directory} is no complete content table: {Path(error.filename).name} is missing") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -298,21 +326,24 @@ def _manifest(table: ItemContentTable) -> ContentManifest:
                 explained_variance=matrix.explained_variance,
                 sha256=matrix.checksum,
                 coverage=matrix.coverage,
+                encoder=matrix.encoder,
             )
             for name, matrix in table.modalities.items()
         },
         columns={
-            name: ColumnManifest(column.rows, column.width, column.checksum, column.coverage)
+            name: ColumnManifest(column.rows, column.width, column.checksum, column.coverage, column.scale)
             for name, column in table.columns.items()
         },
         codes=None
         if (codes := table.codes) is None
         else CodesManifest(codes.of, codes.size, codes.checksum, codes.report),
+        retired=table.retired,
     )
 
 
 def _read_codes(directory: Path, facts: CodesManifest) -> CodeTable:
-    return CodeTable(np.load(directory / _CODES, mmap_mode="r"), facts.size, facts.of, facts.report)
+    centres = np.load(directory / _CENTRES) if (directory / _CENTRES).exists() else None
+    return CodeTable(np.load(directory / _CODES, mmap_mode="r"), facts.size, facts.of, facts.report, centres)
 
 
 def _read_column(directory: Path, name: str, facts: ColumnManifest) -> ItemColumnTable:
@@ -321,6 +352,7 @@ def _read_column(directory: Path, name: str, facts: ColumnManifest) -> ItemColum
         rows=facts.rows,
         names=tuple(read_json(directory / f"{name}.names.json")),
         coverage=facts.coverage,
+        scale=facts.scale,
     )
 
 
@@ -334,4 +366,5 @@ def _read_matrix(directory: Path, name: str, facts: ModalityManifest) -> Content
         basis=np.load(directory / f"{name}.basis.npy") if facts.reduced else None,
         explained_variance=facts.explained_variance,
         coverage=facts.coverage,
+        encoder=facts.encoder,
     )

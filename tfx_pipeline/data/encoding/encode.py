@@ -90,7 +90,7 @@ def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts,
         done = min(first + _BLOCK, len(texts))
         watch(done, len(texts), done / max(time.perf_counter() - started, 1e-9))
     seconds = time.perf_counter() - started
-    cut = known.write([item for item, _ in pairs], sources)
+    cut = known.write([item for item, _ in pairs], sources, encoder.digest)
     return EncodingSummary(
         modality=name,
         path=str(modality.path),

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from serving.messages import first_line
 from tfx_pipeline.config.content import Modality
+from tfx_pipeline.data.content.embeddings import ENCODER
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.writing import writing
 
@@ -60,12 +61,13 @@ class KnownVectors:
         self._parts.append(part)
         self._keep(sources, vectors, cut)
 
-    def write(self, ids: Sequence[str], sources: Sequence[str]) -> int:
+    def write(self, ids: Sequence[str], sources: Sequence[str], encoder: str) -> int:
         """Replaces the file by the vectors of items, and forgets the parts; returns how many items' texts were cut.
 
         Args:
             ids: of the items, at least one.
             sources: of the items, all known.
+            encoder: digest of what made the vectors, which the file will tell.
         """
         cuts = 0
         with writing(self._path) as file, contextlib.ExitStack() as stack:
@@ -81,6 +83,7 @@ class KnownVectors:
                 table = table.add_column(
                     0, self._modality.id_column, pa.array(ids[first : first + len(own)], pa.string())
                 )
+                table = table.replace_schema_metadata({ENCODER: encoder})
                 if writer is None:
                     writer = stack.enter_context(pq.ParquetWriter(file, table.schema))
                 writer.write_table(table)

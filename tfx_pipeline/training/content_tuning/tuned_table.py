@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from serving.contract import SHORTEST_PROJECTION
 from tfx_pipeline.config.content import Content
 from tfx_pipeline.data.content.build import build_modality
+from tfx_pipeline.data.content.projection import projected_matrix
 from tfx_pipeline.data.content.table import ContentMatrix, ItemContentTable
 from tfx_pipeline.errors import LeakageError
 from tfx_pipeline.evaluation.requests import Requests
@@ -91,22 +91,7 @@ def tuned_matrix(source: ContentMatrix, kernel: np.ndarray) -> ContentMatrix:
         kernel: float32 [width, dim].
     """
     # As long as a reduction by PCA leaves vectors, which is what "too short for a direction" goes by.
-    basis = (kernel / np.linalg.norm(kernel, 2)).astype(np.float32)
-    projected = source.vectors.astype(np.float32) @ basis
-    length = np.sqrt(np.einsum("nd,nd->n", projected, projected))
-    present = source.present & (length > SHORTEST_PROJECTION)
-    vectors = np.zeros(projected.shape, source.vectors.dtype)
-    vectors[present] = projected[present] / length[present, None]
-    lost = int(source.present.sum() - present.sum())
-    coverage = dataclasses.replace(
-        source.coverage,
-        present=source.coverage.present - lost,
-        missing=source.coverage.missing + lost,
-        zero_vectors=source.coverage.zero_vectors + lost,
-    )
-    return dataclasses.replace(
-        source, vectors=vectors, present=present, basis=basis, explained_variance=None, coverage=coverage
-    )
+    return projected_matrix(source, (kernel / np.linalg.norm(kernel, 2)).astype(np.float32))
 
 
 def _record(
