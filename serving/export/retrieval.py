@@ -64,7 +64,8 @@ class CatalogueIndex(tf.Module):
 
         Args:
             users: float32 [B, D].
-            excluded: int32 [B, E], places of items in the catalogue, from 1 on; 0 excludes nothing.
+            excluded: int32 [B, E], places of items in the catalogue, from 1 on; 0 excludes nothing, nor does a place
+                beyond the catalogue.
             k: int32 scalar, how many, from 1 to I.
 
         Returns:
@@ -72,7 +73,7 @@ class CatalogueIndex(tf.Module):
             the exclusion leaves fewer.
         """
         scores = self.products(users)
-        place = tf.where(excluded > 0)
+        place = tf.where((excluded > 0) & (excluded <= self.items))
         cells = tf.stack([place[:, 0], tf.cast(tf.gather_nd(excluded, place), tf.int64) - 1], axis=1)
         lowest = tf.fill(tf.shape(place)[:1], -np.inf)
         scores = tf.tensor_scatter_nd_update(scores, cells, tf.cast(lowest, tf.float32))

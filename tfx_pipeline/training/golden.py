@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,17 @@ def read_requests(files: Sequence[str], model: contract.ModelContract, limit: in
     return requests
 
 
+def requests_of(entries: Sequence[Mapping[str, Any]]) -> list[Request]:
+    """The real requests among golden ones, which may become golden requests of another model.
+
+    Args:
+        entries: as `write_golden` wrote them.
+    """
+    real = [entry["request"] for entry in entries if entry["case"].startswith("real ")]
+    longest = [entry["request"] for entry in entries if entry["case"].startswith("longest ")]
+    return [*real, *(request for request in longest if request not in real)]
+
+
 def _length(name: str, request: Request) -> int:
     return len(request[name])
 
@@ -89,6 +100,7 @@ def golden_cases(
     without_content: Sequence[str],
     of_candidates: Collection[str] = (),
     lists: Collection[str] = (),
+    new_items: Sequence[str] = (),
 ) -> dict[str, Request]:
     """Requests that a model must answer alike everywhere: real ones and the corners of the input space.
 
@@ -97,6 +109,7 @@ def golden_cases(
         without_content: ids of catalogue items that no modality covers; may be empty.
         of_candidates: names of the candidate columns.
         lists: names of profile and context columns of several values.
+        new_items: ids that the catalogue has and training did not; may be empty.
     """
     first = requests[0]
     longest = max(requests, key=lambda request: len(request[raw_features.HISTORY_ITEM_ID]))
@@ -136,14 +149,15 @@ def golden_cases(
         raw_features.HISTORY_ITEM_ID: [],
         raw_features.CANDIDATE_ITEM_ID: [_UNKNOWN_ID],
     }
-    if without_content:
-        items = list(without_content[:4])
-        cases["missing content"] = {
+    for case, items in (("missing content", without_content), ("new items", new_items)):
+        if not items:
+            continue
+        cases[case] = {
             **longest,
             **dict.fromkeys(of_candidates),
             **no_ages,
-            raw_features.CANDIDATE_ITEM_ID: items,
-            raw_features.HISTORY_ITEM_ID: items,
+            raw_features.CANDIDATE_ITEM_ID: list(items[:4]),
+            raw_features.HISTORY_ITEM_ID: list(items[:4]),
         }
     return cases
 

@@ -23,6 +23,7 @@ from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.files.json_record import JsonRecord
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.training.calibration import CalibrationResult
+from tfx_pipeline.training.item_tables import item_tables
 from tfx_pipeline.training.rounding import Rounding
 from tfx_pipeline.training.trainer import TrainingResult
 
@@ -130,8 +131,8 @@ def write_metadata(
         retrieval: the stage that was exported with it; None: there is none.
         report: of ingestion.
         content: the content table that the model holds.
-        artifacts: folders that `dmf replay` needs: `model_run`, `transform_graph`, `content`; and `retrieval_run` of
-            the retrieval stage.
+        artifacts: folders that `dmf replay` and `dmf content refresh` need: `model_run`, `transform_graph`, `content`,
+            `requests`; and `retrieval_run` of the retrieval stage.
     """
     config: dict[str, Any] = {name: section.model_dump(mode="json") for name, section in sections.items()}
     if model.schema.objectives:
@@ -139,13 +140,12 @@ def write_metadata(
     if model.schema.history_age_buckets is not None:
         config["history_age_buckets"] = model.schema.history_age_buckets
     digest = hashlib.sha256(json.dumps([config, content.version], sort_keys=True).encode()).hexdigest()[:16]
-    sizes = saved_model_sizes(model_dir)
     values = {
         "model": config["model"]["name"],
         "served_name": served_name,
         "created": now(),
         "params": model.config.to_dict(),
-        "weights": model.count_params() - sum(math.prod(weight.shape) for weight in _tables(model)),
+        "weights": model.count_params() - sum(math.prod(weight.shape) for weight in item_tables(model)),
         "seed": config["training"]["seed"],
         "config_digest": digest,
         "config": config,
@@ -167,32 +167,75 @@ def write_metadata(
         **_candidate_columns(model),
         **({"history_age_buckets": model.schema.history_age_buckets} if model.uses_history_ages else {}),
         "calibration": None if calibrated is None else calibrated.to_json(),
-        "content": {
-            "version": content.version,
-            "modalities": {
-                name: {
-                    "source": matrix.source,
-                    "source_width": matrix.source_width,
-                    "width": matrix.width,
-                    "dtype": matrix.storage_dtype,
-                    "items_with_content": matrix.coverage.present,
-                    "table_bytes": _table_bytes(model, name),
-                }
-                for name, matrix in content.modalities.items()
-            },
-            "item_columns": {
-                name: {"rows": column.rows, "width": column.width, "items_with_value": _with_value(column)}
-                for name, column in content.columns.items()
-                if name in model.schema.item_columns
-            },
-            **_codes_and_counts(model, content),
-        },
-        "sizes": {part: sizes[part] for part in ("graph", "variables", "assets")},
+        "content": _content(model, content),
+        "sizes": _sizes(model_dir),
         "git": git_revision(),
         "versions": library_versions(),
         "artifacts": dict(artifacts),
     }
     write_json(model_dir, contract.METADATA_FILE, values)
+
+
+def write_refreshed_metadata(
+    model_dir: Path,
+    before: Mapping[str, Any],
+    *,
+    model: RankingModel,
+    content: ItemContentTable,
+    retrieval: RetrievalFacts | None,
+    artifacts: Mapping[str, str],
+    refresh: Mapping[str, Any],
+) -> None:
+    """Writes the metadata of a model whose tables of items are others than those that it was trained with.
+
+    Args:
+        model_dir: the exported model, with all its other assets.
+        before: metadata of the version that was refreshed: of the training they still hold.
+        model: as it was exported.
+        content: the content table that it holds now.
+        retrieval: its retrieval stage now; None: there is none.
+        artifacts: see `write_metadata`; of the content also `trained_content`, which the model was trained with.
+        refresh: when and how the tables were made.
+    """
+    values = {
+        **before,
+        "data": {**before["data"], "catalogue_items": len(content.catalogue_ids)},
+        **({} if retrieval is None else {"retrieval": retrieval.to_json()}),
+        "content": _content(model, content),
+        "sizes": _sizes(model_dir),
+        "artifacts": dict(artifacts),
+        "refresh": dict(refresh),
+    }
+    write_json(model_dir, contract.METADATA_FILE, values)
+
+
+def _content(model: RankingModel, content: ItemContentTable) -> dict[str, Any]:
+    """What a model's tables of items hold."""
+    return {
+        "version": content.version,
+        "modalities": {
+            name: {
+                "source": matrix.source,
+                "source_width": matrix.source_width,
+                "width": matrix.width,
+                "dtype": matrix.storage_dtype,
+                "items_with_content": matrix.coverage.present,
+                "table_bytes": _table_bytes(model, name),
+            }
+            for name, matrix in content.modalities.items()
+        },
+        "item_columns": {
+            name: {"rows": column.rows, "width": column.width, "items_with_value": _with_value(column)}
+            for name, column in content.columns.items()
+            if name in model.schema.item_columns
+        },
+        **_codes_and_counts(model, content),
+    }
+
+
+def _sizes(model_dir: Path) -> dict[str, int]:
+    sizes = saved_model_sizes(model_dir)
+    return {part: sizes[part] for part in ("graph", "variables", "assets")}
 
 
 def _candidate_columns(model: RankingModel) -> dict[str, Any]:
@@ -219,13 +262,6 @@ def _codes_and_counts(model: RankingModel, content: ItemContentTable) -> dict[st
     if statistics := model.config.reads_statistics():
         found["item_statistics"] = list(statistics)
     return found
-
-
-def _tables(model: RankingModel) -> list[Any]:
-    """Weights that are facts about items, and not learnt."""
-    others = (getattr(model, name, None) for name in ("item_columns", "item_statistics", "semantic_ids"))
-    layers = [*model.content.values(), *(layer for layer in others if layer is not None)]
-    return [weight for layer in layers for weight in layer.non_trainable_weights]
 
 
 def _with_value(column: ItemColumnTable) -> int:

@@ -17,7 +17,8 @@ from tfx_pipeline.config.values import Params
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.item_statistics import item_statistics
-from tfx_pipeline.training.model_schema import content_rows, item_code_rows, item_column_rows, ranking_schema
+from tfx_pipeline.training.item_tables import fill_tables
+from tfx_pipeline.training.model_schema import ranking_schema
 from tfx_pipeline.training.reproducible import make_reproducible
 from tfx_pipeline.training.trainer import TrainingResult, dense_dtype, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
@@ -141,15 +142,7 @@ def new_model(
         statistics,
     )
     model = build_model(name, params, schema, seed=seed, dense_dtype=dense_dtype)
-    for modality, layer in model.content.items():
-        layer.set_rows(*content_rows(data.content, modality))
-    # A model of somebody's own need not have a place for them.
-    columns = getattr(model, "item_columns", None)
-    if columns is not None:
-        columns.set_rows(item_column_rows(data.content))
-    semantic_ids = getattr(model, "semantic_ids", None)
-    if semantic_ids is not None and data.content.codes is not None:
-        semantic_ids.set_rows(item_code_rows(data.content.codes))
+    fill_tables(model, data.content)
     counts = getattr(model, "item_statistics", None)
     if counts is not None:
         counts.set_rows(item_statistics(statistics, data.files["train"], data.tft_output, data.content))

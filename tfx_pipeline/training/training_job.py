@@ -8,20 +8,15 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import tensorflow_transform as tft
 
 from dmf_keras.models.ranking_model import RankingModel
 from serving import contract
-from serving.export.content_inputs import ContentInputs
 from serving.export.retrieval import RetrievalStage
-from serving.export.signatures import export_model
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
-from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
-from tfx_pipeline.evaluation.item_facts import ItemFacts, write_item_facts
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join, local, parent
 from tfx_pipeline.files.reading import read_json
@@ -30,17 +25,16 @@ from tfx_pipeline.training import golden
 from tfx_pipeline.training.calibration import CalibrationResult
 from tfx_pipeline.training.input_uris import CONTENT, FIRST_RUN, REPORT, REQUESTS, RETRIEVAL_RUN, uri_of
 from tfx_pipeline.training.metadata import Refit, RetrievalFacts, write_metadata
-from tfx_pipeline.training.model_schema import content_bases, known_items
 from tfx_pipeline.training.model_training import TrainingData, train_model
 from tfx_pipeline.training.retrieval.approximate import check_library, write_approximate
-from tfx_pipeline.training.retrieval.stage import read_stage
+from tfx_pipeline.training.retrieval.stage import read_towers, retrieval_stage
 from tfx_pipeline.training.rounding import Rounding
+from tfx_pipeline.training.served_model import GOLDEN_CANDIDATES, OfItems, ServingOptions, write_served_model
 from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
 from tfx_pipeline.transform.dataset import real_slots, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
-_GOLDEN_CANDIDATES = 64
 # From which the share of real candidates is told.
 _COUNTED_BATCHES = 20
 
@@ -134,6 +128,7 @@ class TrainingJob:
                 "model_run": fn_args.model_run_dir,
                 "transform_graph": fn_args.transform_output,
                 "content": uri_of(fn_args.custom_config, CONTENT),
+                "requests": uri_of(fn_args.custom_config, REQUESTS),
                 **({} if stage is None else {RETRIEVAL_RUN: uri_of(fn_args.custom_config, RETRIEVAL_RUN)}),
             },
         )
@@ -146,46 +141,38 @@ class TrainingJob:
             return None, None
         run = uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)
         result = TrainingResult.from_json(read_json(join(run, artifact_files.TRAINING_RESULT)))
-        stage = read_stage(run, data.transform, data.content, served, settings.ranked_candidates)
+        stage = retrieval_stage(read_towers(run), data.transform, data.content, served, settings.ranked_candidates)
         return stage, RetrievalFacts.of(stage, result)
 
     def _export(
         self, model: RankingModel, served: RankingModel, directory: Path, retrieval: RetrievalStage | None
     ) -> Rounding | None:
         """Exports `served`, and says what its precision costs beside that of `model`; None in float32."""
-        settings, data, content = self.settings, self.data, self.data.content
+        settings, data = self.settings, self.data
         directory.parent.mkdir(parents=True, exist_ok=True)
-        bases = content_bases(content)
-        written = export_model(
-            served,
-            data.transform,
-            directory,
+        eval_files = split_files(uri_of(self.fn_args.custom_config, REQUESTS), "eval")
+        options = ServingOptions(
             name=settings.model.name,
+            served_name=settings.name,
             max_history=settings.ingestion.history.max_length,
-            content_bases=bases,
             explain=settings.explain,
             formula=settings.formula,
-            retrieval=retrieval,
+            warmup_candidates=settings.warmup_candidates,
+            evaluation=settings.evaluation,
         )
-        own = written.candidate_inputs
-        eval_files = split_files(uri_of(self.fn_args.custom_config, REQUESTS), "eval")
-        requests = golden.read_requests(eval_files, written, _GOLDEN_CANDIDATES)
-        if not requests:
-            raise ModelError("the eval split has no requests to check the exported model with")
-        item_ids = list(content.item_ids)
-        without_content = [item_ids[row] for row in np.flatnonzero(~content.covered)[:4]]
-        cases = golden.golden_cases(requests, without_content, own, written.user_lists)
-        if written.content_widths:
-            cases |= golden.content_cases(cases["longest history"], content, own)
-        exact = model.for_serving(contract.FLOAT32)
-        golden.write_golden(exact, data.transform, ContentInputs(exact, bases), directory, cases, retrieval)
-        golden.write_warmup_requests(directory, settings.name, requests, item_ids, settings.warmup_candidates)
-        ids, impressions, has_content = known_items(data.tft_output, content)
-        write_item_facts(directory, ids, impressions, has_content, settings.evaluation)
+        written, facts = write_served_model(
+            directory,
+            model,
+            served,
+            OfItems(data.transform, data.tft_output, data.content),
+            options,
+            lambda written: golden.read_requests(eval_files, written, GOLDEN_CANDIDATES),
+            retrieval,
+        )
         write_text(join(directory, contract.LOGS_FILE), settings.ingestion.to_json())
         if written.precision == contract.FLOAT32:
             return None
-        facts = ItemFacts.of(ids, impressions, has_content, settings.evaluation)
+        exact = model.for_serving(contract.FLOAT32)
         exact_rows, rounded_rows = (score_rows(each, data.transform, eval_files, facts) for each in (exact, served))
         return Rounding.of(written.precision, exact_rows, rounded_rows)
 

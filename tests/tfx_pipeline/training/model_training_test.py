@@ -10,7 +10,8 @@ import pytest
 from tfx_pipeline.config.content import Codes
 from tfx_pipeline.data.content.codes import fit_codes
 from tfx_pipeline.training.item_statistics import item_statistics
-from tfx_pipeline.training.metadata import _codes_and_counts, _tables
+from tfx_pipeline.training.item_tables import item_tables
+from tfx_pipeline.training.metadata import _codes_and_counts
 from tfx_pipeline.training.model_training import new_model
 
 
@@ -38,7 +39,7 @@ def test_codes_and_counts_by_row_of_the_catalogue(data):
         "codes": {"of": "text", "levels": 2, "size": 4, "items_with_codes": 35},
         "item_statistics": ["positives", "impressions"],
     }
-    assert {weight.path.split("/")[0] for weight in _tables(model)} == {"semantic_ids", "item_statistics"}
+    assert {weight.path.split("/")[0] for weight in item_tables(model)} == {"semantic_ids", "item_statistics"}
 
 
 def test_a_model_that_reads_neither_has_neither(data, tiny_data):

@@ -19,19 +19,28 @@ if TYPE_CHECKING:
     from dmf_keras.models.two_towers.model import TwoTowers
 
 
-def read_stage(
-    model_run: Address, transform: RequestTransform, content: ItemContentTable, ranker: RankingModel, candidates: int
-) -> RetrievalStage:
-    """The stage of a finished training, to be exported with a ranker.
+def read_towers(model_run: Address) -> TwoTowers:
+    """The model of a finished training.
 
     Args:
         model_run: of RetrievalTrainer.
+    """
+    return cast("TwoTowers", keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS)))
+
+
+def retrieval_stage(
+    tower: TwoTowers, transform: RequestTransform, content: ItemContentTable, ranker: RankingModel, candidates: int
+) -> RetrievalStage:
+    """The stage of a trained tower, to be exported with a ranker.
+
+    Args:
+        tower: with the content of the catalogue in its tables.
         transform: item ids to model inputs.
         content: the catalogue.
         ranker: as it is exported.
         candidates: that are retrieved to be ranked.
     """
-    tower = sharing_content(keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS)), ranker)
+    tower = sharing_content(tower, ranker)
     return RetrievalStage(tower, catalogue_index(tower, transform, content), candidates)
 
 
@@ -60,5 +69,5 @@ def sharing_content(tower: TwoTowers, ranker: RankingModel) -> TwoTowers:
 
 def catalogue_index(tower: TwoTowers, transform: RequestTransform, content: ItemContentTable) -> CatalogueIndex:
     """The vectors of all items of the catalogue, in its order."""
-    ids = list(content.item_ids)
+    ids = content.catalogue_ids
     return CatalogueIndex(ids, item_vectors(tower, embedding_rows(transform, ids)))
