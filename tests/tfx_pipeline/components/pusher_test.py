@@ -19,7 +19,7 @@ from serving.export.metadata import read_json
 from serving.manifest import ChangedFiles, check_version
 from tfx_pipeline.components.pusher import executor
 from tfx_pipeline.errors import ModelError
-from tfx_pipeline.files import writing
+from tfx_pipeline.files import versions, writing
 from tfx_pipeline.trained.version import Version
 
 FILES = ["saved_model.pb", "variables/variables.index", "assets.extra/tf_serving_warmup_requests"]
@@ -122,12 +122,12 @@ def test_metrics_beside_a_refit_say_of_which_model_they_are(push):
 
 
 def test_each_push_is_a_higher_version_also_within_a_second_and_after_the_clock_went_back(push, monkeypatch):
-    monkeypatch.setattr(executor.time, "time", lambda: 1000.9)
-    versions = [push(content).get_string_custom_property("pushed_version") for content in ("a", "b", "c")]
-    monkeypatch.setattr(executor.time, "time", lambda: 5.0)
-    versions.append(push("d").get_string_custom_property("pushed_version"))
-    assert versions == ["1000", "1001", "1002", "1003"]
-    assert [tree(push.base / version)["saved_model.pb"] for version in versions] == ["a", "b", "c", "d"]
+    monkeypatch.setattr(versions.time, "time", lambda: 1000.9)
+    pushed = [push(content).get_string_custom_property("pushed_version") for content in ("a", "b", "c")]
+    monkeypatch.setattr(versions.time, "time", lambda: 5.0)
+    pushed.append(push("d").get_string_custom_property("pushed_version"))
+    assert pushed == ["1000", "1001", "1002", "1003"]
+    assert [tree(push.base / version)["saved_model.pb"] for version in pushed] == ["a", "b", "c", "d"]
     assert Version.find(push.base).path.name == "1003"
 
 

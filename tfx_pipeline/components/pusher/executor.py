@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from tfx import types
@@ -17,7 +16,8 @@ from serving.manifest import describe
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.results import read_metrics
 from tfx_pipeline.files.addresses import join
-from tfx_pipeline.files.reading import exists, list_names
+from tfx_pipeline.files.reading import exists
+from tfx_pipeline.files.versions import next_version
 from tfx_pipeline.files.writing import remove_unfinished, writing_folder
 
 EVALUATION_KEY = "evaluation"
@@ -58,10 +58,7 @@ class Executor(tfx_pusher.Executor):
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         base = destination.filesystem.base_directory
         remove_unfinished(base)
-        newest = max((int(name) for name in list_names(base) if name.isdigit()), default=0)
-        # Later than every version there, even when two pushes fall into one second or a clock went back.
-        version = str(max(int(time.time()), newest + 1))
-        final = join(base, version)
+        final = next_version(base)
         model_path = self.GetModelPath(input_dict)
         # The copy of a folder that is not there would be an empty version, and no error.
         if not exists(join(model_path, "saved_model.pb")):
@@ -79,4 +76,4 @@ class Executor(tfx_pusher.Executor):
             write_json(incoming, contract.EVALUATION_FILE, evaluation)
             write_json(incoming, contract.MANIFEST_FILE, describe(incoming))
         io_utils.copy_dir(final, pushed.uri)
-        self._MarkPushed(pushed, pushed_destination=final, pushed_version=version)
+        self._MarkPushed(pushed, pushed_destination=final, pushed_version=final.rpartition("/")[2])

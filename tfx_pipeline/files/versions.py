@@ -1,0 +1,20 @@
+"""Numbers of the versions of a served model, which are folders beside each other."""
+
+from __future__ import annotations
+
+import time
+
+from tfx_pipeline.files.addresses import Address, join
+from tfx_pipeline.files.reading import list_names
+
+
+def next_version(base: Address) -> str:
+    """Address of the version that comes after all that are there.
+
+    Later than every one, even when two pushes fall into one second or a clock went back.
+
+    Args:
+        base: folder of the versions.
+    """
+    newest = max((int(name) for name in list_names(base) if name.isdigit()), default=0)
+    return join(base, str(max(int(time.time()), newest + 1)))
