@@ -1,17 +1,18 @@
-"""`dmf content evaluate`."""
+"""`dmf content evaluate` and `dmf content refresh`."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import output_file
-from tfx_pipeline.cli.options import Commands, add_config, add_group, add_overrides, configuration
+from tfx_pipeline.cli.options import Commands, add_config, add_group, add_overrides, add_run, configuration
 
 
 def add(commands: Commands) -> None:
     """Adds it to the sub-parsers `commands`."""
-    group = add_group(commands, "content", "look at the vectors of items")
+    group = add_group(commands, "content", "look at the content of items, and bring a served model up to date")
     evaluate = group.add_parser(
         "evaluate",
         help="how much vectors say of the next click, before any ranker",
@@ -23,6 +24,22 @@ def add(commands: Commands) -> None:
     evaluate.add_argument("--json", type=output_file, metavar="FILE", help="also write the evidence to FILE")
     add_overrides(evaluate)
     evaluate.set_defaults(command=run, resumes=True)
+    refresh = group.add_parser(
+        "refresh",
+        help="push the served model with the catalogue of today, without training",
+        description="Makes the next version of a pushed model. Its tables of items, and what retrieves from them, hold "
+        "catalogue and embeddings as they are now; its weights stay. The version passes the serving gate like any "
+        "other.",
+    )
+    add_config(refresh)
+    refresh.add_argument(
+        "--model", type=Path, metavar="DIR", help="folder of the versions; default: where the configuration pushes to"
+    )
+    add_run(refresh)
+    refresh.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
+    refresh.add_argument("--json", type=output_file, metavar="FILE", help="also write what was done to FILE")
+    add_overrides(refresh)
+    refresh.set_defaults(command=run_refresh)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -39,3 +56,28 @@ def run(parsed: argparse.Namespace) -> int:
         write_json(parsed.json, evidence.to_json())
     print_evidence(evidence, console_on(sys.stdout))
     return exit_status.OK
+
+
+def run_refresh(parsed: argparse.Namespace) -> int:
+    """Refreshes and says what was done; returns the exit status."""
+    from tfx_pipeline.console import console
+    from tfx_pipeline.files.output_folder import set_up_libraries
+    from tfx_pipeline.files.writing import write_json
+
+    config = configuration(parsed)
+    set_up_libraries()
+    with console().status("loading libraries"):
+        from tfx_pipeline.trained.refresh.refresh import refresh
+        from tfx_pipeline.trained.refresh.view import print_outcome, print_plan
+
+    record = refresh(
+        config,
+        parsed.model,
+        run=parsed.run,
+        dry_run=parsed.dry_run,
+        say=lambda plan: print_plan(plan, console()),
+    )
+    print_outcome(record, console(), dry_run=parsed.dry_run)
+    if parsed.json is not None:
+        write_json(parsed.json, record.to_json())
+    return exit_status.NOT_PUSHED if record.problems else exit_status.OK

@@ -100,7 +100,11 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
         return
     git = metadata["git"]
     yield "served as", metadata["served_name"]
-    yield "exported", metadata["created"]
+    if refresh := metadata.get("refresh"):
+        yield "weights trained", _weights(metadata["created"], refresh)
+        yield "tables refreshed", _refreshed(metadata["content"], refresh)
+    else:
+        yield "exported", metadata["created"]
     yield "hyper-parameters", ", ".join(f"{name} {value}" for name, value in metadata["params"].items())
     yield "weights", f"{metadata['weights']:,} and the tables of items"
     yield "seed", str(metadata["seed"])
@@ -120,6 +124,21 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     if git is not None:
         yield "git", git["revision"] + (", with changes that are not committed" if git["dirty"] else "")
     yield "versions", ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+
+
+def _weights(trained: str, refresh: Mapping[str, Any]) -> str:
+    return (
+        f"{trained}, as in version {refresh['weights_version']}: digest {refresh['weights_digest']}, with content "
+        f"{refresh['trained_content']}"
+    )
+
+
+def _refreshed(content: Mapping[str, Any], refresh: Mapping[str, Any]) -> str:
+    return (
+        f"{refresh['created']}, of version {refresh['of_version']}: content {content['version']}; {refresh['new']:,} "
+        f"items new, {refresh['changed']:,} changed, {refresh['removed']:,} removed; {refresh['retired']:,} are kept "
+        "for histories alone"
+    )
 
 
 def _retrieval(stage: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from serving import contract
 from serving.contract import CONTRACT_FILE, LOGS_FILE, MANIFEST_FILE, ModelContract
+from serving.export.metadata import read_json
 from serving.manifest import check_version
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError, ModelError
@@ -111,7 +112,11 @@ class Version:
         Raises:
             ModelError: they are not there or cannot be read.
         """
-        return self._asset(artifact_files.ITEM_IDS)
+        known = self._asset(artifact_files.ITEM_IDS)
+        with self._as_a_sentence():
+            refresh = (read_json(self.path, contract.METADATA_FILE) or {}).get("refresh", {})
+        # Behind the catalogue stand items that only histories have.
+        return known[: len(known) - refresh.get("retired", 0)]
 
     def item_vocabulary(self) -> list[str]:
         """Ids of the items that have an embedding of their own.

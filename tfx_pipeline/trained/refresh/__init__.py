@@ -1,0 +1,1 @@
+"""New tables of items in a trained model: `dmf content refresh`."""
