@@ -60,13 +60,13 @@ def run(parsed: argparse.Namespace) -> int:
 
 def run_refresh(parsed: argparse.Namespace) -> int:
     """Refreshes and says what was done; returns the exit status."""
-    from tfx_pipeline.console import console
+    from tfx_pipeline.console import console, quiet_libraries
     from tfx_pipeline.files.output_folder import set_up_libraries
     from tfx_pipeline.files.writing import write_json
 
     config = configuration(parsed)
     set_up_libraries()
-    with console().status("loading libraries"):
+    with quiet_libraries(Path("/dev/null")), console().status("loading libraries"):
         from tfx_pipeline.trained.refresh.refresh import refresh
         from tfx_pipeline.trained.refresh.view import print_outcome, print_plan
 

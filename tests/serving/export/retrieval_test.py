@@ -44,6 +44,10 @@ def test_what_is_excluded_is_not_found_and_a_list_may_be_short():
     assert there.sum(1).tolist() == [4, 3]
 
 
+def test_a_place_beyond_the_catalogue_excludes_nothing():
+    assert _search([[1, 6, 9], [6, 0, 0]], 5)[0] == [["c", "d", "b", "e", ""], ["b", "d", "a", "c", "e"]]
+
+
 def test_refuses_vectors_that_are_not_of_the_catalogue():
     with pytest.raises(ValueError, match=r"a vector for each of 4 items, got \[5, 2\]"):
         CatalogueIndex(IDS[:4], VECTORS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 import keras
 import numpy as np
 
 from dmf_keras.models.ranking_model import RankingModel
+from dmf_keras.models.registry import model_class
 from serving.export.retrieval import CatalogueIndex, RetrievalStage
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.evaluation.catalogue_scoring import embedding_rows, item_vectors
@@ -25,6 +27,8 @@ def read_towers(model_run: Address) -> TwoTowers:
     Args:
         model_run: of RetrievalTrainer.
     """
+    # Keras loads only classes that are imported, and where the training was cached nobody has.
+    import_module(model_class("two_towers").partition(":")[0])
     return cast("TwoTowers", keras.models.load_model(join(model_run, artifact_files.TWO_TOWERS)))
 
 

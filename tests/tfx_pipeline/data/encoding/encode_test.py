@@ -140,6 +140,7 @@ def test_what_it_writes_is_what_a_modality_reads(folder):
     table = build_content(config.data.items, config.content)
     own = table.modalities["text"]
     assert own.present.tolist() == [item in WITH_TEXT for item in TITLES]
+    assert own.encoder == OnnxTextEncoder("text", config.encoders["text"]).digest
     vector = _vectors(folder)["d"]
     np.testing.assert_allclose(own.vectors[3], vector / np.linalg.norm(vector), atol=1e-6)
 

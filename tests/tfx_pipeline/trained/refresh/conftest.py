@@ -93,7 +93,11 @@ def make_shop(folder: Path, world: TinyWorld, exported: Path) -> Shop:
             "items": {"path": "items.csv", "id_column": "item_id"},
         },
         "split": {"fractions": {"train": 0.8, "eval": 0.1, "test": 0.1}},
-        "content": {"modalities": {name: {"path": f"{name}.parquet"} for name in embeddings}},
+        "content": {
+            "modalities": {name: {"path": f"{name}.parquet"} for name in embeddings},
+            # Files go on having what the catalogue has lost.
+            "max_unknown_fraction": 0.2,
+        },
         "serving": {"warmup_candidates": [1, 7]},
         "stages": {"retrieval": {"approximate": {"at": 20}}, "ranking": {"candidates": 10}},
     }
