@@ -19,8 +19,8 @@ import pytest
 from serving import contract
 from serving.client import RankingClient, User
 from serving.export.metadata import read_json
-from serving.local_server import LocalServer
 from serving.local_server.policy import VersionPolicy
+from serving.local_server.server import LocalServer
 from tfx_pipeline.cli import main
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -76,12 +76,11 @@ def test_both_versions_are_served_and_unchanged_items_score_alike(refreshed):
     user = User("u000001", [refreshed.removed, *items[:3]], {"gender": "f", "age": 30.0, "device": "phone"})
     with (
         LocalServer(refreshed.before.parent, policy=VersionPolicy.parse("all")) as server,
-        RankingClient(server.target, refreshed.before.parent.name) as client,
+        RankingClient(server.target, server.name) as client,
     ):
-        before, after = (
-            client.rank(user, asked, version=int(version.name)).scores
-            for version in (refreshed.before, refreshed.after)
-        )
+        rankings = [client.rank(user, asked, version=int(version.name)) for version in refreshed[:2]]
+    by_item = [dict(zip(ranking.items, ranking.scores, strict=True)) for ranking in rankings]
+    before, after = (np.array([scores[item] for item in asked]) for scores in by_item)
     np.testing.assert_allclose(after[:-2], before[:-2], rtol=0, atol=1e-6)
     assert (np.abs(after[-2:] - before[-2:]) > 1e-5).all()
 

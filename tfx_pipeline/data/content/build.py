@@ -35,14 +35,20 @@ def check_content_sources(config: PipelineConfig) -> None:
     check_catalogue(config.data.items, config.features.item)
     codes = config.content.codes
     for name, modality in config.content.modalities.items():
-        if name in config.encoders and not modality.path.exists():
-            raise DataError(
-                f"content.modalities.{name}.path: there is no file {modality.path} yet; `dmf encode`, with the "
-                "same configuration, makes it"
-            )
+        check_encoded(config, name)
         files = open_embeddings(name, modality)
         if codes is not None and codes.of == name:
             check_size(codes, sum(len(file.ids()) for file in files))
+
+
+def check_encoded(config: PipelineConfig, name: str) -> None:
+    """Raises DataError where `dmf encode` is to make the file of a modality and has not yet."""
+    path = config.content.modalities[name].path
+    if name in config.encoders and not path.exists():
+        raise DataError(
+            f"content.modalities.{name}.path: there is no file {path} yet; `dmf encode`, with the same configuration, "
+            "makes it"
+        )
 
 
 def build_content(items: ItemTable, content: Content, columns: ItemColumns | None = None) -> ItemContentTable:

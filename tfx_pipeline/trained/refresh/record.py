@@ -33,6 +33,7 @@ class RefreshRecord(JsonRecord):
         content: by modality.
         bytes_before, bytes_now: of the tables of content and of the retrieval index in the served model.
         seconds_last: that the last refresh of this model took; None: it is the first.
+        index_seconds_last: that making its approximate index took; None: it has none.
         version: that was made; None: none was.
         problems: why the gate let nothing pass.
         largest_difference: of a golden request's score of an unchanged item, from before; None: nothing to compare.
@@ -56,6 +57,7 @@ class RefreshRecord(JsonRecord):
     bytes_before: int
     bytes_now: int
     seconds_last: float | None = None
+    index_seconds_last: float | None = None
     version: str | None = None
     problems: tuple[str, ...] = ()
     largest_difference: float | None = None

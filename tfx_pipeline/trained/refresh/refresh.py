@@ -18,6 +18,7 @@ from serving.messages import first_line
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.stages import Approximate
 from tfx_pipeline.console import console
+from tfx_pipeline.data.content.build import check_encoded
 from tfx_pipeline.data.content.refresh import RefreshedContent, refresh_content
 from tfx_pipeline.data.content.table import ItemContentTable, write_content
 from tfx_pipeline.errors import ConfigError, ModelError
@@ -134,7 +135,10 @@ class _Refresh:
                 f"features.item.{differing[0]}: not as it was when the model was trained, and weights of the model "
                 "hang on it; set it as it was, or train a model with it: dmf run"
             )
-        return refresh_content(self._config.data.items, self._config.content, columns, self._before)
+        content = self._config.content
+        for name in {content.tuned.get(name, name) for name in self._before.modalities} & set(content.modalities):
+            check_encoded(self._config, name)
+        return refresh_content(self._config.data.items, content, columns, self._before)
 
     @property
     def _approximate(self) -> Approximate | None:
@@ -184,6 +188,7 @@ class _Refresh:
             bytes_before=sum(tables) + index,
             bytes_now=round(sum(tables) * rows + index * items / items_before),
             seconds_last=refreshed.get("seconds"),
+            index_seconds_last=((self._metadata.get("retrieval") or {}).get("approximate") or {}).get("build_seconds"),
         )
 
     def push(self, record: RefreshRecord, started: float) -> RefreshRecord:

@@ -27,8 +27,12 @@ def print_plan(record: RefreshRecord, target: Console) -> None:
     for name, counts in record.content.items():
         _line(target, f"content '{name}': {counts.before:,} items before, {counts.now:,} now")
     _line(target, f"tables of content and index: {_size(record.bytes_before)} before, {_size(record.bytes_now)} now")
-    if record.seconds_last is not None and record.anything:
+    if not record.anything:
+        return
+    if record.seconds_last is not None:
         _line(target, f"the last refresh of this model took {record.seconds_last:,.0f} s")
+    elif record.index_seconds_last is not None:
+        _line(target, f"making the approximate index took {record.index_seconds_last:,.1f} s in training")
 
 
 def print_outcome(record: RefreshRecord, target: Console, *, dry_run: bool) -> None:
