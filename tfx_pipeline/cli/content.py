@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
     refresh.add_argument("--dry-run", action="store_true", help="say what there is to do, and do nothing")
     refresh.add_argument("--json", type=output_file, metavar="FILE", help="also write what was done to FILE")
     add_overrides(refresh)
-    refresh.set_defaults(command=run_refresh)
+    refresh.set_defaults(command=_run_refresh)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
     return exit_status.OK
 
 
-def run_refresh(parsed: argparse.Namespace) -> int:
+def _run_refresh(parsed: argparse.Namespace) -> int:
     """Refreshes and says what was done; returns the exit status."""
     from tfx_pipeline.console import console, quiet_libraries
     from tfx_pipeline.files.output_folder import set_up_libraries

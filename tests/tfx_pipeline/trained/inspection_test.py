@@ -57,6 +57,7 @@ def test_metadata_says_how_the_model_was_made(model, trained, tiny_world):
         "model_run": str(trained / "run"),
         "transform_graph": str(tiny_world.transform_graph),
         "content": str(tiny_world.content),
+        "requests": str(tiny_world.requests),
     }
     assert metadata["sizes"]["graph"] == (model / "saved_model.pb").stat().st_size
     assert len(metadata["config_digest"]) == 16
