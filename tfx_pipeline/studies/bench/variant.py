@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dmf_keras.models import model_config
 from serving.contract import BFLOAT16, FLOAT32
-from tfx_pipeline.config.values import Params
 from tfx_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfx_pipeline.config.values import Params
 
 ITEM_COLUMNS, CANDIDATE_COLUMNS, HISTORIES = "items", "candidates", "histories"
 EXTRAS = (ITEM_COLUMNS, CANDIDATE_COLUMNS, HISTORIES)

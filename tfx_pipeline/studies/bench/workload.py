@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +17,10 @@ from dmf_keras.models.inputs import (
     USER_INDEX,
 )
 from dmf_keras.models.ranking_model import RankingModel
-from tfx_pipeline.config.values import Params
 from tfx_pipeline.studies.bench.variant import CANDIDATE_COLUMNS, HISTORIES, ITEM_COLUMNS
+
+if TYPE_CHECKING:
+    from tfx_pipeline.config.values import Params
 
 CONTENT_WIDTH = 64
 # Of each level of semantic ids.
