@@ -23,7 +23,7 @@ from tfx_pipeline.files.object_store import fetch, names_in, publish
 from tfx_pipeline.files.output_folder import set_up_libraries
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json
-from tfx_pipeline.runners.kubeflow.mounts import address_of, mounted
+from tfx_pipeline.runners.kubeflow.mounts import address_of, fetched, mounted
 from tfx_pipeline.runners.kubeflow.parameters import DATA_ROOT, PARAMETERS, PUSH_DIR, with_values
 
 _INVOCATION, _INPUTS_SPEC = "--json_serialized_invocation_args", "--json_serialized_inputs_spec_args"
@@ -76,10 +76,10 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
 
     beam_graphs.remember()
     kubeflow_v2_run_executor.main((parsed, beam_args))
-    if parsed.executor_class_path.startswith(_PUSHER) and push_dir is not None and mounted(push_dir) != push_dir:
-        for version in sorted(path.name for path in Path(mounted(push_dir)).glob("[0-9]*")):
+    if parsed.executor_class_path.startswith(_PUSHER) and push_dir is not None and fetched(push_dir) != push_dir:
+        for version in sorted(path.name for path in Path(fetched(push_dir)).glob("[0-9]*")):
             if version not in pushed:
-                publish(Path(mounted(push_dir), version), join(push_dir, version), last=_SAVED_MODEL)
+                publish(Path(fetched(push_dir), version), join(push_dir, version), last=_SAVED_MODEL)
     _with_addresses(output_file)
 
 
@@ -112,8 +112,9 @@ def _importable(type_schema: Mapping[str, str]) -> dict[str, str]:
 def _bring_data(properties: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     """The step's parameters with the run's values, once the files that it reads are here."""
     # Numbers of a run are floating; the seed is the one that there is.
-    values = {name: mounted(value) if isinstance(value, str) else int(value) for name, value in run.items()}
-    root = run.get(DATA_ROOT)
+    values = {name: fetched(value) if isinstance(value, str) else int(value) for name, value in run.items()}
+    root = str(run.get(DATA_ROOT, ""))
+    here = fetched(root)
     paths: set[str] = set()
 
     def read(keys: tuple[str, ...], path: str) -> None:
@@ -122,15 +123,15 @@ def _bring_data(properties: Mapping[str, Any], run: Mapping[str, Any]) -> dict[s
             paths.add(path)
 
     filled = {name: with_values(value, values, (name,), read) for name, value in properties.items()}
-    if root is not None and mounted(root) != root:
+    if root != here:
         for path in sorted(paths):
-            fetch(address_of(path), Path(path))
+            fetch(root.rstrip("/") + path.removeprefix(here), Path(path))
     return filled
 
 
 def _bring_versions(push_dir: str, executor: str) -> list[str]:
     """What was pushed to an object store, as the step needs it here; returns the names of the versions there."""
-    local = mounted(push_dir)
+    local = fetched(push_dir)
     if local == push_dir:
         return []
     versions = sorted((name for name in names_in(push_dir) if name.isdigit()), key=int)

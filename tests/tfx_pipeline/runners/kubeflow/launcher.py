@@ -14,6 +14,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,8 @@ class Launcher:
         filled = json.dumps(executor_input)
         command = [argument.replace("{{$}}", filled) for argument in [*container["command"], *container["args"]]]
         log = self.scratch / f"{name}.log"
-        environment = {**self.environment, "DMF_MOUNTS": str(mounts)}
+        (mounts / "tmp").mkdir()
+        environment = {**self.environment, "DMF_MOUNTS": str(mounts), "TMPDIR": str(mounts / "tmp")}
         status = (_forked if self.forked else _started)(command, environment, mounts, log)
         if status:
             raise StepFailed(name, log.read_text(encoding="utf-8"))
@@ -193,6 +195,8 @@ def _run_module(module: str, arguments: list[str], environment: dict[str, str], 
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    # As a Python of its own would: that of the process it comes from is known by now.
+    tempfile.tempdir = None
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from unittest import mock
 
 import fsspec
@@ -54,8 +55,14 @@ def test_artifacts_get_places_types_and_names_and_what_is_absent_goes():
     assert artifacts["model"]["artifacts"] == [{"uri": "/local/model", "type": model, "name": "model-3"}]
 
 
-def test_a_step_fetches_what_it_reads_and_not_what_it_only_passes_on(monkeypatch, tmp_path):
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+@pytest.fixture
+def place(monkeypatch, tmp_path):
+    """Where a step puts what it fetches."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / "dmf" / "fetched"
+
+
+def test_a_step_fetches_what_it_reads_and_not_what_it_only_passes_on(place):
     with s3_server("logs"):
         store = fsspec.filesystem("s3")
         for name in ("a.csv", "titles.csv", "models/own.py"):
@@ -72,7 +79,7 @@ def test_a_step_fetches_what_it_reads_and_not_what_it_only_passes_on(monkeypatch
             ),
         }
         filled = step._bring_data(properties, {"data_root": "s3://logs/shop", "seed": 7.0})
-    place = tmp_path / "s3" / "logs" / "shop"
+    place = place / "s3" / "logs" / "shop"
     assert json.loads(filled["config"]) == {"path": str(place / "a.csv")}
     custom = json.loads(filled["custom_config"])
     assert json.loads(custom["ingestion"]) == {"items": str(place / "titles.csv")}
@@ -106,13 +113,12 @@ def test_what_a_step_refuses_is_a_sentence_of_the_log(tmp_path):
     assert not (tmp_path / "output.json").exists()
 
 
-def test_versions_pushed_elsewhere_are_known_and_the_newest_is_here_for_a_comparison(monkeypatch, tmp_path):
-    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+def test_versions_pushed_elsewhere_are_known_and_the_newest_is_here_for_a_comparison(place, tmp_path):
     with s3_server("models"):
         store = fsspec.filesystem("s3")
         for name in ("9/saved_model.pb", "10/saved_model.pb", "10/variables/x", "readme"):
             store.pipe(f"models/shop/{name}", name.encode())
-        local = tmp_path / "s3" / "models" / "shop"
+        local = place / "s3" / "models" / "shop"
         assert step._bring_versions("s3://models/shop", "tfx_pipeline.components.pusher.executor.Executor") == [
             "9",
             "10",
