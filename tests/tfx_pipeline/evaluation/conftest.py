@@ -20,8 +20,10 @@ from tfx_pipeline.config.schema import Evaluation
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.item_facts import write_item_facts
+from tfx_pipeline.runners import beam_graphs
+from tfx_pipeline.runners.beam_args import direct_here
 
-BEAM_ARGS = ["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"]
+BEAM_ARGS = direct_here(["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +159,7 @@ class Workplace:
         context = executor.Executor.Context(
             beam_pipeline_args=BEAM_ARGS, tmp_dir=str(self.root / "tmp"), unique_id=name
         )
+        beam_graphs.remember()
         executor.Executor(context).Do(inputs, outputs, properties)
         files = {path.name for path in blessing.iterdir()}
         assert len(files) == 1, files
