@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from google.protobuf import json_format, message
 from kfp.pipeline_spec import pipeline_spec_pb2
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.orchestration.data_types import RuntimeParameter
-from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
+from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner, pipeline_builder
 from tfx.orchestration.pipeline import Pipeline
 
 from tfx_pipeline.components.artifacts import IngestionReport, ItemContent
@@ -174,8 +175,6 @@ def _parametrise(pipeline: Pipeline, data_dir: Path, defaults: dict[str, str | i
 
 def _plain(value: Any) -> Any:
     """A message as the JSON that TFX compiles it to, so that it can be marked; all else as it is."""
-    from google.protobuf import json_format, message
-
     return json_format.MessageToJson(value, sort_keys=True) if isinstance(value, message.Message) else value
 
 
@@ -213,7 +212,7 @@ def _resources(given: StepResources) -> Any:
 
 def _images(pipeline: Pipeline, cluster: Kubeflow) -> dict[str, str]:
     own = {component.id: cluster.of_step(component.id).image or cluster.image for component in pipeline.components}
-    return {kubeflow_v2_dag_runner._DEFAULT_IMAGE_PATH_KEY: cluster.image, **own}
+    return {pipeline_builder.DEFAULT_IMAGE_PATH_KEY: cluster.image, **own}
 
 
 def _platform(pipeline: Pipeline, cluster: Kubeflow) -> dict[str, Any] | None:
