@@ -14,11 +14,13 @@ status 1: a model differs from the CPU by more than `--tolerance` of its largest
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,42 +89,45 @@ def gpu() -> str | None:
 
 def differences(names: Sequence[str], sizes: Sizes, device: str) -> Iterator[Row]:
     """Of each model the largest difference of a logit between the CPU and the device."""
-    inputs = sizes.inputs(4, sizes.grouped, sizes.histories[0])
     for name in names:
-
-        def logits(where: str, weights: list[np.ndarray] | None, name: str = name) -> tuple[np.ndarray, Any]:
-            with keras.device(where):
-                model = sizes.model(name)
-                if weights is not None:
-                    model.set_weights(weights)
-                return np.asarray(keras.ops.convert_to_numpy(model(inputs))), model.get_weights()
-
-        def measure(logits: Callable[..., tuple[np.ndarray, Any]] = logits) -> dict[str, float]:
-            expected, weights = logits(CPU, None)
-            found, _ = logits(device, weights)
-            return {"difference": float(np.abs(found - expected).max()), "largest": float(np.abs(expected).max())}
-
-        yield _row({"check": "equal", "model": name}, measure)
+        yield _row({"check": "equal", "model": name}, partial(_difference, name, sizes, device))
 
 
 def speeds(names: Sequence[str], sizes: Sizes, device: str, seconds: float) -> Iterator[Row]:
     """Milliseconds of a training step, of `rank`, and of candidates against a kept state."""
-    for name in names:
-        for precision, dense_dtype in PRECISIONS.items():
-            for history in sizes.histories:
-                case = {"model": name, "precision": precision, "history": history}
-                for check, prepare in (("step", _step), ("rank", _rank), ("kept state", _kept)):
+    checks = {"step": _step, "rank": _rank, "kept state": _kept}
+    for name, (precision, dense_dtype), history in itertools.product(names, PRECISIONS.items(), sizes.histories):
+        build = partial(sizes.model, name, dense_dtype)
+        for check, prepare in checks.items():
+            case = {"check": check, "model": name, "precision": precision, "history": history}
+            yield _row(case, partial(_speed, prepare, build, sizes, history, device, seconds))
 
-                    def measure(
-                        prepare: Callable[..., Callable[[], Any]] = prepare,
-                        name: str = name,
-                        dense_dtype: str | None = dense_dtype,
-                        history: int = history,
-                    ) -> dict[str, float]:
-                        with keras.device(device):
-                            return _timed(prepare(sizes, sizes.model(name, dense_dtype), history), seconds)
 
-                    yield _row({"check": check, **case}, measure)
+def _difference(name: str, sizes: Sizes, device: str) -> dict[str, float]:
+    inputs = sizes.inputs(4, sizes.grouped, sizes.histories[0])
+    logits = []
+    weights = None
+    for where in (CPU, device):
+        with keras.device(where):
+            model = sizes.model(name)
+            if weights is not None:
+                model.set_weights(weights)
+            logits.append(np.asarray(keras.ops.convert_to_numpy(model(inputs))))
+            weights = model.get_weights()
+    expected, found = logits
+    return {"difference": float(np.abs(found - expected).max()), "largest": float(np.abs(expected).max())}
+
+
+def _speed(
+    prepare: Callable[[Sizes, RankingModel, int], Callable[[], Any]],
+    build: Callable[[], RankingModel],
+    sizes: Sizes,
+    history: int,
+    device: str,
+    seconds: float,
+) -> dict[str, float]:
+    with keras.device(device):
+        return _timed(prepare(sizes, build(), history), seconds)
 
 
 def _step(sizes: Sizes, model: RankingModel, history: int) -> Callable[[], Any]:
