@@ -21,8 +21,6 @@ ALLOWED = {
         "cli/__init__.py",
         "tempfile",
     ): "the log of a command that has no output folder",
-    ("cli/compile.py", "tempfile"): "its log, as of a command that has no output folder",
-    ("cli/submit.py", "tempfile"): "its log, as of a command that has no output folder",
     ("console.py", "open to write"): "a log grows line by line while a command works",
     ("data/logs/reader.py", "another vocabulary"): BEAM,
     ("evaluation/retrieval/tower_retriever.py", "tempfile"): "an index is read from files, and this one is no output",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
+import os
 from pathlib import Path
 
 from tfx_pipeline.cli import exit_status
@@ -38,7 +38,7 @@ def run(parsed: argparse.Namespace) -> int:
 
     config = configuration(parsed)
     set_up_libraries()
-    with tempfile.TemporaryDirectory(prefix="dmf-compile-") as folder, quiet_libraries(Path(folder, "log")):
+    with quiet_libraries(Path(os.devnull)):
         with console().status("loading libraries"):
             from tfx_pipeline.runners.kubeflow.compile import write_compiled
         compiled = write_compiled(config, parsed.runner, parsed.output)

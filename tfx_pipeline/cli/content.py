@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from tfx_pipeline.cli import exit_status
@@ -66,7 +67,7 @@ def _run_refresh(parsed: argparse.Namespace) -> int:
 
     config = configuration(parsed)
     set_up_libraries()
-    with quiet_libraries(Path("/dev/null")), console().status("loading libraries"):
+    with quiet_libraries(Path(os.devnull)), console().status("loading libraries"):
         from tfx_pipeline.trained.refresh.refresh import refresh
         from tfx_pipeline.trained.refresh.view import print_outcome, print_plan
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
+import os
 from pathlib import Path
 
 from tfx_pipeline.cli import exit_status
@@ -38,11 +38,7 @@ def run(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.runners.kubeflow.submit import submit
 
     token = None if parsed.token_file is None else parsed.token_file.read_text(encoding="utf-8").strip()
-    with (
-        tempfile.TemporaryDirectory(prefix="dmf-submit-") as folder,
-        quiet_libraries(Path(folder, "log")),
-        console().status(f"asking {parsed.host}"),
-    ):
+    with quiet_libraries(Path(os.devnull)), console().status(f"asking {parsed.host}"):
         submitted = submit(
             parsed.pipeline,
             parsed.host,
