@@ -253,11 +253,8 @@ def _release_steps(
     code = fingerprints.code
     model = training.trainer.outputs["model"]
     served = model if training.refit is None else training.refit.outputs["model"]
-    push_destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.push_dir))
-    )
     if pushed_baseline:
-        baseline = PushedBaseline(candidate=model, push_destination=push_destination, code_digest=code["baseline"])
+        baseline = PushedBaseline(candidate=model, versions=str(config.push_dir), code_digest=code["baseline"])
     else:
         baseline = resolver.Resolver(
             strategy_class=LatestOtherBlessedModel,
@@ -285,7 +282,9 @@ def _release_steps(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=gate.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
-        push_destination=push_destination,
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(config.push_dir))
+        ),
     )
     return _ReleaseSteps(baseline, _of_code(evaluator, code["evaluate"]), gate, _of_code(pusher, code["push"]))
 

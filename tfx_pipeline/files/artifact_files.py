@@ -19,3 +19,6 @@ TWO_TOWERS = "two_towers.keras"
 GATE_REPORT = "report.json"
 # TunerResults, of RankingTuner; `dmf tune` leaves the same file in its folder.
 SEARCH_REPORT = "tune.json"
+
+# Model, of PushedBaseline: in place of one that is not there, and then also a property of the artifact, 1.
+ABSENT = "absent"

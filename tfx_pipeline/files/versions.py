@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from tfx_pipeline.files.addresses import Address, join
 from tfx_pipeline.files.reading import list_names
+
+
+def version_names(names: Iterable[str]) -> list[str]:
+    """Those of the names that are numbers of versions, the newest last."""
+    return sorted((name for name in names if name.isdigit()), key=int)
 
 
 def next_version(base: Address) -> str:
@@ -16,5 +22,5 @@ def next_version(base: Address) -> str:
     Args:
         base: folder of the versions.
     """
-    newest = max((int(name) for name in list_names(base) if name.isdigit()), default=0)
+    newest = max(map(int, version_names(list_names(base))), default=0)
     return join(base, str(max(int(time.time()), newest + 1)))

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
-from tfx.utils import proto_utils
 
 from serving.contract import CONTRACT_FILE, ModelContract
-from tfx_pipeline.components.pushed_baseline.executor import ABSENT, Executor
+from tfx_pipeline.components.pushed_baseline.executor import Executor
+from tfx_pipeline.files.artifact_files import ABSENT
 
 Find = Callable[[], standard_artifacts.Model]
 
@@ -27,14 +26,11 @@ def find(tmp_path: Path, pushed: Path) -> Find:
     write_model(tmp_path / "candidate" / "Format-Serving")
     candidate = standard_artifacts.Model()
     candidate.uri = str(tmp_path / "candidate")
-    destination = pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(pushed))
-    )
 
     def run() -> standard_artifacts.Model:
         found = standard_artifacts.Model()
         found.uri = str(tmp_path / "found")
-        properties = {"push_destination": proto_utils.proto_to_json(destination), "code_digest": "x"}
+        properties = {"versions": str(pushed), "code_digest": "x"}
         Executor().Do({"candidate": [candidate]}, {"model": [found]}, properties)
         return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.proto import pusher_pb2
 from tfx.types import component_spec, standard_artifacts
 
 from tfx_pipeline.components.pushed_baseline import executor
@@ -14,7 +13,7 @@ class PushedBaselineSpec(component_spec.ComponentSpec):
     """The candidate in, the model to compare it with out."""
 
     PARAMETERS = {
-        executor.PUSH_DESTINATION_KEY: component_spec.ExecutionParameter(type=pusher_pb2.PushDestination),
+        executor.VERSIONS_KEY: component_spec.ExecutionParameter(type=str),
         executor.CODE_DIGEST_KEY: component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {executor.CANDIDATE_KEY: component_spec.ChannelParameter(type=standard_artifacts.Model)}
@@ -33,18 +32,18 @@ class PushedBaseline(base_component.BaseComponent):
 
     Args:
         candidate: of the Trainer.
-        push_destination: folder of the versions.
+        versions: folder of the pushed versions.
         code_digest: of the code that decides which.
     """
 
     SPEC_CLASS = PushedBaselineSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, *, candidate: types.BaseChannel, push_destination: pusher_pb2.PushDestination, code_digest: str):
+    def __init__(self, *, candidate: types.BaseChannel, versions: str, code_digest: str):
         spec = PushedBaselineSpec(
             **{
                 executor.CANDIDATE_KEY: candidate,
-                executor.PUSH_DESTINATION_KEY: push_destination,
+                executor.VERSIONS_KEY: versions,
                 executor.CODE_DIGEST_KEY: code_digest,
                 executor.MODEL_KEY: types.Channel(type=standard_artifacts.Model),
             }

@@ -37,6 +37,7 @@ from tfx_pipeline.runners.kubeflow.parameters import (
     mark,
     with_marks,
 )
+from tfx_pipeline.runners.kubeflow.step import OWN_TYPES
 
 Target = Literal["kubeflow", "vertex"]
 COMMAND = ("python", "-m", "tfx_pipeline.runners.kubeflow.step")
@@ -93,11 +94,12 @@ def compile_for(config: PipelineConfig, target: Target) -> Compiled:
         ).run(pipeline, parameter_values=dict(defaults), write_out=False)
     spec = job["pipelineSpec"]
     spec["defaultPipelineRoot"] = cluster.pipeline_root
-    for name, value in spec["root"].get("inputDefinitions", {}).get("parameters", {}).items():
-        value["defaultValue"] = defaults[name]
+    declared = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    used = {name: defaults[name] for name in declared}
+    for name, value in used.items():
+        declared[name]["defaultValue"] = value
     # What was pushed meanwhile is no input of it that the cache could see.
     spec["root"]["dag"]["tasks"]["PushedBaseline"]["cachingOptions"] = {}
-    used = {name: defaults[name] for name in spec["root"].get("inputDefinitions", {}).get("parameters", {})}
     if target == "vertex":
         job["runtimeConfig"]["gcsOutputDirectory"] = cluster.pipeline_root
         job["runtimeConfig"]["parameterValues"] = used
@@ -243,7 +245,7 @@ def _importable_types() -> Iterator[None]:
     names = {artifact_type: artifact_type.TYPE_NAME for artifact_type in _OWN_TYPES}
     try:
         for artifact_type, name in names.items():
-            artifact_type.TYPE_NAME = f"dmf.{name}"
+            artifact_type.TYPE_NAME = f"{OWN_TYPES}{name}"
         yield
     finally:
         for artifact_type, name in names.items():

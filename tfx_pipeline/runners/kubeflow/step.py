@@ -19,9 +19,11 @@ import yaml
 from tfx_pipeline.console import Console, styled
 from tfx_pipeline.errors import own_error
 from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.artifact_files import ABSENT
 from tfx_pipeline.files.object_store import fetch, names_in, publish
 from tfx_pipeline.files.output_folder import set_up_libraries
-from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.reading import list_names, read_json
+from tfx_pipeline.files.versions import version_names
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.runners.kubeflow.mounts import address_of, fetched, mounted
 from tfx_pipeline.runners.kubeflow.parameters import DATA_ROOT, PARAMETERS, PUSH_DIR, with_values
@@ -29,9 +31,10 @@ from tfx_pipeline.runners.kubeflow.parameters import DATA_ROOT, PARAMETERS, PUSH
 _INVOCATION, _INPUTS_SPEC = "--json_serialized_invocation_args", "--json_serialized_inputs_spec_args"
 _CUSTOM_CONFIG = "custom_config"
 _MODULE_FOLDER = "module_folder"
-_ABSENT = "absent"
 _SAVED_MODEL = "saved_model.pb"
-_OWN_TYPES, _OWN_TYPES_MODULE = "dmf.", "tfx_pipeline.components.artifacts."
+OWN_TYPES = "dmf."
+"""What the names of our artifact types begin with in a compiled pipeline."""
+_OWN_TYPES_MODULE = "tfx_pipeline.components.artifacts."
 _PUSHER = "tfx_pipeline.components.pusher."
 _BASELINE = "tfx_pipeline.components.pushed_baseline."
 
@@ -77,7 +80,7 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
     beam_graphs.remember()
     kubeflow_v2_run_executor.main((parsed, beam_args))
     if parsed.executor_class_path.startswith(_PUSHER) and push_dir is not None and fetched(push_dir) != push_dir:
-        for version in sorted(path.name for path in Path(fetched(push_dir)).glob("[0-9]*")):
+        for version in version_names(list_names(fetched(push_dir))):
             if version not in pushed:
                 publish(Path(fetched(push_dir), version), join(push_dir, version), last=_SAVED_MODEL)
     _with_addresses(output_file)
@@ -94,7 +97,7 @@ def _localise(artifacts: dict[str, Any], spec: Mapping[str, Any]) -> None:
             # By its name TFX tells a blessing which model it is of.
             artifact["name"] = artifact.get("name") or artifact["uri"]
             artifact["uri"] = mounted(artifact["uri"])
-        artifacts[name]["artifacts"] = [one for one in found if not one.get("metadata", {}).get(_ABSENT)]
+        artifacts[name]["artifacts"] = [one for one in found if not one.get("metadata", {}).get(ABSENT)]
         if not artifacts[name]["artifacts"]:
             del artifacts[name]
 
@@ -103,9 +106,9 @@ def _importable(type_schema: Mapping[str, str]) -> dict[str, str]:
     """The type with a title that TFX can import, where it is one of ours."""
     instance = yaml.safe_load(type_schema.get("instanceSchema") or "{}")
     title = str(instance.get("title", ""))
-    if not title.startswith(_OWN_TYPES):
+    if not title.startswith(OWN_TYPES):
         return dict(type_schema)
-    instance["title"] = _OWN_TYPES_MODULE + title.removeprefix(_OWN_TYPES)
+    instance["title"] = _OWN_TYPES_MODULE + title.removeprefix(OWN_TYPES)
     return {"instanceSchema": yaml.safe_dump(instance)}
 
 
@@ -134,7 +137,7 @@ def _bring_versions(push_dir: str, executor: str) -> list[str]:
     local = fetched(push_dir)
     if local == push_dir:
         return []
-    versions = sorted((name for name in names_in(push_dir) if name.isdigit()), key=int)
+    versions = version_names(names_in(push_dir))
     for version in versions:
         Path(local, version).mkdir(parents=True, exist_ok=True)
     if versions and executor.startswith(_BASELINE):
