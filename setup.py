@@ -44,8 +44,9 @@ TFX = [
     "tfx==1.21.0",
     "typing-extensions>=4.12",
 ]
-# For tools/torch_yardstick.py alone. Not in the lock: which build, for GPUs or not, is for the user to choose.
-BENCH = ["torch>=2.4"]
+# For tools/torch_yardstick.py and `dmf bench ingestion` alone. PyTorch is not in the lock: which build, for GPUs or
+# not, is for the user to choose.
+BENCH = ["polars>=1.30,<3", "torch>=2.4"]
 # For approximate indexes alone (stages.retrieval.approximate), where they are made and where they are searched.
 RETRIEVAL = ["usearch>=2.26,<3"]
 # For `dmf encode` alone: it runs an ONNX model over the texts of the catalogue.

@@ -29,6 +29,7 @@ ALLOWED = {
         "tempfile",
     ): "where a container has room; what is published goes to a store from there",
     ("runners/run.py", "tempfile"): "a dry run writes nothing to the output folder, not even its log",
+    ("studies/bench/ingestion.py", "tempfile"): SCRATCH,
     ("studies/bench/retrieval.py", "tempfile"): SCRATCH,
     ("studies/bench/serving.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_load.py", "tempfile"): SCRATCH,

@@ -27,7 +27,7 @@ EXTRAS = {
     "dmf_keras": (),
     # `serving.client` alone needs `serving` only, which tests/architecture holds it to.
     "serving": ("serving", "tfx", "retrieval"),
-    "tfx_pipeline": ("tfx", "encode"),
+    "tfx_pipeline": ("tfx", "encode", "bench"),
     "tests": ("tfx", "dev", "bench", "encode", "stores"),
     "tools": ("tfx", "dev", "bench"),
 }

@@ -21,6 +21,8 @@ from tfx_pipeline.files.writing import recover, writing
 
 # About 30 MB of requests with 50 items of history each: what a worker holds while it writes a shard.
 ROWS_PER_SHARD = 50_000
+# Three times as fast as zlib's default level.
+_OPTIONS = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
 # Split name and number of the shard.
 ShardKey = tuple[str, int]
 
@@ -67,7 +69,7 @@ class WriteShard(beam.DoFn):
         path = join(self._split_uris[split], f"data_tfrecord-{shard:05d}-of-{shards:05d}.gz")
         # Beam tries a shard again whose worker died. TFX reads hidden files of a split too: none may be left.
         recover(path)
-        with writing(path) as file, tf.io.TFRecordWriter(str(file), "GZIP") as writer:
+        with writing(path) as file, tf.io.TFRecordWriter(str(file), _OPTIONS) as writer:
             for example in examples:
                 writer.write(example)
         yield path

@@ -35,6 +35,9 @@ RULES = {
     "candidate_label_mismatch": "candidates, labels, weights and columns of candidates are not those of the log",
 }
 
+# The bits of the weight 1.
+_ONE = int(np.float32(1).view(np.int32))
+
 
 @dataclasses.dataclass
 class Audit:
@@ -153,8 +156,8 @@ class UserAuditor:
         ages = list(feature[raw_features.HISTORY_AGE].float_list.value) if self._ages else []
         audit.history_lengths.append(len(history))
         place = bisect.bisect_right(self._cuts, time)
-        candidates = feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value
-        labels = feature[raw_features.LABEL].int64_list.value
+        candidates = list(feature[raw_features.CANDIDATE_ITEM_ID].bytes_list.value)
+        labels = list(feature[raw_features.LABEL].int64_list.value)
         if self._given is not None:
             positives = {item for item, label in zip(candidates, labels, strict=False) if label}
             broken, facts, ends = self._given.check(time, history, positives, ages)
@@ -165,9 +168,9 @@ class UserAuditor:
             self._check_built(time, history, place, ages, self._events)
         for name, events in self._further.items():
             items = list(feature[raw_features.further_history_items(name)].bytes_list.value)
-            since = feature[raw_features.further_history_ages(name)].float_list.value if self._ages else ()
+            since = list(feature[raw_features.further_history_ages(name)].float_list.value) if self._ages else []
             audit.further_lengths[name].append(len(items))
-            self._check_built(time, items, place, list(since), events)
+            self._check_built(time, items, place, since, events)
         too_early = self._first_us is not None and time < self._first_us
         if too_early or not split == SPLITS[place] == feature[raw_features.SPLIT].bytes_list.value[0].decode():
             audit.violations["request_in_wrong_split"] += 1
@@ -181,20 +184,26 @@ class UserAuditor:
             if not self._contexts[time][carried]:
                 audit.violations["context_not_of_request"] += 1
             self._contexts[time][carried] -= 1
-        weights = feature[raw_features.WEIGHT].float_list.value if self._weighted else [1.0] * len(labels)
-        columns = [
-            feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value
-            for name, kind in self._kinds.items()
-        ]
-        further = [feature[name].int64_list.value for name in self._labels]
-        sizes = {len(candidates), len(labels), len(weights), *map(len, columns), *map(len, further)}
+        beside = self._beside(feature, len(labels))
+        sizes = {len(candidates), len(labels), *map(len, beside)}
         if len(sizes) > 1 or list(feature[raw_features.USER_ID].bytes_list.value) != [self._user]:
             audit.violations["candidate_label_mismatch"] += max(*sizes, 1)
-        bits = np.array(weights, np.float32).view(np.int32).tolist()
-        codes = [self._codes(name, values) for name, values in zip(self._kinds, columns, strict=True)]
-        for item, label, *own in zip(candidates, labels, bits, *codes, *further, strict=False):
+        for item, label, *own in zip(candidates, labels, *beside, strict=False):
             if label or not self._drawn:
                 self._shown.extend((time, self._code_of.get(item, -1), label, *own))
+
+    def _beside(self, feature: Mapping[str, tf.train.Feature], labels: int) -> list[list[int]]:
+        """What an example says of its candidates beside item and label, as integers, a list each: the bits of the
+        weight, columns, further labels."""
+        weights = [_ONE] * labels
+        if self._weighted:
+            written = feature[raw_features.WEIGHT].float_list.value
+            weights = np.array(written, np.float32).view(np.int32).tolist()
+        columns = []
+        for name, kind in self._kinds.items():
+            values = feature[name].bytes_list.value if kind == "categorical" else feature[name].float_list.value
+            columns.append(self._codes(name, values))
+        return [weights, *columns, *(list(feature[name].int64_list.value) for name in self._labels)]
 
     def _check_drawn(self, candidates: Sequence[bytes], labels: Sequence[int], place: int) -> None:
         negatives = [item for item, label in zip(candidates, labels, strict=False) if not label]
@@ -218,8 +227,7 @@ class UserAuditor:
             later_from = self._cuts[place] if place < len(self._cuts) else None
             self._audit.violations.update(_what_is_wrong(history, end, later_from, events))
             return
-        moments = np.array(events.times[begin:end] if self._ages else [], np.int64)
-        if ages != seconds_before(time, moments):
+        if self._ages and ages != seconds_before(time, np.array(events.times[begin:end], np.int64)):
             self._audit.violations["history_age_wrong"] += 1
         if history and events is self._events:
             self._count_ages(time - events.times[end - 1], time - events.times[begin])
@@ -295,6 +303,9 @@ def _one_row_per_impression(request: np.ndarray, item: np.ndarray, label: np.nda
 
 def _unmatched(shown: np.ndarray, expected: np.ndarray) -> int:
     """How many lines of either have no equal line in the other, each line used once; the larger of the two sides."""
+    # As good as always, and a tenth of the time of sorting both.
+    if np.array_equal(shown, expected):
+        return 0
     both = np.concatenate([shown, expected])
     order = np.lexsort(both.T)
     starts = np.flatnonzero((np.diff(both[order], axis=0) != 0).any(axis=1)) + 1
