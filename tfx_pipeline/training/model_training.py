@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from dmf_keras.models.inputs import RankingSchema
 from dmf_keras.models.ranking_model import RankingModel
 from dmf_keras.models.registry import build_model, model_config
 from tfx_pipeline.config.objectives import Objective
@@ -20,6 +21,7 @@ from tfx_pipeline.training.item_statistics import item_statistics
 from tfx_pipeline.training.item_tables import fill_tables
 from tfx_pipeline.training.model_schema import ranking_schema
 from tfx_pipeline.training.reproducible import make_reproducible
+from tfx_pipeline.training.table_memory import check_memory
 from tfx_pipeline.training.trainer import TrainingResult, dense_dtype, set_precision, train
 from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -106,6 +108,25 @@ class TrainingData:
         )
 
 
+def schema_of(
+    name: str, params: Params, data: TrainingData, modalities: Sequence[str] = (), without: Sequence[str] = ()
+) -> RankingSchema:
+    """What a model is told of the data; arguments as of `new_model`."""
+    serving_values = data.transform.serving_values() if data.features.candidate else {}
+    return ranking_schema(
+        data.features,
+        data.tft_output,
+        data.content,
+        modalities,
+        without,
+        serving_values,
+        data.objectives,
+        data.age_buckets,
+        list(data.transform.further_histories),
+        model_config(name, params).reads_statistics(),
+    )
+
+
 def new_model(
     name: str,
     params: Params,
@@ -127,24 +148,12 @@ def new_model(
         seed: of the initial weights.
         dense_dtype: see `build_model`.
     """
-    serving_values = data.transform.serving_values() if data.features.candidate else {}
-    statistics = model_config(name, params).reads_statistics()
-    schema = ranking_schema(
-        data.features,
-        data.tft_output,
-        data.content,
-        modalities,
-        without,
-        serving_values,
-        data.objectives,
-        data.age_buckets,
-        list(data.transform.further_histories),
-        statistics,
-    )
+    schema = schema_of(name, params, data, modalities, without)
     model = build_model(name, params, schema, seed=seed, dense_dtype=dense_dtype)
     fill_tables(model, data.content)
     counts = getattr(model, "item_statistics", None)
     if counts is not None:
+        statistics = model.config.reads_statistics()
         counts.set_rows(item_statistics(statistics, data.files["train"], data.tft_output, data.content))
     return model
 
@@ -178,8 +187,9 @@ def train_model(
         The model with the weights of its best epoch, of a refit the last, and what happened.
 
     Raises:
-        ModelError: the training diverged.
+        ModelError: its tables do not fit into the memory, or the training diverged.
     """
+    check_memory(name, schema_of(name, params, data, modalities, without), model_config(name, params), training)
     make_reproducible(training.seed)
     set_precision(training)
     of_train = data.train_batches(training)

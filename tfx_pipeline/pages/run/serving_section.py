@@ -43,6 +43,8 @@ class LoadLatency(JsonRecord):
         wrong_scores: answers with other scores than the model's.
         load: what was asked.
         machine: that was measured on.
+        memory: resident bytes of a server of the command's own, `first_quarter` and `last_quarter` of the load, and
+            `peak`; None of a server that ran before, or where the system did not tell.
     """
 
     answered: int
@@ -54,6 +56,7 @@ class LoadLatency(JsonRecord):
     wrong_scores: int
     load: Load
     machine: Hardware
+    memory: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ def _load(latency: LoadLatency) -> list[Block]:
         ("bytes of a request", count(latency.request_bytes)),
         ("bytes of an answer", count(latency.answer_bytes)),
         ("answers with wrong scores", count(latency.wrong_scores)),
+        *((f"memory of the server, {part}", size(held)) for part, held in _memory(latency).items()),
     ]
     return [
         Picture(
@@ -151,6 +155,12 @@ def _load(latency: LoadLatency) -> list[Block]:
         ),
         Table("Load", ("figure", "value"), rows, numbers=1),
     ]
+
+
+def _memory(latency: LoadLatency) -> dict[str, int]:
+    names = {"first_quarter": "first quarter", "last_quarter": "last quarter", "peak": "most at one moment"}
+    held = latency.memory or {}
+    return {text: held[name] for name, text in names.items() if name in held}
 
 
 def _compared(latency: ComparedLatency) -> list[Block]:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from dmf_keras.models.inputs import POSITIVES
+from dmf_keras.models.registry import model_config
 from tfx_pipeline.config.label import CANDIDATES
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.stages import Retrieval
@@ -19,16 +20,18 @@ from tfx_pipeline.evaluation.catalogue_scoring import embedding_rows
 from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.item_statistics import item_statistics
-from tfx_pipeline.training.model_training import TrainingData, new_model
+from tfx_pipeline.training.model_training import TrainingData, new_model, schema_of
 from tfx_pipeline.training.reproducible import make_reproducible
 from tfx_pipeline.training.retrieval.recall import BestRecall, RecallOnEval
 from tfx_pipeline.training.retrieval.task import Catalogue, RetrievalTask
+from tfx_pipeline.training.table_memory import check_memory
 from tfx_pipeline.training.trainer import TrainingResult, fit_epochs, forget
 from tfx_pipeline.transform.dataset import sampled_files
 
 if TYPE_CHECKING:
     from dmf_keras.models.two_towers.model import TwoTowers
 
+_NAME = "two_towers"
 # Of eval, by which epochs are judged: each ranks the whole catalogue.
 _JUDGED_REQUESTS = 20_000
 
@@ -63,11 +66,16 @@ def train_two_towers(
         The model with the weights of its best epoch, and what happened.
 
     Raises:
-        ModelError: the train split has no click on an item of the catalogue, or the training diverged.
+        ModelError: the tables do not fit into the memory, the train split has no click on an item of the catalogue, or
+            the training diverged.
     """
+    data = dataclasses.replace(data, objectives={})
+    without = (CANDIDATES, *without)
+    schema = schema_of(_NAME, settings.params, data, modalities, without)
+    unaveraged = training.model_copy(update={"average_weights": False})
+    check_memory(_NAME, schema, model_config(_NAME, settings.params), unaveraged)
     make_reproducible(training.seed)
     keras.mixed_precision.set_dtype_policy("float32")
-    data = dataclasses.replace(data, objectives={})
     # Retrieval has no use for what was shown without a click, unless it is a negative.
     share = {} if settings.shown_negatives else {"keep_negatives": 0.0}
     training = training.model_copy(
@@ -75,11 +83,11 @@ def train_two_towers(
     )
     train_batches = data.train_batches(training)
     model = new_model(
-        "two_towers",
+        _NAME,
         settings.params,
         data,
         modalities=modalities,
-        without=(CANDIDATES, *without),
+        without=without,
         seed=training.seed,
     )
     tower = cast("TwoTowers", model)

@@ -44,6 +44,23 @@ def test_latency_of_a_load_is_drawn_and_said(tmp_path):
     assert "1200 candidates" in picture.caption
 
 
+def test_the_memory_of_a_server_of_ones_own_stands_beside_its_latency(tmp_path):
+    def rows(**more):
+        file = tmp_path / "latency.json"
+        file.write_text(json.dumps(LOAD | more))
+        (table,) = (one for one in serving_section(read_latency(file), None).blocks if isinstance(one, Table))
+        return [row for row in table.rows if row[0].startswith("memory of the server")]
+
+    memory = {"first_quarter": 1_118_000_000, "last_quarter": 1_135_000_000, "peak": 1_204_000_000}
+    assert rows(memory=memory) == [
+        ("memory of the server, first quarter", "1.1 GB"),
+        ("memory of the server, last quarter", "1.1 GB"),
+        ("memory of the server, most at one moment", "1.2 GB"),
+    ]
+    # Of a server that ran before, and of files of earlier versions.
+    assert rows(memory=None) == rows() == []
+
+
 def test_latency_of_compared_models_is_a_table():
     (table,) = (
         block for block in serving_section(ComparedLatency.from_json(COMPARED), None).blocks if isinstance(block, Table)
