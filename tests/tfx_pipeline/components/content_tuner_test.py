@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tfx_pipeline.components.item_content_gen.executor import Executor as Conten
 from tfx_pipeline.config import load_config
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.errors import LeakageError
+from tfx_pipeline.training.content_tuning import fine_tuning
 from tfx_pipeline.training.content_tuning.record import FineTuningRecord
 
 CONFIG = """
@@ -96,13 +98,40 @@ def _tune(world: Path, out: Path, examples: Path | None = None, *overrides: str)
     made = ItemContent()
     made.uri = str(out)
     section = load_config(world / "config.yaml", overrides).content.model_dump_json()
-    Executor().Do(inputs, {"content": [made]}, {"section": section})
+    properties = {"section": section, "source_fingerprint": "files", "code_digest": "code"}
+    Executor().Do(inputs, {"content": [made]}, properties | {"state_root": str(world / "state")})
     return made
 
 
 @pytest.fixture(scope="module")
 def tuned(world, tmp_path_factory) -> ItemContent:
     return _tune(world, tmp_path_factory.mktemp("tuned") / "content")
+
+
+def test_a_killed_step_goes_on_and_leaves_no_state(world, tuned, tmp_path, monkeypatch, capfd):
+    assert list((world / "state").iterdir()) == []
+    written = fine_tuning.Progress.save
+
+    def killed(progress, file):
+        written(progress, file)
+        if len(progress.epochs) == 2:
+            raise KeyboardInterrupt
+
+    longer = ("content.fine_tuning.epochs=2",)
+    monkeypatch.setattr(fine_tuning.Progress, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _tune(world, tmp_path / "killed", None, *longer)
+    monkeypatch.setattr(fine_tuning.Progress, "save", written)
+    (state,) = (world / "state").iterdir()
+    # Other settings do not take it for theirs.
+    capfd.readouterr()
+    _tune(world, tmp_path / "other", None, "content.fine_tuning.epochs=1", "content.fine_tuning.seed=7")
+    assert "before training" in capfd.readouterr().err and state.exists()
+    made = _tune(world, tmp_path / "content", None, *longer)
+    assert re.findall("ContentTuner, (.*?):", capfd.readouterr().err) == ["epoch 2 of at most 2"]
+    record = FineTuningRecord.from_json(json.loads((tmp_path / "content" / "fine_tuning.json").read_text()))
+    assert len(record.epochs) == 3 and list((world / "state").iterdir()) == []
+    assert read_content(made.uri).version
 
 
 def test_tuned_vectors_lie_beside_those_that_they_are_made_of(world, tuned):

@@ -17,6 +17,7 @@ from tfx_pipeline.components.content_tuner.executor import (
     REPORT_KEY,
     SECTION_KEY,
     SOURCE_FINGERPRINT_KEY,
+    STATE_ROOT_KEY,
     TUNED_KEY,
     Executor,
 )
@@ -30,6 +31,7 @@ class ContentTunerSpec(types.ComponentSpec):
         SECTION_KEY: ExecutionParameter(type=str),
         SOURCE_FINGERPRINT_KEY: ExecutionParameter(type=str),
         CODE_DIGEST_KEY: ExecutionParameter(type=str),
+        STATE_ROOT_KEY: ExecutionParameter(type=str),
     }
     INPUTS: ClassVar = {
         CONTENT_KEY: ChannelParameter(type=ItemContent),
@@ -63,7 +65,7 @@ class ContentTuner(base_component.BaseComponent):
         """Constructs the component; reads nothing.
 
         Args:
-            config: of it, only `content` is used.
+            config: of it, `content` and `output` are used; under `output` lies the state of an interrupted training.
             content: of ItemContentGen.
             examples: raw, of BehaviorLogExampleGen.
             report: of BehaviorLogExampleGen.
@@ -78,6 +80,7 @@ class ContentTuner(base_component.BaseComponent):
                 SECTION_KEY: config.content.model_dump_json(),
                 SOURCE_FINGERPRINT_KEY: source_fingerprint,
                 CODE_DIGEST_KEY: code_digest,
+                STATE_ROOT_KEY: str(config.output / "training_state"),
                 TUNED_KEY: types.Channel(type=ItemContent),
             }
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import logging
@@ -16,8 +18,9 @@ from tfx_pipeline.data.content.table import read_content, write_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation.requests import read_all_requests
 from tfx_pipeline.files import artifact_files
-from tfx_pipeline.files.addresses import join
+from tfx_pipeline.files.addresses import join, local
 from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.content_tuning.record import TunedEpoch
 from tfx_pipeline.training.content_tuning.tuned_table import tune_table
 from tfx_pipeline.transform.dataset import split_files
@@ -28,6 +31,7 @@ REPORT_KEY = "report"
 SECTION_KEY = "section"
 SOURCE_FINGERPRINT_KEY = "source_fingerprint"
 CODE_DIGEST_KEY = "code_digest"
+STATE_ROOT_KEY = "state_root"
 TUNED_KEY = "content"
 
 
@@ -47,7 +51,7 @@ class Executor(base_executor.BaseExecutor):
                 train, and eval to choose an epoch by; never test.
             output_dict: `content`: one `ItemContent` artifact, whose directory appears complete or not at all.
             exec_properties: `section`: JSON, the section `content` of the configuration with absolute paths;
-                `source_fingerprint` and `code_digest` are read by nobody: they are there for the cache.
+                `state_root`: folder for the state of interrupted trainings; `source_fingerprint` and `code_digest`.
 
         Raises:
             LeakageError: a request of the train split is not before the first moment of eval.
@@ -60,11 +64,20 @@ class Executor(base_executor.BaseExecutor):
             read_json(join(artifact_utils.get_single_uri(input_dict[REPORT_KEY]), artifact_files.INGESTION_REPORT))
         )
         train, judged = (read_all_requests(split_files(examples, name), table.item_ids) for name in ("train", "eval"))
-        tuned, record = tune_table(table, content, train, judged, report.cuts.eval_from, _say(content))
+        names = (SECTION_KEY, SOURCE_FINGERPRINT_KEY, CODE_DIGEST_KEY)
+        state = _state(exec_properties[STATE_ROOT_KEY], table.version, examples, *(exec_properties[n] for n in names))
+        tuned, record = tune_table(table, content, train, judged, report.cuts.eval_from, _say(content), state)
         artifact = artifact_utils.get_single_instance(output_dict[TUNED_KEY])
         write_content(tuned, artifact.uri, {artifact_files.FINE_TUNING: record})
         artifact.set_string_custom_property("version", tuned.version)
+        remove(state)
         logging.info("content tuned on %d clicks: %s", record.clicks, record)
+
+
+def _state(root: str, *inputs: str) -> Path:
+    """Where an interrupted fine-tuning lies: of other inputs it is another file."""
+    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()[:16]
+    return local(join(root, f"content_{key}.npz"))
 
 
 def _say(content: Content) -> Callable[[int, TunedEpoch], None]:

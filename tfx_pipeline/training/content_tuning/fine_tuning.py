@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from tfx_pipeline.evaluation.next_click import fused, history_means, next_clicks
 from tfx_pipeline.evaluation.requests import Requests
 from tfx_pipeline.training.content_tuning.heads import Heads, Source
 from tfx_pipeline.training.content_tuning.positives import Batch, Positives
+from tfx_pipeline.training.content_tuning.progress import Progress
 from tfx_pipeline.training.content_tuning.record import TunedEpoch
 from tfx_pipeline.training.reproducible import make_reproducible
 
@@ -46,15 +48,17 @@ def fine_tune(
     judged: Requests,
     settings: FineTuning,
     watch: Callable[[int, TunedEpoch], None] = lambda number, epoch: None,
+    state: Path | None = None,
 ) -> Tuned:
-    """Trains; the same arguments give the same projections on CPU.
+    """Trains; the same arguments give the same projections on CPU. One that was killed goes on after its last epoch.
 
     Args:
         sources: vectors by modality, all of the same items.
         train: requests of the train split.
         judged: requests of the eval split, which decide which epoch is kept and nothing else.
         settings: of the configuration.
-        watch: is told of each epoch, the state before training as number 0.
+        watch: is told of each epoch that is done here, the state before training as number 0.
+        state: file that keeps each epoch, of these arguments alone; the caller removes it. None: nothing is kept.
 
     Raises:
         DataError: no click of train follows another with content.
@@ -71,9 +75,13 @@ def fine_tune(
         )
     heads = Heads(sources, settings)
     queue = _Queue(settings.queue, positives)
-    kernels, epochs, best = heads.kernels, [], 0
-    for number in range(settings.epochs + 1):
-        started, losses = time.perf_counter(), []
+    kernels, epochs, best, asked = heads.kernels, list[TunedEpoch](), 0, 0
+    if (kept := Progress.load(state) if state else None) is not None:
+        kernels, epochs, best, asked = kept.best_kernels, kept.epochs, kept.best, kept.judged
+        queue.items, rng.bit_generator.state = kept.queue, kept.random
+        heads.restore(kept.heads)
+    while len(epochs) <= settings.epochs and not (asked and len(epochs) - 1 - best >= settings.patience):
+        number, started, losses = len(epochs), time.perf_counter(), []
         if number:
             for batch in positives.batches(settings.batch_size, rng):
                 losses.append(heads.step(*_tensors(batch, queue, sources, there, positives)))
@@ -81,14 +89,12 @@ def fine_tune(
         recall, asked = _recall(sources, heads.kernels, judged, settings.recall_at)
         loss = float(np.mean(losses)) if losses else None
         epochs.append(TunedEpoch(loss, recall, heads.temperatures, time.perf_counter() - started))
-        watch(number, epochs[-1])
-        if recall > epochs[best].recall:
-            kernels, best = heads.kernels, number
         # Without an eval split nothing says which is best: the last one counts.
-        if not asked:
+        if recall > epochs[best].recall or not asked:
             kernels, best = heads.kernels, number
-        elif number - best >= settings.patience:
-            break
+        if state:
+            Progress(epochs, best, asked, rng.bit_generator.state, kernels, queue.items, heads.state).save(state)
+        watch(number, epochs[-1])
     named = dict(zip(sources, kernels, strict=True))
     return Tuned(named, tuple(epochs), best, positives.clicks, positives.users, asked)
 

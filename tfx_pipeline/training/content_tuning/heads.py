@@ -106,6 +106,20 @@ class Heads:
         return [head.kernel.numpy() for head in self._online]
 
     @property
+    def state(self) -> list[np.ndarray]:
+        """All that a step changes."""
+        return [variable.numpy() for variable in self._variables()]
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        """Takes a `state` of heads of the same sources and settings."""
+        for variable, value in zip(self._variables(), state, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list[Any]:
+        slow = [head.kernel for head in self._slow]
+        return [*self._weights, *slow, *self._optimizer.variables, *self._queues]
+
+    @property
     def temperatures(self) -> dict[str, float]:
         """Of the levels, among clicks."""
         found = zip(self.levels, self._batch_losses, strict=True)

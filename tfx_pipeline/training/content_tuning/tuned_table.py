@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ def tune_table(
     judged: Requests,
     eval_from: str,
     watch: Callable[[int, TunedEpoch], None] = lambda number, epoch: None,
+    state: Path | None = None,
 ) -> tuple[ItemContentTable, FineTuningRecord]:
     """Fine-tunes the modalities that the configuration names.
 
@@ -39,7 +41,7 @@ def tune_table(
         train: requests of the train split.
         judged: requests of the eval split.
         eval_from: its first moment, ISO 8601.
-        watch: is told of each epoch.
+        watch, state: see `fine_tune`.
 
     Raises:
         LeakageError: a request of `train` is not before `eval_from`.
@@ -56,7 +58,7 @@ def tune_table(
         for name, source in content.tuned.items()
     }
     sources = {name: Source(matrix.vectors, matrix.present) for name, matrix in matrices.items()}
-    tuned = fine_tune(sources, train, judged, settings, watch)
+    tuned = fine_tune(sources, train, judged, settings, watch, state)
     modalities = {name: table.modalities[name] for name in content.kept}
     modalities |= {name: tuned_matrix(matrix, tuned.kernels[name]) for name, matrix in matrices.items()}
     return dataclasses.replace(table, modalities=modalities), _record(content, modalities, tuned, last, eval_from)

@@ -69,6 +69,41 @@ def test_the_same_arguments_give_the_same_projections(world, tuned):
     assert np.abs(other.kernels["text"] - tuned.kernels["text"]).max() > 1e-2
 
 
+def test_a_killed_one_goes_on_where_it_was(world, tuned, tmp_path):
+    unit, present, train, judged = world
+    sources, state = {"text": Source(unit, present)}, tmp_path / "state" / "text.npz"
+    told: list[int] = []
+
+    def watch(number, epoch):
+        told.append(number)
+        if told == [0, 1, 2]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(sources, train, judged, SETTINGS, watch, state)
+    found = fine_tune(sources, train, judged, SETTINGS, watch, state)
+    assert told == list(range(len(tuned.epochs)))
+    assert (found.best, found.judged, found.clicks) == (tuned.best, tuned.judged, tuned.clicks)
+    # As far as sums of several threads are the same twice.
+    np.testing.assert_allclose(found.kernels["text"], tuned.kernels["text"], atol=1e-3)
+    assert [epoch.loss for epoch in found.epochs[1:]] == pytest.approx(
+        [epoch.loss for epoch in tuned.epochs[1:]], rel=1e-4
+    )
+    # Killed between the last epoch and what comes after: nothing is trained again.
+    again = fine_tune(sources, train, judged, SETTINGS, watch, state)
+    assert told == list(range(len(tuned.epochs))) and again.judged == tuned.judged
+    np.testing.assert_array_equal(again.kernels["text"], found.kernels["text"])
+
+
+def test_a_damaged_state_begins_anew(world, tmp_path):
+    unit, present, train, judged = world
+    state, told = tmp_path / "text.npz", []
+    state.write_bytes(b"PK\x03\x04 cut off")
+    once = SETTINGS.model_copy(update={"epochs": 1})
+    fine_tune({"text": Source(unit, present)}, train, judged, once, lambda number, _: told.append(number), state)
+    assert told == [0, 1]
+
+
 def test_eval_chooses_the_epoch_and_nothing_else(world, tuned):
     """Whatever eval holds, each epoch's training is the same: only which of them is kept may differ."""
     unit, present, train, judged = world
