@@ -44,6 +44,7 @@ def test_json_has_every_job_of_every_log(in_process, capsys):
     assert set(report["against_polars"]) == {"380", "980"}
 
 
+@pytest.mark.slow
 def test_polars_and_the_functions_say_the_same_of_requests_of_several(tmp_path, capsys):
     config = write_log(tmp_path, 3000, 3, largest_user=600)
     for job in ("functions", "polars"):
