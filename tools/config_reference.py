@@ -164,13 +164,20 @@ class _Keys:
             yield _Row(key, "section", "", choices[0]["description"])
             yield from self.of_section(f"{key}.", choices[0])
             return
-        tags = [choice["properties"]["kind"]["const"] for choice in choices]
+        kinds = [choice["properties"]["kind"] for choice in choices]
+        tags = [kind["const"] for kind in kinds]
+        default = next((_default(kind) for kind in kinds if "default" in kind), "required")
         meanings = [f"`{tag}`: {choice['description']}" for tag, choice in zip(tags, choices, strict=True)]
-        yield _Row(f"{key}.kind", ", ".join(f"`{tag}`" for tag in tags), "required", " ".join(meanings))
+        yield _Row(f"{key}.kind", ", ".join(f"`{tag}`" for tag in tags), default, " ".join(meanings))
+        rows: dict[_Row, list[str]] = {}
         for tag, choice in zip(tags, choices, strict=True):
             rest = {name: field for name, field in choice["properties"].items() if name != "kind"}
-            for row in self.of_section(f"{key}.", {"properties": rest}):
-                yield row._replace(meaning="; ".join(filter(None, [f"`{tag}` only", row.meaning])))
+            required = [name for name in choice.get("required", ()) if name in rest]
+            for row in self.of_section(f"{key}.", {"properties": rest, "required": required}):
+                rows.setdefault(row, []).append(f"`{tag}`")
+        for row, of in rows.items():
+            only = f"{' and '.join(of)} only" if len(of) < len(tags) else ""
+            yield row._replace(meaning="; ".join(filter(None, [only, row.meaning])))
 
     def _definition(self, reference: dict[str, Any]) -> dict[str, Any]:
         definition: dict[str, Any] = self._definitions[reference["$ref"].rpartition("/")[2]]

@@ -42,6 +42,7 @@ FINE_TUNING = {
 # Key, another value, and the steps whose parameters change with it. What follows a step in the pipeline runs again too.
 CHANGES = [
     ("encoders", "{text: {model: a.onnx, tokenizer: b.json, columns: [title]}}", set()),
+    ("encoders", "{text: {kind: image, model: a.onnx, column: poster}}", set()),
     ("name", "other", {TRAINER, PUSHER}),
     ("output", "elsewhere", {INGEST, *TRAINING, PUSHER}),
     ("data.interactions.path", "other.parquet", LOGS),

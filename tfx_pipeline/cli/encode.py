@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import output_file
 from tfx_pipeline.cli.options import Commands, add_config, add_overrides, configuration
+
+if TYPE_CHECKING:
+    from tfx_pipeline.config.encoders import Encoder
+    from tfx_pipeline.data.encoding.encode import EncodingSummary
 
 
 def add(commands: Commands) -> None:
     """Adds it to the sub-parsers `commands`."""
     parser = commands.add_parser(
         "encode",
-        help="make the vectors of items out of the catalogue's text, by an ONNX model",
+        help="make the vectors of items out of the catalogue's text or pictures, by an ONNX model",
         description="Runs the models of `encoders` over the catalogue and writes the files that the modalities of the "
         "same names read. Only what is new or changed is encoded; a killed run goes on.",
     )
@@ -43,22 +48,36 @@ def run(parsed: argparse.Namespace) -> int:
             raise ConfigError(f"--modality: no encoder '{name}'{said}; encoders: {', '.join(config.encoders)}")
     summaries = []
     for name in names:
+        what = "images" if config.encoders[name].kind == "image" else "texts"
         with console().status(f"{name}: loading the encoder") as status:
 
-            def watch(done: int, texts: int, rate: float, name: str = name) -> None:
-                left = (texts - done) / max(rate, 1e-9)
-                status.update(f"{name}: {done:,} of {texts:,} texts, {rate:,.0f} a second, {left / 60:.0f} min left")
+            def watch(done: int, all_of_them: int, rate: float, name: str = name, what: str = what) -> None:
+                left = (all_of_them - done) / max(rate, 1e-9)
+                status.update(
+                    f"{name}: {done:,} of {all_of_them:,} {what}, {rate:,.0f} a second, {left / 60:.0f} min left"
+                )
 
             summary = encode(config, name, watch)
         summaries.append(summary)
-        rate = f", {summary.encoded / summary.seconds:,.0f} texts a second" if summary.encoded else ""
-        console().print(
-            f"{name}: {summary.items:,} items, {summary.width} wide: {summary.encoded:,} texts encoded in "
-            f"{summary.seconds:.0f} s{rate}; {summary.taken_over:,} items as before, {summary.without_text:,} without "
-            f"text, {summary.cut:,} cut at {config.encoders[name].max_tokens} tokens\n{summary.path}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        console().print(_said(summary, config.encoders[name]), highlight=False, soft_wrap=True)
     if parsed.json is not None:
         write_json(parsed.json, {"encoders": [summary.to_json() for summary in summaries]})
     return exit_status.OK
+
+
+def _said(summary: EncodingSummary, settings: Encoder) -> str:
+    if settings.kind == "image":
+        assert summary.images is not None
+        what, images = "images", summary.images
+        rest = (
+            f"{images.empty:,} without an image, {images.addresses:,} with an address, which is not fetched, "
+            f"{images.missing:,} whose file is missing, {images.broken:,} whose image is broken"
+        ) + "".join(f"\n  {named}" for named in images.named)
+    else:
+        what = "texts"
+        rest = f"{summary.without_text:,} without text, {summary.cut:,} cut at {settings.max_tokens} tokens"
+    rate = f", {summary.encoded / summary.seconds:,.0f} {what} a second" if summary.encoded else ""
+    return (
+        f"{summary.modality}: {summary.items:,} items, {summary.width} wide: {summary.encoded:,} {what} encoded in "
+        f"{summary.seconds:.0f} s{rate}; {summary.taken_over:,} items as before, {rest}\n{summary.path}"
+    )

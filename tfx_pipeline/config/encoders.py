@@ -1,21 +1,34 @@
-"""The section `encoders`: how the vectors of a modality are made out of the catalogue's text, by `dmf encode`."""
+"""The section `encoders`: how the vectors of a modality are made out of the catalogue, by `dmf encode`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tfx_pipeline.config.content import Content
-from tfx_pipeline.config.values import ConfigPath, Integer, Section
+from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
 
 PARQUET = ".parquet"
+
+
+def _square(size: Any) -> Any:
+    return [size, size] if isinstance(size, int) else size
+
+
+_Size = Annotated[
+    list[Annotated[Integer, Field(ge=1, le=4096)]], Field(min_length=2, max_length=2), BeforeValidator(_square)
+]
 
 
 class TextEncoder(Section):
     """An ONNX model with its tokenizer, which makes a vector of each item's text."""
 
+    later = frozenset({"kind"})
+
+    kind: Literal["text"] = "text"
     model: ConfigPath = Field(description="the `.onnx` file, its weights inside or beside it")
     tokenizer: ConfigPath = Field(
         description="`tokenizer.json` of the library tokenizers, as models are published with"
@@ -36,10 +49,56 @@ class TextEncoder(Section):
     threads: Integer = Field(0, ge=0, description="of onnxruntime; 0: one per core")
 
 
-Encoders = dict[str, TextEncoder]
+class ImageEncoder(Section):
+    """An ONNX model that makes a vector of each item's picture, a file whose path a column of the catalogue has."""
+
+    kind: Literal["image"]
+    model: ConfigPath = Field(description="the `.onnx` file, its weights inside or beside it")
+    column: str = Field(description="of `data.items`: the path of an image file")
+    folder: ConfigPath = Field(
+        Path("."), validate_default=True, description="what relative paths are relative to; `.`: this file's folder"
+    )
+    output: str | None = Field(
+        None,
+        description="of the model: vectors [items, width]; or vectors of tokens or of places, which are pooled; "
+        "absent: its first",
+    )
+    pooling: Literal["mean", "first"] = Field(
+        "mean", description="of vectors of tokens: the mean of all, or the first; those of places always have the mean"
+    )
+    layout: Literal["NCHW", "NHWC"] | None = Field(
+        None, description="whether channels come before the places or after; absent: as the model's input says"
+    )
+    size: _Size | None = Field(
+        None, description="[height, width] in pixels, or one number of both; absent: as the model's input says"
+    )
+    resize: Literal["crop", "stretch"] = Field(
+        "crop", description="keep the sides' proportion and cut the middle out, or take all of it to the size"
+    )
+    crop: Number = Field(
+        0.875, gt=0, le=1, description="of `crop`: share of the shorter side that is kept, as 224 of 256"
+    )
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: Annotated[list[Number], Field(min_length=3, max_length=3)] = Field(
+        [0.485, 0.456, 0.406], description="of red, green and blue from 0 to 1, which is taken off; those of ImageNet"
+    )
+    std: Annotated[list[Annotated[Number, Field(gt=0)]], Field(min_length=3, max_length=3)] = Field(
+        [0.229, 0.224, 0.225], description="what is then divided by"
+    )
+    batch_size: Integer = Field(16, ge=1, description="images; a model of a fixed batch takes its own")
+    threads: Integer = Field(0, ge=0, description="of onnxruntime; 0: one per core")
 
 
-def check_encoders(encoders: Mapping[str, TextEncoder], content: Content) -> None:
+def _text_if_silent(section: Any) -> Any:
+    # Configurations of before there were other kinds do not say which one theirs is.
+    return {"kind": "text", **section} if isinstance(section, dict) else section
+
+
+Encoder = Annotated[TextEncoder | ImageEncoder, Field(discriminator="kind"), BeforeValidator(_text_if_silent)]
+Encoders = dict[str, Encoder]
+
+
+def check_encoders(encoders: Mapping[str, Section], content: Content) -> None:
     """Raises ValueError when an encoder has no modality to write, or one whose file is not its own to write."""
     for name in encoders:
         if name not in content.modalities:

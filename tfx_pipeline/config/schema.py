@@ -252,7 +252,7 @@ class PipelineConfig(Section):
     features: Features = Features()
     content: Content = Content()
     encoders: Encoders = Field(
-        {}, description="by name of a modality, what makes its file out of the catalogue's text: `dmf encode`"
+        {}, description="by name of a modality, what makes its file out of the catalogue: `dmf encode`"
     )
     model: Model = Model()
     training: Training = Training()

@@ -1,41 +1,60 @@
-"""`dmf encode`: texts of the catalogue to the file of vectors that a modality reads."""
+"""`dmf encode`: what the catalogue has of its items to the file of vectors that a modality reads."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tfx_pipeline.config.encoders import ImageEncoder
 from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.data.encoding.contents import Contents, Encoder, LeftOut
+from tfx_pipeline.data.encoding.image_files import ADDRESS, BROKEN, MISSING, none_of
+from tfx_pipeline.data.encoding.onnx_image import OnnxImageEncoder
 from tfx_pipeline.data.encoding.onnx_text import OnnxTextEncoder
-from tfx_pipeline.data.encoding.texts import read_texts
+from tfx_pipeline.data.encoding.texts import EMPTY
 from tfx_pipeline.data.encoding.vector_file import KnownVectors
 from tfx_pipeline.errors import ConfigError, DataError
 from tfx_pipeline.files.json_record import JsonRecord
 
-# Texts between two files on disk: what a kill can cost.
-_BLOCK = 4096
-_DIGITS = 24
-
-# Is told how many of how many texts are encoded, and how many a second.
+# Is told how many of how many texts or images are encoded, and how many a second.
 Watch = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
+class MissingImages(JsonRecord):
+    """Items without an image, whose content is missing.
+
+    Attributes:
+        empty: whose cell is empty.
+        addresses: whose cell has an address, such as https://, which is not fetched.
+        missing: whose file is not there.
+        broken: whose file cannot be read, is no image, is cut off, or has more pixels than Pillow's limit.
+        named: some of the last three, with what is wrong.
+    """
+
+    empty: int
+    addresses: int
+    missing: int
+    broken: int
+    named: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class EncodingSummary(JsonRecord):
-    """What became of the catalogue's texts.
+    """What became of the catalogue's texts or images.
 
     Attributes:
         modality: whose vectors they are.
         path: of the file.
         width: of the vectors.
         items: of the catalogue.
-        without_text: items that have none: their content is missing.
-        encoded: texts that the model was run on; several items may have the same.
+        without_text: items that have none: their content is missing. 0 of images.
+        encoded: texts or images that the model was run on; several items may have the same.
         taken_over: items whose vectors an earlier run had made.
         cut: items whose texts have more tokens than the model is given.
         seconds: that encoding took.
+        images: items that have none; None of texts.
     """
 
     modality: str
@@ -47,13 +66,14 @@ class EncodingSummary(JsonRecord):
     taken_over: int
     cut: int
     seconds: float
+    images: MissingImages | None = None
 
 
 def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts, rate: None) -> EncodingSummary:
     """Makes the vectors of a modality and writes them to its `path`.
 
-    What an earlier run made of the same text by the same encoder is taken over. A killed run goes on from its last
-    4,096 texts.
+    What an earlier run made of the same text or image by the same encoder is taken over. A killed run goes on from its
+    last block: 4,096 texts, or 512 images.
 
     Args:
         config: the validated configuration.
@@ -63,46 +83,65 @@ def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts,
     Raises:
         ConfigError: the encoder's files or libraries are not there or do not fit, or vectors are not as wide as the
             modality says.
-        DataError: the catalogue, or the file that is there, cannot be used.
+        DataError: the catalogue, or the file that is there, cannot be used, or no image can.
     """
     settings, modality = config.encoders[name], config.content.modalities[name]
-    encoder = OnnxTextEncoder(name, settings)
+    encoder: Encoder = (
+        OnnxImageEncoder(name, settings) if isinstance(settings, ImageEncoder) else OnnxTextEncoder(name, settings)
+    )
     if modality.width not in (None, encoder.width):
         raise ConfigError(
             f"content.modalities.{name}.width: {settings.model} makes vectors of {encoder.width}, expected "
             f"{modality.width}; set it to {encoder.width}, or leave it out"
         )
-    all_ids, all_texts = read_texts(config.data.items, settings.columns)
-    pairs = [(item, text) for item, text in zip(all_ids.to_pylist(), all_texts.to_pylist(), strict=True) if text]
-    if not pairs:
-        raise DataError(
-            f"encoders.{name}.columns: no item of {config.data.items.path} has a text in {', '.join(settings.columns)}"
-        )
+    contents = encoder.read(config.data.items)
     known = KnownVectors(modality.path, modality, encoder.width)
-    sources = [_source(encoder.digest, text) for _, text in pairs]
-    taken_over = sum(source in known for source in sources)
-    todo = {source: text for source, (_, text) in zip(sources, pairs, strict=True) if source not in known}
+    taken_over = sum(source in known for source in contents.sources)
     started = time.perf_counter()
-    names, texts = list(todo), list(todo.values())
-    for first in range(0, len(texts), _BLOCK):
-        found = encoder.encode(texts[first : first + _BLOCK])
-        known.add(names[first : first + _BLOCK], found.vectors, found.cut)
-        done = min(first + _BLOCK, len(texts))
-        watch(done, len(texts), done / max(time.perf_counter() - started, 1e-9))
+    encoded, failed = _encode_new(encoder, contents, known, watch)
     seconds = time.perf_counter() - started
-    cut = known.write([item for item, _ in pairs], sources, encoder.digest)
+    kept = []
+    for item, source in zip(contents.ids, contents.sources, strict=True):
+        if source in failed:
+            contents.left_out.add(BROKEN, item, failed[source])
+        else:
+            kept.append((item, source))
+    if not kept:
+        raise DataError(f"encoders.{name}: none of the images can be used: {none_of(contents.left_out)}")
+    cut = known.write([item for item, _ in kept], [source for _, source in kept], encoder.digest)
+    pictures = isinstance(settings, ImageEncoder)
     return EncodingSummary(
         modality=name,
         path=str(modality.path),
         width=encoder.width,
-        items=len(all_ids),
-        without_text=len(all_ids) - len(pairs),
-        encoded=len(texts),
+        items=contents.items,
+        without_text=0 if pictures else contents.left_out.counts[EMPTY],
+        encoded=encoded,
         taken_over=taken_over,
         cut=cut,
         seconds=round(seconds, 3),
+        images=_missing_images(contents.left_out) if pictures else None,
     )
 
 
-def _source(encoder: str, text: str) -> str:
-    return hashlib.sha256(f"{encoder}\n{text}".encode()).hexdigest()[:_DIGITS]
+def _encode_new(encoder: Encoder, contents: Contents, known: KnownVectors, watch: Watch) -> tuple[int, dict[str, str]]:
+    """Adds to `known` what is not in it; returns how many vectors these are, and by source why others are none."""
+    todo = {source: value for source, value in contents.values.items() if source not in known}
+    sources, values = list(todo), list(todo.values())
+    failed: dict[str, str] = {}
+    started = time.perf_counter()
+    for first in range(0, len(values), encoder.block):
+        names = sources[first : first + encoder.block]
+        found = encoder.encode(values[first : first + encoder.block])
+        failed |= {names[row]: why for row, why in found.failed.items()}
+        rows = [row for row in range(len(names)) if row not in found.failed]
+        if rows:
+            known.add([names[row] for row in rows], found.vectors[rows], found.cut[rows])
+        done = first + len(names)
+        watch(done, len(values), done / max(time.perf_counter() - started, 1e-9))
+    return len(values) - len(failed), failed
+
+
+def _missing_images(left_out: LeftOut) -> MissingImages:
+    counts = left_out.counts
+    return MissingImages(counts[EMPTY], counts[ADDRESS], counts[MISSING], counts[BROKEN], tuple(left_out.named))

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from serving.messages import first_line
 from tfx_pipeline.config.encoders import TextEncoder
+from tfx_pipeline.config.tables import ItemTable
+from tfx_pipeline.data.encoding.contents import Contents, Encoded
+from tfx_pipeline.data.encoding.onnx_model import (
+    check_files,
+    chosen_output,
+    encoder_digest,
+    lacks,
+    listed,
+    load_model,
+)
+from tfx_pipeline.data.encoding.texts import text_contents
 from tfx_pipeline.errors import ConfigError, DataError
 
 # What such models call their inputs, and what a tokenizer calls the same.
 _INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _TOKENS, _VECTORS = 3, 2
-_DIGITS = 16
-
-
-class Encoded(NamedTuple):
-    """What became of some texts.
-
-    Attributes:
-        vectors: float32 [texts, width].
-        cut: bool [texts], which of them had more tokens than are taken.
-    """
-
-    vectors: np.ndarray
-    cut: np.ndarray
 
 
 class OnnxTextEncoder:
@@ -42,21 +38,31 @@ class OnnxTextEncoder:
     Attributes:
         width: of the vectors.
         digest: 16 hex digits; of other files or settings that change vectors it is another.
+        block: texts between two files on disk, which is what a kill can cost.
 
     Raises:
         ConfigError: a library is not installed, a file is missing, or a model has other inputs or outputs than these.
     """
 
+    block = 4096
+
     def __init__(self, name: str, settings: TextEncoder):
-        self._key, self._settings = f"encoders.{name}", settings
-        for option, file in (("model", settings.model), ("tokenizer", settings.tokenizer)):
-            if not file.is_file():
-                raise ConfigError(f"{self._key}.{option}: there is no file {file}")
+        self._name, self._key, self._settings = name, f"encoders.{name}", settings
+        check_files(self._key, model=settings.model, tokenizer=settings.tokenizer)
         self._tokenizer = self._load_tokenizer()
-        self._session = self._load_model()
+        self._session = load_model(self._key, settings.model, settings.threads)
         self._inputs = self._check_inputs()
         self._output, self.width = self._check_output()
-        self.digest = self._digest()
+        made_by = (self._output, settings.pooling, settings.max_tokens)
+        self.digest = encoder_digest(settings.model, [settings.tokenizer], made_by)
+
+    def read(self, table: ItemTable) -> Contents:
+        """The texts of the catalogue.
+
+        Raises:
+            DataError: the catalogue cannot be read, or no item has a text.
+        """
+        return text_contents(self._name, table, self._settings.columns, self.digest)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """The vectors of texts, which must not be empty, in their order.
@@ -76,7 +82,7 @@ class OnnxTextEncoder:
             raise DataError(
                 f"{self._key}: {self._settings.model} gives no finite vector for the text {texts[row]!r:.80}"
             )
-        return Encoded(vectors, np.array([bool(each.overflowing) for each in tokens]))
+        return Encoded(vectors, np.array([bool(each.overflowing) for each in tokens]), {})
 
     def _run(self, tokens: Sequence[Any], text: str) -> np.ndarray:
         longest = max(len(each.ids) for each in tokens)
@@ -89,7 +95,7 @@ class OnnxTextEncoder:
         try:
             (found,) = self._session.run([self._output], feed)
         except Exception as error:
-            # onnxruntime has an exception of its own for each of its states, with no common base.
+            # The library has no common base of its exceptions.
             raise DataError(
                 f"{self._key}: {self._settings.model} fails on a batch that begins with the text {text!r:.80}: "
                 f"{first_line(error)}. Are model and tokenizer of one another?"
@@ -105,7 +111,7 @@ class OnnxTextEncoder:
         try:
             import tokenizers
         except ImportError:
-            raise self._lacks("tokenizers") from None
+            raise lacks(self._key, "tokenizers") from None
         try:
             tokenizer = tokenizers.Tokenizer.from_file(str(self._settings.tokenizer))
             tokenizer.no_padding()
@@ -117,47 +123,21 @@ class OnnxTextEncoder:
             ) from None
         return tokenizer
 
-    def _load_model(self) -> Any:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise self._lacks("onnxruntime") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._settings.threads
-        # Of errors alone: what is wrong is said by this class.
-        options.log_severity_level = 4
-        try:
-            return onnxruntime.InferenceSession(str(self._settings.model), options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise ConfigError(
-                f"{self._key}.model: {self._settings.model} cannot be loaded: {first_line(error)}"
-            ) from None
-
-    def _lacks(self, library: str) -> ConfigError:
-        return ConfigError(
-            f"{self._key}: encoding needs {library}, which is not installed; install the extra `encode`: pip install "
-            "'dmf-ranking[encode]'"
-        )
-
     def _check_inputs(self) -> dict[str, Any]:
         """By name the dtypes of what the model takes."""
         found = {each.name: each.type for each in self._session.get_inputs()}
         known = all(name in _INPUTS and kind in _INTEGERS for name, kind in found.items())
         if "input_ids" not in found or not known:
             raise ConfigError(
-                f"{self._key}.model: {self._settings.model} takes {_listed(found)}; expected input_ids and no more "
+                f"{self._key}.model: {self._settings.model} takes {listed(found)}; expected input_ids and no more "
                 f"than {', '.join(_INPUTS)}, of int64 or int32: a model of token ids"
             )
         return {name: _INTEGERS[kind] for name, kind in found.items()}
 
     def _check_output(self) -> tuple[str, int]:
         """The name of the output, and its width."""
+        name = chosen_output(self._key, self._session, self._settings.model, self._settings.output)
         found = {each.name: each.shape for each in self._session.get_outputs()}
-        name = self._settings.output or next(iter(found))
-        if name not in found:
-            raise ConfigError(
-                f"{self._key}.output: {self._settings.model} has no output '{name}'; it has: {', '.join(found)}"
-            )
         shape = found[name]
         if len(shape) not in (_VECTORS, _TOKENS) or not isinstance(shape[-1], int):
             raise ConfigError(
@@ -165,23 +145,3 @@ class OnnxTextEncoder:
                 f"[items, width] or token vectors [items, tokens, width] of a known width; outputs: {', '.join(found)}"
             )
         return name, shape[-1]
-
-    def _digest(self) -> str:
-        digest = hashlib.sha256()
-        files = [self._settings.model, self._settings.tokenizer]
-        # Weights that do not fit into the file lie beside it.
-        files += sorted(_beside(self._settings.model))
-        for file in files:
-            with file.open("rb") as content:
-                digest.update(hashlib.file_digest(content, "sha256").digest())
-        values = (self._output, self._settings.pooling, self._settings.max_tokens)
-        digest.update(repr(values).encode())
-        return digest.hexdigest()[:_DIGITS]
-
-
-def _beside(model: Path) -> list[Path]:
-    return [file for ending in ("_data", ".data") if (file := model.with_name(model.name + ending)).is_file()]
-
-
-def _listed(kinds: dict[str, str]) -> str:
-    return ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"

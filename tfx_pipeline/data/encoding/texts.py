@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.catalogue import catalogue_batches, check_item_ids
+from tfx_pipeline.data.encoding.contents import Contents, LeftOut
 from tfx_pipeline.data.logs import values
 from tfx_pipeline.data.logs.checks import check_columns
 from tfx_pipeline.data.logs.files import list_files
@@ -16,6 +18,41 @@ from tfx_pipeline.data.logs.reader import peek
 from tfx_pipeline.errors import DataError
 
 _KEY = "data.items"
+_DIGITS = 24
+
+EMPTY = "empty"
+"""Why an item is left out: the catalogue has nothing of it."""
+
+
+def text_contents(name: str, table: ItemTable, columns: Sequence[str], encoder: str) -> Contents:
+    """The texts of the catalogue. Items of the same text share a source.
+
+    Args:
+        name: of the encoder.
+        table: section `data.items` of the configuration.
+        columns: whose texts are joined.
+        encoder: its digest.
+
+    Raises:
+        DataError: as `read_texts`, or no item has a text.
+    """
+    all_ids, all_texts = read_texts(table, columns)
+    ids, sources, texts, left_out = [], [], {}, LeftOut()
+    for item, text in zip(all_ids.to_pylist(), all_texts.to_pylist(), strict=True):
+        if not text:
+            left_out.add(EMPTY, item)
+            continue
+        ids.append(item)
+        sources.append(source_of(encoder, text.encode()))
+        texts[sources[-1]] = text
+    if not ids:
+        raise DataError(f"encoders.{name}.columns: no item of {table.path} has a text in {', '.join(columns)}")
+    return Contents(len(all_ids), ids, sources, texts, left_out)
+
+
+def source_of(encoder: str, content: bytes) -> str:
+    """Digest of an encoder and of what it encodes."""
+    return hashlib.sha256(f"{encoder}\n".encode() + content).hexdigest()[:_DIGITS]
 
 
 def read_texts(table: ItemTable, columns: Sequence[str]) -> tuple[pa.Array, pa.Array]:
@@ -31,6 +68,21 @@ def read_texts(table: ItemTable, columns: Sequence[str]) -> tuple[pa.Array, pa.A
     Raises:
         DataError: no file, a column that is missing or holds no texts, no row, a malformed row, or an unusable id.
     """
+    ids, *found = read_columns(table, columns)
+    lines = [
+        pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.fill_null(column, ""), r"\s+", " ")) for column in found
+    ]
+    # An empty column must leave no second space.
+    joined = pc.binary_join_element_wise(*lines, pa.scalar(" ", pa.large_string()))
+    return ids, pc.utf8_trim_whitespace(pc.replace_substring_regex(joined, " +", " "))
+
+
+def read_columns(table: ItemTable, columns: Sequence[str]) -> list[pa.Array]:
+    """Ids, and the columns as the catalogue has them: large_string [items] each.
+
+    Raises:
+        DataError: no file, a column that is missing or holds no texts, no row, a malformed row, or an unusable id.
+    """
     wanted = list(dict.fromkeys([table.id_column, *columns]))
     parts: dict[str, list[pa.Array]] = {name: [pa.array([], pa.large_string())] for name in wanted}
     try:
@@ -42,12 +94,5 @@ def read_texts(table: ItemTable, columns: Sequence[str]) -> tuple[pa.Array, pa.A
         for name in wanted:
             parts[name].append(values.text(batch.columns[name]))
     found = {name: pa.concat_arrays(arrays) for name, arrays in parts.items()}
-    ids = found[table.id_column]
-    check_item_ids(ids, table)
-    lines = [
-        pc.utf8_trim_whitespace(pc.replace_substring_regex(pc.fill_null(found[name], ""), r"\s+", " "))
-        for name in columns
-    ]
-    # An empty column must leave no second space.
-    joined = pc.binary_join_element_wise(*lines, pa.scalar(" ", pa.large_string()))
-    return ids, pc.utf8_trim_whitespace(pc.replace_substring_regex(joined, " +", " "))
+    check_item_ids(found[table.id_column], table)
+    return [found[table.id_column], *(found[name] for name in columns)]

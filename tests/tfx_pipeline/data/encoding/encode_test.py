@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -168,7 +169,7 @@ def test_another_encoder_encodes_everything_anew(folder, setting):
 
 
 def test_a_killed_run_goes_on(folder, monkeypatch):
-    monkeypatch.setattr(encode_module, "_BLOCK", 1)
+    monkeypatch.setattr(OnnxTextEncoder, "block", 1)
 
     def killed(done, texts, rate):
         if done == 2:
@@ -234,10 +235,35 @@ def test_ids_that_the_model_does_not_know_are_the_tokenizers_fault(folder, tmp_p
     (["content.modalities.text.path=vectors.npz"], "must be one file that ends in .parquet"),
     (["content.modalities.text.path=v*.parquet"], "must be one file"),
     (["encoders.text.columns=[]"], "encoders.text.columns"),
+    (["encoders.text={model: a, columns: [title]}"], "  encoders.text.tokenizer: required, but absent"),
+    (["encoders.text.column=title"], "encoders.text.column: unknown key; did you mean 'columns'"),
+    (["encoders.text.kind=images"], "encoders.text.kind: should be 'text' or 'image'"),
+    (["encoders.text=minilm"], "encoders.text: should be a section"),
+    (["encoders.text.kind=image"], "encoders.text.column: required, but absent"),
 ])  # fmt: skip
 def test_configuration_refuses(folder, settings, message):
     with pytest.raises(ConfigError, match=message):
         _config(folder, *settings)
+
+
+def test_a_kind_that_is_not_given_is_text_and_is_not_recorded(folder):
+    silent, said = _config(folder), _config(folder, "encoders.text.kind=text")
+    assert silent.encoders["text"].kind == "text"
+    assert silent == said
+    assert "kind" not in silent.model_dump()["encoders"]["text"]
+
+
+def test_digests_are_those_that_files_already_have(folder, tokenizer):
+    """Of before there were other kinds: what users have is not encoded anew."""
+    digest = hashlib.sha256()
+    for file in (MODEL, tokenizer):
+        digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
+    digest.update(repr(("last_hidden_state", "mean", 8)).encode())
+    encode(_config(folder), "text")
+    table = pq.read_table(folder / "vectors/text.parquet")
+    encoder = digest.hexdigest()[:16]
+    assert table.schema.metadata[b"dmf_encoder"].decode() == encoder
+    assert table["source"][2].as_py() == hashlib.sha256(f"{encoder}\nrug".encode()).hexdigest()[:24]
 
 
 def test_command(folder, capsys):
