@@ -2,6 +2,7 @@
 
 from dmf_keras.layers.age_embedding import AgeEmbedding
 from dmf_keras.layers.attention_pooling import AttentionPooling
+from dmf_keras.layers.bag_tower import BagTower
 from dmf_keras.layers.bias_tower import BiasTower
 from dmf_keras.layers.column_embedding import ColumnEmbedding
 from dmf_keras.layers.complementary_modality_mixing import ComplementaryModalityMixing
@@ -38,6 +39,7 @@ from dmf_keras.layers.unit_projection import UnitProjection
 __all__ = [
     "AgeEmbedding",
     "AttentionPooling",
+    "BagTower",
     "BiasTower",
     "ColumnEmbedding",
     "ComplementaryModalityMixing",

@@ -43,6 +43,7 @@ FINE_TUNING = {
 CHANGES = [
     ("encoders", "{text: {model: a.onnx, tokenizer: b.json, columns: [title]}}", set()),
     ("encoders", "{text: {kind: image, model: a.onnx, column: poster}}", set()),
+    ("encoders", "{text: {kind: keras, columns: [title], width: 48}}", set()),
     ("name", "other", {TRAINER, PUSHER}),
     ("output", "elsewhere", {INGEST, *TRAINING, PUSHER}),
     ("data.interactions.path", "other.parquet", LOGS),

@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     """Adds it to the sub-parsers `commands`."""
     parser = commands.add_parser(
         "encode",
-        help="make the vectors of items out of the catalogue's text or pictures, by an ONNX model",
+        help="make the vectors of items out of the catalogue's text or pictures",
         description="Runs the models of `encoders` over the catalogue and writes the files that the modalities of the "
         "same names read. Only what is new or changed is encoded; a killed run goes on.",
     )
@@ -57,27 +57,59 @@ def run(parsed: argparse.Namespace) -> int:
                     f"{name}: {done:,} of {all_of_them:,} {what}, {rate:,.0f} a second, {left / 60:.0f} min left"
                 )
 
-            summary = encode(config, name, watch)
+            def watch_training(epoch: int, epochs: int, loss: float, seconds: float, name: str = name) -> None:
+                left = seconds / epoch * (epochs - epoch)
+                status.update(f"{name}: epoch {epoch} of {epochs}, loss {loss:.3f}, {left / 60:.0f} min left")
+
+            if config.encoders[name].kind == "keras":
+                # TensorFlow takes seconds to load, and the other kinds do without.
+                from tfx_pipeline.training.text_tower.encoder import encode_by_tower
+
+                summary = encode_by_tower(config, name, watch, watch_training)
+            else:
+                summary = encode(config, name, watch)
         summaries.append(summary)
-        console().print(_said(summary, config.encoders[name]), highlight=False, soft_wrap=True)
+        for line in _said(summary, config.encoders[name]):
+            console().print(line, highlight=False, soft_wrap=True)
     if parsed.json is not None:
         write_json(parsed.json, {"encoders": [summary.to_json() for summary in summaries]})
     return exit_status.OK
 
 
-def _said(summary: EncodingSummary, settings: Encoder) -> str:
+def _said(summary: EncodingSummary, settings: Encoder) -> list[str]:
+    """What was done, in lines."""
+    named: tuple[str, ...] = ()
     if settings.kind == "image":
         assert summary.images is not None
-        what, images = "images", summary.images
+        what, images, named = "images", summary.images, summary.images.named
         rest = (
             f"{images.empty:,} without an image, {images.addresses:,} with an address, which is not fetched, "
             f"{images.missing:,} whose file is missing, {images.broken:,} whose image is broken"
-        ) + "".join(f"\n  {named}" for named in images.named)
+        )
     else:
-        what = "texts"
-        rest = f"{summary.without_text:,} without text, {summary.cut:,} cut at {settings.max_tokens} tokens"
+        most = f"{settings.max_words} words" if settings.kind == "keras" else f"{settings.max_tokens} tokens"
+        what, rest = "texts", f"{summary.without_text:,} without text, {summary.cut:,} cut at {most}"
     rate = f", {summary.encoded / summary.seconds:,.0f} {what} a second" if summary.encoded else ""
-    return (
+    return [
+        *_said_of_training(summary),
         f"{summary.modality}: {summary.items:,} items, {summary.width} wide: {summary.encoded:,} {what} encoded in "
-        f"{summary.seconds:.0f} s{rate}; {summary.taken_over:,} items as before, {rest}\n{summary.path}"
-    )
+        f"{summary.seconds:.0f} s{rate}; {summary.taken_over:,} items as before, {rest}",
+        *(f"  {each}" for each in named),
+        summary.path,
+    ]
+
+
+def _said_of_training(summary: EncodingSummary) -> list[str]:
+    """What became of an encoder of our own; nothing of others."""
+    training = summary.training
+    if training is None:
+        return []
+    if not summary.trained:
+        return [f"{summary.modality}: the encoder of an earlier run is taken over"]
+    said = f"{summary.modality}: trained on {training.texts:,} texts in {training.seconds:.0f} s"
+    if training.accuracy_before is not None and training.accuracy_after is not None:
+        said += (
+            f"; of {training.held_out:,} texts held out {training.accuracy_after:.1%} find their partner, "
+            f"{training.accuracy_before:.1%} before training"
+        )
+    return [said]

@@ -89,18 +89,49 @@ class ImageEncoder(Section):
     threads: Integer = Field(0, ge=0, description="of onnxruntime; 0: one per core")
 
 
+class KerasEncoder(Section):
+    """A text encoder of our own, trained on the catalogue alone: for those who have no model."""
+
+    kind: Literal["keras"]
+    columns: list[str] = Field(
+        min_length=1, description="of `data.items`; their texts are joined by a space, empty ones left out"
+    )
+    against: str | None = Field(
+        None,
+        description="a modality, whose vectors a text is to find; absent: one half of a text is to find the other half",
+    )
+    width: Integer = Field(128, ge=2, description="of the vectors")
+    max_words: Integer = Field(128, ge=1, description="longer texts are cut, and counted")
+    ngrams: list[Annotated[Integer, Field(ge=1, le=10)]] = Field(
+        [3], description="lengths of the pieces of a word that stand beside it; []: whole words alone"
+    )
+    buckets: Integer = Field(65_536, ge=2, le=2**24, description="rows that words and pieces are hashed to")
+    dim: Integer = Field(64, ge=1, description="of a row")
+    hidden: Integer = Field(256, ge=1, description="of the hidden layer")
+    epochs: Integer = Field(10, ge=1, description="over the texts")
+    batch_size: Integer = Field(512, ge=2, description="texts, each of which has the others as negatives")
+    learning_rate: Number = Field(0.002, gt=0, description="of Adam")
+    temperature: Number = Field(0.1, ge=0.01, le=10, description="at the start; it is learned")
+    seed: Integer = Field(42, ge=0, lt=2**32, description="the same seed gives the same vectors on CPU")
+
+
 def _text_if_silent(section: Any) -> Any:
     # Configurations of before there were other kinds do not say which one theirs is.
     return {"kind": "text", **section} if isinstance(section, dict) else section
 
 
-Encoder = Annotated[TextEncoder | ImageEncoder, Field(discriminator="kind"), BeforeValidator(_text_if_silent)]
+Encoder = Annotated[
+    TextEncoder | ImageEncoder | KerasEncoder, Field(discriminator="kind"), BeforeValidator(_text_if_silent)
+]
 Encoders = dict[str, Encoder]
 
 
 def check_encoders(encoders: Mapping[str, Section], content: Content) -> None:
-    """Raises ValueError when an encoder has no modality to write, or one whose file is not its own to write."""
-    for name in encoders:
+    """Raises ValueError when an encoder has no modality to write, or one whose file is not its own to write.
+
+    Also when one is to be trained against a modality that is not there, or for vectors of another width.
+    """
+    for name, encoder in encoders.items():
         if name not in content.modalities:
             there = ", ".join(content.modalities) or "none"
             raise ValueError(
@@ -113,3 +144,19 @@ def check_encoders(encoders: Mapping[str, Section], content: Content) -> None:
                 f"encoders.{name}: writes content.modalities.{name}.path, which must be one file that ends in "
                 f"{PARQUET}; got {path}"
             )
+        if isinstance(encoder, KerasEncoder):
+            _check_trained(name, encoder, content)
+
+
+def _check_trained(name: str, encoder: KerasEncoder, content: Content) -> None:
+    others = [other for other in content.modalities if other != name]
+    if encoder.against is not None and encoder.against not in others:
+        raise ValueError(
+            f"encoders.{name}.against: '{encoder.against}' is no other modality; others: {', '.join(others) or 'none'}"
+        )
+    wanted = content.modalities[name].width
+    if wanted not in (None, encoder.width):
+        raise ValueError(
+            f"encoders.{name}.width: {encoder.width}, but content.modalities.{name}.width is {wanted}; give one "
+            "number, or leave the latter out"
+        )

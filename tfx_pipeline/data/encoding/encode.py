@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tfx_pipeline.config.encoders import ImageEncoder
+from tfx_pipeline.config.encoders import ImageEncoder, TextEncoder
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.data.encoding.contents import Contents, Encoder, LeftOut
 from tfx_pipeline.data.encoding.image_files import ADDRESS, BROKEN, MISSING, none_of
@@ -41,6 +41,29 @@ class MissingImages(JsonRecord):
 
 
 @dataclass(frozen=True)
+class TowerTraining(JsonRecord):
+    """How an encoder of our own was trained.
+
+    Attributes:
+        texts: that it learned from.
+        held_out: texts that it did not see.
+        accuracy_before: share of the held-out ones whose partner is nearest among them, before training; None of none.
+        accuracy_after: and after it.
+        loss: mean of the last epoch.
+        temperature: at the end.
+        seconds: that it took.
+    """
+
+    texts: int
+    held_out: int
+    accuracy_before: float | None
+    accuracy_after: float | None
+    loss: float
+    temperature: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class EncodingSummary(JsonRecord):
     """What became of the catalogue's texts or images.
 
@@ -55,6 +78,8 @@ class EncodingSummary(JsonRecord):
         cut: items whose texts have more tokens than the model is given.
         seconds: that encoding took.
         images: items that have none; None of texts.
+        training: of an encoder of our own, in this run or an earlier one; None of others.
+        trained: whether it was in this run.
     """
 
     modality: str
@@ -67,13 +92,12 @@ class EncodingSummary(JsonRecord):
     cut: int
     seconds: float
     images: MissingImages | None = None
+    training: TowerTraining | None = None
+    trained: bool = False
 
 
 def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts, rate: None) -> EncodingSummary:
-    """Makes the vectors of a modality and writes them to its `path`.
-
-    What an earlier run made of the same text or image by the same encoder is taken over. A killed run goes on from its
-    last block: 4,096 texts, or 512 images.
+    """Makes the vectors of a modality by an ONNX model and writes them to its `path`.
 
     Args:
         config: the validated configuration.
@@ -85,17 +109,35 @@ def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts,
             modality says.
         DataError: the catalogue, or the file that is there, cannot be used, or no image can.
     """
-    settings, modality = config.encoders[name], config.content.modalities[name]
-    encoder: Encoder = (
-        OnnxImageEncoder(name, settings) if isinstance(settings, ImageEncoder) else OnnxTextEncoder(name, settings)
-    )
+    settings = config.encoders[name]
+    if isinstance(settings, ImageEncoder):
+        return encode_by(OnnxImageEncoder(name, settings), config, name, watch)
+    assert isinstance(settings, TextEncoder), "what is trained is not run by an ONNX model"
+    return encode_by(OnnxTextEncoder(name, settings), config, name, watch)
+
+
+def encode_by(encoder: Encoder, config: PipelineConfig, name: str, watch: Watch) -> EncodingSummary:
+    """Makes the vectors of a modality by an encoder and writes them to its `path`.
+
+    What an earlier run made of the same text or image by the same encoder is taken over. A killed run goes on from its
+    last block: 4,096 texts, or 512 images.
+
+    Args:
+        encoder: made of the configuration.
+        config, name, watch: as of `encode`.
+
+    Raises:
+        ConfigError: vectors are not as wide as the modality says.
+        DataError: the catalogue, or the file that is there, cannot be used, or no image can.
+    """
+    modality = config.content.modalities[name]
     if modality.width not in (None, encoder.width):
         raise ConfigError(
-            f"content.modalities.{name}.width: {settings.model} makes vectors of {encoder.width}, expected "
+            f"content.modalities.{name}.width: encoders.{name} makes vectors of {encoder.width}, expected "
             f"{modality.width}; set it to {encoder.width}, or leave it out"
         )
-    contents = encoder.read(config.data.items)
     known = KnownVectors(modality.path, modality, encoder.width)
+    contents = encoder.read(config.data.items)
     taken_over = sum(source in known for source in contents.sources)
     started = time.perf_counter()
     encoded, failed = _encode_new(encoder, contents, known, watch)
@@ -109,7 +151,7 @@ def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts,
     if not kept:
         raise DataError(f"encoders.{name}: none of the images can be used: {none_of(contents.left_out)}")
     cut = known.write([item for item, _ in kept], [source for _, source in kept], encoder.digest)
-    pictures = isinstance(settings, ImageEncoder)
+    pictures = isinstance(config.encoders[name], ImageEncoder)
     return EncodingSummary(
         modality=name,
         path=str(modality.path),

@@ -19,7 +19,7 @@ from tfx_pipeline.data.encoding.onnx_model import (
     listed,
     load_model,
 )
-from tfx_pipeline.data.encoding.texts import text_contents
+from tfx_pipeline.data.encoding.texts import text_contents, text_items
 from tfx_pipeline.errors import ConfigError, DataError
 
 # What such models call their inputs, and what a tokenizer calls the same.
@@ -62,7 +62,7 @@ class OnnxTextEncoder:
         Raises:
             DataError: the catalogue cannot be read, or no item has a text.
         """
-        return text_contents(self._name, table, self._settings.columns, self.digest)
+        return text_contents(text_items(self._name, table, self._settings.columns), self.digest)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """The vectors of texts, which must not be empty, in their order.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,30 +25,55 @@ EMPTY = "empty"
 """Why an item is left out: the catalogue has nothing of it."""
 
 
-def text_contents(name: str, table: ItemTable, columns: Sequence[str], encoder: str) -> Contents:
-    """The texts of the catalogue. Items of the same text share a source.
+class TextItems(NamedTuple):
+    """The items of the catalogue that have a text.
+
+    Attributes:
+        items: of the catalogue.
+        ids, texts: of those that have one.
+        left_out: the others.
+    """
+
+    items: int
+    ids: list[str]
+    texts: list[str]
+    left_out: LeftOut
+
+
+def text_items(name: str, table: ItemTable, columns: Sequence[str], usable: Callable[[str], bool] = bool) -> TextItems:
+    """The texts of the catalogue.
 
     Args:
         name: of the encoder.
         table: section `data.items` of the configuration.
         columns: whose texts are joined.
-        encoder: its digest.
+        usable: whether a text says anything.
 
     Raises:
         DataError: as `read_texts`, or no item has a text.
     """
     all_ids, all_texts = read_texts(table, columns)
-    ids, sources, texts, left_out = [], [], {}, LeftOut()
+    ids, texts, left_out = [], [], LeftOut()
     for item, text in zip(all_ids.to_pylist(), all_texts.to_pylist(), strict=True):
-        if not text:
+        if usable(text):
+            ids.append(item)
+            texts.append(text)
+        else:
             left_out.add(EMPTY, item)
-            continue
-        ids.append(item)
-        sources.append(source_of(encoder, text.encode()))
-        texts[sources[-1]] = text
     if not ids:
         raise DataError(f"encoders.{name}.columns: no item of {table.path} has a text in {', '.join(columns)}")
-    return Contents(len(all_ids), ids, sources, texts, left_out)
+    return TextItems(len(all_ids), ids, texts, left_out)
+
+
+def text_contents(items: TextItems, encoder: str) -> Contents:
+    """What there is to encode. Items of the same text share a source.
+
+    Args:
+        items: with their texts.
+        encoder: its digest.
+    """
+    sources = [source_of(encoder, text.encode()) for text in items.texts]
+    return Contents(items.items, items.ids, sources, dict(zip(sources, items.texts, strict=True)), items.left_out)
 
 
 def source_of(encoder: str, content: bytes) -> str:

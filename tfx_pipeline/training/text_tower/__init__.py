@@ -1,0 +1,1 @@
+"""A text encoder that is trained from nothing, on the catalogue alone."""
