@@ -107,14 +107,21 @@ def polars(config: IngestionConfig, folder: Path, workers: int) -> Callable[[], 
             # Of requests of earlier moments alone: a user has one request a moment.
             .with_columns(known=pl.col("positives").cum_sum().over("user_id") - pl.col("positives"))
         )
-        positives = rows.filter(pl.col("label") == 1)
-        events = positives.group_by("user_id", maintain_order=True).agg(history=pl.col("item_id"))
-        begin = pl.max_horizontal(pl.col("known") - length, 0)
-        examples = (
-            requests.join(events, on="user_id", how="left")
-            .with_columns(history=pl.col("history").list.slice(begin, pl.min_horizontal("known", length)))
-            .select("user_id", "timestamp", "item_id", "label", "history")
+        positives = rows.filter(pl.col("label") == 1).select("user_id", "item_id").with_row_index("event").collect()
+        of_user = positives.lazy().group_by("user_id").agg(first=pl.col("event").min().cast(pl.Int64))
+        placed = (
+            requests.join(of_user, on="user_id", how="left", maintain_order="left")
+            .with_columns(end=pl.col("first").fill_null(0) + pl.col("known"))
+            .with_columns(begin=pl.col("end") - pl.min_horizontal("known", length))
+            .with_row_index("request")
             .collect()
+        )
+        # A user's events beside each of the user's requests would be of the square of them.
+        known = placed.select("request", event=pl.int_ranges("begin", "end")).explode("event").drop_nulls()
+        known = known.select("request", history=positives["item_id"].gather(known["event"]))
+        histories = known.group_by("request", maintain_order=True).agg("history")
+        examples = placed.join(histories, on="request", how="left", maintain_order="left").select(
+            "user_id", "timestamp", "item_id", "label", "history"
         )
         split = sum((pl.col("timestamp") >= cut).cast(pl.Int8) for cut in cuts)
         for ordinal, name in enumerate(SPLITS):
