@@ -303,7 +303,7 @@ def _one_row_per_impression(request: np.ndarray, item: np.ndarray, label: np.nda
 
 def _unmatched(shown: np.ndarray, expected: np.ndarray) -> int:
     """How many lines of either have no equal line in the other, each line used once; the larger of the two sides."""
-    # As good as always, and a tenth of the time of sorting both.
+    # Without a fault they mostly are, in this order too, and need no sorting.
     if np.array_equal(shown, expected):
         return 0
     both = np.concatenate([shown, expected])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -187,7 +188,8 @@ def _run(job: str, config: IngestionConfig, folder: Path, events: int, workers: 
     done = subprocess.run([*command, str(workers)], capture_output=True, text=True, env=environment)
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
-        raise PipelineError(f"the job {job} over {events:,} events ended with {done.returncode}: {last}")
+        why = "it was killed, perhaps for want of memory" if done.returncode == -signal.SIGKILL else last
+        raise PipelineError(f"the job {job} over {events:,} events ended with {done.returncode}: {why}")
     taken = json.loads((folder / TAKEN).read_text(encoding="utf-8"))
     return JobResult(
         job=job,

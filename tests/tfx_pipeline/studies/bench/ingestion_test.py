@@ -73,3 +73,7 @@ def test_a_job_that_fails_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(ingestion.subprocess, "run", lambda *_, **__: failed)
     assert main(["bench", "ingestion", "--events", "1000"]) == 1
     assert "the job step over 1,000 events ended with 1: MemoryError: no room" in capsys.readouterr().err
+    killed = ingestion.subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(ingestion.subprocess, "run", lambda *_, **__: killed)
+    assert main(["bench", "ingestion", "--events", "1000"]) == 1
+    assert "ended with -9: it was killed, perhaps for want of memory" in capsys.readouterr().err
