@@ -63,6 +63,16 @@ def model_class(name: str) -> str:
     return _entry(name).model
 
 
+def uses_content(name: str) -> bool:
+    """Whether a registered model looks at content at all; imports its class.
+
+    Raises:
+        ValueError: no such model; lists those that exist.
+    """
+    module, model = model_class(name).split(":")
+    return bool(getattr(import_module(module), model).uses_content)
+
+
 def compares_content(name: str) -> bool:
     """Whether a registered model cannot do without content.
 

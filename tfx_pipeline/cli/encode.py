@@ -46,6 +46,8 @@ def run(parsed: argparse.Namespace) -> int:
             meant = did_you_mean(name, list(config.encoders))
             said = f" ({meant})" if meant else ""
             raise ConfigError(f"--modality: no encoder '{name}'{said}; encoders: {', '.join(config.encoders)}")
+    # What others are trained against is made first.
+    names.sort(key=lambda name: getattr(config.encoders[name], "against", None) is not None)
     summaries = []
     for name in names:
         what = "images" if config.encoders[name].kind == "image" else "texts"

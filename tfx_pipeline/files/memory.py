@@ -9,7 +9,7 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes(meminfo: Path = _MEMINFO, group: Path = _GROUP) -> int | None:
-    """Memory that can be had without swapping: of the machine or, where that is less, of the process's control group.
+    """Memory that can be had, swap included: of the machine or, where that is less, of the process's control group.
 
     Args:
         meminfo: what Linux says of the machine.
@@ -27,8 +27,9 @@ def _of_machine(meminfo: Path) -> int | None:
         lines = meminfo.read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    kibibytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * kibibytes[0] if kibibytes else None
+    kibibytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
+    available = kibibytes.get("MemAvailable")
+    return None if available is None else 1024 * (available + kibibytes.get("SwapFree", 0))
 
 
 def _of_group(group: Path) -> int | None:
@@ -40,6 +41,7 @@ def _of_group(group: Path) -> int | None:
         return None
     if not most.isdecimal():
         return None
-    # Pages of files, which the kernel gives back first, count as used.
+    # Pages of files and the like, which the kernel takes back where they are needed, count as used.
     facts = dict(zip(statistics[::2], statistics[1::2], strict=False))
-    return max(0, int(most) - used + int(facts.get("inactive_file", 0)))
+    given_back = sum(int(facts.get(name, 0)) for name in ("inactive_file", "active_file", "slab_reclaimable"))
+    return max(0, min(int(most), int(most) - used + given_back))

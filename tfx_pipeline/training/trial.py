@@ -7,7 +7,6 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import ops
 
 from dmf_keras.models.ranking_model import RankingModel
-from dmf_keras.models.registry import model_class, model_config
+from dmf_keras.models.registry import model_config, uses_content
 from tfx_pipeline.config.label import AGES, Label
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.values import Params
@@ -101,12 +100,6 @@ class TrainedTrial:
     model: RankingModel
     result: TrainingResult
     seconds: float
-
-
-def uses_content(model: str) -> bool:
-    """Whether a registered model looks at content at all."""
-    module, name = model_class(model).split(":")
-    return bool(getattr(import_module(module), name).uses_content)
 
 
 def train_trial(trial: Trial, data: TrialData, folder: Path, progress: str) -> TrainedTrial:

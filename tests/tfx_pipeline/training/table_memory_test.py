@@ -25,8 +25,8 @@ ONCE, AVERAGED = Training(average_weights=False), Training(average_weights=True)
 
 @pytest.mark.slow
 def test_tables_are_what_model_optimizer_and_average_keep() -> None:
-    found = {table.name: table for table in tables(SCHEMA, CONFIG, AVERAGED)}
-    assert [table.name for table in tables(SCHEMA, CONFIG, AVERAGED)] == [
+    found = {table.name: table for table in tables("dmf", SCHEMA, CONFIG, AVERAGED)}
+    assert list(found) == [
         "features.item_id",
         "features.user_id",
         "content of text",
@@ -45,7 +45,9 @@ def test_tables_are_what_model_optimizer_and_average_keep() -> None:
     for name, dtype in (("text", "float16"), ("poster", "int8")):
         (table,) = [each for each in model.variables if each.shape[:1] == (30_000,) and each.dtype == dtype]
         assert found[f"content of {name}"].size == 30_000 * table.shape[1] * {"float16": 2, "int8": 1}[dtype]
-    assert sum(table.size for table in tables(SCHEMA, CONFIG, ONCE)) < sum(table.size for table in found.values())
+    assert sum(table.size for table in tables("dmf", SCHEMA, CONFIG, ONCE)) < sum(
+        table.size for table in found.values()
+    )
 
 
 def test_what_does_not_fit_is_refused_before_it_is_made() -> None:
@@ -57,12 +59,18 @@ def test_what_does_not_fit_is_refused_before_it_is_made() -> None:
     assert "24.0 GB of memory are free" in message
     assert "features.item_id.max_size or min_count" in message and "model.params.id_dim" in message
     wide = RankingSchema(item_rows=10, content_rows=1_000_000, modalities={"text": ModalitySpec(4096)})
-    with pytest.raises(ModelError, match="dtype int8 of the modality"):
+    with pytest.raises(ModelError, match="a smaller dim of the modality or dtype int8"):
         check_memory("dmf", wide, CONFIG, ONCE, available=1_000_000_000)
+    # It has no such table.
+    check_memory("din", wide, model_config("din", {}), ONCE, available=1_000_000_000)
+    users = RankingSchema(item_rows=10, user_rows=10**8, content_rows=10)
+    config = model_config("two_towers", {"id_dim": 32})
+    with pytest.raises(ModelError, match=r"leave features\.user_id out.* a smaller stages\.retrieval\.params\.id_dim"):
+        check_memory("two_towers", users, config, ONCE, available=10**9, params="stages.retrieval.params")
 
 
 def test_much_is_told_and_little_is_not(capsys: pytest.CaptureFixture[str]) -> None:
-    needed = sum(table.size for table in tables(SCHEMA, CONFIG, ONCE))
+    needed = sum(table.size for table in tables("dmf", SCHEMA, CONFIG, ONCE))
     check_memory("dmf", SCHEMA, CONFIG, ONCE, available=11 * needed)
     assert capsys.readouterr().err == ""
     check_memory("dmf", SCHEMA, CONFIG, ONCE, available=5 * needed)
@@ -74,4 +82,4 @@ def test_a_model_without_the_width_of_ids_has_its_content_alone() -> None:
     class Config:
         pass
 
-    assert [table.name for table in tables(SCHEMA, Config(), ONCE)] == ["content of text", "content of poster"]
+    assert [table.name for table in tables("dmf", SCHEMA, Config(), ONCE)] == ["content of text", "content of poster"]

@@ -15,12 +15,13 @@ import pytest
 import tensorflow as tf
 
 from dmf_keras.models import MeanPoolingConfig, registry
+from dmf_keras.models.registry import uses_content
 from tests.tfx_pipeline.training.killed import KILLED
 from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.candidate_table import score_rows
-from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial, uses_content
+from tfx_pipeline.training.trial import Trial, forget_state, release_memory, train_trial
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
+import sys
+import unicodedata
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
 
-_WORD = re.compile(r"\w+")
 # Of a longer run, such as an address, the beginning stands for it.
 _LONGEST_WORD = 64
 
@@ -16,8 +19,8 @@ _LONGEST_WORD = 64
 class Ngrams:
     """Hashes words and their n-grams to rows 1 to `buckets`; row 0 is padding.
 
-    A word is a run of letters and digits, in lower case. Beside it stand its n-grams, with `<` and `>` at its ends, so
-    that words that are alike have rows in common.
+    A word is a run of letters, their marks and digits, in lower case and in the form NFKC of Unicode. Beside it stand
+    its n-grams, with `<` and `>` at its ends, so that words that are alike have rows in common.
 
     Args:
         lengths: of the n-grams.
@@ -40,7 +43,7 @@ class Ngrams:
     @staticmethod
     def words(text: str) -> list[str]:
         """Its words in lower case."""
-        return _WORD.findall(text.casefold())
+        return _word().findall(unicodedata.normalize("NFKC", text.casefold()))
 
     def _of_word(self, word: str) -> np.ndarray:
         found = self._known.get(word)
@@ -51,6 +54,16 @@ class Ngrams:
             rows = [zlib.crc32(piece.encode()) % self._buckets + 1 for piece in dict.fromkeys([whole, *pieces])]
             found = self._known[word] = np.array(rows, np.int32)
         return found
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """Python's own class of letters leaves out the marks, which are the vowels of Hindi, Tamil, Thai and others."""
+    marks = (code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)).startswith("M"))
+    runs = itertools.groupby(enumerate(marks), lambda pair: pair[1] - pair[0])
+    ends = ([code for _, code in run] for _, run in runs)
+    ranges = "".join(f"{chr(codes[0])}-{chr(codes[-1])}" for codes in ends)
+    return re.compile(f"[\\w{ranges}]+")
 
 
 def padded(bags: Sequence[Sequence[np.ndarray]]) -> np.ndarray:

@@ -100,12 +100,12 @@ class OnnxImageEncoder:
             images[len(rows)] = found
             rows.append(row)
             if len(rows) == len(images):
-                vectors[rows] = self._vectors(images, files[rows[0]])
+                vectors[rows] = self._vectors(images, len(rows), files[rows[0]])
                 rows.clear()
         if rows:
-            # A model of a fixed batch also takes images of zeros beside the last ones.
+            # A model of a fixed batch also takes what is behind the last ones.
             last = images if self._is_fixed else images[: len(rows)]
-            vectors[rows] = self._vectors(last, files[rows[0]])[: len(rows)]
+            vectors[rows] = self._vectors(last, len(rows), files[rows[0]])
         return Encoded(vectors, np.zeros(len(files), bool), failed)
 
     @property
@@ -142,7 +142,8 @@ class OnnxImageEncoder:
             # Pillow's decoders raise what comes: OSError, SyntaxError, ValueError, struct.error, zlib.error.
             return f"{file.path}: {first_line(error)}"
 
-    def _vectors(self, images: np.ndarray, file: ImageFile) -> np.ndarray:
+    def _vectors(self, images: np.ndarray, count: int, file: ImageFile) -> np.ndarray:
+        """Of the first `count` images; `file` is that of the first."""
         try:
             vectors = self._run(images)
         except Exception as error:
@@ -151,6 +152,12 @@ class OnnxImageEncoder:
                 f"{self._key}: {self._settings.model} fails on a batch that begins with {file.path}: "
                 f"{first_line(error)}"
             ) from None
+        if vectors.shape != (len(images), self.width):
+            raise DataError(
+                f"{self._key}: {self._settings.model} gives {list(vectors.shape)} for {len(images)} images, expected "
+                f"{[len(images), self.width]}: it may have been exported for one image at a time; set batch_size: 1"
+            )
+        vectors = vectors[:count]
         if not np.isfinite(vectors).all():
             raise DataError(
                 f"{self._key}: {self._settings.model} gives no finite vector for an image of the batch that begins "
@@ -191,7 +198,9 @@ class OnnxImageEncoder:
                 "[items, height, width, 3]"
             )
         if wanted is not None and wanted not in (certain or possible):
-            raise ConfigError(f"{self._key}.layout: {wanted}, but {takes}; leave it out, or give {possible[0]}")
+            raise ConfigError(
+                f"{self._key}.layout: {wanted}, but {takes}; leave it out, or give {(certain or possible)[0]}"
+            )
         found = [wanted] if wanted is not None else certain
         if len(found) != 1:
             raise ConfigError(

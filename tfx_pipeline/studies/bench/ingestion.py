@@ -94,7 +94,7 @@ def bench_ingestion(
 ) -> IngestionBenchReport:
     """Times ingestion of synthetic logs, each job in a process of its own.
 
-    The examples of the smallest log are first compared with the rows of Polars.
+    The examples of the smallest log are compared with the rows of Polars, before anything is told.
 
     Args:
         events: rows of the logs.
@@ -120,10 +120,12 @@ def bench_ingestion(
             jobs = [(STEP, count) for count in workers] + [(FUNCTIONS, 1), (POLARS, max(workers))]
             for job, count in jobs:
                 with console().status(f"{rows:,} events: {job}, {count} at a time"):
-                    results.append(_run(job, config, folder, rows, count))
+                    results.append(_run(job, config, folder / f"{job}-{count}", rows, count))
             if size == min(events):
                 with console().status("comparing the examples with Polars"):
-                    check_equal(folder)
+                    of_polars = folder / f"{POLARS}-{max(workers)}"
+                    for job, count in jobs[:-1]:
+                        check_equal(job, folder / f"{job}-{count}", of_polars)
     found = {(each.job, each.workers, each.events): each for each in results}
     smallest, largest = results[0].events, results[-1].events
     return IngestionBenchReport(
@@ -145,16 +147,17 @@ def bench_ingestion(
     )
 
 
-def check_equal(folder: Path) -> None:
-    """Compares the examples under a folder with the Parquet files of Polars there.
+def check_equal(job: str, written: Path, of_polars: Path) -> None:
+    """Compares the examples that a job wrote to a folder with the Parquet files of Polars in another.
 
     Raises:
-        PipelineError: they differ; the message names the split.
+        PipelineError: they differ; the message names job and split.
     """
     for split in SPLITS:
-        ours, theirs = sorted(_of_examples(folder / f"Split-{split}")), sorted(_of_polars(folder / f"{split}.parquet"))
+        ours = sorted(_of_examples(written / f"Split-{split}"))
+        theirs = sorted(_of_polars(of_polars / f"{split}.parquet"))
         if ours != theirs:
-            raise PipelineError(f"{len(ours):,} examples of {split} are not the {len(theirs):,} of Polars")
+            raise PipelineError(f"{job}: {len(ours):,} examples of {split} are not the {len(theirs):,} of Polars")
 
 
 def _of_examples(folder: Path) -> Iterator[tuple[Any, ...]]:
@@ -183,6 +186,7 @@ def _texts(feature: tf.train.Feature) -> tuple[str, ...]:
 
 
 def _run(job: str, config: IngestionConfig, folder: Path, events: int, workers: int) -> JobResult:
+    folder.mkdir()
     command = [sys.executable, "-m", "tfx_pipeline.studies.bench.ingestion_jobs", job, config.to_json(), str(folder)]
     environment = os.environ | {"POLARS_MAX_THREADS": str(workers)}
     done = subprocess.run([*command, str(workers)], capture_output=True, text=True, env=environment)

@@ -46,7 +46,9 @@ def write_log(folder: Path, events: int, candidates: int, largest_user: int = 0,
     requests = len(user)
     user = draw.permutation(user)
     begin = int(_BEGIN.timestamp() * 1000)
-    time = begin + np.sort(draw.integers(0, _DAYS * _DAY_MS, requests))
+    # No two requests are of one moment: two of one user would be one request.
+    place = np.arange(requests)
+    time = begin + np.maximum.accumulate(np.sort(draw.integers(0, _DAYS * _DAY_MS, requests)) - place) + place
     # Candidates of a request come from blocks of their own, so that none is there twice.
     block = _ITEMS // candidates
     item = draw.zipf(1.3, (requests, candidates)) % block + block * np.arange(candidates)

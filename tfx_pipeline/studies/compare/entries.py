@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from dmf_keras.models.registry import reads_codes
+from dmf_keras.models.registry import reads_codes, uses_content
 from tfx_pipeline.config.label import Label
 from tfx_pipeline.config.metrics import COMPARED, METRICS, SHOWN, by_request
 from tfx_pipeline.config.schema import Evaluation, Training
@@ -34,7 +34,6 @@ from tfx_pipeline.studies.compare.report import (
 )
 from tfx_pipeline.studies.compare.training_facts import TrainingFacts
 from tfx_pipeline.studies.worlds.attainable import AttainableSplit
-from tfx_pipeline.training.trial import uses_content
 
 _SEEDS = (
     "not resampled: an interval is about the users of the {split} split, for these trained models; a difference is the "

@@ -60,10 +60,11 @@ class Progress:
                     if " " in name:
                         groups[name.partition(" ")[0]].append(stored[name])
                 queue = stored["queue"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            epochs = _EPOCHS.validate_python(facts["epochs"])
+            best, judged, random = (facts[name] for name in ("best", "judged", "random"))
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
-        epochs = _EPOCHS.validate_python(facts["epochs"])
-        return cls(epochs, facts["best"], facts["judged"], facts["random"], groups["best"], queue, groups["heads"])
+        return cls(epochs, best, judged, random, groups["best"], queue, groups["heads"])
 
 
 _EPOCHS = pydantic.TypeAdapter(list[TunedEpoch])

@@ -73,7 +73,8 @@ def train_two_towers(
     without = (CANDIDATES, *without)
     schema = schema_of(_NAME, settings.params, data, modalities, without)
     unaveraged = training.model_copy(update={"average_weights": False})
-    check_memory(_NAME, schema, model_config(_NAME, settings.params), unaveraged)
+    config = model_config(_NAME, settings.params)
+    check_memory(_NAME, schema, config, unaveraged, params="stages.retrieval.params")
     make_reproducible(training.seed)
     keras.mixed_precision.set_dtype_policy("float32")
     # Retrieval has no use for what was shown without a click, unless it is a negative.

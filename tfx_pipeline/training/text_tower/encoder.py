@@ -31,7 +31,7 @@ from tfx_pipeline.training.text_tower.learning import Texts, WatchTraining, lear
 
 _DIGITS = 16
 # Of the way that it learns: another one is learned anew.
-_VERSION = 1
+_VERSION = 2
 _SETTINGS, _TRAINING = "settings", "training"
 _TEXTS_AT_ONCE = 512
 
@@ -114,7 +114,7 @@ class TextTowerEncoder:
 
     def _train(self, ids: Sequence[str], texts: Sequence[str], table: ItemTable) -> tuple[BagTower, TowerTraining]:
         # What differs in capitals and signs alone is the same bag.
-        keys = [" ".join(Ngrams.words(text)) for text in texts]
+        keys = [" ".join(Ngrams.words(text)[: self._settings.max_words]) for text in texts]
         _, rows, groups = np.unique(np.array(keys, object), return_index=True, return_inverse=True)
         others = None
         if self._settings.against is not None:

@@ -14,6 +14,7 @@ from dmf_keras.layers import BagTower, InfoNCE, UnitProjection
 from tfx_pipeline.config.encoders import KerasEncoder
 from tfx_pipeline.data.encoding.encode import TowerTraining
 from tfx_pipeline.data.encoding.ngrams import padded
+from tfx_pipeline.errors import DataError
 from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.reproducible import make_reproducible
 
@@ -67,6 +68,9 @@ def learn(
         texts: two at least.
         settings: of the configuration.
         watch: is told of each epoch.
+
+    Raises:
+        DataError: the loss is not a number any more.
     """
     started = time.perf_counter()
     make_reproducible(settings.seed)
@@ -83,6 +87,11 @@ def learn(
         parts = [order[first : first + settings.batch_size] for first in range(0, len(order), settings.batch_size)]
         losses = [learner.step(_batch(texts, rows, rng)) for rows in parts if len(rows) >= _LEAST]
         loss = float(np.mean(losses))
+        if not np.isfinite(loss):
+            raise DataError(
+                f"training of the text encoder diverged: its loss is not a number; try a lower learning_rate "
+                f"(now {settings.learning_rate:g})"
+            )
         watch(epoch + 1, settings.epochs, loss, time.perf_counter() - started)
     record = TowerTraining(
         texts=len(rest),

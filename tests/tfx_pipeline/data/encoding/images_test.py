@@ -302,11 +302,11 @@ def test_no_more_than_a_few_batches_are_decoded_ahead(folder, monkeypatch):
             most = max(most, alive)
         return decode(file)
 
-    def running(images, file):
+    def running(images, count, file):
         nonlocal alive
         with lock:
-            alive -= len(images)
-        return run(images, file)
+            alive -= count
+        return run(images, count, file)
 
     monkeypatch.setattr(encoder, "_decode", decoding)
     monkeypatch.setattr(encoder, "_vectors", running)
@@ -376,6 +376,17 @@ def test_an_open_model_takes_what_the_configuration_says(folder):
     encode(config_of(folder, f"model={model}", "layout=NCHW", "size=8"), "poster")
     wanted = np.maximum(by_hand(folder / "posters/b.png", (8, 8)), 0).mean(axis=(1, 2))
     np.testing.assert_allclose(vectors_of(folder)["b"], wanted, atol=1e-5)
+
+
+def test_a_model_that_makes_one_vector_of_a_batch_is_refused(folder):
+    """One that was exported for single images, whatever its input says."""
+    weights, nodes = {"sides": np.array([1, -1])}, [node("Reshape", ["x", "sides"], "y")]
+    shape = ("n", 3, SIDE, SIDE)
+    write_model(folder / "single.onnx", {"x": ("float32", shape)}, nodes, {"y": ["n", "w"]}, weights)
+    with pytest.raises(DataError, match=rf"single\.onnx gives \[1, {2 * WIDTH}\] for 2 images.* set batch_size: 1"):
+        encode(config_of(folder, f"model={folder}/single.onnx"), "poster")
+    encode(config_of(folder, f"model={folder}/single.onnx", "batch_size=1"), "poster")
+    np.testing.assert_allclose(vectors_of(folder)["b"], by_hand(folder / "posters/b.png").ravel(), atol=1e-5)
 
 
 def test_vectors_that_are_not_finite_are_refused(folder):

@@ -39,6 +39,19 @@ def test_rows_are_of_the_table_and_never_that_of_padding():
     assert set(found.tolist()) == set(range(1, 8))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("हिन्दी किताब", ["हिन्दी", "किताब"]),
+        ("தமிழ்", ["தமிழ்"]),
+        ("Cafe\u0301 ＡＢＣ", ["café", "abc"]),
+        ("I\u0307stanbul", ["i\u0307stanbul"]),
+    ],
+)
+def test_marks_belong_to_their_letters(text, words):
+    assert Ngrams.words(text) == words
+
+
 def test_long_texts_and_long_words_are_cut():
     made = Ngrams([3], 1000, 2)
     assert len(made("one two three")) == 2

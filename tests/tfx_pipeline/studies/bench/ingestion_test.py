@@ -48,9 +48,10 @@ def test_json_has_every_job_of_every_log(in_process, capsys):
 def test_polars_and_the_functions_say_the_same_of_requests_of_several(tmp_path, capsys):
     config = write_log(tmp_path, 3000, 3, largest_user=600)
     for job in ("functions", "polars"):
-        ingestion_jobs.main([job, config.to_json(), str(tmp_path), "1"])
-    ingestion.check_equal(tmp_path)
-    train = pq.read_table(tmp_path / "train.parquet")
+        (tmp_path / job).mkdir()
+        ingestion_jobs.main([job, config.to_json(), str(tmp_path / job), "1"])
+    ingestion.check_equal("functions", tmp_path / "functions", tmp_path / "polars")
+    train = pq.read_table(tmp_path / "polars" / "train.parquet")
     lengths = pc.list_value_length(train["history"]).to_numpy()
     # Empty ones are null there.
     assert np.nanmax(lengths) == 50 and np.isnan(lengths).any()
@@ -58,9 +59,15 @@ def test_polars_and_the_functions_say_the_same_of_requests_of_several(tmp_path, 
     longer = [
         [*(history or ()), "i1"] if row == 7 else history for row, history in enumerate(train["history"].to_pylist())
     ]
-    pq.write_table(train.set_column(4, "history", pa.array(longer)), tmp_path / "train.parquet")
-    with pytest.raises(PipelineError, match="examples of train are not the"):
-        ingestion.check_equal(tmp_path)
+    pq.write_table(train.set_column(4, "history", pa.array(longer)), tmp_path / "polars" / "train.parquet")
+    with pytest.raises(PipelineError, match=r"functions: .* examples of train are not the"):
+        ingestion.check_equal("functions", tmp_path / "functions", tmp_path / "polars")
+
+
+def test_no_user_has_two_requests_of_one_moment(tmp_path):
+    write_log(tmp_path, 400, 1, largest_user=200_000)
+    log = pq.read_table(tmp_path / "log.parquet")
+    assert len(np.unique(log["timestamp"].to_numpy())) == log.num_rows == 200_400
 
 
 def test_a_log_too_small_is_refused(capsys):

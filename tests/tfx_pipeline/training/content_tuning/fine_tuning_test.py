@@ -95,10 +95,11 @@ def test_a_killed_one_goes_on_where_it_was(world, tuned, tmp_path):
     np.testing.assert_array_equal(again.kernels["text"], found.kernels["text"])
 
 
-def test_a_damaged_state_begins_anew(world, tmp_path):
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off"])
+def test_a_damaged_state_begins_anew(world, tmp_path, content):
     unit, present, train, judged = world
     state, told = tmp_path / "text.npz", []
-    state.write_bytes(b"PK\x03\x04 cut off")
+    state.write_bytes(content)
     once = SETTINGS.model_copy(update={"epochs": 1})
     fine_tune({"text": Source(unit, present)}, train, judged, once, lambda number, _: told.append(number), state)
     assert told == [0, 1]
