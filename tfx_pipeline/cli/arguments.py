@@ -19,6 +19,16 @@ def count(text: str) -> int:
     return int(text)
 
 
+def counts(text: str) -> list[int]:
+    """Whole numbers of at least 1, with commas between them."""
+    return [count(each) for each in comma_separated(text)]
+
+
+def different_counts(text: str) -> list[int]:
+    """As `counts`, each number once."""
+    return list(dict.fromkeys(counts(text)))
+
+
 def identifier(text: str) -> str:
     """An id, or several with commas between them: UTF-8, as every id of the logs is."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import comma_separated, count, output_file
+from tfx_pipeline.cli.arguments import comma_separated, count, counts, output_file
 from tfx_pipeline.cli.options import Commands, add_config, add_group, add_overrides, configuration
 
 
@@ -80,7 +80,7 @@ def _add_lists(parser: argparse.ArgumentParser) -> None:
     """What both commands ask for: --k, --split, --json, --set."""
     parser.add_argument(
         "--k",
-        type=_counts,
+        type=counts,
         metavar="N,N",
         help="cut-offs; default: those of 5,10,100,500,1000 that the catalogue has items for",
     )
@@ -128,8 +128,3 @@ def _run_compare(parsed: argparse.Namespace) -> int:
     print_comparison(report, out)
     out.print(f"report: {retrieval_folder(config) / REPORT}", highlight=False, soft_wrap=True)
     return exit_status.OK
-
-
-def _counts(text: str) -> list[int]:
-    """Whole numbers of at least 1."""
-    return [count(each) for each in comma_separated(text)]

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import comma_separated, count
+from tfx_pipeline.cli.arguments import count, different_counts
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
@@ -26,14 +26,14 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--events",
-        type=_counts,
+        type=different_counts,
         default=[100_000, 1_000_000],
         metavar="E,E",
         help="rows of the logs; default: 100000,1000000",
     )
     parser.add_argument(
         "--workers",
-        type=_counts,
+        type=different_counts,
         default=[1, 2],
         metavar="W,W",
         help="processes of Beam's DirectRunner; Polars has as many threads as the most; default: 1,2",
@@ -73,8 +73,3 @@ def run(parsed: argparse.Namespace) -> int:
 
         print_report(report.machine, ingestion_table(report), ingestion_sentences(report))
     return exit_status.OK
-
-
-def _counts(text: str) -> list[int]:
-    """Different whole numbers above 0."""
-    return list(dict.fromkeys(count(each) for each in comma_separated(text)))

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import comma_separated, count, positive
+from tfx_pipeline.cli.arguments import count, different_counts, positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--items",
-        type=_counts,
+        type=different_counts,
         default=[100_000, 1_000_000],
         metavar="I,I",
         help="sizes of the catalogue; default: 100000,1000000",
@@ -88,8 +88,3 @@ def run(parsed: argparse.Namespace) -> int:
 
         print_report(report.machine, retrieval_table(report), retrieval_summary(report))
     return exit_status.OK
-
-
-def _counts(text: str) -> list[int]:
-    """Different whole numbers of at least 1."""
-    return list(dict.fromkeys(count(each) for each in comma_separated(text)))

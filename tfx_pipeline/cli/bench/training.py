@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import comma_separated, count, positive
+from tfx_pipeline.cli.arguments import counts, different_counts, positive
 from tfx_pipeline.cli.bench.measuring import measured, print_report
 from tfx_pipeline.cli.options import Commands, add_json
 from tfx_pipeline.cli.output import print_json
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--items",
-        type=_counts,
+        type=_sizes,
         default=[10_000],
         metavar="N,N",
         help="sizes of the table of items, at least 10000 each, of which batches name the same 10000; default: 10000",
@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument(
         "--hidden-units",
-        type=_widths,
+        type=counts,
         metavar="H1,H2",
         help="of the head, of models that have one; default: that of each model",
     )
@@ -76,17 +76,12 @@ def run(parsed: argparse.Namespace) -> int:
     return exit_status.OK
 
 
-def _widths(text: str) -> tuple[int, ...]:
-    """Whole numbers above 0."""
-    return tuple(count(each) for each in comma_separated(text))
-
-
-def _counts(text: str) -> list[int]:
+def _sizes(text: str) -> list[int]:
     """Different whole numbers of at least 10,000."""
-    counts = [count(each) for each in comma_separated(text)]
-    if min(counts) < 10_000:
-        raise argparse.ArgumentTypeError(f"must be at least 10000 each, got {min(counts)}")
-    return list(dict.fromkeys(counts))
+    sizes = different_counts(text)
+    if min(sizes) < 10_000:
+        raise argparse.ArgumentTypeError(f"must be at least 10000 each, got {min(sizes)}")
+    return sizes
 
 
 def _models(text: str | None) -> list[str]:
