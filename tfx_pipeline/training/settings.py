@@ -100,6 +100,11 @@ class Settings:
         )
 
 
+def state_root(config: PipelineConfig) -> str:
+    """Where the state of interrupted trainings lies."""
+    return str(config.output / "training_state")
+
+
 def _precision(config: PipelineConfig) -> str:
     return "" if config.serving.precision == contract.FLOAT32 else config.serving.precision
 
@@ -136,7 +141,7 @@ class TrainingSettings(Settings):
     """
 
     name: str
-    state_root: str = dataclasses.field(metadata=taken(lambda config: str(config.output / "training_state")))
+    state_root: str = dataclasses.field(metadata=taken(state_root))
     ingestion: IngestionConfig = dataclasses.field(metadata=taken(_ingestion_with_titles))
     warmup_candidates: list[int] = dataclasses.field(metadata=taken(lambda config: config.serving.warmup_candidates))
     explain: bool = dataclasses.field(metadata=taken(lambda config: config.serving.explain))
@@ -185,7 +190,7 @@ class RetrievalSettings(Settings):
     model: Model = dataclasses.field(metadata=taken(lambda config: Model()))
     training: Training = dataclasses.field(metadata=taken(_seed_alone))
     retrieval: Retrieval = dataclasses.field(metadata=taken(_retrieval, without=("approximate",)))
-    state_root: str = dataclasses.field(metadata=taken(lambda config: str(config.output / "training_state")))
+    state_root: str = dataclasses.field(metadata=taken(state_root))
     ingestion: IngestionConfig = dataclasses.field(metadata=taken(IngestionConfig.of))
 
 

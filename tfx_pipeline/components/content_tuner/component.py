@@ -22,6 +22,7 @@ from tfx_pipeline.components.content_tuner.executor import (
     Executor,
 )
 from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.training.settings import state_root
 
 
 class ContentTunerSpec(types.ComponentSpec):
@@ -80,7 +81,7 @@ class ContentTuner(base_component.BaseComponent):
                 SECTION_KEY: config.content.model_dump_json(),
                 SOURCE_FINGERPRINT_KEY: source_fingerprint,
                 CODE_DIGEST_KEY: code_digest,
-                STATE_ROOT_KEY: str(config.output / "training_state"),
+                STATE_ROOT_KEY: state_root(config),
                 TUNED_KEY: types.Channel(type=ItemContent),
             }
         )
