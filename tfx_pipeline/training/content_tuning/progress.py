@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from tfx_pipeline.files.writing import writing
+from tfx_pipeline.files.array_record import read_arrays, write_arrays
 from tfx_pipeline.training.content_tuning.record import TunedEpoch
 
-_FACTS = "facts"
+_QUEUE, _BEST, _HEADS = "queue", "best ", "heads "
 
 
 @dataclass
@@ -43,28 +41,22 @@ class Progress:
         """Replaces the file, whose name ends in `.npz`."""
         epochs = _EPOCHS.dump_python(self.epochs, mode="json")
         facts = {"epochs": epochs, "best": self.best, "judged": self.judged, "random": self.random}
-        arrays: dict[str, Any] = {f"best {place}": kernel for place, kernel in enumerate(self.best_kernels)}
-        arrays |= {f"heads {place}": array for place, array in enumerate(self.heads)}
-        arrays |= {"queue": self.queue, _FACTS: np.array(json.dumps(facts))}
-        with writing(file) as incoming:
-            np.savez(incoming, **arrays)
+        best = {f"{_BEST}{place}": kernel for place, kernel in enumerate(self.best_kernels)}
+        heads = {f"{_HEADS}{place}": array for place, array in enumerate(self.heads)}
+        write_arrays(file, {_QUEUE: self.queue, **best, **heads}, facts)
 
     @classmethod
     def load(cls, file: Path) -> Progress | None:
         """What `save` wrote; None where there is no such file, or one that cannot be read: training begins anew."""
         try:
-            with np.load(file) as stored:
-                facts = json.loads(str(stored[_FACTS]))
-                groups: dict[str, list[np.ndarray]] = {"best": [], "heads": []}
-                for name in stored.files:
-                    if " " in name:
-                        groups[name.partition(" ")[0]].append(stored[name])
-                queue = stored["queue"]
+            arrays, facts = read_arrays(file)
             epochs = _EPOCHS.validate_python(facts["epochs"])
-            best, judged, random = (facts[name] for name in ("best", "judged", "random"))
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            best, heads = (
+                [array for name, array in arrays.items() if name.startswith(kind)] for kind in (_BEST, _HEADS)
+            )
+            return cls(epochs, facts["best"], facts["judged"], facts["random"], best, arrays[_QUEUE], heads)
+        except (KeyError, ValueError):
             return None
-        return cls(epochs, best, judged, random, groups["best"], queue, groups["heads"])
 
 
 _EPOCHS = pydantic.TypeAdapter(list[TunedEpoch])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +23,8 @@ from tfx_pipeline.data.encoding.encode import EncodingSummary, TowerTraining, Wa
 from tfx_pipeline.data.encoding.ngrams import Ngrams, padded
 from tfx_pipeline.data.encoding.texts import text_contents, text_items
 from tfx_pipeline.errors import DataError
+from tfx_pipeline.files.array_record import read_arrays, write_arrays
 from tfx_pipeline.files.json_record import RecordError
-from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.training.text_tower.learning import Texts, WatchTraining, learn, new_tower
 
 _DIGITS = 16
@@ -142,26 +140,22 @@ class TextTowerEncoder:
     def _load(self) -> tuple[BagTower, TowerTraining] | None:
         """Of an earlier run; None where it had other settings."""
         try:
-            with np.load(self._file, allow_pickle=False) as held:
-                if held[_SETTINGS].item() != self._made_by():
-                    return None
-                training = TowerTraining.from_json(json.loads(held[_TRAINING].item()))
-                tower = new_tower(self._settings)
-                for place, weight in enumerate(tower.weights):
-                    weight.assign(held[str(place)])
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, RecordError) as error:
+            weights, facts = read_arrays(self._file)
+            if facts[_SETTINGS] != self._made_by():
+                return None
+            training = TowerTraining.from_json(facts[_TRAINING])
+            tower = new_tower(self._settings)
+            for place, weight in enumerate(tower.weights):
+                weight.assign(weights[str(place)])
+        except (KeyError, ValueError, RecordError) as error:
             raise DataError(
                 f"{self._file} cannot be read: {first_line(error)}. If it is damaged, remove it: it is trained anew"
             ) from None
         return tower, training
 
     def _save(self, tower: BagTower, training: TowerTraining) -> None:
-        arrays = {str(place): keras.ops.convert_to_numpy(weight) for place, weight in enumerate(tower.weights)}
-        arrays[_SETTINGS] = np.array(self._made_by())
-        arrays[_TRAINING] = np.array(json.dumps(training.to_json()))
-        content = io.BytesIO()
-        np.savez(content, **arrays)
-        write_bytes(self._file, content.getvalue())
+        weights = {str(place): keras.ops.convert_to_numpy(weight) for place, weight in enumerate(tower.weights)}
+        write_arrays(self._file, weights, {_SETTINGS: self._made_by(), _TRAINING: training.to_json()})
 
     def _made_by(self) -> str:
         return json.dumps({"version": _VERSION, **self._settings.model_dump(mode="json")}, sort_keys=True)
