@@ -25,11 +25,11 @@ from tfx_pipeline.console import console, lines
 from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import ConfigError, PipelineError
 from tfx_pipeline.files.json_record import JsonRecord
-from tfx_pipeline.studies.bench.ingestion_jobs import TAKEN
+from tfx_pipeline.studies.bench.ingestion_jobs import FUNCTIONS, POLARS, STEP, TAKEN, polars_file
 from tfx_pipeline.studies.bench.ingestion_log import HISTORY, write_log
 from tfx_pipeline.studies.bench.machine import Machine, machine
+from tfx_pipeline.transform.dataset import split_files
 
-STEP, FUNCTIONS, POLARS = "step", "functions", "polars"
 _MILLISECONDS = 1000
 # Eval and test have a tenth of the days each.
 _LEAST_REQUESTS = 200
@@ -154,15 +154,15 @@ def check_equal(job: str, written: Path, of_polars: Path) -> None:
         PipelineError: they differ; the message names job and split.
     """
     for split in SPLITS:
-        ours = sorted(_of_examples(written / f"Split-{split}"))
-        theirs = sorted(_of_polars(of_polars / f"{split}.parquet"))
+        ours = sorted(_of_examples(split_files(str(written), split)))
+        theirs = sorted(_of_polars(polars_file(of_polars, split)))
         if ours != theirs:
             raise PipelineError(f"{job}: {len(ours):,} examples of {split} are not the {len(theirs):,} of Polars")
 
 
-def _of_examples(folder: Path) -> Iterator[tuple[Any, ...]]:
-    """User, time, candidates, labels and history of the examples in a folder."""
-    for record in tf.data.TFRecordDataset(sorted(map(str, folder.glob("*.gz"))), "GZIP").as_numpy_iterator():
+def _of_examples(files: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """User, time, candidates, labels and history of the examples in files."""
+    for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
         feature = tf.train.Example.FromString(record).features.feature
         yield (
             feature[raw_features.USER_ID].bytes_list.value[0].decode(),

@@ -15,6 +15,7 @@ from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.files.writing import write_text
 
+STEP, FUNCTIONS, POLARS = "step", "functions", "polars"
 TAKEN = "taken.json"
 
 
@@ -125,14 +126,19 @@ def polars(config: IngestionConfig, folder: Path, workers: int) -> Callable[[], 
         )
         split = sum((pl.col("timestamp") >= cut).cast(pl.Int8) for cut in cuts)
         for ordinal, name in enumerate(SPLITS):
-            path = folder / f"{name}.parquet"
+            path = polars_file(folder, name)
             examples.filter(split == ordinal).write_parquet(path, compression="zstd")
         return {}
 
     return job
 
 
-JOBS = {"step": step, "functions": functions, "polars": polars}
+_JOBS = {STEP: step, FUNCTIONS: functions, POLARS: polars}
+
+
+def polars_file(folder: Path, split: str) -> Path:
+    """Where the job `polars` writes a split."""
+    return folder / f"{split}.parquet"
 
 
 def main(arguments: list[str]) -> None:
@@ -140,7 +146,7 @@ def main(arguments: list[str]) -> None:
     from tfx_pipeline.runners.peak_memory import PeakMemory
 
     name, config, folder, workers = arguments
-    job = JOBS[name](IngestionConfig.model_validate_json(config), Path(folder), int(workers))
+    job = _JOBS[name](IngestionConfig.model_validate_json(config), Path(folder), int(workers))
     with PeakMemory(every=0.2) as memory:
         cpu, began = _cpu_seconds(), time.perf_counter()
         parts = job()
