@@ -80,6 +80,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             )
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Import each file of tests from the same random state: layers that a module makes have the same weights always."""
+    if isinstance(collector, pytest.Module):
+        random.seed(SEED)  # of which Keras draws the seeds of initialisers
+
+
 def pytest_collection_finish() -> None:
     """Have the garbage collector look at what tests make only: what was imported, half a million objects, stays."""
     gc.collect()

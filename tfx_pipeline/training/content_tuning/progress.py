@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pydantic
 
-from tfx_pipeline.files.array_record import read_arrays, write_arrays
+from tfx_pipeline.files.array_file import read_arrays, write_arrays
 from tfx_pipeline.training.content_tuning.record import TunedEpoch
 
 _QUEUE, _BEST, _HEADS = "queue", "best ", "heads "

@@ -23,7 +23,7 @@ from tfx_pipeline.data.encoding.encode import EncodingSummary, TowerTraining, Wa
 from tfx_pipeline.data.encoding.ngrams import Ngrams, padded
 from tfx_pipeline.data.encoding.texts import text_contents, text_items
 from tfx_pipeline.errors import DataError
-from tfx_pipeline.files.array_record import read_arrays, write_arrays
+from tfx_pipeline.files.array_file import read_arrays, write_arrays
 from tfx_pipeline.files.json_record import RecordError
 from tfx_pipeline.training.text_tower.learning import Texts, WatchTraining, learn, new_tower
 
