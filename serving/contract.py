@@ -52,10 +52,12 @@ K = "k"
 EXCLUDE_ITEM_ID = "exclude_item_id"
 # Their outputs, [B, K] with K the largest k, in falling order of `score`: of `retrieve` a dot product, of `recommend`
 # what `rank` calls so, with `score/NAME`. Past a request's own k, and where exclusion leaves fewer items: "", 0 and 0.
+# A model that orders pages by retrieval too answers `page_score`, by which its `recommend` falls: page_order.py.
 ITEM_ID = "item_id"
 # And of `recommend`, how an item came in: what `retrieve` calls `score`, and its place there from 1 on, int32.
 RETRIEVAL_SCORE = "retrieval_score"
 RETRIEVAL_RANK = "retrieval_rank"
+PAGE_SCORE = "page_score"
 
 # And the outputs of `user_vector`: a vector float32 [B, D], under the signature's own name, and string [B], the digest
 # of the catalogue whose items it is to be multiplied with: `serving.approximate_index.catalogue_digest`.
@@ -127,6 +129,7 @@ class ModelContract:
         precision: `FLOAT32` or `BFLOAT16`.
         retrieval_items: items that `retrieve` chooses from; 0: the model has no retrieval stage.
         ranked_candidates: items that `recommend` retrieves and ranks: the largest k that it takes; 0 without.
+        retrieval_weight: of retrieval's score in `page_score`, by which `recommend` orders; 0: by `score` alone.
     """
 
     model: str
@@ -142,6 +145,7 @@ class ModelContract:
     precision: str = FLOAT32
     retrieval_items: int = 0
     ranked_candidates: int = 0
+    retrieval_weight: float = 0.0
 
     @property
     def tolerance(self) -> float:
@@ -180,7 +184,7 @@ class ModelContract:
             del values["further_histories"]
         if self.precision == FLOAT32:
             del values["precision"]
-        for stage in ("retrieval_items", "ranked_candidates"):
+        for stage in ("retrieval_items", "ranked_candidates", "retrieval_weight"):
             if not values[stage]:
                 del values[stage]
         return json.dumps(values, indent=1) + "\n"

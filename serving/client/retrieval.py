@@ -36,7 +36,7 @@ class RecommendedItem(NamedTuple):
 
 
 class _Answer(Sequence[Entry], Generic[Entry]):
-    """Items by descending score, as one version of the model answered them."""
+    """Items, the best first, as one version of the model answered them."""
 
     def __init__(self, items: Sequence[str], scores: NDArray[np.float32], model_version: int):
         self.items: tuple[str, ...] = tuple(items)
@@ -96,6 +96,7 @@ class Recommendation(_Answer[RecommendedItem]):
         retrieval_scores: float32 [N].
         retrieval_ranks: int32 [N].
         objectives: probabilities float32 [N] by objective.
+        page_scores: float32 [N]; None: `scores` order the page.
 
     Attributes:
         items: ids, best first.
@@ -104,6 +105,8 @@ class Recommendation(_Answer[RecommendedItem]):
         retrieval_scores: float32 [N], in the order of `items`.
         retrieval_ranks: int32 [N], likewise: 1 of the item that retrieval scored highest.
         objectives: where they were asked for, as those of a `Ranking`.
+        page_scores: float32 [N], falling: what orders the page. Of a model with `stages.ranking.retrieval_weight` the
+            sum of `serving.page_order`, of any other `scores`.
     """
 
     def __init__(
@@ -114,12 +117,14 @@ class Recommendation(_Answer[RecommendedItem]):
         retrieval_scores: NDArray[np.float32],
         retrieval_ranks: NDArray[np.int32],
         objectives: Mapping[str, NDArray[np.float32]] | None = None,
+        page_scores: NDArray[np.float32] | None = None,
     ):
         super().__init__(items, scores, model_version)
         self.retrieval_scores = retrieval_scores
         self.retrieval_ranks = retrieval_ranks
         self.objectives: dict[str, NDArray[np.float32]] = dict(objectives or {})
-        arrays: list[NDArray[Any]] = [retrieval_scores, retrieval_ranks, *self.objectives.values()]
+        self.page_scores = scores if page_scores is None else page_scores
+        arrays: list[NDArray[Any]] = [retrieval_scores, retrieval_ranks, self.page_scores, *self.objectives.values()]
         for array in arrays:
             array.flags.writeable = False
 

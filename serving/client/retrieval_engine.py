@@ -26,6 +26,7 @@ from serving.client.retrieval import Recommendation, Retrieval
 from serving.client.text import shown
 from serving.client.user import User, UserLike, as_user
 from serving.client.wanted import Wanted, retrieval_signature
+from serving.page_order import page_scores
 from serving.protos import predict_pb2
 
 
@@ -74,12 +75,16 @@ class RetrievalEngine(Engine):
             signature = retrieval_signature(metadata, stage)
             scored = requests.scoring_outputs(metadata, signature, objectives)
             of_retrieval = [contract.ITEM_ID, contract.RETRIEVAL_SCORE, contract.RETRIEVAL_RANK]
-            outputs = [*of_retrieval, *scored]
+            ordered = contract.PAGE_SCORE in signature.outputs
+            outputs = [*of_retrieval, *scored, *([contract.PAGE_SCORE] if ordered else [])]
             response, who = await self._page(stage, user, wanted, selector, metadata, outputs, deadline)
             items = answers.answered_items(response, wanted.k, wanted.excluded(who))
             formula = bool(objectives_of(signature))
             scores = answers.answered_scores(response, scored, len(items), formula=formula)
-            answers.check_falling(scores[contract.SCORE])
+            by = scores[contract.SCORE]
+            if ordered:
+                by = answers.scores_of(response, len(items), contract.PAGE_SCORE, probable=False)
+            answers.check_falling(by)
             return Recommendation(
                 items,
                 scores[contract.SCORE],
@@ -87,6 +92,7 @@ class RetrievalEngine(Engine):
                 answers.scores_of(response, len(items), contract.RETRIEVAL_SCORE, probable=False),
                 answers.retrieval_ranks_of(response, len(items)),
                 by_objective(scores),
+                by,
             )
 
         return await self._explained(self._with_metadata(selector, deadline, attempt))
@@ -152,7 +158,7 @@ class RetrievalEngine(Engine):
             found = await self._searched(user, candidates, selector, deadline, index)
             pinned = Selector(version=found.model_version)
             try:
-                return await self._page_of(user, found, wanted.k, pinned, deadline, objectives)
+                return await self._page_of(user, found, wanted.k, pinned, deadline, objectives, index)
             except VersionNotFound:
                 # Gone between the two calls: both are made anew, once per version.
                 if selector.version is not None or found.model_version in lost:
@@ -160,22 +166,35 @@ class RetrievalEngine(Engine):
             lost.add(found.model_version)
 
     async def _page_of(
-        self, user: UserLike, found: Retrieval, k: int, pinned: Selector, deadline: Deadline, objectives: bool
+        self,
+        user: UserLike,
+        found: Retrieval,
+        k: int,
+        pinned: Selector,
+        deadline: Deadline,
+        objectives: bool,
+        index: ApproximateIndex,
     ) -> Recommendation:
-        """The first k of what was found, by the ranker of a version; columns of candidates are missing values."""
+        """The first k of what was found, in the order of a version; columns of candidates are missing values."""
         known = self._known.get(pinned)
         metadata = known.metadata if known else await self._fetch(pinned, deadline)
         items = list(found.items)
         columns = {name: [None] * len(items) for name in metadata.columns}
         ranking = await self.rank(user, Candidates(items, {}, columns), pinned, deadline, objectives)
-        places = ranking.positions[:k]
+        # `ranking` has candidates in the order of their scores, of equal ones in that of retrieval.
+        by = ranking.scores
+        if index.record.retrieval_weight:
+            by = page_scores(by, found.scores[ranking.positions], index.record.retrieval_weight)
+        order = np.lexsort((ranking.positions, -by))[:k]
+        places = ranking.positions[order]
         return Recommendation(
-            ranking.items[:k],
-            ranking.scores[:k],
+            [ranking.items[place] for place in order],
+            ranking.scores[order],
             found.model_version,
             found.scores[places],
             (places + 1).astype(np.int32),
-            {name: values[:k] for name, values in ranking.objectives.items()},
+            {name: values[order] for name, values in ranking.objectives.items()},
+            by[order],
         )
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from serving import contract
 from serving.approximate_index import catalogue_digest
+from serving.page_order import NEAREST
 
 Specs = dict[str, tf.TensorSpec]
 
@@ -90,11 +91,13 @@ class RetrievalStage:
         tower: gives the users' vectors.
         index: has those of the items.
         candidates: that `recommend` retrieves and ranks; 0: there is no such signature.
+        weight: of retrieval's score in the order of a page; 0: the ranker's score alone orders it.
     """
 
     tower: UserTower
     index: CatalogueIndex
     candidates: int = 0
+    weight: float = 0.0
 
     @property
     def ranked(self) -> int:
@@ -153,11 +156,20 @@ def recommended(
     ids, dots, there = stage.index.search(users, excluded, tf.constant(stage.ranked))
     scores = dict(rank(ids))
     place = tf.broadcast_to(tf.range(1, stage.ranked + 1), tf.shape(ids))
+    if stage.weight:
+        scores[contract.PAGE_SCORE] = _page_scores(scores[contract.SCORE], dots, stage.weight)
+    by = scores[contract.PAGE_SCORE if stage.weight else contract.SCORE]
     # Of equal scores the item that was retrieved first.
-    _, order = tf.math.top_k(tf.where(there, scores[contract.SCORE], -np.inf), tf.reduce_max(k))
+    _, order = tf.math.top_k(tf.where(there, by, -np.inf), tf.reduce_max(k))
     shown = tf.gather(there, order, axis=1, batch_dims=1) & _wanted(k)
     found = {contract.ITEM_ID: ids, contract.RETRIEVAL_SCORE: dots, contract.RETRIEVAL_RANK: place, **scores}
     return {name: _where(shown, tf.gather(value, order, axis=1, batch_dims=1)) for name, value in found.items()}
+
+
+def _page_scores(scores: tf.Tensor, dots: tf.Tensor, weight: float) -> tf.Tensor:
+    """`serving.page_order.page_scores` of tensors."""
+    inside = tf.clip_by_value(scores, NEAREST, 1 - NEAREST)
+    return tf.math.log(inside) - tf.math.log1p(-inside) + weight * dots
 
 
 def _allowed(k: tf.Tensor, most: int, of: str) -> tf.Tensor:

@@ -16,6 +16,10 @@ from serving.export.servable import (
     user_part,
 )
 from serving.messages import first_line
+from serving.page_order import page_scores
+
+# How far page scores may lie from those computed anew, relative to them beyond 1.
+_OF_LOGITS = 1e-4
 
 
 def check_retrieval(
@@ -28,7 +32,7 @@ def check_retrieval(
     """Asks for a page of each golden request that has the answer of the live Keras model.
 
     `retrieve` gives the largest dot products that sorting all of them gave; no item that was excluded, and none twice.
-    What `recommend` shows is scored by `rank` alike.
+    What `recommend` shows is scored by `rank` alike, and ordered by both scores where the contract says so.
 
     Args:
         servable: loaded.
@@ -66,6 +70,10 @@ def check_retrieval(
             page = servable.run(contract.RECOMMEND, retrieval_arrays(user, k, excluded, model_contract))
             ranked = servable.run(contract.RANK, _rank_arrays(user, page[contract.ITEM_ID], model_contract))
             there = page[contract.ITEM_ID][0] != b""
+            if model_contract.retrieval_weight:
+                problems += [
+                    f"golden request '{entry['case']}': {wrong}" for wrong in _wrong_order(page, there, model_contract)
+                ]
             difference = largest_difference(ranked[contract.SCORE][0][there], page[contract.SCORE][0][there])
             largest["rank_vs_recommend"] = max(largest["rank_vs_recommend"], difference)
             problems += [
@@ -88,7 +96,7 @@ def _rank_arrays(user: dict[str, Any], item_ids: np.ndarray, model_contract: con
 def _wrong_page(page: dict[str, np.ndarray], excluded: list[str]) -> list[str]:
     """What is wrong with a page by itself."""
     items = [item.decode() for item in page[contract.ITEM_ID][0] if item]
-    scores = page[contract.SCORE][0][: len(items)]
+    scores = page.get(contract.PAGE_SCORE, page[contract.SCORE])[0][: len(items)]
     wrong = []
     if not np.isfinite(scores).all() or (np.diff(scores) > 0).any():
         wrong.append(f"scores of a page are not falling: {scores[:5]}")
@@ -97,6 +105,18 @@ def _wrong_page(page: dict[str, np.ndarray], excluded: list[str]) -> list[str]:
     if both := sorted(set(items) & set(excluded)):
         wrong.append(f"a page has what was excluded: {both[:3]}")
     return wrong
+
+
+def _wrong_order(page: dict[str, np.ndarray], there: np.ndarray, model_contract: contract.ModelContract) -> list[str]:
+    """What is wrong with the scores that order a page, beside the two scores that it shows."""
+    if contract.PAGE_SCORE not in page:
+        return [f"recommend answers no '{contract.PAGE_SCORE}', and the contract says that it orders by both scores"]
+    scores, of_retrieval = (page[name][0][there] for name in (contract.SCORE, contract.RETRIEVAL_SCORE))
+    expected = page_scores(scores, of_retrieval, model_contract.retrieval_weight)
+    apart = np.abs(page[contract.PAGE_SCORE][0][there] - expected) / np.maximum(1.0, np.abs(expected))
+    if (apart <= _OF_LOGITS).all():
+        return []
+    return [f"page scores differ by {apart.max():.2e} from those of the page's two scores, allowed {_OF_LOGITS:.0e}"]
 
 
 def _too_far(signature: str, difference: float, allowed: float) -> list[str]:

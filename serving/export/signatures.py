@@ -311,6 +311,7 @@ def export_model(
                 precision=precision,
                 retrieval_items=0 if retrieval is None else retrieval.index.items,
                 ranked_candidates=0 if retrieval is None else retrieval.ranked,
+                retrieval_weight=0.0 if retrieval is None else retrieval.weight,
             ),
             user_lists=tuple(transform.user_lists),
             signatures=_signatures(partial),

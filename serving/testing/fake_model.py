@@ -248,7 +248,7 @@ class FakeModel:
         if self.catalogue is not None:
             asked = user | fake_retrieval.INPUTS
             plain[contract.RETRIEVE] = (asked, fake_retrieval.OUTPUTS)
-            plain[contract.RECOMMEND] = (asked, fake_retrieval.OUTPUTS | fake_retrieval.OF_RANKED | scores)
+            plain[contract.RECOMMEND] = (asked, self.catalogue.page_outputs | scores)
         if self.indexes:
             plain[contract.USER_VECTOR] = (user, fake_retrieval.vector_outputs(next(iter(self.indexes.values()))))
         if not content:

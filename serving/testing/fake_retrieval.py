@@ -12,6 +12,7 @@ from serving import contract
 from serving.approximate_index import ApproximateIndex
 from serving.client.tensors import number_tensor, string_tensor
 from serving.contract import TensorContract
+from serving.page_order import page_scores
 from serving.protos import tensor_pb2
 
 INPUTS = {
@@ -22,7 +23,7 @@ OUTPUTS = {
     contract.ITEM_ID: TensorContract("string", (None, None)),
     contract.SCORE: TensorContract("float32", (None, None)),
 }
-OF_RANKED = {
+_OF_RANKED = {
     contract.RETRIEVAL_SCORE: TensorContract("float32", (None, None)),
     contract.RETRIEVAL_RANK: TensorContract("int32", (None, None)),
 }
@@ -60,10 +61,18 @@ class FakeCatalogue:
     Attributes:
         items: ids; equal scores keep their order.
         ranked: how many `recommend` retrieves and ranks.
+        weight: of retrieval's score in the order of a page.
     """
 
     items: tuple[str, ...]
     ranked: int
+    weight: float = 0.0
+
+    @property
+    def page_outputs(self) -> dict[str, TensorContract]:
+        """Outputs of `recommend` beside those of ranking."""
+        ordered = {contract.PAGE_SCORE: TensorContract("float32", (None, None))} if self.weight else {}
+        return OUTPUTS | _OF_RANKED | ordered
 
     def retrieve(
         self, k: int, excluded: Sequence[str], retriever: Retriever, width: int
@@ -87,8 +96,10 @@ class FakeCatalogue:
         """
         _check(k, min(self.ranked, len(self.items)), "the candidates that the model ranks")
         items, of_retrieval = self._best(self.ranked, excluded, retriever)
-        scores = ranker(items)
-        order = np.argsort(-scores[contract.SCORE], kind="stable")[:k]
+        scores = dict(ranker(items))
+        if self.weight:
+            scores[contract.PAGE_SCORE] = page_scores(scores[contract.SCORE], of_retrieval, self.weight)
+        order = np.argsort(-scores[contract.PAGE_SCORE if self.weight else contract.SCORE], kind="stable")[:k]
         return {
             contract.ITEM_ID: _ids([items[place] for place in order], width),
             contract.RETRIEVAL_SCORE: _numbers(of_retrieval[order], width),

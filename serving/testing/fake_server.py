@@ -62,6 +62,7 @@ class FakeRankingServer:
         objectives: names of several; the scorer then gives `score` and `score/NAME` by output, or one list for all.
         catalogue: item ids that are retrieved from; none: the model has no retrieval stage.
         ranked_candidates: of how many retrieved items `recommend` makes its page.
+        retrieval_weight: of retrieval's score in the order of that page; 0: it has no part.
         index: that `user_vector` is for, whose answers are hashes of user and version; None: there is none of it.
         retriever: scores of retrieval, any finite numbers in the order of `request.candidates`; the default is a hash.
 
@@ -91,6 +92,7 @@ class FakeRankingServer:
         further_histories: Sequence[str] = (),
         catalogue: Sequence[str] = (),
         ranked_candidates: int = 100,
+        retrieval_weight: float = 0.0,
         retriever: Scorer = hash_retriever,
         index: ApproximateIndex | None = None,
     ):
@@ -107,7 +109,7 @@ class FakeRankingServer:
             lists=frozenset(lists),
             history_ages=history_ages,
             further_histories=tuple(further_histories),
-            catalogue=FakeCatalogue(tuple(catalogue), ranked_candidates) if catalogue else None,
+            catalogue=FakeCatalogue(tuple(catalogue), ranked_candidates, retrieval_weight) if catalogue else None,
             retriever=retriever,
             indexes={} if index is None else dict.fromkeys(versions, index),
         )

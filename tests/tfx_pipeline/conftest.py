@@ -289,7 +289,7 @@ def rounded(tiny_world: TinyWorld, once_per_run) -> Path:
 def recommending(tiny_world: TinyWorld, once_per_run) -> Path:
     """As `trained`, with a retrieval stage that ranks ten items; that of its own training is in `retrieval/run`.
 
-    Beside the model lies an approximate index.
+    Beside the model lies an approximate index. Pages are in the order of both scores.
     """
     from tfx_pipeline.config.stages import Approximate, Retrieval
     from tfx_pipeline.training.retrieval.retrieval_fn import retrieval_fn
@@ -302,7 +302,7 @@ def recommending(tiny_world: TinyWorld, once_per_run) -> Path:
             "retrieval_run_uri": str(out / "retrieval" / "run"),
             "approximate": Approximate(at=20).model_dump_json(),
         }
-        run_fn(tiny_world.fn_args(out, ranked_candidates=10, **also))
+        run_fn(tiny_world.fn_args(out, ranked_candidates=10, retrieval_weight=2.0, **also))
         return out
 
     return once_per_run("recommending", train)

@@ -159,6 +159,7 @@ CHANGES = [
     ("stages.retrieval.approximate.at", 7, {TRAINER}),
     ("stages.retrieval.approximate.min_recall", 0.7, {GATE}),
     ("stages.ranking.candidates", 7, {TRAINER}),
+    ("stages.ranking.retrieval_weight", 7, {TRAINER}),
     ("training.keep_negatives", 0.5, TRAINING),
     ("training.max_candidates", 7, TRAINING),
     ("training.seed", 7, TRAINING),

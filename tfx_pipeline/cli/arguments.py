@@ -54,6 +54,11 @@ def positive(text: str) -> float:
     return number
 
 
+def weights(text: str) -> list[float]:
+    """Finite numbers above 0, with commas between them."""
+    return [positive(each) for each in comma_separated(text)]
+
+
 def output_file(text: str) -> Path:
     """A file to write after long work: what can never be written is refused before it."""
     file = Path(text)

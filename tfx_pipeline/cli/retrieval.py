@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import comma_separated, count, counts, output_file
+from tfx_pipeline.cli.arguments import comma_separated, count, counts, output_file, weights
 from tfx_pipeline.cli.options import Commands, add_config, add_group, add_overrides, configuration
+from tfx_pipeline.errors import ConfigError
 
 
 def add(commands: Commands) -> None:
@@ -32,6 +33,7 @@ def add(commands: Commands) -> None:
         help="also rank what each retriever found by the pipeline's last ranker, of 100, 500 and 1000 items, and the "
         "whole catalogue by it",
     )
+    _add_weights(evaluate, "with --cascade, ")
     _add_lists(evaluate)
     evaluate.set_defaults(command=run, resumes=True)
     _add_compare(group)
@@ -72,8 +74,19 @@ def _add_compare(group: Commands) -> None:
         help="models of the registry, trained with the same seeds, that rank what the towers of their seed retrieved, "
         "of 100, 500 and 1000 items",
     )
+    _add_weights(parser, "with --rankers, ")
     _add_lists(parser)
     parser.set_defaults(command=_run_compare, resumes=True)
+
+
+def _add_weights(parser: argparse.ArgumentParser, where: str) -> None:
+    parser.add_argument(
+        "--weights",
+        type=weights,
+        metavar="W,W",
+        help=f"{where}also order what towers retrieved and the model ranked by logit(probability) + W x the score of "
+        "retrieval; default: stages.ranking.retrieval_weight",
+    )
 
 
 def _add_lists(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +110,11 @@ def run(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.studies.retrieval.tables import print_report
 
     config = configuration(parsed)
-    report = evaluate_retrieval(config, parsed.retrievers, parsed.k, parsed.split, cascade=parsed.cascade)
+    if parsed.weights is not None and not parsed.cascade:
+        raise ConfigError("--weights orders what a ranker made of retrieved items; give --cascade too")
+    report = evaluate_retrieval(
+        config, parsed.retrievers, parsed.k, parsed.split, cascade=parsed.cascade, weights=parsed.weights
+    )
     if parsed.json is not None:
         write_json(parsed.json, report.to_json())
     print_report(report, console())
@@ -112,6 +129,8 @@ def _run_compare(parsed: argparse.Namespace) -> int:
     from tfx_pipeline.studies.retrieval.compare.tables import print_comparison
 
     config = configuration(parsed)
+    if parsed.weights is not None and not parsed.rankers:
+        raise ConfigError("--weights orders what a ranker made of retrieved items; give --rankers too")
     report = compare_retrieval(
         config,
         parsed.towers,
@@ -121,6 +140,7 @@ def _run_compare(parsed: argparse.Namespace) -> int:
         parsed.k,
         parsed.split,
         parsed.rankers,
+        parsed.weights,
     )
     if parsed.json is not None:
         write_json(parsed.json, report.to_json())

@@ -90,8 +90,13 @@ def check(objectives: Mapping[str, Objective], columns: InteractionColumns) -> N
         taken[label] = name
 
 
-def check_formula(objectives: Mapping[str, Objective], score: str | None) -> None:
+def check_formula(objectives: Mapping[str, Objective], score: str | None, *, probable: bool = False) -> None:
     """Refuses a `serving.score` that is no formula of the objectives.
+
+    Args:
+        objectives: by name.
+        score: the formula; None: there is none.
+        probable: whether its values must lie in [0, 1], as a page's order takes their logit.
 
     Raises:
         ValueError: with the place of the fault.
@@ -101,9 +106,15 @@ def check_formula(objectives: Mapping[str, Objective], score: str | None) -> Non
     if not objectives:
         raise ValueError("serving.score: a formula of objectives, and there are none; name them in `objectives`")
     try:
-        Formula(score, list(objectives))
+        low, high = Formula(score, list(objectives)).bounds
     except FormulaError as error:
         raise ValueError(f"serving.score: {error} (given: {score!r})") from None
+    if probable and not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"stages.ranking.retrieval_weight: orders pages by the logit of serving.score, and {score!r} lies in "
+            f"[{low:g}, {high:g}]; expected a formula within [0, 1], such as a product or a weighted mean, or a weight "
+            "of 0"
+        )
 
 
 def check_kept_negatives(objectives: Mapping[str, Objective], share: float) -> None:

@@ -373,7 +373,8 @@ class PipelineConfig(Section):
     @model_validator(mode="after")
     def _objectives_fit_the_log(self) -> PipelineConfig:
         objectives.check(self.objectives, self.data.interactions.columns)
-        objectives.check_formula(self.objectives, self.serving.score)
+        weighted = self.stages is not None and self.stages.ranking.retrieval_weight > 0
+        objectives.check_formula(self.objectives, self.serving.score, probable=weighted)
         objectives.check_kept_negatives(self.objectives, self.training.keep_negatives)
         keys = {f"evaluation.thresholds.{name}": name for name in self.evaluation.thresholds}
         objectives.check_metrics(self.objectives, {**keys, "tuning.objective": self.tuning.objective})

@@ -73,6 +73,14 @@ class Ranking(Section):
     """The stage that orders what was retrieved: the model of `model`."""
 
     candidates: Integer = Field(500, ge=1, description="items that `recommend` retrieves and ranks")
+    retrieval_weight: Number = Field(
+        0.0,
+        ge=0,
+        description="order pages by logit(score) + this x retrieval's score; 0: by the ranker's score alone. Choose it "
+        "by `dmf retrieval evaluate --cascade --weights`",
+    )
+
+    later: ClassVar[frozenset[str]] = frozenset({"retrieval_weight"})
 
 
 def check_stages(stages: Stages | None, features: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from serving import contract
 from serving.approximate_index import ApproximateIndex, MissingLibrary, UnusableIndex
 from serving.messages import first_line
+from serving.page_order import page_scores
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.trained.version import Version
 
@@ -53,8 +54,13 @@ def recommend_by_index(
             contract.RANK, request_arrays({**request, contract.CANDIDATE_ITEM_ID: items or [""]}, found)
         )
         exact = {item.decode() for item in servable.run(contract.RETRIEVE, asked)[contract.ITEM_ID][0] if item}
+    if index.record.retrieval_weight:
+        ranked[contract.PAGE_SCORE] = page_scores(
+            ranked[contract.SCORE], products[:, : ranked[contract.SCORE].shape[1]], index.record.retrieval_weight
+        )
     # Of equal scores the item that was retrieved first, as in `recommend`.
-    order = np.argsort(-ranked[contract.SCORE][0], kind="stable")[: min(k, len(items))]
+    by = ranked.get(contract.PAGE_SCORE, ranked[contract.SCORE])[0]
+    order = np.argsort(-by, kind="stable")[: min(k, len(items))]
     page = {
         contract.ITEM_ID: np.array([items[place].encode() for place in order], object),
         contract.RETRIEVAL_SCORE: products[0][order],

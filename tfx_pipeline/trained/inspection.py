@@ -142,10 +142,12 @@ def _refreshed(content: Mapping[str, Any], refresh: Mapping[str, Any]) -> str:
 
 
 def _retrieval(stage: Mapping[str, Any]) -> str:
+    weight = stage.get("retrieval_weight")
+    order = f", pages by logit(score) + {weight:g} x retrieval's score" if weight else ""
     return (
         f"{stage['items']:,} items, width {stage['width']}, index of {stage['index_bytes']:,} bytes; "
-        f"{stage['ranked_candidates']:,} items are ranked; epoch {stage['best_epoch'] + 1} of {stage['epochs']}: "
-        f"recall@{JUDGED_AT} on eval {stage['metrics'][RECALL]:.4f}"
+        f"{stage['ranked_candidates']:,} items are ranked{order}; epoch {stage['best_epoch'] + 1} of "
+        f"{stage['epochs']}: recall@{JUDGED_AT} on eval {stage['metrics'][RECALL]:.4f}"
     )
 
 

@@ -37,6 +37,7 @@ class RecommendedItem:
         has_content: whether it has content in at least one modality.
         objectives: probability of each objective, of a conditional one p(this given its condition); empty: there is
             one.
+        page_score: what orders the page, where retrieval's score has a part in that; None: `score` orders it.
     """
 
     item: str
@@ -47,6 +48,7 @@ class RecommendedItem:
     train_impressions: int
     has_content: bool
     objectives: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    page_score: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +83,11 @@ class Page:
 
     def to_json(self) -> dict[str, Any]:
         """What `dmf recommend --json` prints."""
-        return without_empty_objectives(dataclasses.asdict(self), "page")
+        values = without_empty_objectives(dataclasses.asdict(self), "page")
+        for entry in values["page"]:
+            if entry["page_score"] is None:
+                del entry["page_score"]
+        return values
 
 
 def recommend(
@@ -150,6 +156,7 @@ def recommend(
             train_impressions=int(impressions[place]),
             has_content=bool(has_content[place]),
             objectives={name: float(values[place]) for name, values in by_objective.items()},
+            page_score=float(outputs[contract.PAGE_SCORE][place]) if contract.PAGE_SCORE in outputs else None,
         )
         for place, item in enumerate(items)
     ]
@@ -167,6 +174,7 @@ def recommend(
         notes=[
             *notes,
             *_note_on_length(len(items), top),
+            *_note_on_order(found.retrieval_weight),
             *version.notes_on_user(user),
             *version.notes_on_ages(known),
             *note_on_missing(list(found.candidate_inputs)),
@@ -179,6 +187,12 @@ def _note_on_length(length: int, top: int) -> list[str]:
     if length == top:
         return []
     return [f"items left of the catalogue for a page of {top:,}: {length:,}; the others are excluded"]
+
+
+def _note_on_order(weight: float) -> list[str]:
+    if not weight:
+        return []
+    return [f"order of the page: logit(score) + {weight:g} x retrieval score (stages.ranking.retrieval_weight)"]
 
 
 def _recommend(
@@ -197,6 +211,8 @@ def print_page(page: Page, target: Console) -> None:
         "retrieved as": lambda entry: f"{entry.retrieval_rank:,}",
         "retrieval score": lambda entry: f"{entry.retrieval_score:.4f}",
     }
+    if any(entry.page_score is not None for entry in page.page):
+        further["page score"] = lambda entry: f"{entry.page_score:.4f}"
     table = item_table(page.user, page.history, page.history_source, page.page, further)
     target.print(table)
     seen = "" if page.excluded_seen is None else f", {page.excluded_seen:,} of them as the user had them"

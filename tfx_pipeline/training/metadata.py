@@ -68,6 +68,7 @@ class RetrievalFacts(JsonRecord):
         best_epoch: the epoch whose weights they have, from 0.
         metrics: of that epoch.
         approximate: of the index beside the exact one, as its own record has it; None: there is none.
+        retrieval_weight: of retrieval's score in the order of a page; 0: it has no part.
     """
 
     items: int
@@ -79,6 +80,7 @@ class RetrievalFacts(JsonRecord):
     best_epoch: int
     metrics: Mapping[str, float]
     approximate: Mapping[str, Any] | None = None
+    retrieval_weight: float = 0.0
 
     @classmethod
     def of(cls, stage: RetrievalStage, result: TrainingResult) -> Self:
@@ -94,6 +96,7 @@ class RetrievalFacts(JsonRecord):
             len(result.history),
             result.best_epoch,
             result.history[result.best_epoch],
+            retrieval_weight=stage.weight,
         )
 
     @property

@@ -113,6 +113,10 @@ def _ranked_candidates(config: PipelineConfig) -> int:
     return 0 if config.stages is None else config.stages.ranking.candidates
 
 
+def _retrieval_weight(config: PipelineConfig) -> float:
+    return 0.0 if config.stages is None else config.stages.ranking.retrieval_weight
+
+
 def _approximate(config: PipelineConfig) -> Approximate | None:
     return None if config.stages is None else config.stages.retrieval.approximate
 
@@ -137,6 +141,7 @@ class TrainingSettings(Settings):
         formula: that `score` is of several objectives; "": the first of them.
         precision: of the exported model; "": float32.
         ranked_candidates: that the exported model retrieves before it ranks them; 0: there is no retrieval.
+        retrieval_weight: of retrieval's score in the order of its pages.
         approximate: of the index beside it; the least recall is the gate's to know.
     """
 
@@ -149,6 +154,7 @@ class TrainingSettings(Settings):
     formula: str = dataclasses.field(default="", metadata=taken(lambda config: config.serving.score or "", later=True))
     precision: str = dataclasses.field(default="", metadata=taken(_precision, later=True))
     ranked_candidates: int = dataclasses.field(default=0, metadata=taken(_ranked_candidates, later=True))
+    retrieval_weight: float = dataclasses.field(default=0.0, metadata=taken(_retrieval_weight, later=True))
     approximate: Approximate | None = dataclasses.field(
         default=None, metadata=taken(_approximate, without=("min_recall",), later=True)
     )

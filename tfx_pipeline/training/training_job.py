@@ -141,7 +141,14 @@ class TrainingJob:
             return None, None
         run = uri_of(self.fn_args.custom_config, RETRIEVAL_RUN)
         result = TrainingResult.from_json(read_json(join(run, artifact_files.TRAINING_RESULT)))
-        stage = retrieval_stage(read_towers(run), data.transform, data.content, served, settings.ranked_candidates)
+        stage = retrieval_stage(
+            read_towers(run),
+            data.transform,
+            data.content,
+            served,
+            settings.ranked_candidates,
+            settings.retrieval_weight,
+        )
         return stage, RetrievalFacts.of(stage, result)
 
     def _export(

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from serving.approximate_index import ApproximateIndex
 from serving.client import (
     ClientOptions,
     InvalidAnswer,
@@ -19,9 +20,21 @@ from serving.client import (
 from serving.client.answers import answered_items, check_falling, retrieval_ranks_of
 from serving.client.tensors import number_tensor, string_tensor
 from serving.contract import ModelContract
+from serving.export.approximate_index import write_index
+from serving.page_order import page_scores
 from serving.protos.predict_pb2 import PredictResponse
 from serving.testing import FakeRankingServer, FakeRequest
-from tests.serving.client.servers import CLIENTS, FEATURES, MODEL, PATIENT, USER, items
+from tests.serving.client.servers import (
+    CATALOGUE,
+    CLIENTS,
+    FEATURES,
+    MODEL,
+    PATIENT,
+    USER,
+    items,
+    products_of_fake,
+    vectors_of_fake,
+)
 
 
 def _connect(kind, fake, options=PATIENT):
@@ -142,6 +155,33 @@ def test_the_stages_of_the_fake_are_functions_of_the_tests_own(kind):
             array[0] = 0
 
 
+def test_a_page_in_the_order_of_both_scores_is_alike_with_and_without_an_index(kind, tmp_path):
+    vectors = vectors_of_fake(1)
+    write_index(tmp_path, CATALOGUE, vectors, vectors, ranked_candidates=20, retrieval_weight=0.5)
+    index = ApproximateIndex.load(tmp_path)
+    asked = {"features": FEATURES, "catalogue": CATALOGUE, "ranked_candidates": 20, "retriever": products_of_fake}
+    with FakeRankingServer(MODEL, **asked, index=index, retrieval_weight=0.5) as fake, _connect(kind, fake) as client:
+        page, whole, by_index = (
+            client.recommend(USER, 7),
+            client.recommend(USER, 20),
+            client.recommend(USER, 7, index=index),
+        )
+        none_left = client.recommend(USER, 3, exclude=CATALOGUE, index=index)
+    with FakeRankingServer(MODEL, **asked) as fake, _connect(kind, fake) as client:
+        alone = client.recommend(USER, 20)
+    np.testing.assert_allclose(page.page_scores, page_scores(page.scores, page.retrieval_scores, 0.5), rtol=1e-5)
+    assert list(page.page_scores) == sorted(page.page_scores, reverse=True)
+    assert list(page.scores) != sorted(page.scores, reverse=True)
+    assert (page.items, set(whole.items)) == (whole.items[:7], set(alone.items)) and whole.items != alone.items
+    np.testing.assert_array_equal(alone.page_scores, alone.scores)
+    assert (page.items, list(page.retrieval_ranks)) == (by_index.items, list(by_index.retrieval_ranks))
+    np.testing.assert_allclose(by_index.page_scores, page.page_scores, rtol=1e-4)
+    np.testing.assert_allclose(by_index.scores, page.scores, rtol=1e-6)
+    assert (len(none_left), len(none_left.page_scores)) == (0, 0)
+    with pytest.raises(ValueError, match="read-only"):
+        page.page_scores[0] = 0
+
+
 def test_what_a_label_retrieved_is_ranked_by_its_version_after_the_label_moved(kind):
     with FakeRankingServer(MODEL, features=FEATURES, catalogue=items(9)) as fake, _connect(kind, fake) as client:
         fake.add_version(2)
@@ -184,7 +224,8 @@ def test_a_page_is_tried_again_counted_and_given_up_as_any_call(kind):
 
 def test_contracts_of_models_without_retrieval_are_what_they_were(tmp_path):
     alone = ModelContract("m", 5, {})
-    assert "retrieval_items" not in alone.to_json() and "ranked_candidates" not in alone.to_json()
+    for name in ("retrieval_items", "ranked_candidates", "retrieval_weight"):
+        assert name not in alone.to_json()
     two = ModelContract("m", 5, {}, retrieval_items=1000, ranked_candidates=50)
     for each in (alone, two):
         (tmp_path / "signature_contract.json").write_text(each.to_json())

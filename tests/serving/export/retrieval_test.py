@@ -14,6 +14,7 @@ from serving.approximate_index import catalogue_digest
 from serving.export.retrieval import CatalogueIndex, RetrievalStage, recommended, retrieved
 from serving.export.servable import Servable
 from serving.export.signatures import export_model
+from serving.page_order import page_scores
 from tests.serving.export.small_models import ITEMS, VocabularyTransform, raw_requests, small_model
 
 IDS = ["a", "b", "c", "d", "e"]
@@ -75,6 +76,28 @@ def test_what_was_retrieved_is_shown_in_the_order_of_the_ranker():
     np.testing.assert_allclose(found["score/buy"], [[0.45, 0.05, 0, 0], [0.4, 0.1, 0.05, 0]])
     np.testing.assert_allclose(found["retrieval_score"], [[1, 1, 0, 0], [0, 2, 1, 0]])
     assert found["retrieval_rank"].numpy().tolist() == [[2, 1, 0, 0], [3, 1, 2, 0]]
+
+
+def test_a_page_may_be_in_the_order_of_both_scores():
+    scores = {"a": 0.1, "b": 0.2, "c": 0.9, "d": 0.1, "e": 0.8, "": 1.0}
+
+    def rank(ids):
+        return {"score": tf.constant(np.vectorize(lambda item: scores[item.decode()])(ids.numpy()).astype(np.float32))}
+
+    everything, k = tf.zeros((2, 0), tf.int32), tf.constant([4, 3])
+    alone = recommended(RetrievalStage(None, _index(), candidates=4), USERS, everything, k, rank)
+    both = recommended(RetrievalStage(None, _index(), candidates=4, weight=10.0), USERS, everything, k, rank)
+    assert set(both) - set(alone) == {"page_score"}
+    for row, wanted in enumerate(k.numpy()):
+        items = [item.decode() for item in both["item_id"].numpy()[row, :wanted]]
+        shown = {name: both[name].numpy()[row, :wanted] for name in ("score", "retrieval_score", "page_score")}
+        np.testing.assert_allclose(shown["score"], [scores[item] for item in items])
+        expected = page_scores(shown["score"], shown["retrieval_score"], 10.0)
+        np.testing.assert_allclose(shown["page_score"], expected, rtol=1e-5)
+        assert shown["page_score"].tolist() == sorted(shown["page_score"].tolist(), reverse=True)
+    # Scores of retrieval are far apart beside logits times ten: both orders are not one.
+    assert both["item_id"].numpy()[0].tolist() != alone["item_id"].numpy()[0].tolist()
+    assert not both["page_score"].numpy()[1, 3]
 
 
 @pytest.mark.parametrize("k", [0, -1, 5])

@@ -94,12 +94,22 @@ def test_impossible_objectives(tmp_path, objectives, message):
         ({"evaluation": {"thresholds": {"click/auc": {"min": 0.6}}}}, "first objective, 'click', is auc"),
         ({"evaluation": {"thresholds": {"buy/acu": {"min": 0.6}}}}, "buy/acu: unknown key; allowed: auc"),
         ({"evaluation": {"thresholds": {"buy/ndcg@7": {"min": 0.6}}}}, "add 7 to it"),
+        (
+            {"serving": {"score": "click + buy"}, "stages": {"ranking": {"retrieval_weight": 2}}},
+            r"retrieval_weight: .*'click \+ buy' lies in \[0, 2\]; expected a formula within \[0, 1\]",
+        ),
         ({"tuning": {"objective": "sale/auc"}}, "tuning.objective: there is no metric 'sale/auc'"),
     ],
 )
 def test_what_does_not_fit_the_objectives(tmp_path, sections, message):
     with pytest.raises(ConfigError, match=message):
         _load(tmp_path, objectives=FUNNEL, **sections)
+
+
+def test_a_page_may_be_ordered_by_retrieval_and_a_formula_that_is_like_a_probability(tmp_path):
+    stages = {"ranking": {"retrieval_weight": 2}}
+    assert _load(tmp_path, objectives=FUNNEL, serving={"score": "click * buy ** 0.5"}, stages=stages).stages
+    assert _load(tmp_path, objectives=FUNNEL, serving={"score": "click + buy"}, stages={}).stages
 
 
 def test_a_log_of_positives_alone_has_one_objective(tmp_path):

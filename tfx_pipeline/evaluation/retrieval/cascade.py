@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from dmf_keras.models.ranking_model import RankingModel
+from serving.page_order import page_scores
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.catalogue_scoring import catalogue_blocks, first_probabilities, user_encoder
 from tfx_pipeline.evaluation.requests import Requests
-from tfx_pipeline.evaluation.retrieval.retriever import NOTHING
+from tfx_pipeline.evaluation.retrieval.retriever import NOTHING, Retrieved
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 # Items whose inputs are made at a time, and pairs of a request and an item that are scored at a time.
@@ -70,15 +72,33 @@ class Ranker:
         return np.where(there, found, -np.inf).astype(np.float32)
 
 
-def ranked(rows: np.ndarray, probabilities: np.ndarray, candidates: int) -> np.ndarray:
-    """The first `candidates` of each list in falling order of probability, ties in the order of retrieval.
+class Cascade(NamedTuple):
+    """How a ranker stands behind a retriever.
+
+    Attributes:
+        candidates: that it is handed.
+        weight: of retrieval's score beside the logit of the ranker's, see `serving.page_order`; 0: the ranker alone
+            orders.
+    """
+
+    candidates: int
+    weight: float = 0.0
+
+
+def ranked(retrieved: Retrieved, probabilities: np.ndarray, cascade: Cascade) -> np.ndarray:
+    """Rows of the first items of each list as a page has them, ties in the order of retrieval.
 
     Args:
-        rows: int32 [R, k].
-        probabilities: float32 [R, k] of the same items.
-        candidates: how many are handed to the ranker.
+        retrieved: R lists of k.
+        probabilities: float32 [R, k] of the same items, -inf where there is none.
+        cascade: at most k candidates.
     """
-    first = probabilities[:, :candidates]
+    rows, first = retrieved.rows[:, : cascade.candidates], probabilities[:, : cascade.candidates]
+    if cascade.weight:
+        there = rows != NOTHING
+        of_retrieval = np.where(there, retrieved.scores[:, : cascade.candidates], 0)
+        both = page_scores(np.where(there, first, 0), of_retrieval.astype(np.float32), cascade.weight)
+        first = np.where(there, both, -np.inf)
     order = np.argsort(-first, axis=1, kind="stable")
-    found: np.ndarray = np.take_along_axis(rows[:, :candidates], order, axis=1)
+    found: np.ndarray = np.take_along_axis(rows, order, axis=1)
     return found

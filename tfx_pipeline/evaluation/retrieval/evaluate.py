@@ -12,7 +12,7 @@ import numpy as np
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.asking import Asking
 from tfx_pipeline.evaluation.items_had import Had
-from tfx_pipeline.evaluation.retrieval.cascade import Ranker, ranked
+from tfx_pipeline.evaluation.retrieval.cascade import Cascade, Ranker, ranked
 from tfx_pipeline.evaluation.retrieval.ranks import Judged, ListRanks, ListTally
 from tfx_pipeline.evaluation.retrieval.retriever import Retriever
 
@@ -30,12 +30,12 @@ class Evaluated:
     Attributes:
         judged: requests and positives.
         retrieved: by retriever.
-        cascades: by retriever and by how many items it handed to the ranker; empty without one.
+        cascades: by retriever and cascade behind it; empty without a ranker.
     """
 
     judged: Judged
     retrieved: Mapping[str, ListRanks]
-    cascades: Mapping[str, Mapping[int, ListRanks]]
+    cascades: Mapping[str, Mapping[Cascade, ListRanks]]
 
 
 def evaluate_retrievers(
@@ -46,7 +46,7 @@ def evaluate_retrievers(
     k: int,
     is_head: np.ndarray,
     ranker: Ranker | None = None,
-    candidates: Sequence[int] = (),
+    cascades: Mapping[str, Sequence[Cascade]] | None = None,
     watch: Watch = lambda done, requests: None,
 ) -> Evaluated:
     """Asks every retriever for the best k items of every request that has a positive in the catalogue.
@@ -62,7 +62,7 @@ def evaluate_retrievers(
         k: length of the lists.
         is_head: bool [items], which items are of the head.
         ranker: ranks what each retriever found; None: nobody does.
-        candidates: how many items it is handed, each at most k.
+        cascades: by retriever, in which ways it stands behind that, of at most k candidates each; None: in none.
         watch: is told of the progress.
 
     Raises:
@@ -74,7 +74,8 @@ def evaluate_retrievers(
     asking = Asking(files, catalogue, had)
     tallies = {name: ListTally(is_head, k) for name in retrievers}
     behind = {
-        name: {count: ListTally(is_head, count) for count in candidates if ranker is not None} for name in retrievers
+        name: {each: ListTally(is_head, each.candidates) for each in own}
+        for name, own in ({} if ranker is None else cascades or {}).items()
     }
     users, lengths, positives = [], [], []
     for asked in asking.batches(_BATCH):
@@ -83,16 +84,16 @@ def evaluate_retrievers(
         positives += asked.positives
         for name, retriever in retrievers.items():
             started = time.perf_counter()
-            rows = retriever.retrieve(asked.requests, asked.left_out, k).rows
+            retrieved = retriever.retrieve(asked.requests, asked.left_out, k)
             tallies[name].seconds += time.perf_counter() - started
-            tallies[name].add(rows, asked.positives)
-            if ranker is not None and candidates:
+            tallies[name].add(retrieved.rows, asked.positives)
+            if ranker is not None and (own := behind.get(name)):
                 started = time.perf_counter()
-                rows = rows[:, : max(candidates)]
-                probabilities = ranker.probabilities(asked.requests, rows)
+                most = max(each.candidates for each in own)
+                probabilities = ranker.probabilities(asked.requests, retrieved.rows[:, :most])
                 seconds = time.perf_counter() - started
-                for count, tally in behind[name].items():
-                    tally.add(ranked(rows, probabilities, count), asked.positives)
+                for cascade, tally in own.items():
+                    tally.add(ranked(retrieved, probabilities, cascade), asked.positives)
                     tally.seconds += seconds
         watch(asking.done, asking.total)
     judged = Judged(
@@ -107,5 +108,5 @@ def evaluate_retrievers(
     return Evaluated(
         judged,
         {name: tally.ranks() for name, tally in tallies.items()},
-        {name: {count: tally.ranks() for count, tally in own.items()} for name, own in behind.items() if own},
+        {name: {each: tally.ranks() for each, tally in own.items()} for name, own in behind.items() if own},
     )

@@ -31,6 +31,7 @@ class EvaluatedList:
     retriever: str
     candidates: int | None
     metrics: Mapping[str, Estimate]
+    retrieval_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ def _table(family: str, title: str, found: RetrievalEvaluation) -> Table:
 def _name(one: EvaluatedList, found: RetrievalEvaluation) -> str:
     name = one.retriever.replace("_", " ")
     ranker = "the ranker" if found.ranker is None else found.ranker.model
-    return name if one.candidates is None else f"{name}, {count(one.candidates)} ranked by {ranker}"
+    if one.candidates is None:
+        return name
+    both = f" and {one.retrieval_weight:g} x the score of retrieval" if one.retrieval_weight else ""
+    return f"{name}, {count(one.candidates)} ranked by {ranker}{both}"
 
 
 def _cell(estimate: Estimate | None) -> str:

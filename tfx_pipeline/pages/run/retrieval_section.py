@@ -83,8 +83,15 @@ def _exported(run: FinishedRun) -> list[Block]:
         return []
     with run.reading("RankingTrainer", "model"):
         facts = RetrievalFacts.from_json(values)
-    columns = ("items of the index", "width of vectors", "memory of the vectors", "items that are ranked")
-    row = (count(facts.items), count(facts.width), size(facts.index_bytes), count(facts.ranked_candidates))
+    columns = (
+        "items of the index",
+        "width of vectors",
+        "memory of the vectors",
+        "items that are ranked",
+        "order of a page",
+    )
+    order = f"logit(score) + {facts.retrieval_weight:g} x retrieval's" if facts.retrieval_weight else "score"
+    row = (count(facts.items), count(facts.width), size(facts.index_bytes), count(facts.ranked_candidates), order)
     params = Table(
         "Hyper-parameters of the two towers", ("name", "value"), [(n, str(v)) for n, v in facts.params.items()]
     )

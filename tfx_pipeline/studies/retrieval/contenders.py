@@ -66,3 +66,15 @@ def cut_offs(at_k: Sequence[int] | None, items: int) -> list[int]:
 def candidate_counts(items: int) -> list[int]:
     """How many items rankers are handed, of a catalogue of so many."""
     return [count for count in CANDIDATES if count <= items] or [items]
+
+
+def page_weights(config: PipelineConfig, given: Sequence[float] | None) -> list[float]:
+    """Weights of retrieval's score in the order of pages, 0 among them: what the ranker alone makes of its candidates.
+
+    Args:
+        config: None given are those of its `stages.ranking.retrieval_weight`.
+        given: by the user.
+    """
+    if given is None:
+        given = [] if config.stages is None else [config.stages.ranking.retrieval_weight]
+    return sorted({0.0, *given})

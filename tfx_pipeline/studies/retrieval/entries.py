@@ -10,6 +10,7 @@ import pandas as pd
 from tfx_pipeline.config.schema import Evaluation
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.bootstrap import interval, resampled_means
+from tfx_pipeline.evaluation.retrieval.cascade import Cascade
 from tfx_pipeline.evaluation.retrieval.evaluate import Evaluated
 from tfx_pipeline.evaluation.retrieval.ranks import Judged, ListRanks, answered, metric_names, values
 from tfx_pipeline.evaluation.whole_catalogue import CatalogueRanks
@@ -33,10 +34,10 @@ def list_entries(
         evaluation: the borders of the slices.
     """
     judged = evaluated.judged
-    named: list[tuple[str, int | None, ListRanks]] = []
+    named: list[tuple[str, Cascade | None, ListRanks]] = []
     for name, ranks in evaluated.retrieved.items():
         named.append((name, None, ranks))
-        named += [(name, count, ranked) for count, ranked in evaluated.cascades.get(name, {}).items()]
+        named += [(name, cascade, ranked) for cascade, ranked in evaluated.cascades.get(name, {}).items()]
     everything = np.ones(len(judged.request), bool)
     overall = _estimates(evaluated, [ranks for _, _, ranks in named], at_k, everything)
     sliced = {
@@ -47,13 +48,13 @@ def list_entries(
         for column, buckets in positive_slices(judged, counts, evaluation).items()
     }
     entries = []
-    for place, (name, candidates, ranks) in enumerate(named):
-        own = [k for k in at_k if candidates is None or k <= candidates]
+    for place, (name, cascade, ranks) in enumerate(named):
+        own = [k for k in at_k if cascade is None or k <= cascade.candidates]
         wanted = metric_names(own)
         entries.append(
             ListEntry(
                 retriever=name,
-                candidates=candidates,
+                candidates=None if cascade is None else cascade.candidates,
                 metrics={metric: overall[place][metric] for metric in wanted},
                 slices={
                     column: {
@@ -69,6 +70,7 @@ def list_entries(
                 coverage={str(k): ranks.coverage(k) for k in own},
                 head_share={str(k): ranks.head_share(k) for k in own},
                 seconds=ranks.seconds,
+                retrieval_weight=0.0 if cascade is None else cascade.weight,
             )
         )
     return entries

@@ -14,6 +14,7 @@ from tfx_pipeline.studies.retrieval.contenders import (
     check_names,
     cut_offs,
     default_names,
+    page_weights,
 )
 from tfx_pipeline.studies.retrieval.report import FORMAT, RetrievalReport
 
@@ -30,6 +31,7 @@ def evaluate_retrieval(
     split: str = "test",
     *,
     cascade: bool = False,
+    weights: Sequence[float] | None = None,
 ) -> RetrievalReport:
     """Evaluates retrievers against the whole catalogue. Runs the pipeline's data steps, or takes them from its cache.
 
@@ -40,6 +42,8 @@ def evaluate_retrieval(
         at_k: cut-offs; None: those of `contenders.DEFAULT_AT_K` that the catalogue has items for.
         split: `eval` or `test`.
         cascade: also rank what each retriever found by the model of the last `RankingTrainer`, and the whole catalogue.
+        weights: of retrieval's score in the order of what towers found and the model ranked, each beside the order of
+            the model alone; None: that of `stages.ranking`.
 
     Raises:
         ConfigError: a retriever that does not exist, or a cut-off above the catalogue.
@@ -58,7 +62,7 @@ def evaluate_retrieval(
         at_k = cut_offs(at_k, len(data.training_data.content.item_ids))
         with console().status("what users had before their requests"):
             had = items_had(list(data.examples.values()), data.examples[split], data.training_data.content.item_ids)
-        return _report(config, data, had, names, at_k, split, cascade)
+        return _report(config, data, had, names, at_k, split, page_weights(config, weights) if cascade else None)
 
 
 def _report(
@@ -68,25 +72,26 @@ def _report(
     names: Sequence[str],
     at_k: Sequence[int],
     split: str,
-    cascade: bool,
+    weights: Sequence[float] | None,
 ) -> RetrievalReport:
+    """The report; without weights no ranker stands behind the retrievers."""
     from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
     from tfx_pipeline.evaluation.retrieval.cascade import Ranker
     from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
     from tfx_pipeline.evaluation.retrieval.train_items import read_train_items
     from tfx_pipeline.evaluation.whole_catalogue import rank_catalogue
     from tfx_pipeline.studies.retrieval.entries import RESAMPLES, list_entries, whole_ranking
-    from tfx_pipeline.studies.retrieval.retrievers import ItemCounts, make_retriever
+    from tfx_pipeline.studies.retrieval.retrievers import ItemCounts, cascades_behind, make_retriever
     from tfx_pipeline.studies.retrieval.trained_models import load_ranker
 
     training_data, files = data.training_data, data.examples[split]
     catalogue = training_data.content.item_ids
-    name, model = load_ranker(config) if cascade else ("", None)
+    name, model = load_ranker(config) if weights is not None else ("", None)
     with console().status("counting items in train"):
         train = read_train_items(data.examples["train"], catalogue)
         retrievers = {each: make_retriever(each, config, data, train) for each in names}
     counted = ItemCounts.of(config, data, train)
-    candidates = candidate_counts(len(catalogue))
+    cascades = {each: cascades_behind(each, len(catalogue), weights or ()) for each in names}
     with console().status("retrieving") as status:
 
         def told(what: str) -> Watch:
@@ -97,10 +102,10 @@ def _report(
             files,
             catalogue,
             had,
-            max(*at_k, *(candidates if cascade else (1,))),
+            max(*at_k, *((1,) if model is None else candidate_counts(len(catalogue)))),
             counted.is_head,
             None if model is None else Ranker(model, training_data.transform, catalogue),
-            candidates,
+            cascades,
             told("retrieving"),
         )
         ranks = None

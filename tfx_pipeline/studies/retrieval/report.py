@@ -51,6 +51,7 @@ class ListEntry:
         coverage: by k, share of the catalogue that is among the first k of any list.
         head_share: by k, share of items of the head in the first k of all lists together.
         seconds: that retrieving took, or ranking.
+        retrieval_weight: of retrieval's score beside the ranker's in that order; 0: it has no part.
     """
 
     retriever: str
@@ -60,6 +61,7 @@ class ListEntry:
     coverage: Mapping[str, float]
     head_share: Mapping[str, float]
     seconds: float
+    retrieval_weight: float = 0.0
 
 
 @dataclass(frozen=True)

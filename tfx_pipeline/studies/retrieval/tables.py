@@ -20,6 +20,10 @@ RULE = (
     "Each request ranks every item of the catalogue, but for items that the user had before; a positive of the request "
     "itself is ranked in any case. Of items that score alike, the one that stands first in the catalogue is first."
 )
+PAGE_RULE = (
+    "'+ w x retrieval' orders by logit(probability) + w x the dot product of the towers, as "
+    "stages.ranking.retrieval_weight: w does. Choose w on eval."
+)
 TITLES = {"hr": "HR@k", "recall": "recall@k", "ndcg": "NDCG@k", "mrr": "MRR@k"}
 _SLICED_AT = 100
 
@@ -115,6 +119,8 @@ def left_out_notes(report: RetrievalReport | RetrievalComparison) -> list[str]:
 def _notes(report: RetrievalReport) -> Sequence[str]:
     found = left_out_notes(report)
     if report.ranker is not None:
+        if any(entry.retrieval_weight for entry in report.lists):
+            found.append(PAGE_RULE)
         found.append(
             f"{report.ranker.model} ranks by probability what a retriever hands it; over all items it took "
             f"{report.ranker.seconds:,.0f} s, and there ties have no order."
@@ -125,7 +131,12 @@ def _notes(report: RetrievalReport) -> Sequence[str]:
 def _name(entry: ListEntry, report: RetrievalReport) -> str:
     if entry.candidates is None or report.ranker is None:
         return entry.retriever.replace("_", " ")
-    return f"  {entry.candidates}, then {report.ranker.model}"
+    return f"  {cascade_name(entry.candidates, report.ranker.model, entry.retrieval_weight)}"
+
+
+def cascade_name(candidates: int | None, ranker: str, weight: float) -> str:
+    """Of a ranker behind a retriever."""
+    return f"{candidates}, then {ranker}" + (f" + {weight:g} x retrieval" if weight else "")
 
 
 def _cell(estimate: Estimate | None) -> str | Text:

@@ -224,7 +224,8 @@ class _Refresh:
             stage = None
             if self._contract.retrieval_items:
                 towers = with_tables(read_towers(artifacts.folder("retrieval_run")), table, items)
-                stage = retrieval_stage(towers, transform, table, served, self._ranked)
+                weight = self._contract.retrieval_weight
+                stage = retrieval_stage(towers, transform, table, served, self._ranked, weight)
         options = ServingOptions(
             name=self._contract.model,
             served_name=self._metadata["served_name"],

@@ -62,4 +62,5 @@ def write_approximate(
         options=index_options(approximate),
         at=approximate.at,
         ranked_candidates=stage.candidates,
+        retrieval_weight=stage.weight,
     )

@@ -33,7 +33,12 @@ def read_towers(model_run: Address) -> TwoTowers:
 
 
 def retrieval_stage(
-    tower: TwoTowers, transform: RequestTransform, content: ItemContentTable, ranker: RankingModel, candidates: int
+    tower: TwoTowers,
+    transform: RequestTransform,
+    content: ItemContentTable,
+    ranker: RankingModel,
+    candidates: int,
+    weight: float = 0.0,
 ) -> RetrievalStage:
     """The stage of a trained tower, to be exported with a ranker.
 
@@ -43,9 +48,10 @@ def retrieval_stage(
         content: the catalogue.
         ranker: as it is exported.
         candidates: that are retrieved to be ranked.
+        weight: of retrieval's score in the order of a page.
     """
     tower = sharing_content(tower, ranker)
-    return RetrievalStage(tower, catalogue_index(tower, transform, content), candidates)
+    return RetrievalStage(tower, catalogue_index(tower, transform, content), candidates, weight)
 
 
 def sharing_content(tower: TwoTowers, ranker: RankingModel) -> TwoTowers:

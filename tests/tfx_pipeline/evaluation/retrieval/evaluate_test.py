@@ -16,11 +16,11 @@ from tfx_pipeline.evaluation import requests as requests_of
 from tfx_pipeline.evaluation.items_had import items_had
 from tfx_pipeline.evaluation.requests import places, read_requests
 from tfx_pipeline.evaluation.retrieval import cascade, evaluate
-from tfx_pipeline.evaluation.retrieval.cascade import Ranker, ranked
+from tfx_pipeline.evaluation.retrieval.cascade import Cascade, Ranker, ranked
 from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.popularity import Popularity
 from tfx_pipeline.evaluation.retrieval.ranks import metric_names, values
-from tfx_pipeline.evaluation.retrieval.retriever import NOTHING, ExactRetriever
+from tfx_pipeline.evaluation.retrieval.retriever import NOTHING, ExactRetriever, Retrieved
 from tfx_pipeline.evaluation.retrieval.tower_retriever import ApproximateTowerRetriever, TowerRetriever
 from tfx_pipeline.evaluation.retrieval.train_items import read_train_items
 from tfx_pipeline.evaluation.whole_catalogue import rank_catalogue
@@ -123,12 +123,12 @@ def test_a_cascade_over_everything_is_the_ranking_of_the_whole_catalogue(tiny_da
         30,
         HEAD[:30],
         ranker,
-        [5, 30],
+        {"popularity": [Cascade(5), Cascade(30)]},
         lambda *place: told.append(place),
     )
     whole = rank_catalogue(model, transform, catalogue, files, had)
     expected = whole.metrics(at_k)
-    rows = values(found.judged, found.cascades["popularity"][30].rank, at_k)
+    rows = values(found.judged, found.cascades["popularity"][Cascade(30)].rank, at_k)
     means = dict(zip(metric_names(at_k), rows.mean(axis=1), strict=True))
     for name in ("hr@1", "hr@5", "hr@10", "ndcg@5", "ndcg@10"):
         assert means[name] == pytest.approx(expected[name], abs=1e-9)
@@ -141,7 +141,7 @@ def test_a_cascade_over_everything_is_the_ranking_of_the_whole_catalogue(tiny_da
     assert whole.unknown_positives > 0 and told[-1] == (100, 100)
     # What retrieval does not hand over, no ranker finds.
     handed = found.retrieved["popularity"].rank
-    assert ((found.cascades["popularity"][5].rank > 0) == ((handed > 0) & (handed <= 5))).all()
+    assert ((found.cascades["popularity"][Cascade(5)].rank > 0) == ((handed > 0) & (handed <= 5))).all()
 
 
 def test_a_ranker_orders_what_it_is_handed_and_leaves_places_without_an_item_last(tiny_data, small_parts):
@@ -152,13 +152,27 @@ def test_a_ranker_orders_what_it_is_handed_and_leaves_places_without_an_item_las
     rows = np.tile(np.array([4, 9, 2, NOTHING], np.int32), (len(held), 1))
     probabilities = ranker.probabilities(held, rows)
     np.testing.assert_allclose(probabilities[:, :3], everything[:, [4, 9, 2]], rtol=1e-5)
-    found = ranked(rows, probabilities, 4)
+    lists = Retrieved(rows, np.tile(np.array([3, 2, 1, 0], np.float32), (len(held), 1)))
+    found = ranked(lists, probabilities, Cascade(4))
     assert (found[:, 3] == NOTHING).all()
     for own, scores in zip(found[:, :3], everything, strict=True):
         assert scores[own].tolist() == sorted(scores[own].tolist(), reverse=True)
-    assert (np.sort(ranked(rows, probabilities, 2), axis=1) == [4, 9]).all()
+    assert (np.sort(ranked(lists, probabilities, Cascade(2)), axis=1) == [4, 9]).all()
     # Ties stand in the order of retrieval.
-    assert ranked(np.array([[7, 3, 5]]), np.array([[0.5, 0.5, 0.5]]), 3).tolist() == [[7, 3, 5]]
+    alike = Retrieved(np.array([[7, 3, 5]]), np.zeros((1, 3), np.float32))
+    assert ranked(alike, np.array([[0.5, 0.5, 0.5]]), Cascade(3)).tolist() == [[7, 3, 5]]
+
+
+def test_a_page_may_be_ordered_by_both_scores():
+    rows = np.array([[4, 9, 2, 6], [8, 1, NOTHING, NOTHING]], np.int32)
+    lists = Retrieved(rows, np.array([[4.0, 3.0, 1.0, 0.5], [-5.0, -6.0, 0.0, 0.0]], np.float32))
+    probabilities = np.array([[0.1, 0.2, 0.9, 0.95], [0.2, 0.3, -np.inf, -np.inf]], np.float32)
+    # Of three candidates 6 is not ranked. Logits: -2.20, -1.39, 2.20; with 1.5 x retrieval 3.80, 3.11, 3.70.
+    assert ranked(lists, probabilities, Cascade(3))[0].tolist() == [2, 9, 4]
+    assert ranked(lists, probabilities, Cascade(3, 1.5))[0].tolist() == [4, 2, 9]
+    # -1.39 - 0.5 and -0.85 - 0.6: 1 is still ahead; 0 is the score of what is no item, and must not be.
+    assert ranked(lists, probabilities, Cascade(4, 0.1))[1].tolist() == [1, 8, NOTHING, NOTHING]
+    assert ranked(lists, probabilities, Cascade(4, 1.0))[1].tolist() == [8, 1, NOTHING, NOTHING]
 
 
 def test_a_ranker_that_gives_no_numbers_is_refused(tiny_data):

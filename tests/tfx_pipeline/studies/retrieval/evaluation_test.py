@@ -15,11 +15,12 @@ from tfx.orchestration import metadata
 
 from tests.tfx_pipeline.conftest import ITEMS
 from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.stages import Stages
 from tfx_pipeline.console import Console
 from tfx_pipeline.errors import ConfigError, ModelError
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pipeline import metadata_path
-from tfx_pipeline.studies.retrieval.contenders import check_names, default_names
+from tfx_pipeline.studies.retrieval.contenders import check_names, default_names, page_weights
 from tfx_pipeline.studies.retrieval.evaluation import evaluate_retrieval
 from tfx_pipeline.studies.retrieval.report import RetrievalReport
 from tfx_pipeline.studies.retrieval.tables import print_report
@@ -103,11 +104,13 @@ def record(config, tmp_path, tiny_data) -> Record:
 
 def test_retrievers_a_cascade_and_the_whole_catalogue_in_one_report(config, record, tiny_data, monkeypatch):
     monkeypatch.setattr("tfx_pipeline.studies.preparation.prepare", lambda config: tiny_data)
-    report = evaluate_retrieval(config, at_k=[10, 5], cascade=True)
-    names = [(entry.retriever, entry.candidates) for entry in report.lists]
-    # Forty items: the ranker is handed all of them.
+    report = evaluate_retrieval(config, at_k=[10, 5], cascade=True, weights=[3.0, 0.5, 3.0])
+    names = [(entry.retriever, entry.candidates, entry.retrieval_weight) for entry in report.lists]
+    # Forty items: the ranker is handed all of them. Scores of baselines are no logits.
     expected = ["popularity", "co_occurrence", "content", "two_towers"]
-    assert names == [(name, count) for name in expected for count in (None, 40)]
+    both = [("two_towers", 40, 0.5), ("two_towers", 40, 3.0)]
+    assert names == [*((name, count, 0.0) for name in expected for count in (None, 40)), *both]
+    assert report.lists[-1].metrics["ndcg@10"] != report.lists[-3].metrics["ndcg@10"]
     assert (report.at_k, report.items, report.frequency, report.split) == ([5, 10], 40, "impressions", "test")
     assert report.ranker is not None and report.ranker.model == "mean_pooling"
     alone, ranked = report.lists[0], report.lists[1]
@@ -129,10 +132,18 @@ def test_retrievers_a_cascade_and_the_whole_catalogue_in_one_report(config, reco
         "HR@k, test",
         "recall@k, test",
         "40, then mean_pooling",
+        "40, then mean_pooling + 0.5 x retrieval",
+        "Choose w on eval",
         "mean_pooling, all items",
         "recall@10 by item",
     ):
         assert part in text
+
+
+def test_the_weight_is_that_of_the_configuration_unless_others_are_given(config):
+    assert page_weights(config, None) == [0.0]
+    weighted = config.model_copy(update={"stages": Stages.model_validate({"ranking": {"retrieval_weight": 2}})})
+    assert (page_weights(weighted, None), page_weights(weighted, [1.0])) == ([0.0, 2.0], [0.0, 1.0])
 
 
 def test_cut_offs_and_names_are_checked(config, tiny_data, monkeypatch):

@@ -32,6 +32,7 @@ def compare_retrieval(
     at_k: Sequence[int] | None = None,
     split: str = "test",
     rankers: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
 ) -> RetrievalComparison:
     """Compares towers and baselines; what was trained before, by the same code on the same data, is not trained again.
 
@@ -47,6 +48,8 @@ def compare_retrieval(
         split: `eval` or `test`, whose requests are answered.
         rankers: labels of models of the registry that are trained with the same seeds, and rank what towers of their
             seed retrieved.
+        weights: of retrieval's score in the order of what these ranked, each beside the order of the ranker alone;
+            None: that of `stages.ranking`.
 
     Returns:
         The report; its `to_json()` is what `OUTPUT/retrieval/compare.json` has, see docs/EVALUATION.md.
@@ -55,7 +58,7 @@ def compare_retrieval(
         ConfigError: a label, modality, retriever, reference or cut-off that there is not.
         PipelineError: the data steps refuse the inputs, or a training diverged; finished trainings are kept.
     """
-    plan = make_plan(config, towers, seeds, reference, retrievers, at_k, split, rankers)
+    plan = make_plan(config, towers, seeds, reference, retrievers, at_k, split, rankers, weights)
     folder = retrieval_folder(config)
     models = len(plan.towers) + len(plan.rankers)
     with_rankers = f", {len(plan.rankers)} rankers" if plan.rankers else ""

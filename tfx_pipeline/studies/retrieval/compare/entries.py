@@ -10,6 +10,7 @@ import numpy as np
 
 from tfx_pipeline.config.schema import Evaluation, Training
 from tfx_pipeline.config.stages import Retrieval
+from tfx_pipeline.evaluation.retrieval.cascade import Cascade
 from tfx_pipeline.evaluation.retrieval.ranks import Judged, ListRanks, answered, metric_names
 from tfx_pipeline.studies.compare.differences import Group
 from tfx_pipeline.studies.compare.entries import statistic, trainings_of
@@ -27,13 +28,13 @@ class SeededLists:
         retriever: label or name.
         ranks: one for each seed; of a baseline one.
         ranker: whose order it is; None: the retriever's own.
-        candidates: that it was handed.
+        cascade: how it stands behind the retriever.
     """
 
     retriever: str
     ranks: Sequence[ListRanks]
     ranker: str | None = None
-    candidates: int | None = None
+    cascade: Cascade | None = None
 
 
 def compared_lists(
@@ -68,7 +69,8 @@ def compared_lists(
             ComparedList(
                 retriever=each.retriever,
                 ranker=each.ranker,
-                candidates=each.candidates,
+                candidates=None if each.cascade is None else each.cascade.candidates,
+                retrieval_weight=0.0 if each.cascade is None else each.cascade.weight,
                 metrics=_metrics(overall, place, seeds),
                 slices={
                     column: {

@@ -60,7 +60,7 @@ def run_comparison(config: PipelineConfig, plan: RetrievalPlan, folder: Path) ->
         counted = ItemCounts.of(config, data, items)
     # Of one length whatever the cut-offs: others train and ask nobody again.
     longest = max(*at_k, min(max(CANDIDATES), len(catalogue)))
-    question = Question(data, plan.split, had, counted.is_head, longest)
+    question = Question(data, plan.split, had, counted.is_head, longest, plan.weights)
     with console().status("retrieving") as status:
         evaluated = question.ask(
             baselines,
@@ -123,15 +123,15 @@ class _Trained:
 
 
 def _cascades(trained: _Trained, question: Question, at_k: list[int]) -> Iterator[tuple[list[SeededLists], list[int]]]:
-    """For each ranker and number of candidates the lists of all towers, and the cut-offs that these have."""
+    """For each ranker, and each way to stand behind towers, the lists of all towers and the cut-offs of these."""
     for label, rankers in trained.rankers.items():
-        for candidates in question.candidates:
+        for cascade in question.cascades:
             lists = []
             for towers, places in trained.towers.items():
                 seeds = zip(places, rankers, strict=True)
-                ranks = [read_ranks(place, question, ranker, candidates) for place, ranker in seeds]
-                lists.append(SeededLists(towers, ranks, label, candidates))
-            if cut := [k for k in at_k if k <= candidates]:
+                ranks = [read_ranks(place, question, ranker, cascade) for place, ranker in seeds]
+                lists.append(SeededLists(towers, ranks, label, cascade))
+            if cut := [k for k in at_k if k <= cascade.candidates]:
                 yield lists, cut
 
 

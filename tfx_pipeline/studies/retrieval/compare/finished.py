@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -24,7 +24,7 @@ from tfx_pipeline.config.schema import Training
 from tfx_pipeline.config.stages import Retrieval
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.items_had import Had
-from tfx_pipeline.evaluation.retrieval.cascade import Ranker
+from tfx_pipeline.evaluation.retrieval.cascade import Cascade, Ranker
 from tfx_pipeline.evaluation.retrieval.evaluate import Evaluated, Watch, evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.ranks import ListRanks
 from tfx_pipeline.evaluation.retrieval.retriever import Retriever
@@ -33,7 +33,8 @@ from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json, writing
 from tfx_pipeline.studies.compare.finished import training_facts
 from tfx_pipeline.studies.compare.training_facts import TrainingFacts
-from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS, candidate_counts
+from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS
+from tfx_pipeline.studies.retrieval.retrievers import cascades_behind
 from tfx_pipeline.studies.retrieval.saved_model import read_model
 from tfx_pipeline.training.model_code import model_code_digest
 from tfx_pipeline.training.retrieval.training import train_two_towers
@@ -90,6 +91,7 @@ class Question:
         had: what its users had.
         is_head: bool [items], which items are of the head.
         k: length of the lists, at least the most candidates.
+        weights: of retrieval's score in the order of pages.
     """
 
     data: TrialData
@@ -97,22 +99,27 @@ class Question:
     had: Had
     is_head: np.ndarray
     k: int
+    weights: Sequence[float]
 
     @property
-    def candidates(self) -> list[int]:
-        """How many items rankers are handed."""
-        return candidate_counts(len(self.data.training_data.content.item_ids))
+    def cascades(self) -> list[Cascade]:
+        """How rankers stand behind towers."""
+        return cascades_behind(TWO_TOWERS, len(self.data.training_data.content.item_ids), self.weights)
 
-    def file(self, folder: Path, ranker: TrainedRanker | None = None, candidates: int | None = None) -> Path:
-        """Where ranks lie of towers that were asked this, or of so many candidates after a ranker."""
+    def file(self, folder: Path, ranker: TrainedRanker | None = None, cascade: Cascade | None = None) -> Path:
+        """Where ranks lie of towers that were asked this, or of a ranker behind them."""
         name = f"{self.split}-{self.k}-{_digest(self.is_head.tobytes())}"
-        return folder / (f"{name}.npz" if ranker is None else f"{name}-{ranker.folder.name}-{candidates}.npz")
+        if ranker is None or cascade is None:
+            return folder / f"{name}.npz"
+        weight = f"-{cascade.weight!r}" if cascade.weight else ""
+        return folder / f"{name}-{ranker.folder.name}-{cascade.candidates}{weight}.npz"
 
     def ask(self, retrievers: Mapping[str, Retriever], watch: Watch, ranker: Ranker | None = None) -> Evaluated:
         """See `evaluate_retrievers`."""
         catalogue, files = self.data.training_data.content.item_ids, self.data.examples[self.split]
+        cascades = dict.fromkeys(retrievers, self.cascades)
         return evaluate_retrievers(
-            retrievers, files, catalogue, self.had, self.k, self.is_head, ranker, self.candidates, watch
+            retrievers, files, catalogue, self.had, self.k, self.is_head, ranker, cascades, watch
         )
 
 
@@ -214,8 +221,8 @@ def judge(folder: Path, question: Question, watch: Watch, ranker: TrainedRanker 
         behind = Ranker(read_model(ranker.folder / _RANKER, ranker.model), data.transform, ids)
     evaluated = question.ask({TWO_TOWERS: towers}, watch, behind)
     # Last those without a ranker: they are there for every one.
-    for candidates, ranks in evaluated.cascades.get(TWO_TOWERS, {}).items():
-        ranks.save(question.file(folder, ranker, candidates))
+    for cascade, ranks in evaluated.cascades.get(TWO_TOWERS, {}).items():
+        ranks.save(question.file(folder, ranker, cascade))
     evaluated.retrieved[TWO_TOWERS].save(question.file(folder))
     del towers, behind
     release_memory()
@@ -224,7 +231,7 @@ def judge(folder: Path, question: Question, watch: Watch, ranker: TrainedRanker 
 def is_judged(folder: Path, question: Question, ranker: TrainedRanker | None = None) -> bool:
     """Whether `judge` has written all that it writes."""
     files = [question.file(folder)]
-    files += [question.file(folder, ranker, candidates) for candidates in question.candidates if ranker is not None]
+    files += [question.file(folder, ranker, cascade) for cascade in question.cascades if ranker is not None]
     return all(file.is_file() for file in files)
 
 
@@ -234,10 +241,10 @@ def read_facts(folder: Path) -> TrainingFacts:
 
 
 def read_ranks(
-    folder: Path, question: Question, ranker: TrainedRanker | None = None, candidates: int | None = None
+    folder: Path, question: Question, ranker: TrainedRanker | None = None, cascade: Cascade | None = None
 ) -> ListRanks:
-    """What `judge` wrote of the lists, or of so many candidates after a ranker."""
-    return ListRanks.load(question.file(folder, ranker, candidates))
+    """What `judge` wrote of the lists, or of a ranker behind them."""
+    return ListRanks.load(question.file(folder, ranker, cascade))
 
 
 def _digest(of: bytes) -> str:

@@ -12,7 +12,7 @@ from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.config.stages import Retrieval, Stages
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.studies.compare.contenders import Contender, contenders_of, seeds_of
-from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS, check_names, default_names
+from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS, check_names, default_names, page_weights
 
 NO_CONTENT = "content"
 """Of what towers can go without, beside the words of `tfx_pipeline.config.label`: content of any modality."""
@@ -45,6 +45,7 @@ class RetrievalPlan:
         reference: one of the towers or the baselines, with which the others are compared.
         at_k: cut-offs; None: those that the catalogue has items for.
         split: whose requests are answered.
+        weights: of retrieval's score in the order of pages.
     """
 
     towers: tuple[TowerContender, ...]
@@ -54,6 +55,7 @@ class RetrievalPlan:
     reference: str
     at_k: tuple[int, ...] | None
     split: str
+    weights: tuple[float, ...]
 
 
 def make_plan(
@@ -65,6 +67,7 @@ def make_plan(
     at_k: Sequence[int] | None = None,
     split: str = "test",
     rankers: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
 ) -> RetrievalPlan:
     """What is asked for, else what stands to reason.
 
@@ -77,6 +80,7 @@ def make_plan(
         at_k: cut-offs.
         split: `eval` or `test`.
         rankers: labels of models of the registry, trained as `dmf compare` does.
+        weights: of retrieval's score in the order of pages; None: that of `stages.ranking`.
 
     Raises:
         ConfigError: a label, a modality, a retriever or a reference that does not exist; the message lists what does.
@@ -98,6 +102,7 @@ def make_plan(
         names[0] if reference is None else _reference(reference, names, content),
         None if at_k is None else tuple(at_k),
         split,
+        tuple(page_weights(config, weights)),
     )
 
 

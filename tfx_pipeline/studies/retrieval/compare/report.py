@@ -43,6 +43,7 @@ class ComparedList:
         difference: to the reference, by metric, after a ranker to the reference after the same one; None of the
             reference itself, and where it was not ranked. A baseline is the same beside every seed.
         slice_differences: the same by slice column, bucket and metric.
+        retrieval_weight: of retrieval's score beside the ranker's in the order; 0: it has no part.
     """
 
     retriever: str
@@ -55,6 +56,7 @@ class ComparedList:
     seconds: Statistic
     difference: Mapping[str, Difference] | None
     slice_differences: Mapping[str, Mapping[str, Mapping[str, SliceDifference]]] | None
+    retrieval_weight: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tfx_pipeline.console import Console, lines, styled
 from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.studies.compare.cells import ONE_SEED, difference, spread, whole
 from tfx_pipeline.studies.retrieval.compare.report import ComparedList, RetrievalComparison, TrainedEntry
-from tfx_pipeline.studies.retrieval.tables import TITLES, left_out_notes, sliced_at
+from tfx_pipeline.studies.retrieval.tables import PAGE_RULE, TITLES, cascade_name, left_out_notes, sliced_at
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -33,7 +33,13 @@ def print_comparison(report: RetrievalComparison, out: Console) -> None:
     for table in tables:
         out.print(table)
         out.print()
-    for sentence in (*left_out_notes(report), *([ONE_SEED] if len(report.seeds) == 1 else [])):
+    by_both = any(each.retrieval_weight for each in report.lists)
+    notes = [
+        *left_out_notes(report),
+        *([PAGE_RULE] if by_both else []),
+        *([ONE_SEED] if len(report.seeds) == 1 else []),
+    ]
+    for sentence in notes:
         out.print(sentence, highlight=False, soft_wrap=True)
 
 
@@ -140,5 +146,5 @@ def _training_table(trained: Sequence[TrainedEntry]) -> Table:
 
 def _name(each: ComparedList, report: RetrievalComparison) -> Text:
     if each.ranker is not None:
-        return styled(f"  {each.candidates}, then {each.ranker}")
+        return styled(f"  {cascade_name(each.candidates, each.ranker, each.retrieval_weight)}")
     return styled((each.retriever, "bold" if each.retriever == report.reference else ""))

@@ -21,7 +21,7 @@ from tfx_pipeline.errors import ConfigError, ModelError
 from tfx_pipeline.evaluation.asking import Asking
 from tfx_pipeline.evaluation.bootstrap import draws
 from tfx_pipeline.evaluation.items_had import items_had
-from tfx_pipeline.evaluation.retrieval.cascade import Ranker
+from tfx_pipeline.evaluation.retrieval.cascade import Cascade, Ranker
 from tfx_pipeline.evaluation.retrieval.evaluate import evaluate_retrievers
 from tfx_pipeline.evaluation.retrieval.ranks import ListRanks
 from tfx_pipeline.evaluation.retrieval.tower_retriever import TowerRetriever
@@ -287,9 +287,9 @@ def test_rankers_rank_what_towers_of_their_seed_retrieved(tmp_path, tiny_data, p
     ranker = new_model("mean_pooling", small["models"]["mean_pooling"], tiny_data.training_data, seed=6)
     behind, nobody = Ranker(ranker, transform, ids), np.zeros(len(ids), bool)
     files = tiny_data.examples["test"]
-    evaluated = evaluate_retrievers({"": towers}, files, ids, had, 20, nobody, behind, [20])
+    evaluated = evaluate_retrievers({"": towers}, files, ids, had, 20, nobody, behind, {"": [Cascade(20)]})
     (kept,) = folder.glob("test-*-mean_pooling-6-*-20.npz")
-    np.testing.assert_array_equal(ListRanks.load(kept).rank, evaluated.cascades[""][20].rank)
+    np.testing.assert_array_equal(ListRanks.load(kept).rank, evaluated.cascades[""][Cascade(20)].rank)
 
     done.clear()
     monkeypatch.setattr(finished, "train_trial", None)
@@ -303,6 +303,18 @@ def test_rankers_rank_what_towers_of_their_seed_retrieved(tmp_path, tiny_data, p
     printed = io.StringIO()
     print_comparison(again, Console(file=printed, width=160))
     assert "  20, then mean_pooling@text" in Text.from_ansi(printed.getvalue()).plain
+
+    # Another weight asks anew and trains nothing.
+    done.clear()
+    monkeypatch.setattr(finished, "train_trial", None)
+    weighted = compare_retrieval(config, ["two_towers"], 1, **options, weights=[2.0])
+    assert done == ["asked two_towers-5 test"]
+    both = [(each.candidates, each.retrieval_weight) for each in weighted.lists]
+    assert both == [(None, 0.0), (10, 0.0), (10, 2.0), (20, 0.0), (20, 2.0), (None, 0.0)]
+    assert weighted.lists[4].metrics["ndcg@20"].values != weighted.lists[3].metrics["ndcg@20"].values
+    assert weighted.lists[3].metrics == again.lists[2].metrics
+    print_comparison(weighted, Console(file=printed, width=160))
+    assert "  20, then mean_pooling@text + 2 x retrieval" in Text.from_ansi(printed.getvalue()).plain
 
 
 def test_cut_offs_are_checked_before_anything_is_trained(config, prepared, done):
