@@ -20,6 +20,7 @@ from tfx.proto import pusher_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
 from tfx_pipeline.components.behavior_log_example_gen import BehaviorLogExampleGen
+from tfx_pipeline.components.content_encoder import ContentEncoder
 from tfx_pipeline.components.content_tuner import ContentTuner
 from tfx_pipeline.components.example_validator import ExampleValidator
 from tfx_pipeline.components.item_content_gen import ItemContentGen
@@ -29,12 +30,13 @@ from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.ranking_trainer import RankingTrainer
 from tfx_pipeline.components.ranking_tuner import RankingTuner
 from tfx_pipeline.components.serving_gate import ServingGate
+from tfx_pipeline.config.encoders import in_pipeline
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.training.search.settings import SearchSettings
 from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 
-CONTENT_GEN, CONTENT_TUNER = "ItemContentGen", "ContentTuner"
+CONTENT_ENCODER, CONTENT_GEN, CONTENT_TUNER = "ContentEncoder", "ItemContentGen", "ContentTuner"
 RUN_FN = "tfx_pipeline.training.run_fn.run_fn"
 REFIT_FN = "tfx_pipeline.training.refit_fn.refit_fn"
 REFIT_TRAINER = "RefitTrainer"
@@ -51,15 +53,17 @@ class Fingerprints:
 
     Attributes:
         logs: of the files of log, catalogue and user table.
-        content: of the catalogue's and the embeddings' files.
-        code: of the sources behind each step: `ingest`, `content`, `fine_tune`, `validate`, `transform`, `retrieve`,
-            `train` and `refit` (the class of the configuration's model included), `baseline`, `evaluate`, `gate`,
-            `push`; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
+        content: of the catalogue's files and of those of embeddings, but for what the pipeline encodes.
+        encoding: of the catalogue's files and of what encoders in the pipeline read; "" without one.
+        code: of the sources behind each step: `ingest`, `encode`, `content`, `fine_tune`, `validate`, `transform`,
+            `retrieve`, `train` and `refit` (the class of the configuration's model included), `baseline`, `evaluate`,
+            `gate`, `push`; and of `trial`, `finished`, `outcome` and `tune`, for trainings beside that of the Trainer.
     """
 
     logs: str
     content: str
     code: dict[str, str]
+    encoding: str = ""
 
 
 def pipeline_root(config: PipelineConfig) -> Path:
@@ -117,10 +121,11 @@ def _connection(store: Path) -> metadata_store_pb2.ConnectionConfig:
 class _DataSteps(NamedTuple):
     """From logs and embeddings to transformed examples and a table of content, in the order in which they run.
 
-    The tuner is there when the configuration asks for fine-tuning.
+    The encoder is there when an encoder is in the pipeline, the tuner when the configuration asks for fine-tuning.
     """
 
     example_gen: BaseNode
+    content_encoder: BaseNode | None
     content_gen: BaseNode
     content_tuner: BaseNode | None
     statistics_gen: BaseNode
@@ -155,7 +160,17 @@ class _ReleaseSteps(NamedTuple):
 def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file: Path | None) -> _DataSteps:
     code = fingerprints.code
     example_gen = BehaviorLogExampleGen(config=config, source_fingerprint=fingerprints.logs, code_digest=code["ingest"])
-    content_gen = ItemContentGen(config=config, source_fingerprint=fingerprints.content, code_digest=code["content"])
+    content_encoder = None
+    if in_pipeline(config.encoders):
+        content_encoder = ContentEncoder(
+            config=config, source_fingerprint=fingerprints.encoding, code_digest=code["encode"]
+        )
+    content_gen = ItemContentGen(
+        config=config,
+        source_fingerprint=fingerprints.content,
+        code_digest=code["content"],
+        encoded=None if content_encoder is None else content_encoder.outputs["encoded"],
+    )
     content_tuner = None
     if config.content.fine_tuning is not None:
         content_tuner = ContentTuner(
@@ -188,6 +203,7 @@ def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file:
     transform.add_upstream_node(validator)
     return _DataSteps(
         example_gen=example_gen,
+        content_encoder=content_encoder,
         content_gen=content_gen,
         content_tuner=content_tuner,
         statistics_gen=statistics_gen,

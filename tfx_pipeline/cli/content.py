@@ -1,19 +1,25 @@
-"""`dmf content evaluate` and `dmf content refresh`."""
+"""`dmf content list`, `show`, `evaluate` and `refresh`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.cli import exit_status
-from tfx_pipeline.cli.arguments import output_file
+from tfx_pipeline.cli.arguments import count, item_ids, output_file
 from tfx_pipeline.cli.options import Commands, add_config, add_group, add_overrides, add_run, configuration
+
+if TYPE_CHECKING:
+    from tfx_pipeline.config.schema import PipelineConfig
 
 
 def add(commands: Commands) -> None:
     """Adds it to the sub-parsers `commands`."""
     group = add_group(commands, "content", "look at the content of items, and bring a served model up to date")
+    _add_list(group)
+    _add_show(group)
     evaluate = group.add_parser(
         "evaluate",
         help="how much vectors say of the next click, before any ranker",
@@ -41,6 +47,34 @@ def add(commands: Commands) -> None:
     refresh.add_argument("--json", type=output_file, metavar="FILE", help="also write what was done to FILE")
     add_overrides(refresh)
     refresh.set_defaults(command=_run_refresh)
+
+
+def _add_list(group: Commands) -> None:
+    parser = group.add_parser(
+        "list",
+        help="which vectors of items there are",
+        description="Reads the catalogue and the files of vectors, and says of each modality what made it and when, "
+        "how much of the catalogue it covers, and how many items have a text that is new or changed.",
+    )
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_overrides(parser)
+    parser.set_defaults(command=_run_list)
+
+
+def _add_show(group: Commands) -> None:
+    parser = group.add_parser(
+        "show",
+        help="the items whose vectors are nearest to that of an item",
+        description="Reads the catalogue and the files of vectors at their full width, and prints the nearest items by "
+        "cosine, for each modality.",
+    )
+    add_config(parser)
+    parser.add_argument("--items", type=item_ids, required=True, metavar="A,B,C", help="item ids")
+    parser.add_argument("--neighbours", type=count, default=5, metavar="N", help="how many; default: 5")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_overrides(parser)
+    parser.set_defaults(command=_run_show)
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -82,3 +116,51 @@ def _run_refresh(parsed: argparse.Namespace) -> int:
     if parsed.json is not None:
         write_json(parsed.json, record.to_json())
     return exit_status.NOT_PUSHED if record.problems else exit_status.OK
+
+
+def _run_list(parsed: argparse.Namespace) -> int:
+    """Prints what there is of each modality; returns the exit status."""
+    import sys
+
+    from tfx_pipeline.cli.output import print_json
+    from tfx_pipeline.console import console, console_on
+    from tfx_pipeline.data.encoding.inventory import stored_modalities
+    from tfx_pipeline.data.encoding.inventory_view import print_stored
+
+    config = _with_content(parsed)
+    with console().status("reading vectors"):
+        found = stored_modalities(config)
+    if parsed.json:
+        print_json({"modalities": [one.to_json() for one in found]})
+    else:
+        print_stored(found, console_on(sys.stdout))
+    return exit_status.OK
+
+
+def _run_show(parsed: argparse.Namespace) -> int:
+    """Prints the nearest items of some; returns the exit status."""
+    import sys
+
+    from tfx_pipeline.cli.output import print_json
+    from tfx_pipeline.console import console, console_on
+    from tfx_pipeline.data.encoding.inventory import show_items
+    from tfx_pipeline.data.encoding.inventory_view import print_items
+
+    config = _with_content(parsed)
+    with console().status("reading vectors"):
+        found = show_items(config, parsed.items, parsed.neighbours)
+    if parsed.json:
+        print_json({"items": [one.to_json() for one in found]})
+    else:
+        print_items(found, console_on(sys.stdout))
+    return exit_status.OK
+
+
+def _with_content(parsed: argparse.Namespace) -> PipelineConfig:
+    """The configuration, which must have content."""
+    from tfx_pipeline.errors import ConfigError
+
+    config = configuration(parsed)
+    if not config.content.modalities:
+        raise ConfigError("content.modalities: there are none, and so no vectors; see docs/DATA.md")
+    return config

@@ -18,3 +18,9 @@ class ItemContent(Artifact):
     """Content tables of the catalogue: per modality a matrix of embeddings, a missing mask and statistics."""
 
     TYPE_NAME = "ItemContent"
+
+
+class EncodedContent(Artifact):
+    """What encoders did, `encoding.json`; the vectors themselves lie where the modalities say."""
+
+    TYPE_NAME = "EncodedContent"

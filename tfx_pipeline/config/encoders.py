@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,10 +23,22 @@ _Size = Annotated[
 ]
 
 
-class TextEncoder(Section):
+class _Encoder(Section):
+    """What all encoders have."""
+
+    later = frozenset({"in_pipeline"})
+
+    in_pipeline: bool = Field(
+        False,
+        description="`dmf run` encodes what is new or changed before it makes the content table; false: `dmf encode` "
+        "alone does",
+    )
+
+
+class TextEncoder(_Encoder):
     """An ONNX model with its tokenizer, which makes a vector of each item's text."""
 
-    later = frozenset({"kind"})
+    later = _Encoder.later | {"kind"}
 
     kind: Literal["text"] = "text"
     model: ConfigPath = Field(description="the `.onnx` file, its weights inside or beside it")
@@ -49,7 +61,7 @@ class TextEncoder(Section):
     threads: Integer = Field(0, ge=0, description="of onnxruntime; 0: one per core")
 
 
-class ImageEncoder(Section):
+class ImageEncoder(_Encoder):
     """An ONNX model that makes a vector of each item's picture, a file whose path a column of the catalogue has."""
 
     kind: Literal["image"]
@@ -89,7 +101,7 @@ class ImageEncoder(Section):
     threads: Integer = Field(0, ge=0, description="of onnxruntime; 0: one per core")
 
 
-class KerasEncoder(Section):
+class KerasEncoder(_Encoder):
     """A text encoder of our own, trained on the catalogue alone: for those who have no model."""
 
     kind: Literal["keras"]
@@ -124,6 +136,16 @@ Encoder = Annotated[
     TextEncoder | ImageEncoder | KerasEncoder, Field(discriminator="kind"), BeforeValidator(_text_if_silent)
 ]
 Encoders = dict[str, Encoder]
+
+
+def in_order(encoders: Mapping[str, Encoder], names: Iterable[str]) -> list[str]:
+    """The names in the order in which they can be encoded: what others are trained against comes before these."""
+    return sorted(names, key=lambda name: getattr(encoders[name], "against", None) is not None)
+
+
+def in_pipeline(encoders: Mapping[str, Encoder]) -> list[str]:
+    """Names of those that `dmf run` runs, in that order."""
+    return in_order(encoders, (name for name, encoder in encoders.items() if encoder.in_pipeline))
 
 
 def check_encoders(encoders: Mapping[str, Section], content: Content) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 # IngestionReport, of BehaviorLogExampleGen.
 INGESTION_REPORT = "report.json"
 QUARANTINE = "quarantine.jsonl"
+# EncodedContent, of ContentEncoder.
+ENCODING = "encoding.json"
 # ItemContent, of ItemContentGen; the exported model carries the ids among its assets.
 CONTENT_MANIFEST = "content.json"
 ITEM_IDS = "item_ids.txt"

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tfx_pipeline.config.encoders import in_pipeline
+from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.data.encoding.sources import encoder_sources
 from tfx_pipeline.data.logs.files import fingerprint
 from tfx_pipeline.files.source_digests import code_digest
 from tfx_pipeline.pipeline import Fingerprints
@@ -33,6 +36,7 @@ _COMPONENTS = "tfx_pipeline.components"
 _CODE = {
     # The columns that are read follow from the section by this project's code.
     "ingest": Entry((f"{_COMPONENTS}.behavior_log_example_gen.executor", "tfx_pipeline.config.ingestion")),
+    "encode": Entry((f"{_COMPONENTS}.content_encoder.executor", "tfx_pipeline.training.text_tower.encoder")),
     "content": Entry((f"{_COMPONENTS}.item_content_gen.executor",)),
     "fine_tune": Entry((f"{_COMPONENTS}.content_tuner.executor",)),
     "validate": Entry((f"{_COMPONENTS}.example_validator.executor",)),
@@ -67,8 +71,15 @@ def fingerprints(config: PipelineConfig) -> Fingerprints:
     data = config.data
     logs = [data.interactions.path, data.items.path, *([data.users.path] if data.users else [])]
     logs += [table.path for table in (config.negatives.tables.values() if config.negatives else ())]
-    content = [data.items.path, *(modality.path for modality in config.content.modalities.values())]
-    return Fingerprints(logs=fingerprint(logs), content=fingerprint(content), code=code_of(config))
+    made = in_pipeline(config.encoders)
+    content = [data.items.path]
+    content += [modality.path for name, modality in config.content.modalities.items() if name not in made]
+    return Fingerprints(
+        logs=fingerprint(logs),
+        content=fingerprint(content),
+        code=code_of(config),
+        encoding=encoder_sources(EncodingConfig.of(config, made)) if made else "",
+    )
 
 
 def code_of(config: PipelineConfig) -> dict[str, str]:

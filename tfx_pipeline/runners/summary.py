@@ -20,6 +20,7 @@ from tfx_pipeline.files.addresses import join
 from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.pipeline import (
+    CONTENT_ENCODER,
     CONTENT_GEN,
     CONTENT_TUNER,
     REFIT_TRAINER,
@@ -249,6 +250,7 @@ def build_summary(config: PipelineConfig, steps: Sequence[Step]) -> Summary:
         )
     rows = {
         "BehaviorLogExampleGen": ingestion.rows_read,
+        CONTENT_ENCODER: content.items,
         CONTENT_GEN: content.items,
         CONTENT_TUNER: content.items,
         "StatisticsGen": sum(requests.values()),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from tfx_pipeline.components.artifacts import ItemContent
+from tfx_pipeline.components.artifacts import EncodedContent, ItemContent
 from tfx_pipeline.components.item_content_gen.executor import (
     CODE_DIGEST_KEY,
     CONTENT_KEY,
+    ENCODED_KEY,
     SECTIONS_KEY,
     SOURCE_FINGERPRINT_KEY,
     Executor,
@@ -21,14 +22,14 @@ from tfx_pipeline.config.schema import PipelineConfig
 
 
 class ItemContentGenSpec(types.ComponentSpec):
-    """No inputs; the sections of the configuration it needs, and what tells that files or code have changed."""
+    """What was encoded before, if anything was; sections of the configuration, and what tells of changes."""
 
     PARAMETERS: ClassVar = {
         SECTIONS_KEY: ExecutionParameter(type=str),
         SOURCE_FINGERPRINT_KEY: ExecutionParameter(type=str),
         CODE_DIGEST_KEY: ExecutionParameter(type=str),
     }
-    INPUTS: ClassVar[dict[str, Any]] = {}
+    INPUTS: ClassVar = {ENCODED_KEY: ChannelParameter(type=EncodedContent, optional=True)}
     OUTPUTS: ClassVar = {CONTENT_KEY: ChannelParameter(type=ItemContent)}
 
 
@@ -43,7 +44,13 @@ class ItemContentGen(base_component.BaseComponent):
     SPEC_CLASS = ItemContentGenSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, config: PipelineConfig, source_fingerprint: str, code_digest: str):
+    def __init__(
+        self,
+        config: PipelineConfig,
+        source_fingerprint: str,
+        code_digest: str,
+        encoded: types.BaseChannel | None = None,
+    ):
         """Constructs the component; reads nothing.
 
         Args:
@@ -51,6 +58,7 @@ class ItemContentGen(base_component.BaseComponent):
                 change makes the table anew.
             source_fingerprint: digest of the catalogue's and the embeddings' files; changed files are read again.
             code_digest: digest of the code; changed code runs again.
+            encoded: of ContentEncoder, which makes files that this reads; None: nobody does.
         """
         sections = {
             "items": config.data.items.model_dump(mode="json"),
@@ -60,11 +68,12 @@ class ItemContentGen(base_component.BaseComponent):
         if columns:
             sections["columns"] = columns
         spec = ItemContentGenSpec(
+            **({} if encoded is None else {ENCODED_KEY: encoded}),
             **{
                 SECTIONS_KEY: json.dumps(sections, sort_keys=True),
                 SOURCE_FINGERPRINT_KEY: source_fingerprint,
                 CODE_DIGEST_KEY: code_digest,
                 CONTENT_KEY: types.Channel(type=ItemContent),
-            }
+            },
         )
         super().__init__(spec=spec)

@@ -20,6 +20,7 @@ SECTIONS_KEY = "sections"
 SOURCE_FINGERPRINT_KEY = "source_fingerprint"
 CODE_DIGEST_KEY = "code_digest"
 CONTENT_KEY = "content"
+ENCODED_KEY = "encoded"
 
 
 class Executor(base_executor.BaseExecutor):
@@ -34,7 +35,7 @@ class Executor(base_executor.BaseExecutor):
         """Builds the table and writes it.
 
         Args:
-            input_dict: empty.
+            input_dict: `encoded`, where files of embeddings were made by the pipeline; it says when to read them again.
             output_dict: `content`: one `ItemContent` artifact, whose directory appears complete or not at all.
             exec_properties: `sections`: JSON with `items`, `content` and, where there are any, `columns`, sections of
                 the configuration with absolute paths; `source_fingerprint` and `code_digest` are read by nobody: they

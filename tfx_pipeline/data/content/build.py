@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from serving.contract import SHORTEST_PROJECTION
 from tfx_pipeline.config.content import Content, Modality
+from tfx_pipeline.config.encoders import in_pipeline
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.catalogue import ItemColumns, check_catalogue, read_catalogue
@@ -27,7 +28,8 @@ _NAMED_ITEMS = 10
 def check_content_sources(config: PipelineConfig) -> None:
     """Looks at files, columns and widths of the catalogue and the embeddings, before any work.
 
-    With `content.codes` ids of the embeddings too: there must be as many as codes.
+    With `content.codes` ids of the embeddings too: there must be as many as codes. Files that the run itself encodes
+    are not looked at.
 
     Raises:
         DataError: what is missing or does not fit, and what is there.
@@ -35,6 +37,8 @@ def check_content_sources(config: PipelineConfig) -> None:
     check_catalogue(config.data.items, config.features.item)
     codes = config.content.codes
     for name, modality in config.content.modalities.items():
+        if name in in_pipeline(config.encoders):
+            continue
         check_encoded(config, name)
         files = open_embeddings(name, modality)
         if codes is not None and codes.of == name:

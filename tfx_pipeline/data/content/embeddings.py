@@ -112,15 +112,19 @@ class ParquetEmbeddings(EmbeddingFile):
 
     def _read_ids(self) -> pa.ChunkedArray:
         # Not by read_table, which invents columns from the names of the folders above.
-        with pq.ParquetFile(self.file) as opened:
+        with self._opened() as opened:
             return opened.read([self._id_column])[self._id_column]
 
     def _read_blocks(self, ids: pa.Array) -> Iterator[np.ndarray]:
         start = 0
-        with pq.ParquetFile(self.file) as opened:
+        with self._opened() as opened:
             for rows in self._batches(opened, _BLOCK_ROWS):
                 yield self._dense(rows, ids, start)
                 start += len(rows)
+
+    def _opened(self) -> pq.ParquetFile:
+        # What a damaged disk changed is told by the checksums that `dmf encode` writes, where a file has some.
+        return pq.ParquetFile(self.file, page_checksum_verification=True)
 
     def _batches(self, opened: pq.ParquetFile, rows: int) -> Iterator[pa.Array]:
         for batch in opened.iter_batches(batch_size=rows, columns=[self._column]):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tfx_pipeline.config.encoders import ImageEncoder, TextEncoder
-from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.data.encoding.contents import Contents, Encoder, LeftOut
 from tfx_pipeline.data.encoding.image_files import ADDRESS, BROKEN, MISSING, none_of
 from tfx_pipeline.data.encoding.onnx_image import OnnxImageEncoder
@@ -96,11 +96,11 @@ class EncodingSummary(JsonRecord):
     trained: bool = False
 
 
-def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts, rate: None) -> EncodingSummary:
+def encode(config: EncodingConfig, name: str, watch: Watch = lambda done, texts, rate: None) -> EncodingSummary:
     """Makes the vectors of a modality by an ONNX model and writes them to its `path`.
 
     Args:
-        config: the validated configuration.
+        config: of the encoder.
         name: of the modality, one of `encoders`.
         watch: is told of the progress.
 
@@ -116,7 +116,7 @@ def encode(config: PipelineConfig, name: str, watch: Watch = lambda done, texts,
     return encode_by(OnnxTextEncoder(name, settings), config, name, watch)
 
 
-def encode_by(encoder: Encoder, config: PipelineConfig, name: str, watch: Watch) -> EncodingSummary:
+def encode_by(encoder: Encoder, config: EncodingConfig, name: str, watch: Watch) -> EncodingSummary:
     """Makes the vectors of a modality by an encoder and writes them to its `path`.
 
     What an earlier run made of the same text or image by the same encoder is taken over. A killed run goes on from its
@@ -130,14 +130,14 @@ def encode_by(encoder: Encoder, config: PipelineConfig, name: str, watch: Watch)
         ConfigError: vectors are not as wide as the modality says.
         DataError: the catalogue, or the file that is there, cannot be used, or no image can.
     """
-    modality = config.content.modalities[name]
+    modality = config.modalities[name]
     if modality.width not in (None, encoder.width):
         raise ConfigError(
             f"content.modalities.{name}.width: encoders.{name} makes vectors of {encoder.width}, expected "
             f"{modality.width}; set it to {encoder.width}, or leave it out"
         )
     known = KnownVectors(modality.path, modality, encoder.width)
-    contents = encoder.read(config.data.items)
+    contents = encoder.read(config.items)
     taken_over = sum(source in known for source in contents.sources)
     started = time.perf_counter()
     encoded, failed = _encode_new(encoder, contents, known, watch)

@@ -66,7 +66,7 @@ def lacks(key: str, library: str) -> ConfigError:
 def encoder_digest(model: Path, others: Iterable[Path], settings: object) -> str:
     """16 hex digits of a model with its weights, of other files, and of settings that change vectors."""
     digest = hashlib.sha256()
-    for file in [model, *others, *_beside(model)]:
+    for file in [model, *others, *weights_beside(model)]:
         with file.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     digest.update(repr(settings).encode())
@@ -78,6 +78,6 @@ def listed(kinds: dict[str, str]) -> str:
     return ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
 
 
-def _beside(model: Path) -> list[Path]:
+def weights_beside(model: Path) -> list[Path]:
     """Weights that do not fit into the file."""
     return sorted(file for ending in ("_data", ".data") if (file := model.with_name(model.name + ending)).is_file())

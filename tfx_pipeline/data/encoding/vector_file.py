@@ -57,7 +57,7 @@ class KnownVectors:
         """
         part = self._folder / f"{len(self._parts):06d}-{secrets.token_hex(4)}.parquet"
         with writing(part) as file:
-            pq.write_table(self._table(sources, vectors, cut), file)
+            pq.write_table(self._table(sources, vectors, cut), file, write_page_checksum=True)
         self._parts.append(part)
         self._keep(sources, vectors, cut)
 
@@ -85,7 +85,7 @@ class KnownVectors:
                 )
                 table = table.replace_schema_metadata({ENCODER: encoder})
                 if writer is None:
-                    writer = stack.enter_context(pq.ParquetWriter(file, table.schema))
+                    writer = stack.enter_context(pq.ParquetWriter(file, table.schema, write_page_checksum=True))
                 writer.write_table(table)
                 cuts += int(cut.sum())
         for part in self._parts:
@@ -112,7 +112,7 @@ class KnownVectors:
 
     def _read(self, file: Path) -> None:
         column = self._modality.embedding_column
-        with _reading(file), pq.ParquetFile(file) as opened:
+        with _reading(file), pq.ParquetFile(file, page_checksum_verification=True) as opened:
             if missing := [name for name in (column, SOURCE, CUT) if name not in opened.schema_arrow.names]:
                 raise DataError(
                     f"{file} has no column '{missing[0]}', so `dmf encode` did not write it, and will not replace it; "

@@ -19,6 +19,7 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner, pipeline_build
 from tfx.orchestration.pipeline import Pipeline
 
 from tfx_pipeline.components.artifacts import IngestionReport, ItemContent
+from tfx_pipeline.config.encoders import in_pipeline
 from tfx_pipeline.config.kubeflow import Kubeflow, StepResources
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
@@ -81,6 +82,11 @@ def compile_for(config: PipelineConfig, target: Target) -> Compiled:
     if cluster is None:
         raise ConfigError(
             "kubeflow: there is no such section; give one with image and pipeline_root, see docs/KUBEFLOW.md"
+        )
+    if made := in_pipeline(config.encoders):
+        raise ConfigError(
+            f"encoders.{made[0]}.in_pipeline: a step of a cluster has no disk that keeps vectors for the next run; run "
+            "`dmf encode` where the data are, and leave in_pipeline out"
         )
     defaults = _defaults(config, cluster)
     pipeline = _pipeline(config, cluster)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from dmf_keras.layers import BagTower
 from serving.messages import first_line
 from tfx_pipeline.config.encoders import KerasEncoder
-from tfx_pipeline.config.schema import PipelineConfig
+from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.build import build_modality
 from tfx_pipeline.data.encoding.contents import Contents, Encoded
@@ -34,11 +34,11 @@ _SETTINGS, _TRAINING = "settings", "training"
 _TEXTS_AT_ONCE = 512
 
 
-def encode_by_tower(config: PipelineConfig, name: str, watch: Watch, watch_training: WatchTraining) -> EncodingSummary:
+def encode_by_tower(config: EncodingConfig, name: str, watch: Watch, watch_training: WatchTraining) -> EncodingSummary:
     """Trains a tower where there is none, makes the vectors of a modality by it, and writes both.
 
     Args:
-        config: the validated configuration.
+        config: of the encoder.
         name: of the modality, one of `encoders` of the kind `keras`.
         watch: is told of the progress of encoding.
         watch_training: and of training.
@@ -56,7 +56,7 @@ class TextTowerEncoder:
     """Trains a tower on the texts of the catalogue, or takes over that of an earlier run with the same settings.
 
     Args:
-        config: the validated configuration.
+        config: of the encoder.
         name: of the modality.
         watch: is told of the training.
 
@@ -72,7 +72,7 @@ class TextTowerEncoder:
 
     def __init__(
         self,
-        config: PipelineConfig,
+        config: EncodingConfig,
         name: str,
         watch: WatchTraining = lambda epoch, epochs, loss, seconds: None,
     ):
@@ -83,7 +83,7 @@ class TextTowerEncoder:
         self.training: TowerTraining | None = None
         self.trained = False
         self._ngrams = Ngrams(settings.ngrams, settings.buckets, settings.max_words)
-        self._file = tower_file(config.content.modalities[name].path)
+        self._file = tower_file(config.modalities[name].path)
 
     def read(self, table: ItemTable) -> Contents:
         """The texts of the catalogue. The tower is trained on them unless there is one already.
@@ -131,10 +131,8 @@ class TextTowerEncoder:
 
     def _others(self, name: str, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """float32 [items, width] and bool [items]: vectors of another modality, at the width of its encoder."""
-        content = self._config.content
-        whole = content.modalities[name].model_copy(update={"dim": None})
         # The file may have items that have no text here.
-        found = build_modality(name, whole, pa.array(ids, pa.large_string()), 1.0)
+        found = build_modality(name, self._config.modalities[name], pa.array(ids, pa.large_string()), 1.0)
         return found.vectors.astype(np.float32), found.present
 
     def _load(self) -> tuple[BagTower, TowerTraining] | None:
@@ -158,7 +156,8 @@ class TextTowerEncoder:
         write_arrays(self._file, weights, {_SETTINGS: self._made_by(), _TRAINING: training.to_json()})
 
     def _made_by(self) -> str:
-        return json.dumps({"version": _VERSION, **self._settings.model_dump(mode="json")}, sort_keys=True)
+        settings = self._settings.model_dump(mode="json", exclude={"in_pipeline"})
+        return json.dumps({"version": _VERSION, **settings}, sort_keys=True)
 
     def _digest(self) -> str:
         digest = hashlib.sha256(self._made_by().encode())

