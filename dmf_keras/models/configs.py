@@ -20,17 +20,23 @@ class EmbeddingConfig(ModelConfig):
         dropout: of the head's hidden layers, from 0 to 0.95.
         embedding_l2: L2 penalty on the item and user embeddings; a non-zero one makes their updates dense, unless the
             pipeline trains with `training.row_updates`.
+        user_dropout: share of the requests that training shows as of an unknown user, from 0 to 0.95: so the model
+            learns what to make of a new one. Where users have no embedding there is nothing to do.
     """
+
+    later = frozenset({"user_dropout"})
 
     id_dim: int = 32
     feature_dim: int = 16
     dropout: float = 0.0
     embedding_l2: float = 0.0
+    user_dropout: float = 0.0
 
     def problems(self) -> list[str]:
         """See the base class."""
         found = [*count_problem("id_dim", self.id_dim), *count_problem("feature_dim", self.feature_dim)]
         found += number_problem("dropout", self.dropout, 0, 0.95)
+        found += number_problem("user_dropout", self.user_dropout, 0, 0.95)
         return found + number_problem("embedding_l2", self.embedding_l2, 0, float("inf"))
 
 
@@ -44,7 +50,7 @@ class InterestConfig(EmbeddingConfig):
             layer for all objectives.
     """
 
-    later = frozenset({"experts"})
+    later = EmbeddingConfig.later | {"experts"}
 
     hidden_units: tuple[int, ...] = (256, 128)
     experts: int = 0

@@ -34,7 +34,9 @@ from dmf_keras.models.inputs import (
     state_of,
 )
 from dmf_keras.models.logit_parts import beside, explain_parts
+from dmf_keras.models.padded_columns import columns_without_padding
 from dmf_keras.models.ranking_model import RankingModel
+from dmf_keras.models.unknown_ids import some_unknown
 from dmf_keras.ops.rows import CAN_TELL_DISTINCT, made_once
 from dmf_keras.types import Tensor
 
@@ -90,9 +92,9 @@ class InterestModel(RankingModel):
         self.item_columns = self._item_columns()
         self.item_statistics = self._item_statistics()
         if schema.user_rows is not None:
-            self.user_embedding = self._embedding(
-                schema.user_rows, config.id_dim, "user_embedding", config.embedding_l2
-            )
+            width, l2 = config.id_dim, config.embedding_l2
+            self.user_embedding = self._embedding(schema.user_rows, width, "user_embedding", l2)
+            self.user_draws = keras.random.SeedGenerator(name="user_draws") if config.user_dropout else None
         self.column_embeddings = {
             name: self._embedding(rows, config.feature_dim, f"{name}_embedding")
             for name, rows in schema.categorical.items()
@@ -131,14 +133,8 @@ class InterestModel(RankingModel):
     def build_head(self) -> Any:
         """The head, not built: a layer with `encode_user` and `score_items`, as `InterestHead` has them."""
         config = cast(InterestConfig, self.config)
-        return InterestHead(
-            config.hidden_units,
-            dropout=config.dropout,
-            outputs=self.outputs,
-            experts=config.experts,
-            name="head",
-            dtype=self.dense_policy,
-        )
+        made: dict[str, Any] = {"dropout": config.dropout, "outputs": self.outputs, "experts": config.experts}
+        return InterestHead(config.hidden_units, **made, name="head", dtype=self.dense_policy)
 
     def apply_head(
         self, user_part: Tensor, items: Tensor, pair: Tensor | None, real: Tensor | None = None, training: bool = False
@@ -186,7 +182,11 @@ class InterestModel(RankingModel):
 
     def own_columns(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """Candidate columns of role feature, embedded [B, N, C]; None where the schema has none."""
-        return None if self.candidate_columns is None else self.candidate_columns(_without_padding(inputs, self.schema))
+        return (
+            None
+            if self.candidate_columns is None
+            else self.candidate_columns(columns_without_padding(inputs, self.schema))
+        )
 
     def bias(self, inputs: Mapping[str, Tensor], training: bool) -> Tensor:
         """The tower's logit: [B, N] of the values given in training or by `as_shown`, else [1, 1] of constants."""
@@ -194,9 +194,9 @@ class InterestModel(RankingModel):
             return ops.zeros((1, 1))
         schema, told = self.schema, {name: as_shown(name) for name in self.schema.candidate_bias}
         if training:
-            return self.bias_tower(_without_padding(inputs, schema))
+            return self.bias_tower(columns_without_padding(inputs, schema))
         if set(told.values()) <= set(inputs):
-            return self.bias_tower(_without_padding({**inputs, **{n: inputs[told[n]] for n in told}}, schema))
+            return self.bias_tower(columns_without_padding({**inputs, **{n: inputs[told[n]] for n in told}}, schema))
         kinds = {name: "int32" if name in schema.candidate_categorical else "float32" for name in schema.candidate_bias}
         return self.bias_tower({name: ops.full((1, 1), schema.candidate_bias[name], kinds[name]) for name in kinds})
 
@@ -351,6 +351,9 @@ class InterestModel(RankingModel):
         for name, own in self.further.items():
             found = own._encode_history(seen_by(inputs, name), training)
             state |= {of_history(key, name): value for key, value in found.items()}
+        if training and self.config.user_dropout and self.schema.user_rows is not None:
+            index, rows = inputs[USER_INDEX], self.schema.user_rows
+            inputs = {**inputs, USER_INDEX: some_unknown(index, self.config.user_dropout, rows, self.user_draws)}
         features = self.all_features(inputs, state)
         return {**state, USER_PART: self.encode_features(features, ops.shape(state[HISTORY_MASK])[0], training)}
 
@@ -440,10 +443,3 @@ class InterestModel(RankingModel):
     ) -> dict[str, Tensor]:
         """What there is to tell of each (candidate, history item) pair, [B, N, ..., L] by name; nothing by default."""
         return {}
-
-
-def _without_padding(inputs: Mapping[str, Tensor], schema: RankingSchema) -> dict[str, Tensor]:
-    """The candidate columns there are, 0 at padded candidates: what padding carries may be NaN, and NaN * 0 is NaN."""
-    real = ops.not_equal(inputs[CANDIDATE_INDEX], 0)
-    names = [name for name in (*schema.candidate_categorical, *schema.candidate_numeric) if name in inputs]
-    return {name: ops.where(real, inputs[name], ops.zeros_like(inputs[name])) for name in names}

@@ -13,6 +13,7 @@ from dmf_keras.models.interest_model import USER_PART
 from dmf_keras.models.joined_items import JoinedItems
 from dmf_keras.models.mean_pooling.model import POOLED
 from dmf_keras.models.two_towers import TwoTowersConfig
+from dmf_keras.models.unknown_ids import some_unknown
 from dmf_keras.ops import masked_mean
 from dmf_keras.registration import dmf_keras_export
 from dmf_keras.types import Tensor
@@ -56,10 +57,8 @@ class TwoTowers(JoinedItems):
         """`inputs` whose items of input `name` are out of vocabulary at random in training; padding stays padding."""
         if not training or not self.config.id_dropout:
             return inputs
-        index = inputs[name]
-        drawn = keras.random.uniform(ops.shape(index), seed=self.id_draws) < self.config.id_dropout
-        unknown = ops.cast(self.schema.item_rows - 1, index.dtype)
-        return {**inputs, name: ops.where(ops.logical_and(drawn, index > 0), unknown, index)}
+        rows = self.schema.item_rows
+        return {**inputs, name: some_unknown(inputs[name], self.config.id_dropout, rows, self.id_draws)}
 
     @property
     def joined(self) -> list[str]:
