@@ -137,7 +137,7 @@ def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None, age_b
     from tfx_pipeline.data.content.table import ContentMatrix, Coverage, ItemContentTable, write_content
     from tfx_pipeline.data.examples import raw_features
     from tfx_pipeline.runners import beam_graphs
-    from tfx_pipeline.runners.beam_args import direct_here
+    from tfx_pipeline.runners.beam_args import runner_args
     from tfx_pipeline.transform.preprocessing import preprocessing_fn
 
     rng = np.random.default_rng(3)
@@ -179,7 +179,7 @@ def _make_tiny_world(root: Path, candidate: dict[str, dict] | None = None, age_b
     # As steps run.
     beam_graphs.remember()
     with (
-        beam.Pipeline(argv=direct_here(["--runner=DirectRunner"])) as pipeline,
+        beam.Pipeline(argv=runner_args(["--runner=DirectRunner"])) as pipeline,
         tft_beam.Context(temp_dir=str(root / "tmp")),
     ):
         config = source("train").TensorAdapterConfig()

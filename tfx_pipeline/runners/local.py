@@ -25,7 +25,7 @@ from tfx_pipeline.files.reading import exists
 from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
 from tfx_pipeline.runners import beam_graphs
-from tfx_pipeline.runners.beam_args import direct_here
+from tfx_pipeline.runners.beam_args import runner_args
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
 from tfx_pipeline.runners.metadata_store import check_store
@@ -129,7 +129,7 @@ def compile_pipeline(config: PipelineConfig, uncached: Collection[str] = ()) -> 
     Raises:
         ConfigError: `uncached` names a node that the pipeline lacks.
     """
-    config = config.model_copy(update={"beam": Beam(args=direct_here(config.beam.args))})
+    config = config.model_copy(update={"beam": Beam(args=runner_args(config.beam.args))})
     schema = _schema_by_content(config)
     schema_file = None if schema is None else schema.path
     ir = compiler.Compiler().compile(create_pipeline(config, fingerprints(config), schema_file=schema_file))

@@ -21,9 +21,9 @@ from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.item_facts import write_item_facts
 from tfx_pipeline.runners import beam_graphs
-from tfx_pipeline.runners.beam_args import direct_here
+from tfx_pipeline.runners.beam_args import runner_args
 
-BEAM_ARGS = direct_here(["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"])
+BEAM_ARGS = runner_args(["--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.files.writing import write_text
 from tfx_pipeline.pipeline import Fingerprints, create_pipeline
-from tfx_pipeline.runners.beam_args import direct_here
+from tfx_pipeline.runners.beam_args import runner_args
 from tfx_pipeline.runners.cache_keys import code_of
 from tfx_pipeline.runners.kubeflow.parameters import (
     DATA_ROOT,
@@ -147,7 +147,7 @@ def _pipeline(config: PipelineConfig, cluster: Kubeflow) -> Pipeline:
         update={
             "output": _OUTPUT,
             "serving": config.serving.model_copy(update={"push_dir": Path(mark(PUSH_DIR))}),
-            "beam": config.beam.model_copy(update={"args": direct_here(config.beam.args)}),
+            "beam": config.beam.model_copy(update={"args": runner_args(config.beam.args)}),
         }
     )
     fingerprints = Fingerprints(logs="", content="", code=code_of(config))

@@ -26,7 +26,7 @@ def step(config: IngestionConfig, folder: Path, workers: int) -> Callable[[], di
 
     from tfx_pipeline.components.behavior_log_example_gen.steps import LogsToExamples
     from tfx_pipeline.runners import beam_graphs
-    from tfx_pipeline.runners.beam_args import direct_here
+    from tfx_pipeline.runners.beam_args import runner_args
 
     beam_graphs.remember()
     mode = "in_memory" if workers == 1 else "multi_processing"
@@ -34,7 +34,7 @@ def step(config: IngestionConfig, folder: Path, workers: int) -> Callable[[], di
     uris = _split_folders(folder)
 
     def job() -> dict[str, float]:
-        with beam.Pipeline(options=PipelineOptions(direct_here(args))) as pipeline:
+        with beam.Pipeline(options=PipelineOptions(runner_args(args))) as pipeline:
             _ = pipeline | LogsToExamples(config, uris, str(folder / "tally.json"), str(folder / "quarantine.jsonl"))
         return {}
 

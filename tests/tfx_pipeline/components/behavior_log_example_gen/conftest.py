@@ -20,7 +20,7 @@ from tfx_pipeline.components.behavior_log_example_gen.executor import Executor
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS
 from tfx_pipeline.runners import beam_graphs
-from tfx_pipeline.runners.beam_args import direct_here
+from tfx_pipeline.runners.beam_args import runner_args
 
 IN_MEMORY = ("--runner=DirectRunner", "--direct_running_mode=in_memory", "--direct_num_workers=1")
 
@@ -86,7 +86,7 @@ def run(tmp_path: Path) -> Callable[..., Run]:
         examples.uri, report.uri = str(folder / "examples"), str(folder / "report")
         beam_graphs.remember()
         # Given arguments instead of a function, TFX would first build a package of itself: seconds that test nothing.
-        context = BaseBeamExecutor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=direct_here(beam_args)))
+        context = BaseBeamExecutor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(argv=runner_args(beam_args)))
         properties = {
             "config": config.to_json(),
             "source_fingerprint": "",
