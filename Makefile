@@ -10,14 +10,15 @@ COMPILE := --quiet --generate-hashes --python-version 3.11 --python-platform x86
 # What the image of the pipeline has (Dockerfile), in the versions of requirements.lock.
 IMAGE := --extra tfx --extra stores --extra retrieval --extra encode
 
-.PHONY: help demo test test-fast lint format lock
+.PHONY: help demo test test-fast test-cluster lint format lock
 
 help:
-	@echo "make demo       run the whole pipeline on synthetic logs, serve the model and rank for one user"
-	@echo "make test       run all tests           (PYTEST_ARGS='-k history' for some)"
-	@echo "make test-fast  run those that cost little, in less than 90 seconds: what to run after each edit"
-	@echo "make lint       check style and types   (make format to repair style)"
-	@echo "make lock       resolve requirements/*.in anew"
+	@echo "make demo          run the whole pipeline on synthetic logs, serve the model and rank for one user"
+	@echo "make test          run all tests           (PYTEST_ARGS='-k history' for some)"
+	@echo "make test-fast     run those that cost little, in less than 90 seconds: what to run after each edit"
+	@echo "make test-cluster  run those that need a runner of Beam with workers of its own; takes Go"
+	@echo "make lint          check style and types   (make format to repair style)"
+	@echo "make lock          resolve requirements/*.in anew"
 
 demo: $(STAMP)
 	.venv/bin/dmf demo $(DEMO_ARGS)
@@ -31,6 +32,11 @@ test: $(STAMP)
 # tests/costs.py says what is fast.
 test-fast: $(STAMP)
 	$(PYTEST) -m fast $(PYTEST_ARGS)
+
+# The runner is built once. Nothing of `make test` needs it.
+test-cluster: $(STAMP)
+	prism=$$($(PYTHON) -m tools.beam_cluster prism) && \
+	DMF_PRISM=$$prism $(PYTHON) -m pytest --durations 5 tests/tools/beam_cluster_test.py $(PYTEST_ARGS)
 
 lint: $(STAMP)
 	.venv/bin/ruff check .

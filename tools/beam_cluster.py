@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,15 +54,17 @@ def build_prism(cache: Path) -> Path:
     if shutil.which("go") is None:
         raise ClusterError(f"no `go` on PATH to build {PRISM} with; install Go, or give a built one by --prism")
     print(f"building Prism {version} into {folder}, once", file=sys.stderr)
-    # Go renames what it has built: a file that is there is whole.
-    environment = os.environ | {"GOBIN": str(folder.resolve())}
     command = ["go", "install", f"{PRISM}@v{version}"]
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_BUILD_S)
-    except subprocess.TimeoutExpired:
-        raise ClusterError(f"`{shlex.join(command)}` did not end in {_BUILD_S} s; try again") from None
-    if done.returncode:
-        raise ClusterError(f"`{shlex.join(command)}` failed:\n{done.stderr.strip()[-1000:]}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        environment = os.environ | {"GOBIN": str(Path(beside).resolve())}
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_BUILD_S)
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"`{shlex.join(command)}` did not end in {_BUILD_S} s; try again") from None
+        if done.returncode:
+            raise ClusterError(f"`{shlex.join(command)}` failed:\n{done.stderr.strip()[-1000:]}")
+        (Path(beside) / binary.name).replace(binary)
     return binary
 
 
