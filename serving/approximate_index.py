@@ -57,7 +57,6 @@ class IndexRecord:
         users: vectors of users by which that was measured.
         build_seconds: that it took to make.
         graph_sha256, ids_sha256: of the two other files.
-        retrieval_weight: of retrieval's score in the order of a page, see `serving.page_order`; 0: it has no part.
     """
 
     format: int
@@ -76,7 +75,6 @@ class IndexRecord:
     build_seconds: float
     graph_sha256: str
     ids_sha256: str
-    retrieval_weight: float = 0.0
 
 
 def usearch_index() -> Any:

@@ -62,6 +62,8 @@ PAGE_SCORE = "page_score"
 # And the outputs of `user_vector`: a vector float32 [B, D], under the signature's own name, and string [B], the digest
 # of the catalogue whose items it is to be multiplied with: `serving.approximate_index.catalogue_digest`.
 CATALOGUE = "catalogue"
+# And float32 [B], of models that order pages by retrieval too: the weight, for who orders them outside the model.
+RETRIEVAL_WEIGHT = "retrieval_weight"
 
 # What head and other dense layers of a served model compute in.
 FLOAT32, BFLOAT16 = "float32", "bfloat16"

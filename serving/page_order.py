@@ -20,7 +20,8 @@ def page_scores(
     Args:
         scores: of the ranker, float32 [...], in [0, 1].
         retrieval_scores: dot products, float32 of the same shape.
-        weight: of retrieval's score; with 0 the order is that of `scores`.
+        weight: of retrieval's score; with 0 the order is that of `scores`, of which those that near to 0 or 1 are
+            equal.
     """
     inside = np.clip(scores.astype(np.float32), np.float32(NEAREST), np.float32(1 - NEAREST))
     both: NDArray[np.float32] = np.log(inside) - np.log1p(-inside) + np.float32(weight) * retrieval_scores

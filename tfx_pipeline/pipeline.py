@@ -165,11 +165,9 @@ def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file:
         content_encoder = ContentEncoder(
             config=config, source_fingerprint=fingerprints.encoding, code_digest=code["encode"]
         )
+    encoded = None if content_encoder is None else content_encoder.outputs["encoded"]
     content_gen = ItemContentGen(
-        config=config,
-        source_fingerprint=fingerprints.content,
-        code_digest=code["content"],
-        encoded=None if content_encoder is None else content_encoder.outputs["encoded"],
+        config=config, source_fingerprint=fingerprints.content, code_digest=code["content"], encoded=encoded
     )
     content_tuner = None
     if config.content.fine_tuning is not None:
@@ -180,6 +178,7 @@ def _data_steps(config: PipelineConfig, fingerprints: Fingerprints, schema_file:
             report=example_gen.outputs["report"],
             source_fingerprint=fingerprints.content,
             code_digest=code["fine_tune"],
+            encoded=encoded,
         )
     statistics_gen = StatisticsGen(examples=example_gen.outputs["examples"])
     if schema_file is None:

@@ -21,7 +21,8 @@ class EmbeddingConfig(ModelConfig):
         embedding_l2: L2 penalty on the item and user embeddings; a non-zero one makes their updates dense, unless the
             pipeline trains with `training.row_updates`.
         user_dropout: share of the requests that training shows as of an unknown user, from 0 to 0.95: so the model
-            learns what to make of a new one. Where users have no embedding there is nothing to do.
+            learns what to make of a new one. Unknown users must have one row (`features.user_id.oov_buckets: 1`).
+            Where users have no embedding there is nothing to do.
     """
 
     later = frozenset({"user_dropout"})

@@ -9,7 +9,7 @@ from dmf_keras.types import Tensor
 
 
 def some_unknown(index: Tensor, share: float, rows: int, draws: keras.random.SeedGenerator) -> Tensor:
-    """The same rows of an embedding, some of them the last one, which is that of unknown IDs.
+    """The same rows of an embedding, some of them the last one, which is that of unknown IDs where these have one row.
 
     Args:
         index: int32 of any shape; 0 is padding and stays.

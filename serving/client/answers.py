@@ -138,6 +138,20 @@ def user_vector_of(response: predict_pb2.PredictResponse, width: int) -> NDArray
     return values.astype(np.float32)
 
 
+def retrieval_weight_of(response: predict_pb2.PredictResponse) -> float:
+    """The weight of retrieval's score in the order of a page.
+
+    Raises:
+        InvalidAnswer: without it, or no finite number.
+    """
+    values = _array_of(response, contract.RETRIEVAL_WEIGHT)
+    if values.dtype.kind != "f" or values.shape != (1,) or not np.isfinite(values).all():
+        raise InvalidAnswer(
+            f"expected '{contract.RETRIEVAL_WEIGHT}' to be one finite float, got {values.dtype} {list(values.shape)}"
+        )
+    return float(values[0])
+
+
 def catalogue_of(response: predict_pb2.PredictResponse) -> str:
     """The digest of the catalogue that a user's vector is for.
 

@@ -45,7 +45,8 @@ class RetrievalEngine(Engine):
         if index is not None:
             _check_index(index)
             _check_k(wanted.k, len(index), "the items of the index")
-            return await self._searched(user, wanted, selector, deadline, index)
+            found, _ = await self._searched(user, wanted, selector, deadline, index)
+            return found
 
         async def attempt(metadata: ModelMetadata) -> Retrieval:
             outputs = [contract.ITEM_ID, contract.SCORE]
@@ -115,28 +116,31 @@ class RetrievalEngine(Engine):
 
     async def _searched(
         self, user: UserLike, wanted: Wanted, selector: Selector, deadline: Deadline, index: ApproximateIndex
-    ) -> Retrieval:
-        """What the index has for the user's vector by one version."""
+    ) -> tuple[Retrieval, float]:
+        """What the index has for the user's vector by one version, and that version's weight of it in a page."""
         name = contract.USER_VECTOR
         who = as_user(user, fill_missing=self._options.fill_missing)
 
-        async def attempt(metadata: ModelMetadata) -> tuple[np.ndarray, int]:
+        async def attempt(metadata: ModelMetadata) -> tuple[np.ndarray, int, float]:
             signature = retrieval_signature(metadata, name)
             inputs = requests.user_tensors(who, metadata, name, self._options)
             asked = self._asked(selector, metadata)
+            weighted = contract.RETRIEVAL_WEIGHT in signature.outputs
             outputs = [contract.USER_VECTOR, contract.CATALOGUE]
+            outputs += [contract.RETRIEVAL_WEIGHT] if weighted else []
             response = await self._predict(name, signature, asked, inputs, outputs, deadline)
             version = self._answered(response, selector, metadata)
             catalogue = answers.catalogue_of(response)
             if catalogue != index.record.catalogue:
                 raise WrongIndex.of(self._model, version, catalogue, index)
-            return answers.user_vector_of(response, index.record.width), version
+            weight = answers.retrieval_weight_of(response) if weighted else 0.0
+            return answers.user_vector_of(response, index.record.width), version, weight
 
-        vector, version = await self._explained(self._with_metadata(selector, deadline, attempt))
+        vector, version, weight = await self._explained(self._with_metadata(selector, deadline, attempt))
         search = functools.partial(index.search, vector, wanted.k, [wanted.excluded(who)])
         ids, scores = await self._transport.compute(search)
         items = [item for item in ids[0].tolist() if item]
-        return Retrieval(items, scores[0, : len(items)].copy(), version)
+        return Retrieval(items, scores[0, : len(items)].copy(), version), weight
 
     async def _ranked(
         self,
@@ -155,10 +159,10 @@ class RetrievalEngine(Engine):
         candidates = dataclasses.replace(wanted, k=index.record.ranked_candidates)
         lost: set[int] = set()
         while True:
-            found = await self._searched(user, candidates, selector, deadline, index)
+            found, weight = await self._searched(user, candidates, selector, deadline, index)
             pinned = Selector(version=found.model_version)
             try:
-                return await self._page_of(user, found, wanted.k, pinned, deadline, objectives, index)
+                return await self._page_of(user, found, wanted.k, pinned, deadline, objectives, weight)
             except VersionNotFound:
                 # Gone between the two calls: both are made anew, once per version.
                 if selector.version is not None or found.model_version in lost:
@@ -173,7 +177,7 @@ class RetrievalEngine(Engine):
         pinned: Selector,
         deadline: Deadline,
         objectives: bool,
-        index: ApproximateIndex,
+        weight: float,
     ) -> Recommendation:
         """The first k of what was found, in the order of a version; columns of candidates are missing values."""
         known = self._known.get(pinned)
@@ -183,8 +187,8 @@ class RetrievalEngine(Engine):
         ranking = await self.rank(user, Candidates(items, {}, columns), pinned, deadline, objectives)
         # `ranking` has candidates in the order of their scores, of equal ones in that of retrieval.
         by = ranking.scores
-        if index.record.retrieval_weight:
-            by = page_scores(by, found.scores[ranking.positions], index.record.retrieval_weight)
+        if weight:
+            by = page_scores(by, found.scores[ranking.positions], weight)
         order = np.lexsort((ranking.positions, -by))[:k]
         places = ranking.positions[order]
         return Recommendation(

@@ -45,7 +45,6 @@ def write_index(
     options: IndexOptions = IndexOptions(),
     at: int = 500,
     ranked_candidates: int = 0,
-    retrieval_weight: float = 0.0,
 ) -> IndexRecord:
     """Makes the index of a catalogue, writes it into the folder of a model, and measures what was written.
 
@@ -57,7 +56,6 @@ def write_index(
         options: of the graph.
         at: k of the recall; of a smaller catalogue all of its items.
         ranked_candidates: how many items a page is made of; 0: nothing is ranked.
-        retrieval_weight: of retrieval's score in the order of a page.
 
     Returns:
         What was measured, as it lies beside the graph.
@@ -89,7 +87,6 @@ def write_index(
         catalogue=catalogue_digest(item_ids, vectors),
         **dataclasses.asdict(options),
         ranked_candidates=min(ranked_candidates, len(item_ids)),
-        retrieval_weight=retrieval_weight,
         at=min(at, len(item_ids)),
         recall=0.0,
         users=len(users),

@@ -115,7 +115,9 @@ def page_signature(user_signature: Specs) -> Specs:
 
 def user_vector(stage: RetrievalStage, users: tf.Tensor) -> dict[str, tf.Tensor]:
     """Outputs of `user_vector`, of vectors float32 [B, D]."""
-    return {contract.USER_VECTOR: users, contract.CATALOGUE: tf.fill(tf.shape(users)[:1], stage.index.digest)}
+    requests = tf.shape(users)[:1]
+    told = {contract.RETRIEVAL_WEIGHT: tf.fill(requests, stage.weight)} if stage.weight else {}
+    return {contract.USER_VECTOR: users, contract.CATALOGUE: tf.fill(requests, stage.index.digest), **told}
 
 
 def retrieved(stage: RetrievalStage, users: tf.Tensor, excluded: tf.Tensor, k: tf.Tensor) -> dict[str, tf.Tensor]:

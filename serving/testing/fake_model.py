@@ -111,6 +111,7 @@ class FakeModel:
         history_ages: whether requests carry ages of history items.
         further_histories: names of histories beside the main one that requests carry.
         catalogue: that is retrieved from; None: the model has no retrieval stage.
+        retrieval_weight: of retrieval's score in the order of its pages.
         retriever: scores of retrieval in the order of the candidates, any finite numbers.
         indexes: by version, of those that answer `user_vector`, the index that it is for; of one width.
     """
@@ -127,6 +128,7 @@ class FakeModel:
     history_ages: bool = False
     further_histories: tuple[str, ...] = ()
     catalogue: FakeCatalogue | None = None
+    retrieval_weight: float = 0.0
     retriever: Scorer = hash_retriever
     indexes: dict[int, ApproximateIndex] = dataclasses.field(default_factory=dict)
 
@@ -152,7 +154,8 @@ class FakeModel:
             outputs = self._scores(self._user(request.inputs), request.inputs, version, scorer)
         elif name == contract.USER_VECTOR and index is not None:
             request_of_user = FakeRequest(self._user(request.inputs), (), version, {})
-            outputs = fake_retrieval.user_vector(hash_vector(request_of_user, index.record.width).tolist(), index)
+            vector = hash_vector(request_of_user, index.record.width)
+            outputs = fake_retrieval.user_vector(vector.tolist(), index, self.retrieval_weight)
         elif self.catalogue is not None and name in (contract.RETRIEVE, contract.RECOMMEND):
             outputs = self._page(name, self.catalogue, request.inputs, version, scorer)
         else:
@@ -250,7 +253,8 @@ class FakeModel:
             plain[contract.RETRIEVE] = (asked, fake_retrieval.OUTPUTS)
             plain[contract.RECOMMEND] = (asked, self.catalogue.page_outputs | scores)
         if self.indexes:
-            plain[contract.USER_VECTOR] = (user, fake_retrieval.vector_outputs(next(iter(self.indexes.values()))))
+            index = next(iter(self.indexes.values()))
+            plain[contract.USER_VECTOR] = (user, fake_retrieval.vector_outputs(index, self.retrieval_weight))
         if not content:
             return plain
         return plain | {

@@ -29,19 +29,25 @@ _OF_RANKED = {
 }
 
 
-def vector_outputs(index: ApproximateIndex) -> dict[str, TensorContract]:
-    """Outputs of `user_vector`, for an index."""
+def vector_outputs(index: ApproximateIndex, weight: float = 0.0) -> dict[str, TensorContract]:
+    """Outputs of `user_vector`, for an index and a weight of retrieval in the order of pages."""
+    told = {contract.RETRIEVAL_WEIGHT: TensorContract("float32", (None,))} if weight else {}
     return {
         contract.USER_VECTOR: TensorContract("float32", (None, index.record.width)),
         contract.CATALOGUE: TensorContract("string", (None,)),
+        **told,
     }
 
 
-def user_vector(vector: Sequence[float], index: ApproximateIndex) -> dict[str, tensor_pb2.TensorProto]:
+def user_vector(
+    vector: Sequence[float], index: ApproximateIndex, weight: float = 0.0
+) -> dict[str, tensor_pb2.TensorProto]:
     """The outputs of `user_vector`."""
+    told = {contract.RETRIEVAL_WEIGHT: number_tensor([weight], "float32")} if weight else {}
     return {
         contract.USER_VECTOR: number_tensor([vector], "float32"),
         contract.CATALOGUE: string_tensor([index.record.catalogue], (1,)),
+        **told,
     }
 
 

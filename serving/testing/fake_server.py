@@ -110,6 +110,7 @@ class FakeRankingServer:
             history_ages=history_ages,
             further_histories=tuple(further_histories),
             catalogue=FakeCatalogue(tuple(catalogue), ranked_candidates, retrieval_weight) if catalogue else None,
+            retrieval_weight=retrieval_weight,
             retriever=retriever,
             indexes={} if index is None else dict.fromkeys(versions, index),
         )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
+
+
+def optional_uri(inputs: Mapping[str, Sequence[Artifact]], key: str) -> str | None:
+    """Where the artifact of an input lies; None where a step was not given it."""
+    given = inputs.get(key)
+    return None if not given else str(artifact_utils.get_single_uri(list(given)))
 
 
 class IngestionReport(Artifact):
@@ -21,6 +30,6 @@ class ItemContent(Artifact):
 
 
 class EncodedContent(Artifact):
-    """What encoders did, `encoding.json`; the vectors themselves lie where the modalities say."""
+    """What encoders made: `NAME.parquet`, the vectors of each modality, and `encoding.json`, what was done."""
 
     TYPE_NAME = "EncodedContent"

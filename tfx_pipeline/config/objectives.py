@@ -20,6 +20,7 @@ from tfx_pipeline.config.values import Number, Section
 
 # Also the names of a formula, which is why Python's own words are none.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_ROUNDING = 1e-6
 
 
 class Objective(Section):
@@ -109,11 +110,12 @@ def check_formula(objectives: Mapping[str, Objective], score: str | None, *, pro
         low, high = Formula(score, list(objectives)).bounds
     except FormulaError as error:
         raise ValueError(f"serving.score: {error} (given: {score!r})") from None
-    if probable and not 0 <= low <= high <= 1:
+    # Bounds are rounded: those of a weighted mean may be a little beyond.
+    if probable and not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
         raise ValueError(
             f"stages.ranking.retrieval_weight: orders pages by the logit of serving.score, and {score!r} lies in "
-            f"[{low:g}, {high:g}]; expected a formula within [0, 1], such as a product or a weighted mean, or a weight "
-            "of 0"
+            f"[{low:.7g}, {high:.7g}]; expected a formula within [0, 1], such as a product or a weighted mean, or a "
+            "weight of 0"
         )
 
 

@@ -403,6 +403,16 @@ class PipelineConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _unknown_users_have_one_row(self) -> PipelineConfig:
+        users = self.features.user_id
+        if self.model.params.get("user_dropout") and users is not None and users.oov_buckets != 1:
+            raise ValueError(
+                "model.params.user_dropout: teaches one row of unknown users, and features.user_id.oov_buckets is "
+                f"{users.oov_buckets}; expected 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _stages_have_inputs_of_their_own(self) -> PipelineConfig:
         check_stages(self.stages, (*self.features.user, *self.features.context, *self.features.candidate))
         return self

@@ -76,6 +76,7 @@ class Ranking(Section):
     retrieval_weight: Number = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="order pages by logit(score) + this x retrieval's score; 0: by the ranker's score alone. Choose it "
         "by `dmf retrieval evaluate --cascade --weights`",
     )

@@ -7,6 +7,8 @@ INGESTION_REPORT = "report.json"
 QUARANTINE = "quarantine.jsonl"
 # EncodedContent, of ContentEncoder.
 ENCODING = "encoding.json"
+ENCODED = ".parquet"
+"""Behind a modality's name: the file of its vectors."""
 # ItemContent, of ItemContentGen; the exported model carries the ids among its assets.
 CONTENT_MANIFEST = "content.json"
 ITEM_IDS = "item_ids.txt"

@@ -96,6 +96,15 @@ def write_json(address: Address, values: Mapping[str, Any]) -> None:
     write_text(address, json.dumps(plain(values), indent=1, allow_nan=False) + "\n")
 
 
+def write_copy(address: Address, source: Path) -> None:
+    """Writes what another file holds. On one disk both names are of one file, which nobody may change in place."""
+    with writing(address) as incoming:
+        try:
+            os.link(source, incoming)
+        except OSError:
+            shutil.copyfile(source, incoming)
+
+
 def rename(address: Address, name: str) -> str:
     """Gives a file or a folder another name in its folder, where there is none of that name yet.
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from tfx.orchestration import metadata
 
+from tfx_pipeline.config.encoders import in_pipeline
+from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.config.ingestion import IngestionConfig
 from tfx_pipeline.config.schema import SPLITS, PipelineConfig
 from tfx_pipeline.data.content.table import ItemContentTable, read_content
@@ -120,6 +122,8 @@ def data_digest(config: PipelineConfig, code: Sequence[str] = ()) -> str:
         code: see `prepare`.
     """
     prints = fingerprints(config)
+    made = in_pipeline(config.encoders)
+    encoding = [prints.encoding, EncodingConfig.of(config, made).model_dump_json(), *code_digests(["encode"]).values()]
     schema = config.data.schema_file
     parts = [
         prints.logs,
@@ -130,5 +134,6 @@ def data_digest(config: PipelineConfig, code: Sequence[str] = ()) -> str:
         config.features.model_dump_json(),
         config.content.model_dump_json(),
         hashlib.sha256(schema.read_bytes()).hexdigest() if schema else "",
+        *(encoding if made else []),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -54,9 +54,9 @@ def recommend_by_index(
             contract.RANK, request_arrays({**request, contract.CANDIDATE_ITEM_ID: items or [""]}, found)
         )
         exact = {item.decode() for item in servable.run(contract.RETRIEVE, asked)[contract.ITEM_ID][0] if item}
-    if index.record.retrieval_weight:
+    if found.retrieval_weight:
         ranked[contract.PAGE_SCORE] = page_scores(
-            ranked[contract.SCORE], products[:, : ranked[contract.SCORE].shape[1]], index.record.retrieval_weight
+            ranked[contract.SCORE], products[:, : ranked[contract.SCORE].shape[1]], found.retrieval_weight
         )
     # Of equal scores the item that was retrieved first, as in `recommend`.
     by = ranked.get(contract.PAGE_SCORE, ranked[contract.SCORE])[0]

@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 
 from serving.client import InvalidAnswer, SignatureNotFound, VersionNotFound
-from serving.client.answers import catalogue_of, user_vector_of
+from serving.client.answers import catalogue_of, retrieval_weight_of, user_vector_of
 from serving.client.tensors import number_tensor, string_tensor
 from serving.protos.predict_pb2 import PredictResponse
 from serving.testing import FakeRankingServer
 from serving.testing.fake_model import hash_scorer
-from tests.serving.client.servers import CATALOGUE, CLIENTS, FEATURES, MODEL, PATIENT, USER, index_of_fake
+from tests.serving.client.servers import (
+    CATALOGUE,
+    CLIENTS,
+    FEATURES,
+    MODEL,
+    PATIENT,
+    USER,
+    index_of_fake,
+    products_of_fake,
+)
 
 
 def _connect(kind, fake):
@@ -46,6 +55,27 @@ def test_a_vector_that_names_no_catalogue_is_no_answer():
         catalogue_of(PredictResponse())
     with pytest.raises(InvalidAnswer, match="to be one string, got int32"):
         catalogue_of(PredictResponse(outputs={"catalogue": number_tensor([1], "int32")}))
+
+
+def test_the_order_of_a_page_is_that_of_the_version_and_not_of_the_index(kind):
+    asked = {"features": FEATURES, "catalogue": CATALOGUE, "ranked_candidates": 20, "retriever": products_of_fake}
+    pages = []
+    for weight in (0.5, 3.0, 0.0):
+        index = index_of_fake(1)
+        server = FakeRankingServer(MODEL, **asked, index=index, retrieval_weight=weight)
+        with server as fake, _connect(kind, fake) as client:
+            by_index, whole = client.recommend(USER, 20, index=index), client.recommend(USER, 20)
+        assert by_index.items == whole.items
+        np.testing.assert_allclose(by_index.page_scores, whole.page_scores, rtol=1e-4)
+        pages.append(whole.items)
+    assert len(set(pages)) == 3
+
+
+@pytest.mark.parametrize("weight", [number_tensor([math.nan], "float32"), number_tensor([[1.0]], "float32"), None])
+def test_a_weight_that_is_no_number_is_no_answer(weight):
+    outputs = {} if weight is None else {"retrieval_weight": weight}
+    with pytest.raises(InvalidAnswer, match="retrieval_weight"):
+        retrieval_weight_of(PredictResponse(outputs=outputs))
 
 
 @pytest.mark.parametrize(

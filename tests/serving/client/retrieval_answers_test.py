@@ -157,7 +157,7 @@ def test_the_stages_of_the_fake_are_functions_of_the_tests_own(kind):
 
 def test_a_page_in_the_order_of_both_scores_is_alike_with_and_without_an_index(kind, tmp_path):
     vectors = vectors_of_fake(1)
-    write_index(tmp_path, CATALOGUE, vectors, vectors, ranked_candidates=20, retrieval_weight=0.5)
+    write_index(tmp_path, CATALOGUE, vectors, vectors, ranked_candidates=20)
     index = ApproximateIndex.load(tmp_path)
     asked = {"features": FEATURES, "catalogue": CATALOGUE, "ranked_candidates": 20, "retriever": products_of_fake}
     with FakeRankingServer(MODEL, **asked, index=index, retrieval_weight=0.5) as fake, _connect(kind, fake) as client:

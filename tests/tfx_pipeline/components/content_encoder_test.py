@@ -20,6 +20,7 @@ from tfx_pipeline.data.encoding.sources import encoder_sources
 from tfx_pipeline.errors import ConfigError, DataError
 from tfx_pipeline.files import artifact_files
 
+_OWN = "{kind: keras, columns: [title], width: 6, buckets: 50, dim: 4, hidden: 4, epochs: 1, in_pipeline: true}"
 TITLES = {f"i{row}": f"w{row % 5} w{row % 7} w{row}" for row in range(20)}
 
 
@@ -91,6 +92,49 @@ def test_a_run_encodes_what_is_new_and_builds_the_table_of_it(folder, capfd):
     (first, second) = sorted((folder / "out").rglob(artifact_files.ENCODING), key=lambda path: int(path.parent.name))
     for file, encoded in ((first, 20), (second, 1)):
         assert [entry["encoded"] for entry in json.loads(file.read_text())["encoders"]] == [encoded, encoded]
+
+
+@pytest.mark.slow
+def test_the_table_is_built_of_what_the_step_made_whatever_became_of_the_file(folder):
+    from tfx_pipeline.runners.local import run_pipeline
+
+    def table(*settings: str):
+        config = load_config(folder / "shop.yaml", ["encoders={}", f"encoders.own={_OWN}", *settings])
+        steps = {step.node: step.state for step in run_pipeline(config, until="ItemContentGen")}
+        made = (config.output / "artifacts/ItemContentGen/content").glob("[0-9]*")
+        return steps["ContentEncoder"], read_content(str(max(made, key=lambda path: int(path.name))))
+
+    given = {"item_id": list(TITLES), "embedding": [[1.0, 0.0]] * len(TITLES)}
+    (folder / "vectors").mkdir()
+    pq.write_table(pa.table(given), folder / "vectors/other.parquet")
+    one = "encoders.own.seed=1"
+    _, first = table(one)
+    _, second = table("encoders.own.seed=2")
+    assert not np.allclose(first.modalities["own"].vectors, second.modalities["own"].vectors, atol=1e-2)
+    # As before, but reduced: from the cache, while the file has the vectors of the other encoder.
+    state, reduced = table(one, "content.modalities.own.dim=5")
+    assert state == "cached"
+    whole = first.modalities["own"].vectors.astype(np.float32)
+    basis = reduced.modalities["own"].basis
+    expected = whole @ basis
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(reduced.modalities["own"].vectors.astype(np.float32), expected, atol=2e-2)
+    (folder / "vectors/own.parquet").unlink()
+    state, _ = table(one, "content.modalities.own.dim=4")
+    assert state == "cached"
+
+
+def test_a_training_is_of_the_vectors_that_its_encoder_makes(folder):
+    from tfx_pipeline.studies.preparation import data_digest
+
+    def digest(*settings: str) -> str:
+        return data_digest(load_config(folder / "shop.yaml", settings))
+
+    before = digest()
+    assert digest("training.epochs=9") == before
+    assert len({before, digest("encoders.own.epochs=5"), digest("encoders.other.seed=3")}) == 3
+    os.utime(folder / "items.parquet", (1, 1))
+    assert digest() != before
 
 
 def test_files_that_the_run_makes_need_not_be_there_before_it(folder):

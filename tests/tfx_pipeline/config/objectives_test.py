@@ -109,6 +109,9 @@ def test_what_does_not_fit_the_objectives(tmp_path, sections, message):
 def test_a_page_may_be_ordered_by_retrieval_and_a_formula_that_is_like_a_probability(tmp_path):
     stages = {"ranking": {"retrieval_weight": 2}}
     assert _load(tmp_path, objectives=FUNNEL, serving={"score": "click * buy ** 0.5"}, stages=stages).stages
+    # A weighted mean, whose bounds are a little above 1 in float32.
+    mean = "0.27 * click + 0.66 * buy + 0.07 * like"
+    assert _load(tmp_path, objectives=FUNNEL, serving={"score": mean}, stages=stages).stages
     assert _load(tmp_path, objectives=FUNNEL, serving={"score": "click + buy"}, stages={}).stages
 
 

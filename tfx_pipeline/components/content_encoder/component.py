@@ -36,11 +36,11 @@ class ContentEncoderSpec(types.ComponentSpec):
 class ContentEncoder(base_component.BaseComponent):
     """Runs the encoders that are `in_pipeline`, on what is new or changed in the catalogue, as `dmf encode` does.
 
-    The vectors are where `content.modalities.NAME.path` says, beside those of earlier runs that are taken over.
+    What it makes lies where `content.modalities.NAME.path` says, to be taken over by the next run, and in its output.
 
     Component `outputs` contains:
 
-    - `encoded`: channel of type `EncodedContent`: what was done.
+    - `encoded`: channel of type `EncodedContent`: vectors, and what was done.
     """
 
     SPEC_CLASS = ContentEncoderSpec

@@ -14,7 +14,7 @@ from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.console import console
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import join
-from tfx_pipeline.files.writing import write_json
+from tfx_pipeline.files.writing import write_copy, write_json
 from tfx_pipeline.training.content_encoding import Say, encode_modality, told_of
 
 SECTIONS_KEY = "sections"
@@ -26,7 +26,7 @@ _SECONDS = 30.0
 
 
 class Executor(base_executor.BaseExecutor):
-    """Encodes what is new or changed, and writes down what was done."""
+    """Encodes what is new or changed, keeps the vectors, and writes down what was done."""
 
     def Do(
         self,
@@ -38,7 +38,8 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
             input_dict: empty.
-            output_dict: `encoded`: one `EncodedContent` artifact.
+            output_dict: `encoded`: one `EncodedContent` artifact, which keeps the vectors whatever becomes of the file
+                that a modality names.
             exec_properties: `sections`: JSON, an `EncodingConfig` with absolute paths; `source_fingerprint` and
                 `code_digest` are read by nobody: they are there for the cache.
 
@@ -47,12 +48,13 @@ class Executor(base_executor.BaseExecutor):
             DataError: the catalogue, a file that is there, or what is to be encoded cannot be used.
         """
         config = EncodingConfig.model_validate_json(exec_properties[SECTIONS_KEY])
+        uri = artifact_utils.get_single_uri(output_dict[ENCODED_KEY])
         summaries = []
         for name in in_order(config.encoders, config.encoders):
             summaries.append(encode_modality(config, name, _now_and_then()))
             for line in told_of(summaries[-1], config.encoders[name]):
                 console().print(line, highlight=False, soft_wrap=True)
-        uri = artifact_utils.get_single_uri(output_dict[ENCODED_KEY])
+            write_copy(join(uri, f"{name}{artifact_files.ENCODED}"), config.modalities[name].path)
         write_json(join(uri, artifact_files.ENCODING), {"encoders": [summary.to_json() for summary in summaries]})
 
 

@@ -9,10 +9,11 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
-from tfx_pipeline.components.artifacts import IngestionReport, ItemContent
+from tfx_pipeline.components.artifacts import EncodedContent, IngestionReport, ItemContent
 from tfx_pipeline.components.content_tuner.executor import (
     CODE_DIGEST_KEY,
     CONTENT_KEY,
+    ENCODED_KEY,
     EXAMPLES_KEY,
     REPORT_KEY,
     SECTION_KEY,
@@ -38,6 +39,7 @@ class ContentTunerSpec(types.ComponentSpec):
         CONTENT_KEY: ChannelParameter(type=ItemContent),
         EXAMPLES_KEY: ChannelParameter(type=standard_artifacts.Examples),
         REPORT_KEY: ChannelParameter(type=IngestionReport),
+        ENCODED_KEY: ChannelParameter(type=EncodedContent, optional=True),
     }
     OUTPUTS: ClassVar = {TUNED_KEY: ChannelParameter(type=ItemContent)}
 
@@ -62,6 +64,7 @@ class ContentTuner(base_component.BaseComponent):
         report: types.BaseChannel,
         source_fingerprint: str,
         code_digest: str,
+        encoded: types.BaseChannel | None = None,
     ):
         """Constructs the component; reads nothing.
 
@@ -72,8 +75,10 @@ class ContentTuner(base_component.BaseComponent):
             report: of BehaviorLogExampleGen.
             source_fingerprint: digest of the embeddings' files, which are read again at their full width.
             code_digest: digest of the code; changed code runs again.
+            encoded: of ContentEncoder, whose vectors this reads; None: there is no such step.
         """
         spec = ContentTunerSpec(
+            **({} if encoded is None else {ENCODED_KEY: encoded}),
             **{
                 CONTENT_KEY: content,
                 EXAMPLES_KEY: examples,
@@ -83,6 +88,6 @@ class ContentTuner(base_component.BaseComponent):
                 CODE_DIGEST_KEY: code_digest,
                 STATE_ROOT_KEY: state_root(config),
                 TUNED_KEY: types.Channel(type=ItemContent),
-            }
+            },
         )
         super().__init__(spec=spec)

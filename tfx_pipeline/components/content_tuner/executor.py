@@ -12,8 +12,10 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from tfx_pipeline.components.artifacts import optional_uri
 from tfx_pipeline.config.content import Content
 from tfx_pipeline.console import console
+from tfx_pipeline.data.content.encoded import with_encoded
 from tfx_pipeline.data.content.table import read_content, write_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation.requests import read_all_requests
@@ -26,6 +28,7 @@ from tfx_pipeline.training.content_tuning.tuned_table import tune_table
 from tfx_pipeline.transform.dataset import split_files
 
 CONTENT_KEY = "content_table"
+ENCODED_KEY = "encoded"
 EXAMPLES_KEY = "examples"
 REPORT_KEY = "report"
 SECTION_KEY = "section"
@@ -47,7 +50,8 @@ class Executor(base_executor.BaseExecutor):
         """Fine-tunes and writes.
 
         Args:
-            input_dict: `content_table`, `examples` and `report`, one artifact each. Of the examples it reads the split
+            input_dict: `content_table`, `examples` and `report`, one artifact each, and `encoded` where the pipeline
+                makes vectors, which are read in place of their files. Of the examples it reads the split
                 train, and eval to choose an epoch by; never test.
             output_dict: `content`: one `ItemContent` artifact, whose directory appears complete or not at all.
             exec_properties: `section`: JSON, the section `content` of the configuration with absolute paths;
@@ -57,7 +61,8 @@ class Executor(base_executor.BaseExecutor):
             LeakageError: a request of the train split is not before the first moment of eval.
             DataError: embeddings that cannot be read, or no click that follows a click.
         """
-        content = Content.model_validate_json(exec_properties[SECTION_KEY])
+        section = Content.model_validate_json(exec_properties[SECTION_KEY])
+        content = with_encoded(section, optional_uri(input_dict, ENCODED_KEY))
         table = read_content(artifact_utils.get_single_uri(input_dict[CONTENT_KEY]))
         examples = artifact_utils.get_single_uri(input_dict[EXAMPLES_KEY])
         report = IngestionReport.from_json(

@@ -10,10 +10,12 @@ from tfx import types
 from tfx.dsl.components.base import base_executor
 from tfx.types import artifact_utils
 
+from tfx_pipeline.components.artifacts import optional_uri
 from tfx_pipeline.config.content import Content
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.config.tables import ItemTable
 from tfx_pipeline.data.content.build import build_content
+from tfx_pipeline.data.content.encoded import with_encoded
 from tfx_pipeline.data.content.table import write_content
 
 SECTIONS_KEY = "sections"
@@ -35,7 +37,7 @@ class Executor(base_executor.BaseExecutor):
         """Builds the table and writes it.
 
         Args:
-            input_dict: `encoded`, where files of embeddings were made by the pipeline; it says when to read them again.
+            input_dict: `encoded`, where the pipeline makes vectors: one artifact, read in place of their files.
             output_dict: `content`: one `ItemContent` artifact, whose directory appears complete or not at all.
             exec_properties: `sections`: JSON with `items`, `content` and, where there are any, `columns`, sections of
                 the configuration with absolute paths; `source_fingerprint` and `code_digest` are read by nobody: they
@@ -49,6 +51,7 @@ class Executor(base_executor.BaseExecutor):
         # Without item columns the key is not there, and the step's cache key stays what it was.
         columns = Features.model_validate({"item": sections.get("columns", {})}).item
         items, content = ItemTable.model_validate(sections["items"]), Content.model_validate(sections["content"])
+        content = with_encoded(content, optional_uri(input_dict, ENCODED_KEY))
         table = build_content(items, content, columns)
         artifact = artifact_utils.get_single_instance(output_dict[CONTENT_KEY])
         write_content(table, artifact.uri)

@@ -15,7 +15,7 @@ from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.data.content.build import build_modality, check_encoded
 from tfx_pipeline.data.content.catalogue import Catalogue, read_catalogue
-from tfx_pipeline.data.content.embeddings import open_embeddings
+from tfx_pipeline.data.content.embeddings import open_embeddings, reading_embeddings
 from tfx_pipeline.data.content.table import ContentMatrix
 from tfx_pipeline.data.encoding.ngrams import Ngrams
 from tfx_pipeline.data.encoding.texts import text_contents, text_items
@@ -40,8 +40,8 @@ class StoredModality(JsonRecord):
         covered: items of the catalogue with a vector that has a direction.
         items: of the catalogue.
         unknown: vectors of ids that the catalogue lacks.
-        to_encode: items with a text of which there is no vector: new ones, and those whose text has changed; None where
-            only encoding says it.
+        to_encode: items with a text of which the encoder of the file has made no vector: new ones, and those whose text
+            has changed; None where only encoding says it. Another encoder would make all of them.
         bytes: of the files.
         written: ISO 8601 in UTC, when the newest file was; None without a file.
     """
@@ -164,9 +164,12 @@ def _to_encode(config: PipelineConfig, name: str, encoder: Encoder, digests: Seq
     if not digests:
         return len(items.ids)
     modality = config.content.modalities[name]
-    with pq.ParquetFile(modality.path) as opened:
+    with (
+        reading_embeddings(f"content.modalities.{name}", modality.path),
+        pq.ParquetFile(modality.path, page_checksum_verification=True) as opened,
+    ):
         table = opened.read([modality.id_column, SOURCE])
-    made = set(zip(*(table[column].to_pylist() for column in (modality.id_column, SOURCE)), strict=True))
+        made = set(zip(*(table[column].to_pylist() for column in (modality.id_column, SOURCE)), strict=True))
     contents = text_contents(items, digests[0])
     return sum(pair not in made for pair in zip(contents.ids, contents.sources, strict=True))
 

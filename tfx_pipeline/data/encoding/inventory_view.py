@@ -37,7 +37,10 @@ def print_stored(found: Sequence[StoredModality], out: Console) -> None:
     for one in found:
         out.print(f"{one.name}: {one.path}", highlight=False, soft_wrap=True)
     if any(one.to_encode for one in found):
-        out.print("to encode: items whose text is new or changed; `dmf encode` makes their vectors", highlight=False)
+        out.print(
+            "to encode: items whose text is new or changed since the file was made; `dmf encode` makes their vectors",
+            highlight=False,
+        )
 
 
 def print_items(found: Sequence[ItemVectors], out: Console) -> None:

@@ -74,7 +74,17 @@ def page_weights(config: PipelineConfig, given: Sequence[float] | None) -> list[
     Args:
         config: None given are those of its `stages.ranking.retrieval_weight`.
         given: by the user.
+
+    Raises:
+        ConfigError: pages are in the order of a formula of several objectives, and the cascade knows the first alone.
     """
+    if config.serving.score is not None:
+        if given is not None:
+            raise ConfigError(
+                "--weights: serving.score orders pages, and a cascade is ranked by the first objective alone; leave "
+                "--weights out"
+            )
+        return [0.0]
     if given is None:
         given = [] if config.stages is None else [config.stages.ranking.retrieval_weight]
     return sorted({0.0, *given})

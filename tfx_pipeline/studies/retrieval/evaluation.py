@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console
+from tfx_pipeline.errors import ConfigError
 from tfx_pipeline.files.json_values import now
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.studies.retrieval.contenders import (
+    APPROXIMATE,
+    TWO_TOWERS,
     candidate_counts,
     check_names,
     cut_offs,
@@ -59,6 +62,11 @@ def evaluate_retrieval(
         data = prepare(config)
         if names is None:
             names = default_names(config, has_two_towers(config))
+        if cascade and weights is not None and not {TWO_TOWERS, APPROXIMATE} & set(names):
+            raise ConfigError(
+                f"--weights: of the scores of {TWO_TOWERS}, which are not among the retrievers ({', '.join(names)}); "
+                f"name {TWO_TOWERS} with --retrievers, or leave --weights out"
+            )
         at_k = cut_offs(at_k, len(data.training_data.content.item_ids))
         with console().status("what users had before their requests"):
             had = items_had(list(data.examples.values()), data.examples[split], data.training_data.content.item_ids)

@@ -62,5 +62,4 @@ def write_approximate(
         options=index_options(approximate),
         at=approximate.at,
         ranked_candidates=stage.candidates,
-        retrieval_weight=stage.weight,
     )

@@ -120,3 +120,16 @@ def test_what_is_not_there_is_said(folder, capfd, arguments, message):
     assert main(["content", *arguments, "--config", str(folder / "shop.yaml")]) != 0
     said = capfd.readouterr().err
     assert message in " ".join(said.split()) and "Traceback" not in said
+
+
+def test_a_damaged_file_is_named(folder, capfd):
+    table = pq.read_table(folder / "text.parquet")
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(table, folder / "text.parquet", write_page_checksum=True, **plain)
+    content = bytearray((folder / "text.parquet").read_bytes())
+    place = content.index(source_of(MADE_BY, b"blue rug").encode())
+    content[place] = 0xFF
+    (folder / "text.parquet").write_bytes(content)
+    assert main(["content", "list", "--config", str(folder / "shop.yaml")]) != 0
+    said = " ".join(capfd.readouterr().err.split())
+    assert "content.modalities.text: cannot read" in said and "text.parquet" in said and "CRC" in said

@@ -146,6 +146,16 @@ def test_the_weight_is_that_of_the_configuration_unless_others_are_given(config)
     assert (page_weights(weighted, None), page_weights(weighted, [1.0])) == ([0.0, 2.0], [0.0, 1.0])
 
 
+def test_weights_are_of_towers_and_of_a_ranker_that_orders_pages(config, tiny_data, monkeypatch):
+    monkeypatch.setattr("tfx_pipeline.studies.preparation.prepare", lambda config: tiny_data)
+    with pytest.raises(ConfigError, match="--weights: of the scores of two_towers, which are not among"):
+        evaluate_retrieval(config, ["popularity"], cascade=True, weights=[1.0])
+    formula = config.model_copy(update={"serving": config.serving.model_copy(update={"score": "click * buy"})})
+    with pytest.raises(ConfigError, match=r"serving\.score orders pages"):
+        page_weights(formula, [1.0])
+    assert page_weights(formula, None) == [0.0]
+
+
 def test_cut_offs_and_names_are_checked(config, tiny_data, monkeypatch):
     monkeypatch.setattr("tfx_pipeline.studies.preparation.prepare", lambda config: tiny_data)
     with pytest.raises(ConfigError, match="--k: got 41; expected at most 40, the items of the catalogue"):

@@ -51,6 +51,9 @@ def test_the_towers_are_exported_alone_and_beside_the_ranker(recommending):
     assert contract.RETRIEVE in alone.signatures and contract.RECOMMEND not in alone.signatures
     assert (both.model, both.retrieval_items, both.ranked_candidates) == ("dmf", 40, 10)
     assert {contract.RETRIEVE, contract.RECOMMEND, contract.USER_VECTOR} <= set(both.signatures)
+    # Who searches an index learns the weight of the version that gave the vector.
+    assert set(both.signatures[contract.USER_VECTOR]["outputs"]) == {"user_vector", "catalogue", "retrieval_weight"}
+    assert set(alone.signatures[contract.USER_VECTOR]["outputs"]) == {"user_vector", "catalogue"}
     assert (alone.retrieval_weight, both.retrieval_weight) == (0.0, 2.0)
     assert not any((recommending / "retrieval/state").glob("*"))
 
@@ -77,7 +80,7 @@ def test_both_stages_have_one_table_of_content(recommending):
 def test_the_index_beside_the_model_passes_the_gate_and_says_what_it_finds(recommending, tmp_path):
     model = recommending / "Format-Serving"
     record = read_record(model)
-    assert (record.items, record.at, record.ranked_candidates, record.retrieval_weight) == (40, 20, 10, 2.0)
+    assert (record.items, record.at, record.ranked_candidates) == (40, 20, 10)
     # All requests of eval, of which there are fewer than are looked at.
     assert 0 < record.users < 1000 and 0.99 < record.recall <= 1
     assert read_json(model, contract.METADATA_FILE)["retrieval"]["approximate"] == dataclasses.asdict(record)
