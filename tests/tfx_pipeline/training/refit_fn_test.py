@@ -16,6 +16,7 @@ from serving import contract
 from serving.export.metadata import read_json
 from serving.export.servable import Servable, request_arrays
 from serving.export.servable_check import check_servable
+from tfx_pipeline.config.model import Model
 from tfx_pipeline.config.schema import Training
 from tfx_pipeline.training.model_training import train_model
 from tfx_pipeline.training.refit_fn import refit_fn
@@ -60,7 +61,14 @@ def planted(tiny_world, tmp_path_factory):
     shutil.copytree(tiny_world.transformed, folder / "transformed")
     _plant(folder / "transformed")
     training = Training(batch_size=32, epochs=4, seed=5, learning_rate=0.02, refit=True)
-    custom_config = {**tiny_world.custom_config, "training": training.model_dump_json(), "calibration": "platt"}
+    # A refit hangs on no model, and this one is soon trained and exported.
+    model = Model(name="mean_pooling", params={"id_dim": 8, "hidden_units": [16]})
+    custom_config = {
+        **tiny_world.custom_config,
+        "training": training.model_dump_json(),
+        "model": model.model_dump_json(),
+    }
+    custom_config |= {"calibration": "platt", "explain": False}
     return dataclasses.replace(tiny_world, transformed=folder / "transformed", custom_config=custom_config)
 
 

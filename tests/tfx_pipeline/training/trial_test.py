@@ -115,8 +115,9 @@ def test_modalities_mean_nothing_to_a_model_without_content(trial, tiny_data):
 
 
 def test_a_diverged_training_is_named(trial, tiny_data, tmp_path):
-    wild = dataclasses.replace(trial, training=Training(epochs=1, batch_size=64, learning_rate=1e30))
-    with pytest.raises(ModelError, match=r"dmf, seed 5: training diverged.*learning_rate"):
+    small = {"model": "mean_pooling", "params": {"id_dim": 8, "hidden_units": [8]}}
+    wild = dataclasses.replace(trial, **small, training=Training(epochs=1, batch_size=64, learning_rate=1e30))
+    with pytest.raises(ModelError, match=r"mean_pooling, seed 5: training diverged.*learning_rate"):
         train_trial(wild, tiny_data, tmp_path, "")
 
 
@@ -127,7 +128,8 @@ def test_trainings_one_after_the_other_do_not_grow(trial, tiny_data, tmp_path):
 
     from tensorflow.python.framework.func_graph import FuncGraph
 
-    short = dataclasses.replace(trial, training=Training(epochs=1, batch_size=128))
+    small = {"model": "mean_pooling", "params": {"id_dim": 8, "hidden_units": [8]}}
+    short = dataclasses.replace(trial, **small, training=Training(epochs=1, batch_size=128))
 
     def graphs_after_training(number: int) -> int:
         trained = train_trial(short, tiny_data, tmp_path / str(number), "")
