@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -27,6 +28,10 @@ def model_of(name, schema=WITH_AGES, **params):
     return model
 
 
+# For tests that leave its weights as they are.
+kept = functools.cache(model_of)
+
+
 def aged(*shape, seed=2):
     """Requests with ages of a second to thirty years; one in five is not known, and padding has none."""
     x = requests(*shape)
@@ -43,7 +48,7 @@ def of_ages(weight):
 @every_model
 class TestEveryModel:
     def test_ages_are_read_where_it_says_so(self, name):
-        model, x = model_of(name), aged(3, 6, 5)
+        model, x = kept(name), aged(3, 6, 5)
         assert model.uses_history_ages == MODELS[name].ages
         scores = to_numpy(model(x))
         others = to_numpy(model({**x, "history_age": np.where(x["history_age"] > 3600, 5.0, 1e7).astype("float32")}))
@@ -58,7 +63,7 @@ class TestEveryModel:
 
     @pytest.mark.parametrize("filler", [np.nan, 5.0, np.inf, 1e38])
     def test_padding_may_have_any_age(self, name, filler):
-        model, x = model_of(name), aged(3, 4, 5)
+        model, x = kept(name), aged(3, 4, 5)
         padded = dict(x)
         for key in ("history_index", "history_content_row"):
             padded[key] = np.pad(x[key], ((0, 0), (2, 1)))
@@ -67,13 +72,13 @@ class TestEveryModel:
         np.testing.assert_allclose(to_numpy(model(padded)), to_numpy(model(x)), atol=1e-5)
 
     def test_a_page_of_candidates_is_scored_by_the_state(self, name):
-        model, x = model_of(name), aged(3, 6, 5)
+        model, x = kept(name), aged(3, 6, 5)
         state = model.encode_user({key: value for key, value in x.items() if not key.startswith("candidate")})
         part = {key: x[key][:, 2:4] for key in ("candidate_index", "candidate_content_row")}
         np.testing.assert_allclose(to_numpy(model.score(state, part)), to_numpy(model(x))[:, 2:4], atol=1e-5)
 
     def test_an_empty_history_has_no_ages(self, name):
-        model, x = model_of(name), aged(2, 3, 0)
+        model, x = kept(name), aged(2, 3, 0)
         assert np.isfinite(to_numpy(model(x))).all()
         padding = {key: np.zeros((2, 4), x[key].dtype) for key in ("history_index", "history_content_row")}
         padding["history_age"] = np.full((2, 4), np.nan, "float32")
@@ -91,7 +96,8 @@ class TestEveryModel:
         np.testing.assert_allclose(told["base_logit"] + parts, told["logit"], atol=1e-4)
         np.testing.assert_allclose(told["logit"], to_numpy(model(x)), atol=1e-4)
         before = [to_numpy(layer.table).copy() for layer in model.ages.values()]
-        model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        # To build the graph of a step takes as long as hundreds of steps without one.
+        model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
         assert np.isfinite(model.train_on_batch(x, x["candidate_index"] % 2)).all()
         for one, layer in zip(before, model.ages.values(), strict=True):
             moved = np.abs(to_numpy(layer.table) - one).max(axis=1)

@@ -43,7 +43,8 @@ def auc(name: str, buckets: int | None) -> float:
 
 
 # The click probabilities themselves have 0.87.
-@pytest.mark.parametrize("name", ["dmf", "target_attention", "din", "early_fusion"])
+# One adds ages to keys and values, the other to the item; tests/dmf_keras/models/history_ages_test.py has all models.
+@pytest.mark.parametrize("name", ["dmf", "din"])
 def test_ages_tell_which_events_count(name: str) -> None:
     without, with_ages = auc(name, None), auc(name, 8)
     assert with_ages > without + 0.05, (without, with_ages)

