@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from serving import contract
+from tests.end_to_end.conftest import ANOTHER
 from tfx_pipeline.cli import main
 from tfx_pipeline.errors import DataError
 
@@ -244,11 +245,6 @@ def test_curated_schema_stops_the_run_with_the_anomaly(finished_run, tmp_path):
     with pytest.raises(DataError, match="device") as refused:
         _rerun(finished_run, f"data.schema_file={curated}")
     assert "Examples contain values missing from the schema" in str(refused.value)
-
-
-# A run of another model: what is looked at hangs on no model, and this one is soon trained and exported.
-ANOTHER = ("model.name=mean_pooling", "model.params={id_dim: 8, hidden_units: [16]}")
-ANOTHER += ("training.seed=9", "training.epochs=12", "training.patience=12")
 
 
 def test_killed_run_is_completed_by_the_next(finished_run, tmp_path):

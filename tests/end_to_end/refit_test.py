@@ -1,4 +1,7 @@
-"""`training.refit` on the finished run's logs: the first model is evaluated, the refitted one is pushed."""
+"""`training.refit` on the finished run's logs: the first model is evaluated, the refitted one is pushed.
+
+Of `ANOTHER`, which is in the cache where tests/end_to_end/local_pipeline_test.py came before.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import pytest
 
 from serving import contract
 from serving.export.metadata import read_json
+from tests.end_to_end.conftest import ANOTHER
 from tfx_pipeline.cli import main
 from tfx_pipeline.config import load_config
 
@@ -21,7 +25,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 def _run(finished_run, *settings: str) -> dict:
     from tfx_pipeline.runners.run import run
 
-    return run(load_config(finished_run.config_file, settings)).to_json()
+    return run(load_config(finished_run.config_file, [*ANOTHER, *settings])).to_json()
 
 
 @pytest.fixture(scope="module")
