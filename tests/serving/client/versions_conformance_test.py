@@ -71,7 +71,7 @@ def test_versions_that_change_under_load_never_mix(server, kind):
     candidates = items(20)
     options = ClientOptions(deadline=30.0, max_candidates_per_call=7, retry=RetryOptions(max_attempts=20))
     with connect(kind, server) as client:
-        expected = scores_by_version(server, client, (1, 2, 3, 4), candidates)
+        expected = scores_by_version(server, client, (1, 2, 3), candidates)
     stop = threading.Event()
     seen, wrong = set(), []
 
@@ -93,7 +93,8 @@ def test_versions_that_change_under_load_never_mix(server, kind):
     with ThreadPoolExecutor(4) as pool:
         askers = [pool.submit(ask, ranked) for ranked in (True, True, False, False)]
         try:
-            for version in (1, 2, 3, 4, 2, 1, 4):
+            # To newer ones and back to an older one: a real server takes seconds to load each.
+            for version in (1, 2, 3, 1):
                 server.set_versions(version)
                 stop.wait(0.3)
         finally:
