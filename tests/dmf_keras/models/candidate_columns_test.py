@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -31,6 +32,10 @@ def model_of(name, schema=WITH_COLUMNS):
     return model
 
 
+# For tests that leave its weights as they are, and statistics of batches of training.
+kept = functools.cache(model_of)
+
+
 def with_columns(x, *, shown=False, seed=2):
     rng, shape = np.random.default_rng(seed), x["candidate_index"].shape
     columns = {"slot": rng.integers(0, 4, shape), "price_shown": rng.normal(size=shape).astype("float32")}
@@ -42,7 +47,7 @@ def with_columns(x, *, shown=False, seed=2):
 @every_model
 class TestEveryModel:
     def test_a_feature_moves_the_score_of_its_candidate_alone(self, name):
-        model, x = model_of(name), with_columns(requests(3, 6, 5))
+        model, x = kept(name), with_columns(requests(3, 6, 5))
         for column in ("slot", "price_shown"):
             changed = x[column].copy()
             changed[:, 1] = 3 - changed[:, 1] if column == "slot" else changed[:, 1] + 5
@@ -76,7 +81,7 @@ class TestEveryModel:
         assert to_numpy(model.explain(model.encode_user(given), given)["logit"]).shape == (3, 6)
 
     def test_validation_may_say_how_it_was_shown(self, name):
-        model, x = model_of(name), requests(3, 6, 5)
+        model, x = kept(name), requests(3, 6, 5)
         given = with_columns(x, shown=True)
         told = {**given, **{as_shown(column): given[column] for column in ("position", "depth")}}
         bias = to_numpy(model.bias(given, training=True))
@@ -106,7 +111,7 @@ class TestEveryModel:
         np.testing.assert_allclose(to_numpy(model(alone)), to_numpy(model(x))[:, :1], atol=1e-5)
 
     def test_contributions_add_up_to_the_logit(self, name):
-        model, x = model_of(name), with_columns(requests(2, 4, 3))
+        model, x = kept(name), with_columns(requests(2, 4, 3))
         told = {k: to_numpy(v) for k, v in model.explain(model.encode_user(x), x).items()}
         parts = sum(value for key, value in told.items() if key.startswith("contribution_"))
         np.testing.assert_allclose(told["base_logit"] + parts, to_numpy(model(x)), atol=1e-4)
@@ -115,7 +120,7 @@ class TestEveryModel:
         assert not np.allclose(told["contribution_columns"], moved["contribution_columns"], atol=1e-3)
 
     def test_saved_with_its_columns(self, name, tmp_path):
-        model, x = model_of(name), with_columns(requests(2, 4, 3))
+        model, x = kept(name), with_columns(requests(2, 4, 3))
         model.save(tmp_path / "model.keras")
         loaded = keras.models.load_model(tmp_path / "model.keras")
         assert loaded.schema == WITH_COLUMNS

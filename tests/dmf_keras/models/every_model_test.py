@@ -34,6 +34,11 @@ def compiled(name, jit_compile=False):
     return tf.function(model_of(name).call, input_signature=[spec], jit_compile=jit_compile)
 
 
+# That takes seconds for each. Every layer is compiled by XLA in a test of its own; of models, one with attention to ids
+# and content, one that compares content, one of two towers.
+COMPILED_BY_XLA = ("dmf", "mim", "two_towers")
+
+
 def test_call_is_score_of_encoded_user_also_page_by_page(name):
     model, x = model_of(name), requests(3, 6, 5)
     whole = to_numpy(model(x))
@@ -151,12 +156,11 @@ def test_needs_neither_profile_nor_context_nor_user(name):
 
 
 def test_compiled_with_unknown_dimensions(name):
-    # XLA compiles anew for each shape: once will do.
-    for shape, ways in (((2, 3, 4), (False, True)), ((1, 5, 2), (False,))):
+    for shape in ((2, 3, 4), (1, 5, 2)):
         x = requests(*shape)
-        expected = model_of(name)(x)
-        for jit_compile in ways:
-            np.testing.assert_allclose(compiled(name, jit_compile)(x), expected, atol=1e-5)
+        np.testing.assert_allclose(compiled(name)(x), model_of(name)(x), atol=1e-5)
+        if name in COMPILED_BY_XLA and shape == (2, 3, 4):
+            np.testing.assert_allclose(compiled(name, jit_compile=True)(x), model_of(name)(x), atol=1e-5)
 
 
 def test_in_bfloat16_for_serving(name):

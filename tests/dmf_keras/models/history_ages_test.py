@@ -96,7 +96,7 @@ class TestEveryModel:
         np.testing.assert_allclose(told["base_logit"] + parts, told["logit"], atol=1e-4)
         np.testing.assert_allclose(told["logit"], to_numpy(model(x)), atol=1e-4)
         before = [to_numpy(layer.table).copy() for layer in model.ages.values()]
-        # To build the graph of a step takes as long as hundreds of steps without one.
+        # To build the graph of a step takes as long as dozens of steps without one.
         model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
         assert np.isfinite(model.train_on_batch(x, x["candidate_index"] % 2)).all()
         for one, layer in zip(before, model.ages.values(), strict=True):

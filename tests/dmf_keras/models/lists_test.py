@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 
 import keras
@@ -27,6 +28,10 @@ def model_of(name):
     return small_model(name=name, schema=WITH_LISTS)
 
 
+# For tests that leave its weights as they are.
+kept = functools.cache(model_of)
+
+
 @pytest.mark.parametrize("name", model_names())
 class TestEveryModel:
     def test_they_move_scores_of_their_request_alone(self, name):
@@ -39,17 +44,17 @@ class TestEveryModel:
         np.testing.assert_allclose(before[1:], after[1:], atol=1e-5)
 
     def test_padding_and_order_of_values_change_nothing(self, name):
-        model, x = model_of(name), inputs()
+        model, x = kept(name), inputs()
         before = to_numpy(model(x))
         others = {"tags": np.pad(TAGS[:, ::-1], ((0, 0), (2, 4))), "moods": np.pad(MOODS, ((0, 0), (1, 0)))}
         np.testing.assert_allclose(to_numpy(model({**x, **others})), before, atol=1e-5)
 
     def test_factored_equals_whole(self, name):
-        model, x = model_of(name), inputs()
+        model, x = kept(name), inputs()
         np.testing.assert_allclose(to_numpy(model.score(model.encode_user(x), x)), to_numpy(model(x)), atol=1e-6)
 
     def test_contributions_add_up_to_the_logit(self, name):
-        model, x = model_of(name), inputs()
+        model, x = kept(name), inputs()
         told = {key: to_numpy(value) for key, value in model.explain(model.encode_user(x), x).items()}
         parts = sum(value for key, value in told.items() if key.startswith("contribution_"))
         np.testing.assert_allclose(told["base_logit"] + parts, to_numpy(model(x)), atol=1e-4)

@@ -99,7 +99,7 @@ class TestEveryModel:
         assert {f"contribution_history/{history}" for history in NAMES} <= set(parts)
         np.testing.assert_allclose(told["base_logit"] + sum(parts.values()), told["logit"], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(told["logit"], to_numpy(model(x)), rtol=1e-4, atol=1e-4)
-        # To build the graph of a step takes as long as hundreds of steps without one.
+        # To build the graph of a step takes as long as dozens of steps without one.
         model.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
         assert np.isfinite(model.train_on_batch(x, x["candidate_index"] % 2)).all()
         model.save(tmp_path / "model.keras")
