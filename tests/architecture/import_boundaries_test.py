@@ -22,6 +22,7 @@ HEAVY = ("keras", "tensorflow", "pandas", "pyarrow", *PIPELINE_ONLY[:4])
 CLIENT_NEEDS = (
     "serving.client",
     "serving.contract",
+    "serving.page_order",
     "serving.approximate_index",
     "serving.protos",
     "numpy",

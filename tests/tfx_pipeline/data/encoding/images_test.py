@@ -17,6 +17,7 @@ import pytest
 from tests.tfx_pipeline.data.encoding.onnx_files import node, write_model
 from tfx_pipeline.cli import main
 from tfx_pipeline.config import load_config
+from tfx_pipeline.config.content import Content
 from tfx_pipeline.config.encoding import EncodingConfig
 from tfx_pipeline.data.content.build import build_content
 from tfx_pipeline.data.encoding.encode import MissingImages, encode
@@ -75,11 +76,7 @@ def write_items(folder: Path, posters: dict[str, str | None]) -> None:
 
 
 def config_of(folder, *settings):
-    return load_config(folder / "shop.yaml", [f"encoders.poster.{each}" for each in settings])
-
-
-def _encoded(config, name, *watch):
-    return encode(EncodingConfig.of(config), name, *watch)
+    return EncodingConfig.of(load_config(folder / "shop.yaml", [f"encoders.poster.{each}" for each in settings]))
 
 
 def vectors_of(folder) -> dict[str, np.ndarray]:
@@ -106,7 +103,7 @@ def by_hand(file: Path, size=(SIDE, SIDE), crop=0.875, bicubic=False, mean=MEAN,
 
 
 def test_vectors_are_those_of_the_prepared_images(folder):
-    summary = _encoded(config_of(folder), "poster")
+    summary = encode(config_of(folder), "poster")
     found = vectors_of(folder)
     assert list(found) == ["a", "b", "c"]
     for item in "ab":
@@ -122,7 +119,7 @@ def test_vectors_are_those_of_the_prepared_images(folder):
         "taken_over": 0,
         "cut": 0,
     }
-    table = build_content(config_of(folder).data.items, config_of(folder).content)
+    table = build_content(config_of(folder).items, Content(modalities=config_of(folder).modalities))
     assert table.modalities["poster"].present.tolist() == [True, True, True, False, False]
 
 
@@ -135,20 +132,20 @@ def test_vectors_are_those_of_the_prepared_images(folder):
      {"mean": np.array([0.5, 0.4, 0.3]), "std": np.array([0.1, 0.2, 0.3])}),
 ])  # fmt: skip
 def test_preparation_is_as_configured(folder, settings, by):
-    _encoded(config_of(folder), "poster")
+    encode(config_of(folder), "poster")
     before = vectors_of(folder)
     # Other settings are another encoder.
-    assert _encoded(config_of(folder, *settings), "poster").encoded == 2
+    assert encode(config_of(folder, *settings), "poster").encoded == 2
     found = vectors_of(folder)
     for item in "ab":
         np.testing.assert_allclose(found[item], by_hand(folder / f"posters/{item}.png", **by).ravel(), atol=1e-5)
         assert not np.allclose(found[item], before[item], atol=1e-3)
-    assert _encoded(config_of(folder, *settings, "batch_size=1", "threads=1"), "poster").encoded == 0
+    assert encode(config_of(folder, *settings, "batch_size=1", "threads=1"), "poster").encoded == 0
 
 
 def test_a_size_of_two_sides_and_channels_last(folder):
     model = flat_model(folder / "last.onnx", ("n", "h", "w", 3), 3 * 5 * 2)
-    _encoded(config_of(folder, f"model={model}", "size=[5, 2]"), "poster")
+    encode(config_of(folder, f"model={model}", "size=[5, 2]"), "poster")
     for item, found in vectors_of(folder).items():
         file = folder / f"posters/{'a' if item == 'c' else item}.png"
         np.testing.assert_allclose(
@@ -157,11 +154,11 @@ def test_a_size_of_two_sides_and_channels_last(folder):
 
 
 def test_a_model_of_a_fixed_batch_takes_its_own(folder):
-    _encoded(config_of(folder), "poster")
+    encode(config_of(folder), "poster")
     before = vectors_of(folder)
     for items in (1, 3):
         model = flat_model(folder / f"{items}.onnx", (items, 3, SIDE, SIDE))
-        _encoded(config_of(folder, f"model={model}"), "poster")
+        encode(config_of(folder, f"model={model}"), "poster")
         for item, found in vectors_of(folder).items():
             np.testing.assert_array_equal(found, before[item])
 
@@ -179,10 +176,10 @@ def test_tokens_and_places_are_pooled(folder):
         ([f"model={tokens}", "pooling=first"], image[0].ravel()),
         ([f"model={maps}"], np.maximum(image, 0).mean(axis=(1, 2))),
     ]:
-        _encoded(config_of(folder, *settings), "poster")
+        encode(config_of(folder, *settings), "poster")
         np.testing.assert_allclose(vectors_of(folder)["a"], wanted, atol=1e-5)
     with pytest.raises(ConfigError, match=r"encoders.poster.pooling: 'first' is of vectors of tokens.*leave it out"):
-        _encoded(config_of(folder, f"model={maps}", "pooling=first"), "poster")
+        encode(config_of(folder, f"model={maps}", "pooling=first"), "poster")
 
 
 def test_what_cannot_be_used_is_counted_by_reason_and_named(folder, monkeypatch):
@@ -218,7 +215,7 @@ def test_what_cannot_be_used_is_counted_by_reason_and_named(folder, monkeypatch)
         "none": None,
     }
     write_items(folder, posters)
-    summary = _encoded(config_of(folder), "poster")
+    summary = encode(config_of(folder), "poster")
     assert list(vectors_of(folder)) == ["a"]
     assert summary.images is not None
     counts = dataclasses.asdict(summary.images)
@@ -228,10 +225,10 @@ def test_what_cannot_be_used_is_counted_by_reason_and_named(folder, monkeypatch)
     assert "gone: " in named
     assert "No such file" in named
     # Those are looked at again next time, and nothing else is.
-    again = _encoded(config_of(folder), "poster")
+    again = encode(config_of(folder), "poster")
     assert (again.encoded, again.taken_over, again.images.broken) == (0, 1, 6)
     shutil.copy(folder / "posters/a.png", folder / "posters/cut.png")
-    assert _encoded(config_of(folder), "poster").taken_over == 2
+    assert encode(config_of(folder), "poster").taken_over == 2
 
 
 def test_larger_than_pillows_limit_is_broken_before_it_is_decoded(folder, monkeypatch):
@@ -239,7 +236,7 @@ def test_larger_than_pillows_limit_is_broken_before_it_is_decoded(folder, monkey
     with pytest.raises(
         DataError, match=r"none of the images can be used: .*3 that cannot be read; such as a: .*a.png: 9 x 6"
     ):
-        _encoded(config_of(folder), "poster")
+        encode(config_of(folder), "poster")
 
 
 @pytest.mark.parametrize(("posters", "message"), [
@@ -254,18 +251,18 @@ def test_a_catalogue_without_an_image_is_refused(folder, posters, message):
     (folder / "posters/text.png").write_text("no image")
     write_items(folder, posters)
     with pytest.raises(DataError, match=message):
-        _encoded(config_of(folder), "poster")
+        encode(config_of(folder), "poster")
     assert not (folder / "vectors").exists()
 
 
 def test_only_what_is_new_or_changed_is_encoded(folder):
-    _encoded(config_of(folder), "poster")
+    encode(config_of(folder), "poster")
     before = vectors_of(folder)
     # Another name and another time, but the same bytes; and the same name, but other bytes.
     shutil.move(folder / "posters/a.png", folder / "posters/moved.png")
     save(folder, "posters/b.png", noise(5, 5, seed=2))
     write_items(folder, {"b": "b.png", "a": "moved.png", "f": "moved.png"})
-    summary = _encoded(config_of(folder), "poster")
+    summary = encode(config_of(folder), "poster")
     after = vectors_of(folder)
     assert (summary.encoded, summary.taken_over) == (1, 2)
     np.testing.assert_array_equal(after["a"], before["a"])
@@ -281,9 +278,9 @@ def test_a_killed_run_goes_on(folder, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _encoded(config_of(folder), "poster", killed)
+        encode(config_of(folder), "poster", killed)
     assert not (folder / "vectors/poster.parquet").exists()
-    summary = _encoded(config_of(folder), "poster")
+    summary = encode(config_of(folder), "poster")
     assert (summary.encoded, summary.taken_over) == (1, 2)
     assert [file.name for file in (folder / "vectors").iterdir()] == ["poster.parquet"]
 
@@ -315,7 +312,7 @@ def test_no_more_than_a_few_batches_are_decoded_ahead(folder, monkeypatch):
 
     monkeypatch.setattr(encoder, "_decode", decoding)
     monkeypatch.setattr(encoder, "_vectors", running)
-    (file,) = (each for each in encoder.read(config_of(folder).data.items).values.values() if each.path.name == "b.png")
+    (file,) = (each for each in encoder.read(config_of(folder).items).values.values() if each.path.name == "b.png")
     found = encoder.encode([file] * 101)
     assert not found.failed
     assert len(np.unique(found.vectors, axis=0)) == 1
@@ -373,12 +370,12 @@ def test_a_model_that_does_not_fit_is_refused_before_any_work(folder, model, set
     # Nothing has looked at the catalogue.
     (folder / "items.parquet").unlink()
     with pytest.raises(ConfigError, match=message):
-        _encoded(config_of(folder, f"model={folder / model}.onnx", *settings), "poster")
+        encode(config_of(folder, f"model={folder / model}.onnx", *settings), "poster")
 
 
 def test_an_open_model_takes_what_the_configuration_says(folder):
     model = models(folder)["open"]
-    _encoded(config_of(folder, f"model={model}", "layout=NCHW", "size=8"), "poster")
+    encode(config_of(folder, f"model={model}", "layout=NCHW", "size=8"), "poster")
     wanted = np.maximum(by_hand(folder / "posters/b.png", (8, 8)), 0).mean(axis=(1, 2))
     np.testing.assert_allclose(vectors_of(folder)["b"], wanted, atol=1e-5)
 
@@ -389,8 +386,8 @@ def test_a_model_that_makes_one_vector_of_a_batch_is_refused(folder):
     shape = ("n", 3, SIDE, SIDE)
     write_model(folder / "single.onnx", {"x": ("float32", shape)}, nodes, {"y": ["n", "w"]}, weights)
     with pytest.raises(DataError, match=rf"single\.onnx gives \[1, {2 * WIDTH}\] for 2 images.* set batch_size: 1"):
-        _encoded(config_of(folder, f"model={folder}/single.onnx"), "poster")
-    _encoded(config_of(folder, f"model={folder}/single.onnx", "batch_size=1"), "poster")
+        encode(config_of(folder, f"model={folder}/single.onnx"), "poster")
+    encode(config_of(folder, f"model={folder}/single.onnx", "batch_size=1"), "poster")
     np.testing.assert_allclose(vectors_of(folder)["b"], by_hand(folder / "posters/b.png").ravel(), atol=1e-5)
 
 
@@ -403,7 +400,7 @@ def test_vectors_that_are_not_finite_are_refused(folder):
         {},
     )
     with pytest.raises(DataError, match=r"gives no finite vector for an image of the batch that begins with .*a.png"):
-        _encoded(config_of(folder, f"model={model}"), "poster")
+        encode(config_of(folder, f"model={model}"), "poster")
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -423,7 +420,7 @@ def test_the_folder_is_that_of_the_configuration_unless_it_is_given(folder):
     text = (folder / "shop.yaml").read_text().replace("folder: posters, ", "")
     (folder / "shop.yaml").write_text(text)
     write_items(folder, {"a": "posters/a.png"})
-    assert _encoded(config_of(folder), "poster").encoded == 1
+    assert encode(config_of(folder), "poster").encoded == 1
 
 
 def test_command(folder, capsys):
@@ -448,4 +445,4 @@ def test_without_the_extra_it_says_what_to_install(folder, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "PIL" else find(name))
     with pytest.raises(ConfigError, match=r"needs Pillow, .*pip install 'dmf-ranking\[encode\]'"):
-        _encoded(config_of(folder), "poster")
+        encode(config_of(folder), "poster")
