@@ -18,7 +18,7 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 FILE = Path(__file__).with_name("costs.json")
-FAST_SECONDS = 2.35
+FAST_SECONDS = 2.25
 """The most that a file may cost in `make test-fast`."""
 
 _SHARED_RUN = "tests/end_to_end"
