@@ -20,7 +20,7 @@ from tfx_pipeline.runners import cache_keys
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = list(cache_keys._CODE)
 PIPELINE_STEPS = (
-    *("ingest", "content", "fine_tune", "validate", "transform", "train", "refit"),
+    *("ingest", "encode", "content", "fine_tune", "validate", "transform", "train", "refit"),
     *("evaluate", "gate", "push", "tune"),
 )
 
@@ -49,6 +49,14 @@ def _closure(step: str) -> set[str]:
                 "tfx_pipeline/config/ingestion.py",
                 "tfx_pipeline/data/examples/audit.py",
                 "tfx_pipeline/data/logs/cleaning.py",
+            ],
+        ),
+        (
+            "encode",
+            [
+                "dmf_keras/layers/bag_tower.py",
+                "tfx_pipeline/data/encoding/onnx_image.py",
+                "tfx_pipeline/training/text_tower/learning.py",
             ],
         ),
         ("content", ["tfx_pipeline/data/content/reduction.py", "tfx_pipeline/data/logs/reader.py"]),
@@ -247,7 +255,7 @@ def test_code_of_the_configurations_model_trains_again_and_that_of_another_does_
     ("file", "steps"),
     [
         ("dmf_keras/metrics/auc_by_group.py", {"train", "refit", "retrieve", "evaluate", "outcome", "tune"}),
-        ("serving/messages.py", {"ingest", "content", "fine_tune", "gate", "outcome", "tune", "retrieved"}),
+        ("serving/messages.py", {"ingest", "encode", "content", "fine_tune", "gate", "outcome", "tune", "retrieved"}),
         ("tfx_pipeline/components/ranking_trainer/executor.py", {"train", "refit", "retrieve"}),
         ("tfx_pipeline/components/ranking_tuner/executor.py", {"tune"}),
         ("tfx_pipeline/training/search/settings.py", {"tune"}),

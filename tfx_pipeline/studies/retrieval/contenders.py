@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tfx_pipeline.evaluation.retrieval.cascade import Cascade
 
 POPULARITY, CO_OCCURRENCE, CONTENT, TWO_TOWERS = "popularity", "co_occurrence", "content", "two_towers"
 AT = "@"
@@ -88,3 +92,19 @@ def page_weights(config: PipelineConfig, given: Sequence[float] | None) -> list[
     if given is None:
         given = [] if config.stages is None else [config.stages.ranking.retrieval_weight]
     return sorted({0.0, *given})
+
+
+def cascades_behind(retriever: str, items: int, weights: Sequence[float]) -> list[Cascade]:
+    """In which ways a ranker stands behind a retriever.
+
+    Scores of baselines are counts and cosines and no logits, so that they have no part in the order of a page.
+
+    Args:
+        retriever: its name.
+        items: of the catalogue.
+        weights: of the scores of two towers.
+    """
+    from tfx_pipeline.evaluation.retrieval.cascade import Cascade
+
+    own = weights if retriever in (TWO_TOWERS, APPROXIMATE) else [0.0]
+    return [Cascade(count, weight) for count in candidate_counts(items) for weight in own]

@@ -14,6 +14,7 @@ from tfx_pipeline.studies.retrieval.contenders import (
     APPROXIMATE,
     TWO_TOWERS,
     candidate_counts,
+    cascades_behind,
     check_names,
     cut_offs,
     default_names,
@@ -89,7 +90,7 @@ def _report(
     from tfx_pipeline.evaluation.retrieval.train_items import read_train_items
     from tfx_pipeline.evaluation.whole_catalogue import rank_catalogue
     from tfx_pipeline.studies.retrieval.entries import RESAMPLES, list_entries, whole_ranking
-    from tfx_pipeline.studies.retrieval.retrievers import ItemCounts, cascades_behind, make_retriever
+    from tfx_pipeline.studies.retrieval.retrievers import ItemCounts, make_retriever
     from tfx_pipeline.studies.retrieval.trained_models import load_ranker
 
     training_data, files = data.training_data, data.examples[split]

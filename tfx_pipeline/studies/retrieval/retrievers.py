@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,22 +11,13 @@ import numpy as np
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.stages import Approximate
 from tfx_pipeline.evaluation import slices
-from tfx_pipeline.evaluation.retrieval.cascade import Cascade
 from tfx_pipeline.evaluation.retrieval.co_occurrence import CoOccurrence
 from tfx_pipeline.evaluation.retrieval.content_neighbours import ContentNeighbours
 from tfx_pipeline.evaluation.retrieval.popularity import Popularity
 from tfx_pipeline.evaluation.retrieval.retriever import Retriever
 from tfx_pipeline.evaluation.retrieval.tower_retriever import ApproximateTowerRetriever, TowerRetriever
 from tfx_pipeline.evaluation.retrieval.train_items import TrainItems
-from tfx_pipeline.studies.retrieval.contenders import (
-    APPROXIMATE,
-    AT,
-    CO_OCCURRENCE,
-    CONTENT,
-    POPULARITY,
-    TWO_TOWERS,
-    candidate_counts,
-)
+from tfx_pipeline.studies.retrieval.contenders import APPROXIMATE, AT, CO_OCCURRENCE, CONTENT, POPULARITY
 from tfx_pipeline.studies.retrieval.entries import ITEM_POSITIVES
 from tfx_pipeline.studies.retrieval.trained_models import load_two_towers
 from tfx_pipeline.training.trial_data import TrialData
@@ -85,17 +76,3 @@ def _impressions(data: TrialData) -> np.ndarray:
     """Of each item of the catalogue in train."""
     ids = np.array([item.encode() for item in data.training_data.content.item_ids], object)
     return data.facts.look_up(ids)[0]
-
-
-def cascades_behind(retriever: str, items: int, weights: Sequence[float]) -> list[Cascade]:
-    """In which ways a ranker stands behind a retriever.
-
-    Scores of baselines are counts and cosines and no logits, so that they have no part in the order of a page.
-
-    Args:
-        retriever: its name.
-        items: of the catalogue.
-        weights: of the scores of two towers.
-    """
-    own = weights if retriever in (TWO_TOWERS, APPROXIMATE) else [0.0]
-    return [Cascade(count, weight) for count in candidate_counts(items) for weight in own]

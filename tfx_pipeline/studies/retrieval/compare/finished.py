@@ -33,8 +33,7 @@ from tfx_pipeline.files.reading import read_json
 from tfx_pipeline.files.writing import write_json, writing
 from tfx_pipeline.studies.compare.finished import training_facts
 from tfx_pipeline.studies.compare.training_facts import TrainingFacts
-from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS
-from tfx_pipeline.studies.retrieval.retrievers import cascades_behind
+from tfx_pipeline.studies.retrieval.contenders import TWO_TOWERS, cascades_behind
 from tfx_pipeline.studies.retrieval.saved_model import read_model
 from tfx_pipeline.training.model_code import model_code_digest
 from tfx_pipeline.training.retrieval.training import train_two_towers
