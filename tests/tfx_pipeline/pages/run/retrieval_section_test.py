@@ -73,11 +73,13 @@ def test_recall_by_epoch_and_what_is_exported(tmp_path):
     assert picture.caption.startswith("Training stopped after 3 of at most 10 epochs; the two towers that were kept")
     assert "those of epoch 2, where recall@100 on eval is highest" in picture.caption
     assert isinstance(epochs, Table) and epochs.rows[1] == ("2", "0.4500", "2.0000")
-    assert exported.rows == [("12,000", "64", "3.1 MB", "500")]
+    assert exported.rows == [("12,000", "64", "3.1 MB", "500", "score")]
     assert params.rows == [("id_dim", "32")]
     assert "dmf report --retrieval FILE" in unmeasured.text
     page = render(Page("t", "s", [], [], [section]))
     assert "recall@100 of eval by epoch; best epoch 2" in page
+    (weighted,) = retrieval_sections(run(tmp_path / "weighted", {"retrieval": {**STAGE, "retrieval_weight": 2.0}}))
+    assert weighted.blocks[2].rows[0][-1] == "logit(score) + 2 x retrieval's"
 
 
 @pytest.mark.slow
