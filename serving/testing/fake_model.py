@@ -251,7 +251,7 @@ class FakeModel:
         if self.catalogue is not None:
             asked = user | fake_retrieval.INPUTS
             plain[contract.RETRIEVE] = (asked, fake_retrieval.OUTPUTS)
-            plain[contract.RECOMMEND] = (asked, self.catalogue.page_outputs | scores)
+            plain[contract.RECOMMEND] = (asked, fake_retrieval.page_outputs(self.retrieval_weight) | scores)
         if self.indexes:
             index = next(iter(self.indexes.values()))
             plain[contract.USER_VECTOR] = (user, fake_retrieval.vector_outputs(index, self.retrieval_weight))
@@ -356,7 +356,7 @@ class FakeModel:
         try:
             if name == contract.RETRIEVE:
                 return catalogue.retrieve(k, excluded, retrieved, width)
-            return catalogue.recommend(k, excluded, retrieved, ranked, width)
+            return catalogue.recommend(k, excluded, retrieved, ranked, width, self.retrieval_weight)
         except WrongK as error:
             raise FakeStatus("INVALID_ARGUMENT", str(error)) from error
 

@@ -29,6 +29,12 @@ _OF_RANKED = {
 }
 
 
+def page_outputs(weight: float) -> dict[str, TensorContract]:
+    """Outputs of `recommend` beside those of ranking, for a weight of retrieval in the order of pages."""
+    ordered = {contract.PAGE_SCORE: TensorContract("float32", (None, None))} if weight else {}
+    return OUTPUTS | _OF_RANKED | ordered
+
+
 def vector_outputs(index: ApproximateIndex, weight: float = 0.0) -> dict[str, TensorContract]:
     """Outputs of `user_vector`, for an index and a weight of retrieval in the order of pages."""
     told = {contract.RETRIEVAL_WEIGHT: TensorContract("float32", (None,))} if weight else {}
@@ -67,18 +73,10 @@ class FakeCatalogue:
     Attributes:
         items: ids; equal scores keep their order.
         ranked: how many `recommend` retrieves and ranks.
-        weight: of retrieval's score in the order of a page.
     """
 
     items: tuple[str, ...]
     ranked: int
-    weight: float = 0.0
-
-    @property
-    def page_outputs(self) -> dict[str, TensorContract]:
-        """Outputs of `recommend` beside those of ranking."""
-        ordered = {contract.PAGE_SCORE: TensorContract("float32", (None, None))} if self.weight else {}
-        return OUTPUTS | _OF_RANKED | ordered
 
     def retrieve(
         self, k: int, excluded: Sequence[str], retriever: Retriever, width: int
@@ -93,9 +91,9 @@ class FakeCatalogue:
         return {contract.ITEM_ID: _ids(items, width), contract.SCORE: _numbers(scores, width)}
 
     def recommend(
-        self, k: int, excluded: Sequence[str], retriever: Retriever, ranker: Ranker, width: int
+        self, k: int, excluded: Sequence[str], retriever: Retriever, ranker: Ranker, width: int, weight: float
     ) -> dict[str, tensor_pb2.TensorProto]:
-        """The outputs of `recommend`, `width` wide.
+        """The outputs of `recommend`, `width` wide, in the order of both scores where retrieval has a weight.
 
         Raises:
             WrongK: `k` is below 1 or above `ranked`.
@@ -103,9 +101,9 @@ class FakeCatalogue:
         _check(k, min(self.ranked, len(self.items)), "the candidates that the model ranks")
         items, of_retrieval = self._best(self.ranked, excluded, retriever)
         scores = dict(ranker(items))
-        if self.weight:
-            scores[contract.PAGE_SCORE] = page_scores(scores[contract.SCORE], of_retrieval, self.weight)
-        order = np.argsort(-scores[contract.PAGE_SCORE if self.weight else contract.SCORE], kind="stable")[:k]
+        if weight:
+            scores[contract.PAGE_SCORE] = page_scores(scores[contract.SCORE], of_retrieval, weight)
+        order = np.argsort(-scores[contract.PAGE_SCORE if weight else contract.SCORE], kind="stable")[:k]
         return {
             contract.ITEM_ID: _ids([items[place] for place in order], width),
             contract.RETRIEVAL_SCORE: _numbers(of_retrieval[order], width),

@@ -109,7 +109,7 @@ class FakeRankingServer:
             lists=frozenset(lists),
             history_ages=history_ages,
             further_histories=tuple(further_histories),
-            catalogue=FakeCatalogue(tuple(catalogue), ranked_candidates, retrieval_weight) if catalogue else None,
+            catalogue=FakeCatalogue(tuple(catalogue), ranked_candidates) if catalogue else None,
             retrieval_weight=retrieval_weight,
             retriever=retriever,
             indexes={} if index is None else dict.fromkeys(versions, index),
