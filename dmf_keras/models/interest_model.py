@@ -133,8 +133,14 @@ class InterestModel(RankingModel):
     def build_head(self) -> Any:
         """The head, not built: a layer with `encode_user` and `score_items`, as `InterestHead` has them."""
         config = cast(InterestConfig, self.config)
-        made: dict[str, Any] = {"dropout": config.dropout, "outputs": self.outputs, "experts": config.experts}
-        return InterestHead(config.hidden_units, **made, name="head", dtype=self.dense_policy)
+        return InterestHead(
+            config.hidden_units,
+            dropout=config.dropout,
+            outputs=self.outputs,
+            experts=config.experts,
+            name="head",
+            dtype=self.dense_policy,
+        )
 
     def apply_head(
         self, user_part: Tensor, items: Tensor, pair: Tensor | None, real: Tensor | None = None, training: bool = False
@@ -182,11 +188,9 @@ class InterestModel(RankingModel):
 
     def own_columns(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """Candidate columns of role feature, embedded [B, N, C]; None where the schema has none."""
-        return (
-            None
-            if self.candidate_columns is None
-            else self.candidate_columns(columns_without_padding(inputs, self.schema))
-        )
+        if self.candidate_columns is None:
+            return None
+        return self.candidate_columns(columns_without_padding(inputs, self.schema))
 
     def bias(self, inputs: Mapping[str, Tensor], training: bool) -> Tensor:
         """The tower's logit: [B, N] of the values given in training or by `as_shown`, else [1, 1] of constants."""

@@ -43,10 +43,10 @@ def run(parsed: argparse.Namespace) -> int:
             meant = did_you_mean(name, list(config.encoders))
             said = f" ({meant})" if meant else ""
             raise ConfigError(f"--modality: no encoder '{name}'{said}; encoders: {', '.join(config.encoders)}")
-    summaries = []
+    sections, summaries = EncodingConfig.of(config), []
     for name in in_order(config.encoders, names):
         with console().status(f"{name}: loading the encoder") as status:
-            summary = encode_modality(EncodingConfig.of(config), name, status.update)
+            summary = encode_modality(sections, name, status.update)
         summaries.append(summary)
         for line in told_of(summary, config.encoders[name]):
             console().print(line, highlight=False, soft_wrap=True)

@@ -122,8 +122,6 @@ def data_digest(config: PipelineConfig, code: Sequence[str] = ()) -> str:
         code: see `prepare`.
     """
     prints = fingerprints(config)
-    made = in_pipeline(config.encoders)
-    encoding = [prints.encoding, EncodingConfig.of(config, made).model_dump_json(), *code_digests(["encode"]).values()]
     schema = config.data.schema_file
     parts = [
         prints.logs,
@@ -134,6 +132,11 @@ def data_digest(config: PipelineConfig, code: Sequence[str] = ()) -> str:
         config.features.model_dump_json(),
         config.content.model_dump_json(),
         hashlib.sha256(schema.read_bytes()).hexdigest() if schema else "",
-        *(encoding if made else []),
     ]
+    if made := in_pipeline(config.encoders):
+        parts += [
+            prints.encoding,
+            EncodingConfig.of(config, made).model_dump_json(),
+            *code_digests(["encode"]).values(),
+        ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
