@@ -125,7 +125,7 @@ def _run_compare(parsed: argparse.Namespace) -> int:
     """Compares towers and baselines and prints the report; returns the exit status."""
     from tfx_pipeline.console import console
     from tfx_pipeline.files.writing import write_json
-    from tfx_pipeline.studies.retrieval.compare.comparison import REPORT, compare_retrieval, retrieval_folder
+    from tfx_pipeline.studies.retrieval.compare.comparison import PAGE, REPORT, compare_retrieval, retrieval_folder
     from tfx_pipeline.studies.retrieval.compare.tables import print_comparison
 
     config = configuration(parsed)
@@ -146,5 +146,6 @@ def _run_compare(parsed: argparse.Namespace) -> int:
         write_json(parsed.json, report.to_json())
     out = console()
     print_comparison(report, out)
-    out.print(f"report: {retrieval_folder(config) / REPORT}", highlight=False, soft_wrap=True)
+    for name, file in (("report", REPORT), ("page", PAGE)):
+        out.print(f"{name}: {retrieval_folder(config) / file}", highlight=False, soft_wrap=True)
     return exit_status.OK

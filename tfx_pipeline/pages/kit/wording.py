@@ -21,6 +21,11 @@ def decimal(number: float | None, digits: int = 4) -> str:
     return "–" if number is None or not math.isfinite(number) else f"{number:.{digits}f}"
 
 
+def signed(number: float | None, digits: int = 4) -> str:
+    """A difference, with its sign; a dash where there is none."""
+    return "–" if number is None or not math.isfinite(number) else f"{number:+.{digits}f}"
+
+
 def between(bounds: tuple[float, float] | None, digits: int = 4) -> str:
     """An interval; nothing where there is none."""
     if bounds is None or not all(map(math.isfinite, bounds)):

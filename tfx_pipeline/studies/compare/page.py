@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from matplotlib.axes import Axes
 
 from tfx_pipeline.config.metrics import (
     COMPARED,
@@ -19,22 +18,19 @@ from tfx_pipeline.config.metrics import (
     with_objectives,
 )
 from tfx_pipeline.evaluation.baselines import title as baseline_title
-from tfx_pipeline.pages.kit.figures import INK, PANEL_SIZE, draw
-from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
-from tfx_pipeline.pages.kit.palette import points
-from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent
+from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Picture, Prose, Section, Table, write
+from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent, signed
 from tfx_pipeline.studies.compare.catalogue import catalogue_entries, catalogue_heading, catalogue_notes
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.cost_sections import cost_section, training_section
+from tfx_pipeline.studies.compare.forest import MARKS, VERDICTS, Forest, forests
 from tfx_pipeline.studies.compare.report import CatalogueFacts, Difference, Report, Slice, Statistic
 
-_TONES = {"ahead": 2, "behind": 1, "undecided": 0, "one seed": 0}
 _COLUMNS = {
     "item_frequency": "impressions of the candidate in train",
     "history_length": "items in the history",
     "content": "content of the candidate",
 }
-_ROW_INCHES = 0.28
 
 
 def write_compare_page(report: Report, path: Path) -> None:
@@ -95,7 +91,7 @@ def _verdict(report: Report) -> str:
             f"In test GAUC nothing is decided against {report.reference}: each model was trained once, and another "
             "seed may turn a difference round."
         )
-    by_verdict: dict[str, list[str]] = {verdict: [] for verdict in _TONES}
+    by_verdict: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
     for model, differences in report.others:
         by_verdict[differences["gauc"].verdict].append(model.label)
     words = {"ahead": "ahead of it", "behind": "behind it", "undecided": "not told apart from it"}
@@ -190,20 +186,21 @@ def _differences_section(report: Report) -> Section:
         f"both models. Seeds are {bootstrap.seeds}."
     )
     picture = Picture(
-        [
-            _forest(
-                f"forest-{name.replace('@', '-at-').replace('/', '-')}",
-                name,
-                report,
-                {model.label: differences[name] for model, differences in report.others if name in differences},
-            )
-            for name in (*with_objectives(COMPARED, report.objectives), *outlined(f"hr@{k}" for k in report.at_k))
-            if name in next(iter(report.others))[1]
-        ],
+        forests(
+            [
+                Forest(
+                    f"forest-{name.replace('@', '-at-').replace('/', '-')}",
+                    metric(name).title,
+                    {model.label: differences[name] for model, differences in report.others if name in differences},
+                )
+                for name in (*with_objectives(COMPARED, report.objectives), *outlined(f"hr@{k}" for k in report.at_k))
+                if name in next(iter(report.others))[1]
+            ],
+            report.reference,
+        ),
         f"Difference of each model to {report.reference} on the test split (model minus reference), with "
         f"{percent(bootstrap.confidence, 0)} intervals; small marks below are the seeds. Log loss is better to the "
-        "left, all others to the right. Triangles are ahead, squares behind: the interval leaves out 0 and all seeds "
-        f"agree. Circles are undecided, and so is every difference of one seed. {method}",
+        f"left, all others to the right. {MARKS} {method}",
     )
     rows = []
     for model, differences in report.others:
@@ -213,8 +210,8 @@ def _differences_section(report: Report) -> Section:
             if (one := differences.get(name)) is None:
                 rows.append((model.label, heading, *("–" * 5)))
                 continue
-            ends = (_signed(one.low), _signed(one.high), decimal(one.std))
-            rows.append((model.label, heading, one.verdict, _signed(one.mean), *ends))
+            ends = (signed(one.low), signed(one.high), decimal(one.std))
+            rows.append((model.label, heading, one.verdict, signed(one.mean), *ends))
     interval = f"{percent(bootstrap.confidence, 0)} interval"
     columns = ("model", "metric", "verdict", "difference", f"{interval}, from", "to", "std over seeds")
     return Section(
@@ -222,40 +219,6 @@ def _differences_section(report: Report) -> Section:
         f"Differences to {report.reference}",
         [picture, Table("Differences", columns, rows, 4)],
     )
-
-
-def _forest(
-    name: str,
-    measured: str,
-    report: Report,
-    found: Mapping[str, Difference],
-    *,
-    title: str = "",
-    limits: tuple[float, float] | None = None,
-) -> Panel:
-    """One row per label of `found`: mean, interval and seeds of its difference to the reference."""
-
-    def paint(axes: Axes) -> None:
-        for place, one in enumerate(found.values()):
-            look = points(_TONES[one.verdict])
-            if one.low is not None and one.high is not None:
-                axes.plot([one.low, one.high], [place, place], color=look["color"], linewidth=2)
-            seeds = [value for value in one.by_seed if value is not None]
-            axes.plot(seeds, [place + 0.22] * len(seeds), "|", color=INK, markersize=4, alpha=0.6)
-            if one.mean is not None:
-                axes.plot([one.mean], [place], markersize=6, **look)
-        axes.axvline(0, color=INK, linestyle="--", linewidth=0.9)
-        axes.set_yticks(range(len(found)), list(found))
-        axes.set_ylim(len(found) - 0.4, -0.6)
-        axes.set_xlabel(f"difference in {metric(measured).title}")
-        axes.locator_params(axis="x", nbins=5)
-        if limits is not None:
-            axes.set_xlim(limits)
-        if title:
-            axes.set_title(title)
-
-    size = (PANEL_SIZE[0], 1.0 + _ROW_INCHES * max(len(found), 2))
-    return draw(name, f"Difference in {metric(measured).title} to {report.reference} {title}".strip(), paint, size)
 
 
 def _slices_section(report: Report) -> Section:
@@ -277,20 +240,11 @@ def _frequency_forests(report: Report) -> list[Block]:
                 found.setdefault(bucket, {})[model.label] = differences["gauc"]
     if not found:
         return []
-    every = [end for by_label in found.values() for one in by_label.values() for end in (one.low, one.mean, one.high)]
-    ends = [0.0, *(end for end in every if end is not None)]
-    margin = 0.05 * (max(ends) - min(ends))
-    panels = [
-        _forest(
-            f"forest-{bucket}",
-            "gauc",
-            report,
-            by_label,
-            title=f"{bucket} items",
-            limits=(min(ends) - margin, max(ends) + margin),
-        )
-        for bucket, by_label in found.items()
-    ]
+    panels = forests(
+        [Forest(f"forest-{bucket}", metric("gauc").title, own, f"{bucket} items") for bucket, own in found.items()],
+        report.reference,
+        one_scale=True,
+    )
     return [
         Picture(
             panels,
@@ -323,7 +277,3 @@ def spread(value: Statistic, digits: int = 4) -> str:
 
 def _times(number: float | None, factor: float) -> float | None:
     return None if number is None else factor * number
-
-
-def _signed(number: float | None) -> str:
-    return "–" if number is None else f"{number:+.4f}"

@@ -1,4 +1,4 @@
-"""`compare_retrieval`: a plan, the work inside a quiet process, the report on disk."""
+"""`compare_retrieval`: a plan, the work inside a quiet process, report and page on disk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tfx_pipeline.studies.retrieval.compare.plan import make_plan
 if TYPE_CHECKING:
     from tfx_pipeline.studies.retrieval.compare.report import RetrievalComparison
 
-REPORT = "compare.json"
+REPORT, PAGE = "compare.json", "compare.html"
 
 
 def retrieval_folder(config: PipelineConfig) -> Path:
-    """Where the report and the finished trainings lie."""
+    """Where report, page and finished trainings lie."""
     return config.output / "retrieval"
 
 
@@ -71,6 +71,8 @@ def compare_retrieval(
     with hold_output(config.output, "retrieval"):
         with console().status("loading libraries"):
             from tfx_pipeline.studies.retrieval.compare.experiment import run_comparison
+            from tfx_pipeline.studies.retrieval.compare.page import write_retrieval_page
         report = run_comparison(config, plan, folder)
         write_json(folder / REPORT, report.to_json())
+        write_retrieval_page(report, folder / PAGE)
     return report
