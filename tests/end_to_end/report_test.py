@@ -113,6 +113,7 @@ def test_own_scores_are_the_evaluator_s(run, finished_run):
     """What the page draws from the Keras model is what the Evaluator measured on the exported one."""
     from tfx_pipeline.config.metrics import by_request
     from tfx_pipeline.evaluation.item_facts import read_item_facts
+    from tfx_pipeline.evaluation.known_users import read_known_users
     from tfx_pipeline.evaluation.metrics import values
     from tfx_pipeline.pages.run.scores import score_test_split
     from tfx_pipeline.trained.keras_model import KerasModel
@@ -122,7 +123,12 @@ def test_own_scores_are_the_evaluator_s(run, finished_run):
     trained = KerasModel(model_dir, run.output)
     files = split_files(run.folder("BehaviorLogExampleGen", "examples"), "test")
     scores = score_test_split(
-        trained.model, trained.transform, files, read_item_facts(model_dir), split_requests=len(files)
+        trained.model,
+        trained.transform,
+        files,
+        read_item_facts(model_dir),
+        read_known_users(model_dir),
+        split_requests=len(files),
     )
     overall = finished_run.summary["metrics"]["test"]["overall"]
     assert len(scores.labels) == overall["example_count"]

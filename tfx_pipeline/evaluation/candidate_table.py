@@ -20,6 +20,7 @@ from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import ItemFacts
 from tfx_pipeline.evaluation.joint import joint_probabilities
+from tfx_pipeline.evaluation.known_users import KnownUsers
 from tfx_pipeline.evaluation.metrics import CandidateRows, values
 from tfx_pipeline.files.writing import writing
 from tfx_pipeline.transform.dataset import untuned
@@ -89,16 +90,19 @@ class CandidateTable:
         labels, probabilities = self.column(objective)
         return CandidateRows(labels[mask], probabilities[mask], self.users[mask], self.requests[mask])
 
-    def slices(self, evaluation: Evaluation) -> dict[str, pd.Categorical]:
+    def slices(self, evaluation: Evaluation, known_users: KnownUsers | None) -> dict[str, pd.Categorical]:
         """The bucket of each row in every slice of the Evaluator.
 
         Args:
             evaluation: gives the borders.
+            known_users: of the train split; None: no slice by them.
         """
+        by_user = {} if known_users is None else {slices.USER: slices.user(known_users.look_up(self.users))}
         return {
             slices.ITEM_FREQUENCY: slices.item_frequency(self.train_impressions, evaluation),
             slices.HISTORY_LENGTH: slices.history_length(self.history_lengths, evaluation),
             slices.CONTENT: slices.content(self.has_content),
+            **by_user,
         }
 
     def save(self, file: Path) -> None:

@@ -30,6 +30,7 @@ from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.item_facts import read_item_facts, require_item_facts
 from tfx_pipeline.evaluation.joint import joint_probabilities
+from tfx_pipeline.evaluation.known_users import read_known_users
 from tfx_pipeline.evaluation.metrics import REQUEST_KEY, USER_KEY
 
 _SIGNATURE = "serving_default"
@@ -96,6 +97,7 @@ class _ScoreCandidates(beam.DoFn):
     def setup(self) -> None:
         self._models = {name: loader.load() for name, loader in self._loaders.items()}
         self._facts = read_item_facts(self._candidate_path)
+        self._known_users = read_known_users(self._candidate_path)
 
     def process(self, extracts: types.Extracts) -> Iterator[types.Extracts]:
         batch: pa.RecordBatch = extracts[constants.ARROW_RECORD_BATCH_KEY]
@@ -112,6 +114,9 @@ class _ScoreCandidates(beam.DoFn):
         impressions, has_content = self._facts.look_up(item_ids)
         histories = _lists(batch, raw_features.HISTORY_ITEM_ID)[1]
         user_keys = pd.util.hash_array(_scalars(batch, raw_features.USER_ID))
+        by_user = {}
+        if self._known_users is not None:
+            by_user[slices.USER] = slices.user(self._known_users.look_up(user_keys)).repeat(candidates)
         split = pd.Categorical([value.decode() for value in _scalars(batch, raw_features.SPLIT)])
         yield {
             constants.LABELS_KEY: labels,
@@ -123,6 +128,7 @@ class _ScoreCandidates(beam.DoFn):
                 slices.ITEM_FREQUENCY: slices.item_frequency(impressions, evaluation),
                 slices.HISTORY_LENGTH: slices.history_length(histories, evaluation).repeat(candidates),
                 slices.CONTENT: slices.content(has_content),
+                **by_user,
             },
         }
 
@@ -170,6 +176,8 @@ class _CutIntoSlices(beam.DoFn):
     def process(self, extracts: types.Extracts) -> Iterator[types.Extracts]:
         columns = extracts[constants.FEATURES_KEY]
         for slicing in self._slicings:
+            if not columns.keys() >= set(slicing):
+                continue
             shape = tuple(len(columns[name].categories) for name in slicing)
             cells = np.ravel_multi_index([columns[name].codes for name in slicing], shape)
             for cell in np.unique(cells):

@@ -13,11 +13,18 @@ SPLIT = "split"
 ITEM_FREQUENCY = "item_frequency"
 HISTORY_LENGTH = "history_length"
 CONTENT = "content"
+USER = "user"
 
-# Every slice is within a split. The first entry is the whole split.
-SLICINGS: tuple[tuple[str, ...], ...] = ((SPLIT,), (SPLIT, ITEM_FREQUENCY), (SPLIT, HISTORY_LENGTH), (SPLIT, CONTENT))
+# Every slice is within a split. The first entry is the whole split. Rows lack a column that their model cannot tell.
+SLICINGS: tuple[tuple[str, ...], ...] = (
+    (SPLIT,),
+    (SPLIT, ITEM_FREQUENCY),
+    (SPLIT, HISTORY_LENGTH),
+    (SPLIT, CONTENT),
+    (SPLIT, USER),
+)
 
-_NAMED_ORDER = {"cold": 0, "rare": 1, "tail": 2, "head": 3, "with": 0, "without": 1, "empty": 0}
+_NAMED_ORDER = {"cold": 0, "rare": 1, "tail": 2, "head": 3, "with": 0, "without": 1, "empty": 0, "known": 0, "new": 1}
 
 
 def item_frequency(train_impressions: np.ndarray, evaluation: Evaluation) -> pd.Categorical:
@@ -47,6 +54,11 @@ def history_length(lengths: np.ndarray, evaluation: Evaluation) -> pd.Categorica
 def content(has_content: np.ndarray) -> pd.Categorical:
     """ "with" or "without" content, from bool [n]."""
     return pd.Categorical.from_codes(has_content.astype(np.int8), ["without", "with"])
+
+
+def user(known: np.ndarray) -> pd.Categorical:
+    """ "known" users have an ID of their own, "new" ones share one; from bool [n]."""
+    return pd.Categorical.from_codes(known.astype(np.int8), ["new", "known"])
 
 
 def bucket_order(bucket: str) -> int:

@@ -14,6 +14,7 @@ from tfx_pipeline.config.objectives import Objective, specs
 from tfx_pipeline.config.schema import Features
 from tfx_pipeline.data.content.codes import CodeTable
 from tfx_pipeline.data.content.table import ItemContentTable
+from tfx_pipeline.evaluation.known_users import KnownUsers
 from tfx_pipeline.files.reading import read_lines
 from tfx_pipeline.transform import transformed_features
 
@@ -136,6 +137,12 @@ def known_items(
     ids = [*content.item_ids, *trained_only]
     impressions = np.array([counts.get(item, 0) for item in ids], np.int64)
     return ids, impressions, np.concatenate([content.covered, np.zeros(len(trained_only), bool)])
+
+
+def known_users(tft_output: tft.TFTransformOutput) -> KnownUsers | None:
+    """Users of the train split that have an ID of their own; None where models have no IDs of users."""
+    path = tft_output.vocabulary_file_by_name(transformed_features.USER_VOCABULARY)
+    return None if path is None else KnownUsers.of(read_lines(path))
 
 
 def train_impressions(tft_output: tft.TFTransformOutput) -> dict[str, int]:

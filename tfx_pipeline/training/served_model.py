@@ -19,8 +19,9 @@ from tfx_pipeline.config.schema import Evaluation
 from tfx_pipeline.data.content.table import ItemContentTable
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation.item_facts import ItemFacts, write_item_facts
+from tfx_pipeline.evaluation.known_users import write_known_users
 from tfx_pipeline.training import golden
-from tfx_pipeline.training.model_schema import content_bases, known_items
+from tfx_pipeline.training.model_schema import content_bases, known_items, known_users
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 # Requests of eval that golden and warm-up requests are chosen from.
@@ -120,4 +121,6 @@ def write_served_model(
     )
     ids, impressions, has_content = known_items(tft_output, content)
     write_item_facts(directory, ids, impressions, has_content, options.evaluation)
+    if (users := known_users(tft_output)) is not None:
+        write_known_users(directory, users)
     return written, ItemFacts.of(ids, impressions, has_content, options.evaluation)

@@ -13,10 +13,11 @@ from tfx_pipeline.config.schema import SPLITS, Evaluation, Features
 from tfx_pipeline.data.content.table import read_content
 from tfx_pipeline.data.ingestion_report import IngestionReport
 from tfx_pipeline.evaluation.item_facts import ItemFacts
+from tfx_pipeline.evaluation.known_users import KnownUsers
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.files.addresses import Address, join
 from tfx_pipeline.files.reading import read_json
-from tfx_pipeline.training.model_schema import known_items
+from tfx_pipeline.training.model_schema import known_items, known_users
 from tfx_pipeline.training.model_training import TrainingData
 from tfx_pipeline.transform.dataset import split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
@@ -24,12 +25,13 @@ from tfx_pipeline.transform.request_transform import RequestTransform
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrialData:
-    """Transformed examples to train on, raw examples to score, and what is known of the items.
+    """Transformed examples to train on, raw examples to score, and what is known of items and users.
 
     Attributes:
         training_data: transformed examples of train and eval, transform, content.
         examples: files of raw examples, by split.
         facts: train impressions and content of every item.
+        known_users: of the train split; None where models have no IDs of users.
         digest: of inputs and code, part of the key of every trial.
         report: of ingestion; None where it was not given.
     """
@@ -37,6 +39,7 @@ class TrialData:
     training_data: TrainingData
     examples: Mapping[str, list[str]]
     facts: ItemFacts
+    known_users: KnownUsers | None
     digest: str
     report: IngestionReport | None
 
@@ -79,6 +82,7 @@ def read_trial_data(
         training_data=TrainingData.read(transformed, tft_output, transform, table, features, objectives, age_buckets),
         examples={split: split_files(examples, split) for split in SPLITS},
         facts=ItemFacts.of(ids, impressions, has_content, evaluation),
+        known_users=known_users(tft_output),
         digest=digest,
         report=_read_report(report) if report is not None else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from tfx_pipeline.data.examples import raw_features
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
 from tfx_pipeline.evaluation.item_facts import read_item_facts
+from tfx_pipeline.evaluation.known_users import KnownUsers, read_known_users
 from tfx_pipeline.evaluation.metrics import GAUC
 
 
@@ -73,14 +75,31 @@ def test_columns_are_those_of_the_requests(table, requests, trained):
 
 
 def test_slices_follow_the_borders_that_are_given(table):
-    counts = table.slices(Evaluation(rare_below=2, head_from=3))["item_frequency"].value_counts()
+    counts = table.slices(Evaluation(rare_below=2, head_from=3), None)["item_frequency"].value_counts()
     assert counts["head"] == (table.train_impressions >= 3).sum()
     assert counts["cold"] == (table.train_impressions == 0).sum()
-    histories = table.slices(Evaluation(history_edges=[2]))["history_length"]
+    histories = table.slices(Evaluation(history_edges=[2]), None)["history_length"]
     assert list(histories.categories) == ["empty", "1", "2+"]
-    assert list(table.slices(Evaluation())["content"][:3]) == [
+    assert list(table.slices(Evaluation(), None)["content"][:3]) == [
         "with" if c else "without" for c in table.has_content[:3]
     ]
+
+
+def test_users_of_train_are_told_from_new_ones(table):
+    known = KnownUsers(np.unique(table.users)[::2])
+    users = table.slices(Evaluation(), known)["user"]
+    assert list(users) == ["known" if user in known.hashes else "new" for user in table.users]
+    assert "user" not in table.slices(Evaluation(), None)
+
+
+def test_the_trainer_leaves_the_users_of_train_beside_the_model(tiny_data, trained):
+    records = tf.data.TFRecordDataset(tiny_data.examples["train"], "GZIP").as_numpy_iterator()
+    features = [tf.train.Example.FromString(record).features.feature for record in records]
+    requests = Counter(feature[raw_features.USER_ID].bytes_list.value[0] for feature in features)
+    # `min_count` of the tiny world is 2.
+    expected = KnownUsers.of([user for user, count in requests.items() if count >= 2])
+    for known in (read_known_users(trained / "Format-Serving"), tiny_data.known_users):
+        np.testing.assert_array_equal(known.hashes, expected.hashes)
 
 
 def test_a_part_of_the_rows(table):

@@ -16,6 +16,7 @@ from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.evaluation import extractors, slices
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.item_facts import write_item_facts
+from tfx_pipeline.evaluation.known_users import KnownUsers, write_known_users
 
 EVALUATION = Evaluation()
 
@@ -74,6 +75,16 @@ def test_flattened_rows_leave_padding_out(scorer):
     assert list(columns[slices.ITEM_FREQUENCY]) == ["head", "cold", "head"]
     assert list(columns[slices.CONTENT]) == ["with", "without", "with"]
     assert list(columns[slices.HISTORY_LENGTH]) == ["empty"] * 3  # the column is absent: no request has a history
+
+
+def test_a_model_that_knows_its_users_has_a_slice_by_them(scorer, tmp_path):
+    write_known_users(tmp_path, KnownUsers.of(["v", "w"]))
+    [rows] = scorer([[0.25, 0.5], [0.75, 0.5]])(record_batch())
+    assert list(rows[constants.FEATURES_KEY][slices.USER]) == ["new", "new", "known"]
+    cut = list(extractors._CutIntoSlices(slices.SLICINGS).process(rows))
+    by_key = {part[constants.SLICE_KEY_TYPES_KEY][0]: part[constants.PREDICTIONS_KEY].tolist() for part in cut}
+    assert by_key[("split", "test"), ("user", "new")] == [0.25, 0.5]
+    assert by_key[("split", "eval"), ("user", "known")] == [0.75]
 
 
 def test_history_of_some_requests_only(scorer):

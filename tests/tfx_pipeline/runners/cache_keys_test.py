@@ -78,6 +78,7 @@ def _closure(step: str) -> set[str]:
                 "dmf_keras/metrics/streaming.py",
                 "serving/contract.py",
                 "tfx_pipeline/evaluation/item_facts.py",
+                "tfx_pipeline/evaluation/known_users.py",
                 "tfx_pipeline/training/search/values.py",
                 "tfx_pipeline/training/settings.py",
                 "tfx_pipeline/training/trainer.py",

@@ -12,6 +12,7 @@ from tfx_pipeline.errors import ModelError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.demands import read_demands
 from tfx_pipeline.evaluation.item_facts import read_item_facts
+from tfx_pipeline.evaluation.known_users import read_known_users
 from tfx_pipeline.evaluation.results import Validation, read_metrics, read_validation
 from tfx_pipeline.files import artifact_files
 from tfx_pipeline.pages.kit.page import Page, Prose, Section, write
@@ -150,13 +151,15 @@ def _ask_model(run: FinishedRun, at_k: Sequence[int]) -> tuple[Scores | None, Se
             return None, without_content(name, "the model carries no metadata, so that it cannot be loaded again")
         with run.reading("RankingTrainer", "model"):
             trained = KerasModel(model_dir, run.output)
-            facts = read_item_facts(model_dir)
+            facts, known_users = read_item_facts(model_dir), read_known_users(model_dir)
     except ModelError as error:
         return None, without_content(name, str(error))
     files = split_files(examples, "test")
     with run.reading("BehaviorLogExampleGen", "examples"), console().status("scoring the test split"):
         requests = report.splits["test"].requests
-        scores = score_test_split(trained.model, trained.transform, files, facts, split_requests=requests, at_k=at_k)
+        scores = score_test_split(
+            trained.model, trained.transform, files, facts, known_users, split_requests=requests, at_k=at_k
+        )
     if not trained.model.content:
         return scores, without_content(name, "the model does not look at content: it ranks by ids alone")
     with console().status("explaining scores"):

@@ -14,6 +14,7 @@ from tfx_pipeline.config.metrics import DEFAULT_AT_K
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE, draws, interval, resampled_metrics
 from tfx_pipeline.evaluation.candidate_table import CandidateTable, score_rows
 from tfx_pipeline.evaluation.item_facts import ItemFacts
+from tfx_pipeline.evaluation.known_users import KnownUsers
 from tfx_pipeline.evaluation.metrics import CalibrationRatio, CandidateRows, NormalizedEntropy
 from tfx_pipeline.pages.kit.wording import percent
 from tfx_pipeline.transform.dataset import sampled_files
@@ -59,6 +60,7 @@ def score_test_split(
     transform: RequestTransform,
     files: Sequence[str],
     facts: ItemFacts,
+    known_users: KnownUsers | None,
     *,
     split_requests: int,
     at_k: Sequence[int] = DEFAULT_AT_K,
@@ -71,6 +73,7 @@ def score_test_split(
         transform: requests to model inputs.
         files: of the test split; which requests a file holds is random.
         facts: of the items, with the borders of the slices.
+        known_users: of the train split; None: no slice by them.
         split_requests: requests in the split.
         at_k: of the metrics of the first k candidates of a request.
         most: how many of them to score, to the next whole file.
@@ -89,7 +92,7 @@ def score_test_split(
         predictions=table.probabilities,
         users=table.users,
         requests=table.requests,
-        intervals=bootstrap_intervals(table, table.slices(facts.evaluation), at_k=at_k),
+        intervals=bootstrap_intervals(table, table.slices(facts.evaluation, known_users), at_k=at_k),
         sample=f"Scored by the model of this run: {part}, {len(table.labels):,} candidates of {users:,} users.",
         method=(
             f"Intervals hold {percent(CONFIDENCE, 0)} of {RESAMPLES} resamples of these users, each with all of its "

@@ -21,6 +21,7 @@ _SLICES = {
     "item_frequency": "impressions of the candidate in train",
     "history_length": "items in the history of the request",
     "content": "content of the candidate",
+    "user": "whether train had the user",
 }
 
 

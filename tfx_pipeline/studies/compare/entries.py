@@ -18,6 +18,7 @@ from tfx_pipeline.errors import DataError
 from tfx_pipeline.evaluation import slices
 from tfx_pipeline.evaluation.bootstrap import CONFIDENCE
 from tfx_pipeline.evaluation.candidate_table import CandidateTable
+from tfx_pipeline.evaluation.known_users import KnownUsers
 from tfx_pipeline.files.json_values import plain
 from tfx_pipeline.studies.bench.timing import Timing
 from tfx_pipeline.studies.compare.contenders import Plan
@@ -49,6 +50,7 @@ def model_entries(
     modalities: Sequence[str] = (),
     best: AttainableSplit | None = None,
     codes_of: str | None = None,
+    known_users: KnownUsers | None = None,
 ) -> list[ModelEntry]:
     """What the test split and the trainings say of each model.
 
@@ -60,6 +62,7 @@ def model_entries(
         modalities: of the configuration.
         best: what true probabilities reach on the test split; None of logs that are not synthetic.
         codes_of: the modality that semantic ids are made of, if any.
+        known_users: of the train split; None: no slice by them.
 
     Returns:
         One entry per contender, the best first by what models are compared by before all.
@@ -71,7 +74,7 @@ def model_entries(
     tables = {label: [training.rows for training in trainings[label]] for label in labels}
     first = tables[plan.reference][0]
     _check_same_rows(tables, first)
-    buckets = {column: _buckets(categories) for column, categories in first.slices(evaluation).items()}
+    buckets = {column: _buckets(categories) for column, categories in first.slices(evaluation, known_users).items()}
     everything = np.ones(len(first.labels), bool)
     names, at_k = (*SHOWN, *by_request(evaluation.at_k)), evaluation.at_k
     names += tuple(f"{objective}/{name}" for objective in first.further for name in SHOWN)

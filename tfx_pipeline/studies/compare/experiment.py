@@ -47,7 +47,7 @@ def run_experiment(config: PipelineConfig, plan: Plan, folder: Path) -> Report:
     best = _attainable(config, cuts)
     with console().status("metrics, and intervals from resampled users"):
         modalities, codes_of = config.content.names, config.content.codes_of
-        entries = model_entries(plan, trainings, config.evaluation, times, modalities, best, codes_of)
+        entries = model_entries(plan, trainings, config.evaluation, times, modalities, best, codes_of, data.known_users)
     with console().status("rankers without a model"):
         train, judged = data.examples["train"], data.examples["test"]
         counted = sampled_files(train, data.training_data.requests["train"], COUNTED_REQUESTS)

@@ -30,6 +30,7 @@ _COLUMNS = {
     "item_frequency": "impressions of the candidate in train",
     "history_length": "items in the history",
     "content": "content of the candidate",
+    "user": "whether train had the user",
 }
 
 
