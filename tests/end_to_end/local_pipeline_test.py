@@ -65,7 +65,7 @@ def test_metrics_are_about_every_candidate_of_each_split(finished_run):
     assert set(metrics) == {"eval", "test"}
     for split, values in metrics.items():
         assert values["overall"]["example_count"] == splits[split]["impressions"]
-        for column in ("item_frequency", "history_length", "content"):
+        for column in ("item_frequency", "history_length", "content", "user"):
             assert sum(v["example_count"] for v in values[column].values()) == splits[split]["impressions"]
 
 

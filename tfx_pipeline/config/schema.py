@@ -37,7 +37,7 @@ from tfx_pipeline.config.serving import Serving
 from tfx_pipeline.config.split import Split
 from tfx_pipeline.config.stages import Stages, check_stages
 from tfx_pipeline.config.tables import Data
-from tfx_pipeline.config.tuning import Tuning
+from tfx_pipeline.config.tuning import PARAMS, Tuning
 from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
 
 HistoryEvents = Literal["positives", "all"]
@@ -405,11 +405,19 @@ class PipelineConfig(Section):
     @model_validator(mode="after")
     def _unknown_users_have_one_row(self) -> PipelineConfig:
         users = self.features.user_id
-        if self.model.params.get("user_dropout") and users is not None and users.oov_buckets != 1:
-            raise ValueError(
-                "model.params.user_dropout: teaches one row of unknown users, and features.user_id.oov_buckets is "
-                f"{users.oov_buckets}; expected 1"
-            )
+        if users is None or users.oov_buckets == 1:
+            return self
+        given = {"model.params.user_dropout": self.model.params.get("user_dropout")}
+        given |= {
+            f"comparison.models.{label}": own.get("user_dropout") for label, own in self.comparison.models.items()
+        }
+        given["tuning.space"] = f"{PARAMS}user_dropout" in self.tuning.space
+        for key, dropped in given.items():
+            if dropped:
+                raise ValueError(
+                    f"{key}: user_dropout teaches one row of unknown users, and features.user_id.oov_buckets is "
+                    f"{users.oov_buckets}; expected 1"
+                )
         return self
 
     @model_validator(mode="after")

@@ -217,6 +217,21 @@ def test_a_column_belongs_to_the_user_or_to_the_context(refusal):
     assert problems == ["features: columns in both 'user' and 'context': age"]
 
 
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("model.params.user_dropout=0.1", "model.params.user_dropout"),
+        ("comparison.models={din: {user_dropout: 0.1}}", "comparison.models.din"),
+        ("tuning.space={params.user_dropout: {choice: [0, 0.1]}}", "tuning.space"),
+    ],
+)
+def test_users_are_dropped_where_unknown_ones_have_one_row(refusal, load, override, key):
+    (problem,) = refusal("features.user_id.oov_buckets=2", override)
+    assert problem.startswith(f"{key}: user_dropout teaches one row of unknown users, and features.user_id.oov_buckets")
+    load(override)
+    load("features.user_id=null", override)
+
+
 def test_times_without_an_offset_are_utc_and_others_are_converted(load):
     dates = load("split={dates: {eval_from: 2025-03-25, test_from: '2025-03-28T01:00:00+02:00'}}").split.dates
     assert dates.eval_from == dt.datetime(2025, 3, 25, tzinfo=dt.UTC)
