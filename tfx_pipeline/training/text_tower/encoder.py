@@ -25,6 +25,7 @@ from tfx_pipeline.data.encoding.texts import text_contents, text_items
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.array_file import read_arrays, write_arrays
 from tfx_pipeline.files.json_record import RecordError
+from tfx_pipeline.files.writing import remove
 from tfx_pipeline.training.text_tower.learning import Texts, WatchTraining, learn, new_tower
 
 _DIGITS = 16
@@ -84,6 +85,8 @@ class TextTowerEncoder:
         self.trained = False
         self._ngrams = Ngrams(settings.ngrams, settings.buckets, settings.max_words)
         self._file = tower_file(config.modalities[name].path)
+        # Of a training that was killed.
+        self._state = self._file.with_name(f"{self._file.stem}-training.npz")
 
     def read(self, table: ItemTable) -> Contents:
         """The texts of the catalogue. The tower is trained on them unless there is one already.
@@ -97,6 +100,7 @@ class TextTowerEncoder:
         if found is None:
             found = self._train(items.ids, items.texts, table)
             self._save(*found)
+            remove(self._state)
             self.trained = True
         self._tower, self.training = found
         self.digest = self._digest()
@@ -127,7 +131,8 @@ class TextTowerEncoder:
                 f"encoders.{self._name}: {different} different texts in {table.path} to train on; expected thousands. "
                 f"Check `columns`{also}"
             )
-        return learn(Texts([self._ngrams(texts[row]) for row in rows], groups, others), self._settings, self._watch)
+        learned = Texts([self._ngrams(texts[row]) for row in rows], groups, others)
+        return learn(learned, self._settings, self._watch, self._state)
 
     def _others(self, name: str, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """float32 [items, width] and bool [items]: vectors of another modality, at the width of its encoder."""

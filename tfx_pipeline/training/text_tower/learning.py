@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +19,7 @@ from tfx_pipeline.data.encoding.ngrams import padded
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.reproducible import make_reproducible
+from tfx_pipeline.training.text_tower.progress import Progress
 
 # One text in so many is held out, up to a number of them.
 _HELD_OUT, _MOST_HELD_OUT = 10, 1000
@@ -43,6 +46,17 @@ class Texts(NamedTuple):
     groups: np.ndarray
     others: np.ndarray | None
 
+    @property
+    def digest(self) -> str:
+        """Of all of it, 64 hex digits."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.groups).tobytes())
+        for bag in self.bags:
+            for pieces in bag:
+                digest.update(np.ascontiguousarray(pieces).tobytes() + b"/")
+            digest.update(b";")
+        digest.update(b"" if self.others is None else np.ascontiguousarray(self.others).tobytes())
+        return digest.hexdigest()
+
 
 class _Batch(NamedTuple):
     """int32 [B, W]; int32 [B, W] or float32 [B, width]; bool [B, B]."""
@@ -60,14 +74,19 @@ def new_tower(settings: KerasEncoder) -> BagTower:
 
 
 def learn(
-    texts: Texts, settings: KerasEncoder, watch: WatchTraining = lambda epoch, epochs, loss, seconds: None
+    texts: Texts,
+    settings: KerasEncoder,
+    watch: WatchTraining = lambda epoch, epochs, loss, seconds: None,
+    state: Path | None = None,
 ) -> tuple[BagTower, TowerTraining]:
     """Trains a tower; the same arguments give the same one on CPU, but for rounding.
 
     Args:
         texts: two at least.
         settings: of the configuration.
-        watch: is told of each epoch.
+        watch: is told of each epoch that is done here.
+        state: file that keeps each epoch, so that a killed training goes on; the caller removes it. None: nothing is
+            kept.
 
     Raises:
         DataError: the loss is not a number any more.
@@ -80,8 +99,12 @@ def learn(
     # The same halves before and after.
     judged = _batch(texts, held_out, rng)
     before = learner.accuracy(judged)
-    loss = float("nan")
-    for epoch in range(settings.epochs):
+    loss, done, earlier = float("nan"), 0, 0.0
+    made_of = f"{settings.model_dump_json(exclude={'in_pipeline'})} {texts.digest}"
+    if state is not None and (kept := Progress.load(state, made_of)) is not None:
+        loss, done, earlier, rng.bit_generator.state = kept.loss, kept.epochs, kept.seconds, kept.random
+        learner.restore(kept.learner)
+    for epoch in range(done, settings.epochs):
         order = rng.permutation(rest)
         # A batch of one has no negative.
         parts = [order[first : first + settings.batch_size] for first in range(0, len(order), settings.batch_size)]
@@ -92,7 +115,10 @@ def learn(
                 f"training of the text encoder diverged: its loss is not a number; try a lower learning_rate "
                 f"(now {settings.learning_rate:g})"
             )
-        watch(epoch + 1, settings.epochs, loss, time.perf_counter() - started)
+        seconds = earlier + time.perf_counter() - started
+        if state is not None:
+            Progress(made_of, epoch + 1, loss, seconds, rng.bit_generator.state, learner.state).save(state)
+        watch(epoch + 1, settings.epochs, loss, seconds)
     record = TowerTraining(
         texts=len(rest),
         held_out=len(held_out),
@@ -100,7 +126,7 @@ def learn(
         accuracy_after=learner.accuracy(judged),
         loss=loss,
         temperature=learner.temperature,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(earlier + time.perf_counter() - started, 3),
     )
     return learner.tower, record
 
@@ -162,6 +188,19 @@ class _Learner:
     def temperature(self) -> float:
         """As it is now."""
         return 1 / float(self._loss.scale())
+
+    @property
+    def state(self) -> list[np.ndarray]:
+        """All that a step changes."""
+        return [variable.numpy() for variable in self._variables()]
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        """Takes a `state` of the same sizes."""
+        for variable, value in zip(self._variables(), state, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list[Any]:
+        return [*self._weights, *self._optimizer.variables]
 
     def step(self, batch: _Batch) -> float:
         """One update; the loss before it."""

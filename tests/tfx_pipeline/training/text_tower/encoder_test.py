@@ -105,6 +105,23 @@ def test_it_is_trained_once_and_encodes_what_is_new(folder):
     assert sorted(file.name for file in (folder / "vectors").iterdir()) == ["own.parquet", "own.tower.npz"]
 
 
+def test_a_killed_training_goes_on(folder):
+    told = []
+
+    def killed(epoch, epochs, loss, seconds):
+        told.append(epoch)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    config = EncodingConfig.of(config_of(folder))
+    with pytest.raises(KeyboardInterrupt):
+        encode_by_tower(config, "own", lambda *_: None, killed)
+    assert [path.name for path in (folder / "vectors").iterdir()] == ["own.tower-training.npz"]
+    assert encode_by_tower(config, "own", lambda *_: None, killed).trained
+    assert told == [1, 2]
+    assert sorted(path.name for path in (folder / "vectors").iterdir()) == ["own.parquet", "own.tower.npz"]
+
+
 def test_it_is_trained_against_another_modality(folder):
     ids = [item for item in titles() if item not in ("i0", "i1")]
     vectors = np.random.default_rng(0).normal(size=(len(ids), 5))

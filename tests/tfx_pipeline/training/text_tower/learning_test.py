@@ -75,6 +75,50 @@ def test_the_same_seed_gives_the_same_tower():
     assert found[0][1].accuracy_after == found[1][1].accuracy_after
 
 
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("against", [False, True])
+def test_a_killed_training_goes_on_where_it_was(tmp_path, against):
+    texts, topics = texts_of(100)
+    others = np.eye(len(TOPICS), dtype=np.float32)[topics] if against else None
+    given, state = settings(epochs=4), tmp_path / "state.npz"
+    learned, told = made(texts, given, others), []
+    whole, record = learn(learned, given)
+
+    def watch(epoch, epochs, loss, seconds):
+        told.append(epoch)
+        if epoch == 2 and told.count(2) == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        learn(learned, given, watch, state)
+    again, resumed = learn(learned, given, watch, state)
+    assert told == [1, 2, 3, 4]
+    for one, other in zip(whole.weights, again.weights, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)
+    assert resumed.accuracy_before == record.accuracy_before
+    assert resumed.loss == pytest.approx(record.loss, abs=1e-4)
+    # The time of the killed process counts.
+    assert resumed.seconds > 0
+
+
+def test_what_was_kept_of_another_training_or_is_damaged_is_worth_nothing(tmp_path):
+    texts, _ = texts_of(60)
+    given, state, told = settings(epochs=2), tmp_path / "state.npz", []
+
+    def watch(epoch, epochs, loss, seconds):
+        told.append(epoch)
+
+    learn(made(texts, given), given, watch, state)
+    learn(made(texts[:-1], given), given, watch, state)
+    learn(made(texts[:-1], given), settings(epochs=2, learning_rate=0.02), watch, state)
+    state.write_bytes(state.read_bytes()[:-50])
+    learn(made(texts[:-1], given), settings(epochs=2, learning_rate=0.02), watch, state)
+    assert told == [1, 2] * 4
+
+
 def test_the_loss_of_a_step_is_that_of_numpy():
     texts, _ = texts_of(12)
     texts[3] = texts[2]
