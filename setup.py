@@ -51,7 +51,7 @@ BENCH = ["polars>=1.30,<3", "torch>=2.4"]
 RETRIEVAL = ["usearch>=2.26,<3"]
 # For `dmf encode` alone: it runs ONNX models over the texts and pictures of the catalogue.
 ENCODE = ["onnxruntime>=1.20,<2", "pillow>=11", "tokenizers>=0.20,<1"]
-# For data and pushed models on object stores (`kubeflow.data_root`, `kubeflow.push_dir`).
+# For data and pushed models on object stores.
 STORES = ["gcsfs>=2025.3", "s3fs>=2025.3"]
 GPU = ["tensorflow[and-cuda]==2.21.0"]
 DEV = [

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tfx_pipeline.config.fine_tuning import SUFFIX, FineTuning
 from tfx_pipeline.config.names import check_names
-from tfx_pipeline.config.values import ConfigPath, Fraction, Integer, Section
+from tfx_pipeline.config.values import Fraction, Integer, Section, StoredPath
 
 
 class Codes(Section):
@@ -25,7 +25,7 @@ class Codes(Section):
 class Modality(Section):
     """Precomputed embeddings of one modality: Parquet (id and list column) or npz (two arrays)."""
 
-    path: ConfigPath
+    path: StoredPath
     id_column: str = "item_id"
     embedding_column: str = "embedding"
     width: Integer | None = Field(None, ge=1, description="expected width of the source; checked when given")

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from tfx_pipeline.config.content import Content
 from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
+from tfx_pipeline.files.mirror import address_of
 
 PARQUET = ".parquet"
 
@@ -161,6 +162,11 @@ def check_encoders(encoders: Mapping[str, Section], content: Content) -> None:
                 "content.modalities.NAME.path names"
             )
         path = content.modalities[name].path
+        if address_of(path) is not None:
+            raise ValueError(
+                f"encoders.{name}: writes content.modalities.{name}.path, which must be a local file; got "
+                f"{address_of(path)}"
+            )
         if path.suffix.lower() != PARQUET or set("*?[]") & set(str(path)):
             raise ValueError(
                 f"encoders.{name}: writes content.modalities.{name}.path, which must be one file that ends in "

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tfx_pipeline.config.values import ConfigPath, Integer, Number, Section
+from tfx_pipeline.config.values import Integer, Number, Section, StoredPath
 
 
 class Serving(Section):
@@ -14,8 +14,10 @@ class Serving(Section):
 
     later = frozenset({"precision", "score"})
 
-    push_dir: ConfigPath | None = Field(
-        None, description="base of versions for TensorFlow Serving; default OUTPUT/serving/NAME"
+    push_dir: StoredPath | None = Field(
+        None,
+        description="base of versions for TensorFlow Serving, a folder or an address such as `s3://bucket/models`; "
+        "default OUTPUT/serving/NAME",
     )
     # Of each five requests, and one of `explain`: TensorFlow Serving takes no more than 1000.
     warmup_candidates: list[Annotated[Integer, Field(ge=1)]] = Field([1, 100, 1200], min_length=1, max_length=199)

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from tfx_pipeline.config.log_lists import GivenHistory, Impressions
 from tfx_pipeline.config.time_unit import TimeUnit, is_format
-from tfx_pipeline.config.values import ConfigPath, Fraction, Section, UtcTime
+from tfx_pipeline.config.values import ConfigPath, Fraction, Section, StoredPath, UtcTime
 
 TableFormat = Literal["parquet", "csv", "jsonl"]
 Quoting = Literal["rfc4180", "none"]
@@ -19,7 +19,7 @@ Quoting = Literal["rfc4180", "none"]
 class Table(Section):
     """Where rows lie: a file, a glob or a directory, in one of three formats."""
 
-    path: ConfigPath
+    path: StoredPath
     format: TableFormat | None = Field(None, description="taken from the file's ending when absent")
     separator: str = Field(",", min_length=1, max_length=1, description="of CSV columns")
     quoting: Quoting | None = Field(

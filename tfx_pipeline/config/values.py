@@ -18,12 +18,29 @@ from pydantic import (
 )
 
 from tfx_pipeline.files.addresses import scheme
+from tfx_pipeline.files.mirror import ROOT_VARIABLE, STORES, mirrored
+
+
+def _stored(path: Path, info: ValidationInfo) -> Path:
+    store = scheme(path)
+    if store is None:
+        return _absolute(path, info)
+    if store not in STORES:
+        raise ValueError(
+            f"{store}:// is not known; expected {', '.join(f'{one}://' for one in STORES)} or a local path"
+        )
+    try:
+        return mirrored(path)
+    except RuntimeError:
+        raise ValueError(
+            f"there is no home folder to keep what lies at {store}:// in; set {ROOT_VARIABLE} to a folder"
+        ) from None
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
     base = (info.context or {}).get("base_dir", Path.cwd())
     if store := scheme(path):
-        raise ValueError(f"{store}:// is not supported yet; give a local path, to which the store may be mounted")
+        raise ValueError(f"{store}:// cannot stand here; give a local path, to which the store may be mounted")
     try:
         return Path(base, path.expanduser()).resolve() if not path.is_absolute() else path
     except RuntimeError:
@@ -53,6 +70,8 @@ def _utc(value: dt.datetime) -> dt.datetime:
 # Hyper-parameters of a registered model, whose own configuration checks them: plain values by name.
 Params = dict[str, Any]
 ConfigPath = Annotated[Path, AfterValidator(_absolute)]
+# Of data and pushed versions, which may lie on an object store: then the path is that of its mirror.
+StoredPath = Annotated[Path, AfterValidator(_stored)]
 UtcTime = Annotated[dt.datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 Integer = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]

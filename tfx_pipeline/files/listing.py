@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.addresses import Address, local
+from tfx_pipeline.files.mirror import bring
 
 _HIDDEN = (".", "_")
 _MAGIC = frozenset("*?[")
@@ -39,10 +40,12 @@ def find_files(address: Address) -> list[FoundFile]:
     address that is not there and has `*`, `?` or `[` is a pattern; `**` stands for any number of folders. Links are
     followed, and a file that is reached several times counts once. Files and folders that begin with `.` or `_` are
     passed over where the address does not name them: Spark and Hadoop leave `_SUCCESS`, `_metadata` and checksums.
+    A mirrored path is first made what the store has.
 
     Raises:
         DataError: nothing is there, a link leads nowhere, or something is neither a file nor a folder.
     """
+    bring(address)
     text = os.fspath(local(address))
     if os.path.realpath(text) == os.path.abspath(os.sep):
         raise DataError(f"{text}: is the root of the file system; name a file, a glob or a folder of the table")

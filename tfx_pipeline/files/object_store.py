@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.addresses import scheme
@@ -31,7 +29,7 @@ def fetch(address: str, target: Path) -> None:
     Raises:
         DataError: nothing is there, or the store cannot be read.
     """
-    with _store(address) as (store, path):
+    with open_store(address) as (store, path):
         if _MAGIC & set(path):
             found = [(name, target.parent / Path(name).name) for name in store.glob(path)]
         elif store.isfile(path):
@@ -41,8 +39,15 @@ def fetch(address: str, target: Path) -> None:
         if not found:
             raise DataError(f"{address}: nothing is there; expected a file, a pattern, or a folder with files")
         for name, file in found:
+            check_name(name, address)
             file.parent.mkdir(parents=True, exist_ok=True)
             store.get_file(name, str(file))
+
+
+def check_name(name: str, address: str) -> None:
+    """Raises `DataError` for a name in a store that as a path would lead elsewhere: a store's name may hold `..`."""
+    if ".." in Path(name).parts:
+        raise DataError(f"{address}: holds {name!r}, which as a path leads out of its folder; rename it")
 
 
 def names_in(address: str) -> list[str]:
@@ -51,7 +56,7 @@ def names_in(address: str) -> list[str]:
     Raises:
         DataError: the store cannot be read.
     """
-    with _store(address) as (store, path):
+    with open_store(address) as (store, path):
         # Another process may have written since this one looked.
         store.invalidate_cache()
         with contextlib.suppress(FileNotFoundError):
@@ -72,14 +77,20 @@ def publish(folder: Path, address: str, last: str) -> None:
     """
     files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     files.sort(key=lambda name: name == last)
-    with _store(address) as (store, path):
+    with open_store(address) as (store, path):
         for name in files:
             store.put_file(str(folder / name), f"{path.rstrip('/')}/{name}")
 
 
 @contextlib.contextmanager
-def _store(address: str) -> Iterator[tuple[Any, str]]:
-    """The store and the path in it; whatever it raises becomes a sentence with the address."""
+def open_store(address: str) -> Iterator[tuple[Any, str]]:
+    """The store and the path in it, as fsspec has them; whatever it raises becomes a sentence with the address.
+
+    Raises:
+        DataError: in the block, or by it.
+    """
+    import fsspec
+
     try:
         yield fsspec.core.url_to_fs(address)
     except DataError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console, quiet_libraries, styled
+from tfx_pipeline.files.mirror import bring_newest, publish_new
 from tfx_pipeline.files.output_folder import hold_output, set_up_libraries
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.runners.peak_memory import PeakMemory
@@ -95,7 +96,11 @@ def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuil
         from tfx_pipeline.runners.metadata_store import set_aside
         from tfx_pipeline.runners.summary import build_summary
     check_inputs(config)
+    bring_newest(config.push_dir)
     if rebuild_metadata:
         for path in set_aside(config):
             console().print(f"set aside: {path}", highlight=False, soft_wrap=True)
-    return build_summary(config, run_pipeline(config, uncached=uncached, verify=verify))
+    summary = build_summary(config, run_pipeline(config, uncached=uncached, verify=verify))
+    for address in publish_new(config.push_dir):
+        console().print(f"published: {address}", highlight=False, soft_wrap=True)
+    return summary

@@ -19,6 +19,8 @@ from serving.manifest import check_version
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.files import artifact_files
+from tfx_pipeline.files.mirror import address_of, bring, bring_newest, mirrored
+from tfx_pipeline.files.object_store import names_in
 
 if TYPE_CHECKING:
     from serving.export.servable import Servable
@@ -57,9 +59,16 @@ class Version:
     def find(cls, model: Path) -> Version:
         """The version in `model`, or the newest of the numbered folders in it.
 
+        Args:
+            model: a folder, or the address of one on an object store, from which the version is fetched.
+
         Raises:
             ModelError: there is none.
+            DataError: the store cannot be read.
         """
+        model = mirrored(model)
+        if (address := address_of(model)) is not None:
+            (bring if "saved_model.pb" in names_in(address) else bring_newest)(model)
         if (model / "saved_model.pb").exists():
             return cls(model)
         versions = [path for path in model.glob("[0-9]*") if path.name.isdigit() and (path / "saved_model.pb").exists()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -74,8 +75,12 @@ def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     ("override", "said"),
     [
         ("output=runs/out [v1]", "output: .*holds \\[ \\], a pattern to TFX"),
-        ("data.items.path=s3://bucket/items.csv", "data.items.path: s3:// is not supported yet; give a local path"),
-        ("output=gs://bucket/out", "output: gs:// is not supported yet"),
+        ("data.items.path=ftp://host/items.csv", "data.items.path: ftp:// is not known; expected s3://, gs:// or a "),
+        ("output=gs://bucket/out", "output: gs:// cannot stand here; give a local path"),
+        (
+            "encoders={text: {kind: keras, columns: [title]}}",
+            "encoders.text: writes content.modalities.text.path, which must be a local file; got s3://bucket/own.parquet",
+        ),
         (r"data.interactions.separator='\t'", r"is two characters; .* in double quotes: \"\\t\""),
         ("data.interactions.encoding=latin-99", "'latin-99' is no encoding of text"),
         ("data.interactions.encoding=base64", "'base64' is no encoding of text"),
@@ -84,5 +89,20 @@ def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
 )
 def test_values_of_tables_and_paths(override: str, said: str) -> None:
     root = Path(__file__).resolve().parents[3]
+    stored = "content.modalities.text.path=s3://bucket/own.parquet"
     with pytest.raises(ConfigError, match=said):
-        load_config(root / "pipeline_config.yaml", [override])
+        load_config(root / "pipeline_config.yaml", [stored, override])
+
+
+def test_data_and_versions_on_a_store_have_the_path_of_their_mirror(tmp_path: Path, monkeypatch) -> None:
+    root = Path(__file__).resolve().parents[3]
+    monkeypatch.setenv("DMF_STORES", str(tmp_path))
+    addresses = {"data.interactions.path": "s3://bucket/logs/*.parquet", "serving.push_dir": "gs://models/shop"}
+    config = load_config(root / "pipeline_config.yaml", [f"{key}={address}" for key, address in addresses.items()])
+    assert config.data.interactions.path == tmp_path / "s3/bucket/logs/*.parquet"
+    assert config.push_dir == tmp_path / "gs/models/shop"
+    assert type(config).model_validate_json(config.model_dump_json()) == config
+    monkeypatch.delenv("DMF_STORES")
+    monkeypatch.delenv("HOME")
+    with mock.patch("pathlib.Path.home", side_effect=RuntimeError), pytest.raises(ConfigError, match="set DMF_STORES"):
+        load_config(root / "pipeline_config.yaml", ["data.items.path=s3://bucket/items.csv"])

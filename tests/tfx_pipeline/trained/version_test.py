@@ -12,7 +12,10 @@ import pytest
 
 from serving import contract
 from serving.contract import ModelContract
+from tests.stores import s3_server
 from tfx_pipeline.errors import ModelError
+from tfx_pipeline.files.mirror import ROOT_VARIABLE
+from tfx_pipeline.files.object_store import publish
 from tfx_pipeline.trained.version import Version
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -44,6 +47,22 @@ def test_the_newest_whole_version_is_taken(model):
     shutil.copytree(model, model.parent / "10")
     assert Version.find(model.parent).path.name == "10"
     assert Version.find(model).path == model
+
+
+def test_a_version_on_a_store_is_fetched(sketch, tmp_path, monkeypatch):
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "stores"))
+    with s3_server("models"):
+        publish(sketch, "s3://models/shop/3", last="saved_model.pb")
+        publish(sketch / "assets", "s3://models/shop/4", last="")
+        # As a command line has it.
+        for address in (Path("s3://models/shop"), Path("s3://models/shop/3")):
+            found = Version.find(address)
+            assert found.path == tmp_path / "stores/s3/models/shop/3"
+            assert found.number == 3
+            assert (found.path / "saved_model.pb").is_file()
+            shutil.rmtree(tmp_path / "stores")
+        with pytest.raises(ModelError, match="holds no exported model"):
+            Version.find(Path("s3://models/other"))
 
 
 def test_no_version_is_a_sentence_with_what_is_there(tmp_path):

@@ -24,6 +24,7 @@ from tfx_pipeline.config.kubeflow import Kubeflow, StepResources
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.errors import ConfigError
+from tfx_pipeline.files.mirror import address_of
 from tfx_pipeline.files.writing import write_text
 from tfx_pipeline.pipeline import Fingerprints, create_pipeline
 from tfx_pipeline.runners.beam_args import runner_args
@@ -91,6 +92,11 @@ def compile_for(config: PipelineConfig, target: Target) -> Compiled:
     defaults = _defaults(config, cluster)
     pipeline = _pipeline(config, cluster)
     elsewhere = _parametrise(pipeline, cluster.data_dir, defaults)
+    if stored := next(filter(None, map(address_of, elsewhere)), None):
+        raise ConfigError(
+            f"{stored}: a step of a cluster fetches what lies below kubeflow.data_root; give that folder of the store "
+            "there, and paths below kubeflow.data_dir in the sections of the data"
+        )
     _give_resources(pipeline, cluster, target)
     with _importable_types():
         job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
@@ -132,7 +138,7 @@ def _defaults(config: PipelineConfig, cluster: Kubeflow) -> dict[str, str | int]
     defaults: dict[str, str | int] = {
         DATA_ROOT: cluster.data_root or str(cluster.data_dir),
         DATA_VERSION: "1",
-        PUSH_DIR: cluster.push_dir or str(config.push_dir),
+        PUSH_DIR: cluster.push_dir or address_of(config.push_dir) or str(config.push_dir),
         SEED: config.training.seed,
     }
     if config.split.dates is not None:

@@ -107,6 +107,13 @@ def test_no_path_of_this_machine_is_compiled_but_those_that_are_named():
     assert outside.elsewhere == ["/mnt/catalogue/items.csv"]
 
 
+def test_data_on_a_store_are_those_below_the_data_root():
+    address = "s3://bucket/items.csv"
+    with pytest.raises(ConfigError, match=rf"{address}: a step .* fetches what lies below kubeflow\.data_root"):
+        compiled(f"data.items.path={address}")
+    assert compiled("serving.push_dir=s3://models/shop").parameters["push_dir"] == "s3://models/shop"
+
+
 def test_the_same_configuration_compiles_to_the_same_file_and_types_keep_their_names():
     assert compiled().text == compiled().text
     assert (IngestionReport.TYPE_NAME, ItemContent.TYPE_NAME) == ("IngestionReport", "ItemContent")
