@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 import dmf_keras.metrics.streaming  # noqa: F401  a loaded model may be compiled with them
 from dmf_keras.checks import check_kind, check_rank
@@ -26,11 +26,12 @@ from dmf_keras.models.inputs import (
 )
 from dmf_keras.models.model_config import ModelConfig
 from dmf_keras.models.objectives import ObjectivesLoss
+from dmf_keras.models.replicated_model import ReplicatedModel
 from dmf_keras.ops.entire_space import joint_logits
 from dmf_keras.types import Tensor
 
 
-class RankingModel(keras.Model):
+class RankingModel(ReplicatedModel):
     """Base of the registry's models. Subclasses build all layers in `__init__` and write `encode_user` and `score`.
 
     The inputs are one dict of dense tensors; `dmf_keras.models.inputs` has the names. Index 0 is padding, which never
@@ -304,7 +305,8 @@ class RankingModel(keras.Model):
         y, y_pred, sample_weight = self._samples(x, y, y_pred, sample_weight)
         loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         # As Keras adds regularisers: of a distributed step each replica has its share.
-        return sum((self._aggregate_additional_loss(term) for term in auxiliary), loss)
+        loss = sum((self._aggregate_additional_loss(term) for term in auxiliary), loss)
+        return self.of_whole_batch(loss, ops.sum(sample_weight))
 
     def _auxiliary_values(self, x: Mapping[str, Tensor], y: Tensor, weight: Tensor | None) -> list[Tensor]:
         real = ops.not_equal(x[CANDIDATE_INDEX], 0)
@@ -349,21 +351,6 @@ class RankingModel(keras.Model):
         columns = [_by_candidate(x, y[..., t], joint[..., t], weight) for t in range(len(objectives))]
         labels, logits, weights = zip(*columns, strict=True)
         return ops.concatenate(labels, axis=1), ops.concatenate(logits, axis=1), weights[0]
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """As Keras's own for distributed training, but with the batch of the first replica.
-
-        Keras builds the metrics from the mean of the replicas' batches, in which ids are no integers any more and
-        which does not exist where the replicas' batches differ in size.
-        """
-        strategy = getattr(self, "_distribute_strategy", None)
-        if strategy is None:
-            return
-        if iterator is not None:
-            _, _, batches = next(iter(iterator))
-            data_batch = tree.map_structure(lambda v: strategy.experimental_local_results(v)[0], next(batches))
-        with strategy.scope():
-            self._symbolic_build(data_batch=data_batch)
 
     def make_train_function(self, force: bool = False) -> Any:
         """As `keras.Model.make_train_function`, with the optimizer's variables made before.
