@@ -109,6 +109,16 @@ def console_on(stream: TextIO) -> Console:
 
 
 @contextlib.contextmanager
+def console_to(stream: TextIO) -> Iterator[None]:
+    """Within it `console()` writes to `stream`: of a process whose parent has the user's console."""
+    _active.append(console_on(stream))
+    try:
+        yield
+    finally:
+        _active.pop()
+
+
+@contextlib.contextmanager
 def quiet_libraries(log_file: Path) -> Iterator[None]:
     """Sends everything written to stdout and stderr by libraries to `log_file`, Python's logging included."""
     log_file.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ ALLOWED = {
         "cli/__init__.py",
         "tempfile",
     ): "the log of a command that has no output folder",
+    ("cli/worker.py", "tempfile"): "the log of a worker, which writes nothing to the output folder",
     ("console.py", "open to write"): "a log grows line by line while a command works",
     ("data/logs/reader.py", "another vocabulary"): BEAM,
     ("evaluation/retrieval/tower_retriever.py", "tempfile"): "an index is read from files, and this one is no output",
@@ -34,6 +35,10 @@ ALLOWED = {
     ("studies/bench/serving.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_load.py", "tempfile"): SCRATCH,
     ("studies/bench/serving_models.py", "shutil"): SCRATCH,
+    (
+        "training/workers/launch.py",
+        "tempfile",
+    ): "what a worker and its process tell each other, for the time of a training",
 }
 
 VOCABULARIES = ("apache_beam.io.filesystem", "apache_beam.io.filesystems", "tfx.dsl.io", "fsspec")

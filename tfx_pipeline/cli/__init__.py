@@ -39,6 +39,7 @@ from tfx_pipeline.cli import (
     submit,
     synthesize,
     tune,
+    worker,
 )
 from tfx_pipeline.cli.options import with_ids_taken_whole
 from tfx_pipeline.errors import ConfigError, PipelineError
@@ -51,6 +52,7 @@ _OWN = ("dmf_keras", "serving", "tfx_pipeline")
 COMMANDS = (
     config,
     run,
+    worker,
     score,
     demo,
     rank,
@@ -80,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before there are threads.
     use_one_arena()
     try:
+        if parsed.resumes and parsed.command is not run.run:
+            _tell_alone(parsed.command_name)
         status: int = parsed.command(parsed)
         return status
     except ConfigError as error:
@@ -102,6 +106,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Of a command that only reads, and so has no log: those that hold an output folder say so themselves.
     except Exception as error:
         return _refuse("stopped", _logged(error, parsed.command_name), exit_status.ERROR)
+
+
+def _tell_alone(command: str) -> None:
+    """Of the commands that may train, `dmf run` alone looks at the workers of `TF_CONFIG`."""
+    from tfx_pipeline.training.workers.cluster import VARIABLE, Cluster
+
+    if (cluster := Cluster.from_environment()) is not None:
+        workers = len(cluster.addresses)
+        sentence = f"{VARIABLE} names {workers} workers; dmf {command} trains in this process alone"
+        Console(stderr=True).print(sentence, highlight=False, soft_wrap=True)
 
 
 def _logged(error: Exception, command: str) -> object:

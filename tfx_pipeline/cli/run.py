@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from tfx_pipeline.cli import exit_status
 from tfx_pipeline.cli.arguments import output_file
@@ -40,13 +41,21 @@ def add(commands: Commands) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Runs the pipeline, or says what that would do; returns the exit status."""
+    from tfx_pipeline.console import console
     from tfx_pipeline.errors import ConfigError
     from tfx_pipeline.runners.run import dry_run
     from tfx_pipeline.runners.run import run as run_pipeline
+    from tfx_pipeline.training.workers.cluster import Cluster
 
     if parsed.dry_run and parsed.summary_json is not None:
         raise ConfigError("--summary-json: --dry-run runs nothing that a summary could tell of; leave out one of them")
     config = configuration(parsed)
+    cluster = Cluster.from_environment()
+    if cluster is not None and not parsed.dry_run:
+        cluster.check_role(chief=True)
+        # The process that trains with the others needs the GPU that this one sees too.
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+        console().print(f"{cluster}: RankingTrainer trains with all of them, every other step is of this process alone")
     uncached = [step.strip() for step in parsed.no_cache.split(",") if step.strip()]
     if parsed.dry_run:
         dry_run(config, uncached=uncached, verify=parsed.verify, rebuild_metadata=parsed.rebuild_metadata)

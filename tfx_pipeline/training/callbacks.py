@@ -24,6 +24,7 @@ from tfx_pipeline.training.weight_average import WeightAverage
 
 _UNSTEADY_STEPS = 10
 _AVERAGE = "weight_average.npz"
+STATE_FILE = "best_epoch.json"
 # Metrics by name, as Keras hands them to callbacks.
 Logs = Mapping[str, Any] | None
 
@@ -71,15 +72,19 @@ class BestEpoch(keras.callbacks.Callback):
         patience: epochs without improvement before training stops. They count once eval AUC has left chance: IDs
             learn nothing that eval shows in their first epochs, and a flat beginning is not the end.
         average: whose weights are those of an epoch; None: the weights after its last step are.
+        writes: False in a process that trains with another, which writes for both: nothing is written, and the model
+            keeps the weights of the last epoch.
     """
 
-    def __init__(self, directory: Path, patience: int, average: WeightAverage | None = None):
+    def __init__(self, directory: Path, patience: int, average: WeightAverage | None = None, writes: bool = True):
         super().__init__()
         self._average = average
         self._directory = directory
-        self._state_file = directory / "best_epoch.json"
-        # Weights are large: one half-written file for every kill would fill the disk.
-        remove_unfinished(directory)
+        self._writes = writes
+        self._state_file = directory / STATE_FILE
+        if writes:
+            # Weights are large: one half-written file for every kill would fill the disk.
+            remove_unfinished(directory)
         self._patience = patience
         self.history: list[dict[str, float]] = []
         if self._state_file.exists():
@@ -115,24 +120,28 @@ class BestEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Remembers the epoch, its weights if it is the best, and stops when patience is used up."""
-        # A killed run may repeat the epoch it had just finished, with another outcome: the best weights before it are
-        # kept beside its own.
         before = self.history[:epoch]
         self.history = [*before, {key: float(value) for key, value in (logs or {}).items()}]
+        if self._writes:
+            self._write(epoch, before)
+        if self.exhausted:
+            self.model.stop_training = True
+
+    def _write(self, epoch: int, before: list[dict[str, float]]) -> None:
         if self.best == epoch:
             averaged = self._average.in_model() if self._average else contextlib.nullcontext()
             with averaged, writing(self._weights(epoch)) as file:
                 self.model.save_weights(file)
         write_text(self._state_file, json.dumps(self.history))
+        # A killed run may repeat the epoch it had just finished, with another outcome: the best weights before it are
+        # kept beside its own.
         kept = {self._weights(self.best), *([self._weights(self._best_of(before))] if before else [])}
         for weights in set(self._directory.glob("best-*.weights.h5")) - kept:
             remove(weights)
-        if self.exhausted:
-            self.model.stop_training = True
 
     def on_train_end(self, logs: Logs = None) -> None:
         """Gives the model the best epoch's weights."""
-        if self.history:
+        if self.history and self._writes:
             self.model.load_weights(self._weights(self.best))
 
     def _weights(self, epoch: int) -> Path:
@@ -148,13 +157,16 @@ class AtomicBackup(keras.callbacks.BackupAndRestore):
     Args:
         backup_dir: the folder.
         average: of the weights, kept beside them; None: there is none.
+        writes: False in a process that trains with another, which writes: the backup is only read.
     """
 
-    def __init__(self, backup_dir: Path, average: WeightAverage | None = None):
+    def __init__(self, backup_dir: Path, average: WeightAverage | None = None, writes: bool = True):
         super().__init__(str(backup_dir), delete_checkpoint=False)
         self._backup_dir = backup_dir
         self._average = average
-        recover(backup_dir)
+        self._writes = writes
+        if writes:
+            recover(backup_dir)
 
     def _load_model(self) -> None:
         super()._load_model()
@@ -163,6 +175,8 @@ class AtomicBackup(keras.callbacks.BackupAndRestore):
             self._average.load(average)
 
     def _save_model(self) -> None:
+        if not self._writes:
+            return
         with writing_folder(self._backup_dir, replace=True) as folder:
             self.model.save_weights(folder / Path(self._weights_path).name)
             if self._average:

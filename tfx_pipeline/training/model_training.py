@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -23,7 +23,8 @@ from tfx_pipeline.training.model_schema import ranking_schema
 from tfx_pipeline.training.reproducible import make_reproducible
 from tfx_pipeline.training.table_memory import check_memory
 from tfx_pipeline.training.trainer import TrainingResult, dense_dtype, set_precision, train
-from tfx_pipeline.transform.dataset import count_requests, request_batches, split_files
+from tfx_pipeline.training.workers.group import Group
+from tfx_pipeline.transform.dataset import Share, count_requests, request_batches, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 _ADAPT_BATCHES = 20
@@ -74,8 +75,8 @@ class TrainingData:
         """Names of the objectives beside the main one."""
         return list(self.objectives)[1:]
 
-    def train_batches(self, training: Training, *, refit: bool = False) -> tf.data.Dataset:
-        """The train split, shuffled; of a refit train and eval as one."""
+    def train_batches(self, training: Training, *, refit: bool = False, share: Share | None = None) -> tf.data.Dataset:
+        """The train split, shuffled; of a refit train and eval as one. With `share` a process's part of it."""
         splits = ("train", "eval") if refit else ("train",)
         requests = sum(self.requests[split] for split in splits)
         return request_batches(
@@ -90,10 +91,16 @@ class TrainingData:
             max_candidates=training.max_candidates,
             weighted=True,
             further_labels=self.further_labels,
+            share=share,
         )
 
     def eval_batches(
-        self, batch_size: int, *, max_candidates: int | None = None, validation: bool = False
+        self,
+        batch_size: int,
+        *,
+        max_candidates: int | None = None,
+        validation: bool = False,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
         """The eval split in the order of its files, see `request_batches`."""
         return request_batches(
@@ -105,6 +112,7 @@ class TrainingData:
             max_candidates=max_candidates,
             validation=validation,
             further_labels=self.further_labels,
+            share=share,
         )
 
 
@@ -170,6 +178,7 @@ def train_model(
     without: Sequence[str] = (),
     progress: str = "",
     refit: bool = False,
+    group: Group | None = None,
 ) -> tuple[RankingModel, TrainingResult]:
     """Seeds the process, builds a model and trains it.
 
@@ -182,6 +191,7 @@ def train_model(
         modalities: those that the model is given; none named: all.
         without: what else it is not given, as in `Label`.
         refit: train on train and eval, for all of `training.epochs`: nothing is left to choose an epoch by.
+        group: the processes that train together, all of which call this alike; None: this one trains alone.
 
     Returns:
         The model with the weights of its best epoch, of a refit the last, and what happened.
@@ -193,8 +203,26 @@ def train_model(
     make_reproducible(training.seed)
     set_precision(training)
     of_train = data.train_batches(training)
-    train_batches = data.train_batches(training, refit=True) if refit else of_train
-    judged = data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
+
+    def to_train(share: Share | None = None) -> tf.data.Dataset:
+        return data.train_batches(training, refit=refit, share=share)
+
+    def to_judge(share: Share | None = None) -> tf.data.Dataset:
+        return data.eval_batches(
+            training.batch_size, max_candidates=training.max_candidates, validation=True, share=share
+        )
+
+    if group is None:
+        train_batches, judged = to_train() if refit else of_train, to_judge()
+    else:
+        shared = group.share(to_train)
+        train_batches, judged = shared.distributed, group.share(to_judge).distributed
+
+    def some_of_train() -> Iterator[Mapping[str, tf.Tensor]]:
+        if group is not None and not refit:
+            # Alone the epochs are further orders of these batches: so they are here.
+            iter(shared.part)
+        yield from (inputs for inputs, _, _ in of_train.take(_ADAPT_BATCHES))
 
     def build() -> RankingModel:
         model = new_model(
@@ -207,7 +235,7 @@ def train_model(
             dense_dtype=dense_dtype(training),
         )
         # Statistics are those of the train split, of a refit too.
-        model.adapt(inputs for inputs, _, _ in of_train.take(_ADAPT_BATCHES))
+        model.adapt(some_of_train())
         return model
 
     return train(
@@ -220,4 +248,5 @@ def train_model(
         state_dir=state_dir,
         tensorboard_dir=tensorboard_dir,
         progress=progress,
+        group=group,
     )

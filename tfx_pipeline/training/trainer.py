@@ -18,11 +18,23 @@ from tfx_pipeline.config.schema import Training
 from tfx_pipeline.errors import ModelError
 from tfx_pipeline.files.addresses import Address
 from tfx_pipeline.files.json_record import JsonRecord
-from tfx_pipeline.files.writing import remove
-from tfx_pipeline.training.callbacks import AtomicBackup, BestEpoch, SettledRows, Throughput, TrainingProgress
+from tfx_pipeline.files.reading import read_json
+from tfx_pipeline.files.writing import recover, remove, remove_unfinished
+from tfx_pipeline.training.callbacks import (
+    STATE_FILE,
+    AtomicBackup,
+    BestEpoch,
+    SettledRows,
+    Throughput,
+    TrainingProgress,
+)
 from tfx_pipeline.training.freed_memory import freed_memory_kept
 from tfx_pipeline.training.fused_adam import FusedAdam, take_tables
 from tfx_pipeline.training.weight_average import WeightAverage
+from tfx_pipeline.training.workers.group import Group
+from tfx_pipeline.training.workers.loss_scale import AgreedLossScale
+
+_BACKUP = "backup"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +84,8 @@ def set_precision(training: Training) -> str:
 
 def train(
     build: Callable[[], RankingModel],
-    train_batches: tf.data.Dataset,
-    eval_batches: tf.data.Dataset | None,
+    train_batches: tf.data.Dataset | tf.distribute.DistributedDataset,
+    eval_batches: tf.data.Dataset | tf.distribute.DistributedDataset | None,
     training: Training,
     *,
     train_requests: int,
@@ -81,6 +93,7 @@ def train(
     state_dir: Path,
     tensorboard_dir: Address,
     progress: str = "",
+    group: Group | None = None,
 ) -> tuple[RankingModel, TrainingResult]:
     """Trains a model; a second call with the same `state_dir` goes on where a killed one stopped.
 
@@ -93,6 +106,8 @@ def train(
         state_dir: keeps backup and best weights between processes; removed by `forget`.
         tensorboard_dir: where TensorBoard's event files go.
         progress: which of several trainings this is, for the user's console.
+        group: the processes that train together, each with its share of the batches; its chief alone writes, and the
+            others' models keep the weights of the last epoch. None: this process trains alone.
 
     Returns:
         The model with the weights of its best epoch, and what happened.
@@ -101,18 +116,23 @@ def train(
         ModelError: the training diverged.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
-    with training_strategy().scope():
+    strategy = training_strategy() if group is None else group.strategy
+    writes = group is None or group.is_chief
+    with strategy.scope():
         model = build()
         optimizer = FusedAdam(training.learning_rate, rows=take_tables(model) if training.row_updates else None)
         optimizer.keep_current(model)
+        scaled = group is not None and model.dtype_policy.name == "mixed_float16"
         model.compile(
-            optimizer=optimizer,
+            optimizer=AgreedLossScale(optimizer) if scaled else optimizer,
             weighted_metrics=_metrics(model),
             kept_negatives=training.keep_negatives,
         )
-    model(next(iter(train_batches))[0])
+    batch = keras.tree.map_structure(lambda v: strategy.experimental_local_results(v)[0], next(iter(train_batches)))
+    model(batch[0])
+    model.build_step(batch)
     average = WeightAverage() if training.average_weights else None
-    best = BestEpoch(state_dir, training.patience, average)
+    best = BestEpoch(state_dir, training.patience, average, writes)
     rate = fit_epochs(
         model,
         train_batches,
@@ -126,9 +146,11 @@ def train(
         state_dir=state_dir,
         tensorboard_dir=tensorboard_dir,
         progress=progress,
+        writes=writes,
     )
     if best.diverged:
-        forget(state_dir)
+        if writes:
+            forget(state_dir)
         raise ModelError(
             "training diverged: loss or eval AUC is not a number; try a lower training.learning_rate "
             f"(now {training.learning_rate:g}) and look at the ranges of numeric columns"
@@ -138,8 +160,8 @@ def train(
 
 def fit_epochs(
     model: keras.Model,
-    batches: tf.data.Dataset,
-    validation: tf.data.Dataset | None,
+    batches: tf.data.Dataset | tf.distribute.DistributedDataset,
+    validation: tf.data.Dataset | tf.distribute.DistributedDataset | None,
     judging: Sequence[keras.callbacks.Callback],
     *,
     best: BestEpoch,
@@ -150,6 +172,7 @@ def fit_epochs(
     state_dir: Path,
     tensorboard_dir: Address,
     progress: str,
+    writes: bool = True,
 ) -> float | None:
     """Trains a compiled model until `best` has enough, and leaves it the best epoch's weights.
 
@@ -163,6 +186,7 @@ def fit_epochs(
         requests: in an epoch.
         batch_size: requests in a batch.
         state_dir, tensorboard_dir, progress: as of `train`.
+        writes: False in a process that trains with another, which writes: the backup is read, and nothing printed.
 
     Returns:
         Requests per second of steady steps; None when this process trained no whole epoch.
@@ -172,6 +196,10 @@ def fit_epochs(
         best.set_model(model)
         best.on_train_end()
         return None
+    told = (
+        keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
+        TrainingProgress(math.ceil(requests / batch_size), epochs, progress),
+    )
     with freed_memory_kept():
         model.fit(
             batches,
@@ -181,10 +209,9 @@ def fit_epochs(
             shuffle=False,
             callbacks=[
                 *judging,
-                AtomicBackup(state_dir / "backup", average),
+                AtomicBackup(state_dir / _BACKUP, average, writes),
                 keras.callbacks.TerminateOnNaN(),
-                keras.callbacks.TensorBoard(os.fspath(tensorboard_dir), write_graph=False),
-                TrainingProgress(math.ceil(requests / batch_size), epochs, progress),
+                *(told if writes else ()),
                 throughput,
             ],
         )
@@ -197,6 +224,21 @@ def _metrics(model: RankingModel) -> list[keras.metrics.Metric]:
     if not names:
         return [keras.metrics.AUC(1000, from_logits=True, name="auc")]
     return [ObjectiveAUC(place, name=f"{name}_auc" if place else "auc") for place, name in enumerate(names)]
+
+
+def tidy(state_dir: Path) -> None:
+    """Clears up what killed writers of a training's state left; nobody else may be reading or writing there."""
+    remove_unfinished(state_dir)
+    recover(state_dir / _BACKUP)
+
+
+def epochs_in(state_dir: Path) -> tuple[int, int]:
+    """How many epochs a training's state tells of, and after how many of them it goes on."""
+    history, backup = state_dir / STATE_FILE, state_dir / _BACKUP / "training_metadata.json"
+    return (
+        len(read_json(history)) if history.exists() else 0,
+        read_json(backup)["epoch"] if backup.exists() else 0,
+    )
 
 
 def forget(state_dir: Path) -> None:

@@ -32,11 +32,16 @@ from tfx_pipeline.training.rounding import Rounding
 from tfx_pipeline.training.served_model import GOLDEN_CANDIDATES, OfItems, ServingOptions, write_served_model
 from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
 from tfx_pipeline.training.trainer import TrainingResult, forget
+from tfx_pipeline.training.workers.cluster import Cluster
+from tfx_pipeline.training.workers.group import Group
+from tfx_pipeline.training.workers.launch import Job, take_part
 from tfx_pipeline.transform.dataset import real_slots, split_files
 from tfx_pipeline.transform.request_transform import RequestTransform
 
 # From which the share of real candidates is told.
 _COUNTED_BATCHES = 20
+# Of TFX's `FnArgs`.
+_READ_TO_TRAIN = ("custom_config", "hyperparameters", "model_run_dir", "train_files", "transform_output")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,8 +70,28 @@ class TrainingJob:
     def train(
         self, training: Training, *, refit: bool = False, progress: str = ""
     ) -> tuple[RankingModel, TrainingResult]:
-        """Trains the model of the settings, see `train_model`; a killed training goes on."""
-        model, result = train_model(
+        """Trains the model of the settings, see `train_model`; a killed training goes on.
+
+        Where `TF_CONFIG` names several workers, they train it first; this process then finds the training complete.
+        """
+        cluster, rate = Cluster.from_environment(), None
+        if cluster is not None:
+            rate = take_part(cluster, self._job(training, refit))
+        model, result = self._train(training, refit, progress)
+        if rate is not None:
+            result = dataclasses.replace(result, requests_per_second=rate)
+        # Of eval, which no buffer of shuffled requests has to be filled for.
+        batches = self.data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
+        return model, dataclasses.replace(result, real_slots=real_slots(batches.take(_COUNTED_BATCHES)))
+
+    def train_in(self, group: Group, training: Training, *, refit: bool = False) -> TrainingResult:
+        """Takes part in the training of the model by several processes."""
+        return self._train(training, refit, "refit" if refit else "", group)[1]
+
+    def _train(
+        self, training: Training, refit: bool, progress: str, group: Group | None = None
+    ) -> tuple[RankingModel, TrainingResult]:
+        return train_model(
             self.settings.model.name,
             self.settings.model.params,
             training,
@@ -75,10 +100,13 @@ class TrainingJob:
             tensorboard_dir=join(self.fn_args.model_run_dir, "tensorboard"),
             progress=progress,
             refit=refit,
+            group=group,
         )
-        # Of eval, which no buffer of shuffled requests has to be filled for.
-        batches = self.data.eval_batches(training.batch_size, max_candidates=training.max_candidates, validation=True)
-        return model, dataclasses.replace(result, real_slots=real_slots(batches.take(_COUNTED_BATCHES)))
+
+    def _job(self, training: Training, refit: bool) -> Job:
+        fn_args = {name: getattr(self.fn_args, name) for name in _READ_TO_TRAIN}
+        settings = type(self.settings).__name__
+        return Job(fn_args, settings, training.model_dump(mode="json"), refit, str(self._state_dir.absolute()))
 
     def write(
         self,

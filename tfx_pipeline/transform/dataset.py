@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Sequence
 
@@ -16,6 +17,21 @@ from tfx_pipeline.transform.request_transform import RequestTransform
 
 # Files read, batches parsed, and batches made before they are asked for, at a time.
 _READ_AHEAD = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The parts of each batch that one of several processes has: every `parts`-th request makes a part.
+
+    Attributes:
+        first: its first part, from 0.
+        count: how many parts it has, one after the other: one for each of its devices.
+        parts: of a batch, those of all processes together.
+    """
+
+    first: int
+    count: int
+    parts: int
 
 
 def split_files(uri: Address, split: str) -> list[str]:
@@ -54,6 +70,7 @@ def request_batches(
     weighted: bool = False,
     validation: bool = False,
     further_labels: Sequence[str] = (),
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Batches of requests, each padded to its own longest history and candidate list.
 
@@ -72,6 +89,8 @@ def request_batches(
         validation: tell by `as_shown` how candidates were shown, which only training would look at otherwise.
         weighted: give the weights of the log, where it has them; else every candidate weighs 1.
         further_labels: names of the objectives beside the main one.
+        share: of each batch what is given in its place, a part after the other; a part may have no request. Requests
+            are read and shuffled as ever, so that processes with the same seed share the same batches.
 
     Returns:
         Dataset of (model inputs, labels float32 [B, N], weights float32 [B, N]: 0 for padding). Labels of several
@@ -117,9 +136,21 @@ def request_batches(
     if keep_negatives < 1:
         draws = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
         dataset = tf.data.Dataset.zip(dataset, draws, draws.skip(1))
+    if share is not None:
+        dataset = dataset.flat_map(lambda *batch: _parts(share, *batch))
     dataset = dataset.map(to_batch, num_parallel_calls=_READ_AHEAD, deterministic=True)
-    batches = tf.data.experimental.assert_cardinality(math.ceil(requests / batch_size))
+    count = math.ceil(requests / batch_size) * (1 if share is None else share.count)
+    batches = tf.data.experimental.assert_cardinality(count)
     return untuned(dataset.apply(batches).prefetch(_READ_AHEAD))
+
+
+def _parts(share: Share, serialized: tf.Tensor, *seeds: tf.Tensor) -> tf.data.Dataset:
+    def part(number: tf.Tensor) -> tuple[tf.Tensor, ...] | tf.Tensor:
+        requests = serialized[number :: share.parts]
+        # Other draws in each part.
+        return (requests, *(seed + number for seed in seeds)) if seeds else requests
+
+    return tf.data.Dataset.range(share.first, share.first + share.count).map(part)
 
 
 def _with_some_negatives(

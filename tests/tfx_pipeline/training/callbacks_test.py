@@ -273,3 +273,32 @@ def test_a_backup_is_whole_where_only_the_one_before_is_left(model, tmp_path):
     (tmp_path / ".incoming-0123abcd-backup" / "training_metadata.json").write_text(json.dumps({"epoch": 9, "batch": 0}))
     assert restored(model, tmp_path / "backup") == (1, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["backup"]
+
+
+def test_a_process_that_does_not_write_reads_what_another_wrote(model, tmp_path):
+    writer = Training(model, tmp_path)
+    writer.epoch(0, 0.7)
+    backup = AtomicBackup(tmp_path / "backup")
+    backup.set_model(model)
+    backup.on_epoch_end(0)
+    before = sorted(tmp_path.rglob("*"))
+    model.stop_training = False
+
+    reader = BestEpoch(tmp_path, 1, writes=False)
+    reader.set_model(model)
+    assert reader.history == writer.best.history
+    backup = AtomicBackup(tmp_path / "backup", writes=False)
+    backup.set_model(model)
+    fill(model, 9)
+    backup.on_train_begin()
+    assert mark(model) == 0
+    assert model._initial_epoch == 1
+    fill(model, 5)
+    reader.on_epoch_end(1, {"val_auc": 0.6, "loss": 1.0})
+    backup.on_epoch_end(1)
+    # It decides like the writer, and the weights are left to that one.
+    assert model.stop_training
+    reader.on_train_end()
+    assert mark(model) == 5
+    assert sorted(tmp_path.rglob("*")) == before
+    model._initial_epoch = None

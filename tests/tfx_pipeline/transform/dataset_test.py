@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from dmf_keras.models.inputs import CANDIDATE_CONTENT_ROW, CANDIDATE_INDEX, HISTORY_INDEX, USER_INDEX
 from tfx_pipeline.transform import transformed_features
-from tfx_pipeline.transform.dataset import real_slots, request_batches
+from tfx_pipeline.transform.dataset import Share, real_slots, request_batches
 
 Shown = tuple[int, int, int]
 
@@ -33,6 +33,9 @@ def _shown(dataset: Any) -> Counter[Shown]:
     """(user, content row, label) of every candidate; what stands beside it is checked on the way."""
     found: Counter[Shown] = Counter()
     for inputs, labels, weights in dataset:
+        if not len(labels):
+            # Another share of the batch has all its requests.
+            continue
         real = inputs[CANDIDATE_INDEX].numpy() != 0
         np.testing.assert_array_equal(weights.numpy(), real.astype(np.float32))
         # Filled from the left, and as wide as the longest.
@@ -110,6 +113,33 @@ def test_long_requests_are_several_of_the_same_candidates(batches, options) -> N
     for (found, *_), (expected, *_) in zip(batches(max_candidates=9, **options), batches(**options), strict=True):
         for name, value in expected.items():
             np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_shares_of_a_batch_are_disjoint_and_complete(batches, count) -> None:
+    options = {"shuffle_buffer": 50, "seed": 3}
+    whole = list(batches(**options))
+    shares = [list(batches(share=Share(first, count, 4), **options)) for first in range(0, 4, count)]
+    assert {len(share) for share in shares} == {count * len(whole)}
+    # 400 requests in batches of seven: the last has one, of which three parts have nothing.
+    assert len(whole[-1][1]) == 1
+    for number, batch in enumerate(whole):
+        parts = [part for share in shares for part in share[number * count : (number + 1) * count]]
+        assert [len(labels) for _, labels, _ in parts] == [len(batch[1][place::4]) for place in range(4)]
+        assert sum((_shown([part]) for part in parts), Counter()) == _shown([batch])
+
+
+def test_shares_draw_negatives_of_their_own(batches) -> None:
+    options = {"seed": 3, "keep_negatives": 0.4}
+    shares = [_shown(batches(share=Share(first, 1, 2), **options)) for first in range(2)]
+    kept, everything = sum(shares, Counter()), _shown(batches())
+    assert all(not share - everything for share in shares)
+
+    def count(found: Counter[Shown], positive: bool) -> int:
+        return sum(number for (*_, label), number in found.items() if label == positive)
+
+    assert count(kept, True) == count(everything, True)
+    assert 0.3 < count(kept, False) / count(everything, False) < 0.5
 
 
 def test_weights_of_the_log_stay_with_their_candidates_where_they_are_asked_for(tiny_data, tmp_path) -> None:
