@@ -109,13 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell_alone(command: str) -> None:
-    """Of the commands that may train, `dmf run` alone looks at the workers of `TF_CONFIG`."""
+    """Of the commands that may train, `dmf run` alone looks at the workers of `TF_CONFIG`; for others it is unset."""
     from tfx_pipeline.training.workers.cluster import VARIABLE, Cluster
 
     if (cluster := Cluster.from_environment()) is not None:
         workers = len(cluster.addresses)
         sentence = f"{VARIABLE} names {workers} workers; dmf {command} trains in this process alone"
         Console(stderr=True).print(sentence, highlight=False, soft_wrap=True)
+        # The demo is a run of the pipeline too.
+        del os.environ[VARIABLE]
 
 
 def _logged(error: Exception, command: str) -> object:

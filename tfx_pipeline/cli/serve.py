@@ -15,7 +15,12 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "serve", help="serve a folder of exported versions over gRPC and REST, for development"
     )
-    parser.add_argument("base_dir", type=Path, metavar="MODEL_BASE_DIR", help="the folder of numbered versions")
+    parser.add_argument(
+        "base_dir",
+        type=Path,
+        metavar="MODEL_BASE_DIR",
+        help="the folder of numbered versions; of one on an object store the newest is fetched, once",
+    )
     parser.add_argument("--name", help="of the model; default: that of its warm-up requests, or the folder's")
     parser.add_argument("--host", help="address to listen at; default: 127.0.0.1; tensorflow-serving takes every one")
     parser.add_argument("--port", type=port, default=8500, help="of gRPC; 0 takes a free one; default: 8500")
@@ -60,10 +65,14 @@ def add(commands: Commands) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Serves until it is told to stop; returns the exit status."""
     from tfx_pipeline.console import console
+    from tfx_pipeline.files.mirror import mirrored
+    from tfx_pipeline.files.stored_versions import bring_versions
     from tfx_pipeline.trained.serve import ServeOptions, serve
 
+    base_dir = mirrored(parsed.base_dir)
+    bring_versions(base_dir)
     options = ServeOptions(
-        parsed.base_dir,
+        base_dir,
         name=parsed.name,
         host=parsed.host,
         port=parsed.port,

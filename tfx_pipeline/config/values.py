@@ -12,29 +12,31 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     SerializerFunctionWrapHandler,
     ValidationInfo,
     model_serializer,
 )
 
+from tfx_pipeline.errors import DataError
 from tfx_pipeline.files.addresses import scheme
-from tfx_pipeline.files.mirror import ROOT_VARIABLE, STORES, mirrored
+from tfx_pipeline.files.mirror import STORES, address_of, mirrored
 
 
 def _stored(path: Path, info: ValidationInfo) -> Path:
-    store = scheme(path)
-    if store is None:
+    store, colon, name = path.as_posix().partition(":")
+    if not (colon and store in STORES):
+        if other := scheme(path):
+            known = ", ".join(f"{one}://" for one in STORES)
+            raise ValueError(f"{other}:// is not known; expected {known} or a local path")
         return _absolute(path, info)
-    if store not in STORES:
-        raise ValueError(
-            f"{store}:// is not known; expected {', '.join(f'{one}://' for one in STORES)} or a local path"
-        )
+    # Of the two slashes a path has kept one, and none where nothing follows.
+    if not name.startswith("/") or not name.strip("/"):
+        raise ValueError(f"{path.as_posix()!r} names no bucket; expected {store}://BUCKET/...")
     try:
         return mirrored(path)
-    except RuntimeError:
-        raise ValueError(
-            f"there is no home folder to keep what lies at {store}:// in; set {ROOT_VARIABLE} to a folder"
-        ) from None
+    except DataError as error:
+        raise ValueError(str(error)) from None
 
 
 def _absolute(path: Path, info: ValidationInfo) -> Path:
@@ -71,7 +73,12 @@ def _utc(value: dt.datetime) -> dt.datetime:
 Params = dict[str, Any]
 ConfigPath = Annotated[Path, AfterValidator(_absolute)]
 # Of data and pushed versions, which may lie on an object store: then the path is that of its mirror.
-StoredPath = Annotated[Path, AfterValidator(_stored)]
+StoredPath = Annotated[
+    Path,
+    AfterValidator(_stored),
+    # What is recorded is the address: another machine has its mirror elsewhere.
+    PlainSerializer(lambda path: address_of(path) or str(path), str, when_used="json"),
+]
 UtcTime = Annotated[dt.datetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 Integer = Annotated[int, BeforeValidator(_no_boolean)]
 Number = Annotated[float, BeforeValidator(_no_boolean)]

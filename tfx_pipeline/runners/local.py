@@ -21,7 +21,7 @@ from tfx_pipeline.console import console
 from tfx_pipeline.data.content.build import check_content_sources
 from tfx_pipeline.data.logs.checks import check_sources
 from tfx_pipeline.errors import ConfigError, DataError, PipelineError, own_error
-from tfx_pipeline.files.reading import exists
+from tfx_pipeline.files.stored_versions import version_exists
 from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
 from tfx_pipeline.runners import beam_graphs
@@ -168,7 +168,7 @@ def must_push_again(connection: object, pipeline_name: str, trainer: str) -> boo
             (pushed,) = history.outputs(execution.id)["pushed_model"]
             if destination := pushed.get_string_custom_property("pushed_destination"):
                 (last_model,) = history.inputs(execution.id)["model"]
-                return last_model.id != model.id or not exists(destination)
+                return last_model.id != model.id or not version_exists(destination)
     return False
 
 

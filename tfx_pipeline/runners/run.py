@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.console import console, quiet_libraries, styled
-from tfx_pipeline.files.mirror import bring_newest, publish_new
 from tfx_pipeline.files.output_folder import hold_output, set_up_libraries
+from tfx_pipeline.files.stored_versions import bring_versions, publish_versions
 from tfx_pipeline.files.writing import write_json
 from tfx_pipeline.runners.peak_memory import PeakMemory
 
@@ -69,7 +69,9 @@ def run(
 def dry_run(
     config: PipelineConfig, *, uncached: Collection[str] = (), verify: bool = False, rebuild_metadata: bool = False
 ) -> None:
-    """Looks at the data as `dmf config check --data` does, and prints what `run` would do. Writes nothing.
+    """Looks at the data as `dmf config check --data` does, and prints what `run` would do.
+
+    Writes nothing but mirrors of object stores.
 
     Args:
         config, uncached, verify, rebuild_metadata: as of `run`.
@@ -81,6 +83,7 @@ def dry_run(
     from tfx_pipeline.runners.forecast_view import print_forecast
 
     look_at_data(config)
+    bring_versions(config.push_dir)
     set_up_libraries()
     # What libraries say has no place of its own, as nothing is written to the output folder.
     with tempfile.TemporaryDirectory(prefix="dmf-dry-run-") as folder, quiet_libraries(Path(folder, "log")):
@@ -96,11 +99,11 @@ def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuil
         from tfx_pipeline.runners.metadata_store import set_aside
         from tfx_pipeline.runners.summary import build_summary
     check_inputs(config)
-    bring_newest(config.push_dir)
+    bring_versions(config.push_dir)
     if rebuild_metadata:
         for path in set_aside(config):
             console().print(f"set aside: {path}", highlight=False, soft_wrap=True)
     summary = build_summary(config, run_pipeline(config, uncached=uncached, verify=verify))
-    for address in publish_new(config.push_dir):
+    for address in publish_versions(config.push_dir):
         console().print(f"published: {address}", highlight=False, soft_wrap=True)
     return summary

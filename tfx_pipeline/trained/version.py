@@ -19,8 +19,8 @@ from serving.manifest import check_version
 from serving.messages import first_line
 from tfx_pipeline.errors import DataError, ModelError
 from tfx_pipeline.files import artifact_files
-from tfx_pipeline.files.mirror import address_of, bring, bring_newest, mirrored
-from tfx_pipeline.files.object_store import names_in
+from tfx_pipeline.files.mirror import mirrored
+from tfx_pipeline.files.stored_versions import bring_version, bring_versions, is_stored_version
 
 if TYPE_CHECKING:
     from serving.export.servable import Servable
@@ -67,8 +67,7 @@ class Version:
             DataError: the store cannot be read.
         """
         model = mirrored(model)
-        if (address := address_of(model)) is not None:
-            (bring if "saved_model.pb" in names_in(address) else bring_newest)(model)
+        (bring_version if is_stored_version(model) else bring_versions)(model)
         if (model / "saved_model.pb").exists():
             return cls(model)
         versions = [path for path in model.glob("[0-9]*") if path.name.isdigit() and (path / "saved_model.pb").exists()]

@@ -241,6 +241,15 @@ def epochs_in(state_dir: Path) -> tuple[int, int]:
     )
 
 
+def is_complete(state_dir: Path, training: Training) -> bool:
+    """Whether the state is that of a training after its last epoch."""
+    done, backed_up = epochs_in(state_dir)
+    # A kill between the two repeats the epoch.
+    if not done or done != backed_up:
+        return False
+    return done >= training.epochs or BestEpoch(state_dir, training.patience, writes=False).exhausted
+
+
 def forget(state_dir: Path) -> None:
     """Removes the state of a training that is complete and exported."""
     with contextlib.suppress(OSError):

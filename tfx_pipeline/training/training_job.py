@@ -31,7 +31,7 @@ from tfx_pipeline.training.retrieval.stage import read_towers, retrieval_stage
 from tfx_pipeline.training.rounding import Rounding
 from tfx_pipeline.training.served_model import GOLDEN_CANDIDATES, OfItems, ServingOptions, write_served_model
 from tfx_pipeline.training.settings import RefitSettings, RetrievalSettings, TrainingSettings
-from tfx_pipeline.training.trainer import TrainingResult, forget
+from tfx_pipeline.training.trainer import TrainingResult, forget, is_complete
 from tfx_pipeline.training.workers.cluster import Cluster
 from tfx_pipeline.training.workers.group import Group
 from tfx_pipeline.training.workers.launch import Job, take_part
@@ -75,7 +75,8 @@ class TrainingJob:
         Where `TF_CONFIG` names several workers, they train it first; this process then finds the training complete.
         """
         cluster, rate = Cluster.from_environment(), None
-        if cluster is not None:
+        # A killed step may have trained to the end: then the others have left.
+        if cluster is not None and not is_complete(self._state_dir, training):
             rate = take_part(cluster, self._job(training, refit))
         model, result = self._train(training, refit, progress)
         if rate is not None:

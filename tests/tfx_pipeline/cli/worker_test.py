@@ -9,6 +9,7 @@ import pytest
 
 from tests.tfx_pipeline.cli.cli_test import CONFIG
 from tfx_pipeline.cli import main
+from tfx_pipeline.training.workers.cluster import Cluster
 
 
 @pytest.fixture
@@ -74,3 +75,5 @@ def test_other_commands_say_that_they_train_alone(command, task, tmp_path, capsy
     told, refused = capsys.readouterr().err.splitlines()
     assert told == f"TF_CONFIG names 2 workers; dmf {command} trains in this process alone"
     assert "absent.yaml" in refused
+    # A step of the demo's pipeline would look at it.
+    assert Cluster.from_environment() is None

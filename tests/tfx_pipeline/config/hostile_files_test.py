@@ -76,6 +76,9 @@ def test_what_is_no_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     [
         ("output=runs/out [v1]", "output: .*holds \\[ \\], a pattern to TFX"),
         ("data.items.path=ftp://host/items.csv", "data.items.path: ftp:// is not known; expected s3://, gs:// or a "),
+        ("serving.push_dir=s3://", "serving.push_dir: 's3:' names no bucket; expected s3://BUCKET/"),
+        ("data.items.path=s3:bucket/items.csv", "'s3:bucket/items.csv' names no bucket"),
+        ("data.items.path=s3://bucket/../../items.csv", "data.items.path: .* leads out of its folder"),
         ("output=gs://bucket/out", "output: gs:// cannot stand here; give a local path"),
         (
             "encoders={text: {kind: keras, columns: [title]}}",
@@ -102,6 +105,11 @@ def test_data_and_versions_on_a_store_have_the_path_of_their_mirror(tmp_path: Pa
     assert config.data.interactions.path == tmp_path / "s3/bucket/logs/*.parquet"
     assert config.push_dir == tmp_path / "gs/models/shop"
     assert type(config).model_validate_json(config.model_dump_json()) == config
+    # Another machine has its mirror elsewhere: what is recorded is the address.
+    recorded = config.model_dump(mode="json")
+    assert recorded["data"]["interactions"]["path"] == "s3://bucket/logs/*.parquet"
+    assert recorded["serving"]["push_dir"] == "gs://models/shop"
+    assert recorded["data"]["items"]["path"] == str(config.data.items.path)
     monkeypatch.delenv("DMF_STORES")
     monkeypatch.delenv("HOME")
     with mock.patch("pathlib.Path.home", side_effect=RuntimeError), pytest.raises(ConfigError, match="set DMF_STORES"):

@@ -24,6 +24,7 @@ from tfx_pipeline.config.kubeflow import Kubeflow, StepResources
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.errors import ConfigError
+from tfx_pipeline.files.addresses import scheme
 from tfx_pipeline.files.mirror import address_of
 from tfx_pipeline.files.writing import write_text
 from tfx_pipeline.pipeline import Fingerprints, create_pipeline
@@ -89,14 +90,14 @@ def compile_for(config: PipelineConfig, target: Target) -> Compiled:
             f"encoders.{made[0]}.in_pipeline: a step of a cluster has no disk that keeps vectors for the next run; run "
             "`dmf encode` where the data are, and leave in_pipeline out"
         )
-    defaults = _defaults(config, cluster)
-    pipeline = _pipeline(config, cluster)
-    elsewhere = _parametrise(pipeline, cluster.data_dir, defaults)
-    if stored := next(filter(None, map(address_of, elsewhere)), None):
+    if stored := _stored_path(config.model_dump(mode="json", include={"data", "content", "negatives"})):
         raise ConfigError(
             f"{stored}: a step of a cluster fetches what lies below kubeflow.data_root; give that folder of the store "
             "there, and paths below kubeflow.data_dir in the sections of the data"
         )
+    defaults = _defaults(config, cluster)
+    pipeline = _pipeline(config, cluster)
+    elsewhere = _parametrise(pipeline, cluster.data_dir, defaults)
     _give_resources(pipeline, cluster, target)
     with _importable_types():
         job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(
@@ -132,6 +133,18 @@ def write_compiled(config: PipelineConfig, target: Target, file: Path) -> Compil
     compiled = compile_for(config, target)
     write_text(file, compiled.text)
     return compiled
+
+
+def _stored_path(values: Any) -> str | None:
+    """The first address of an object store among the paths of some sections."""
+    if isinstance(values, list):
+        return next(filter(None, map(_stored_path, values)), None)
+    if not isinstance(values, dict):
+        return None
+    own = values.get("path")
+    if isinstance(own, str) and scheme(own) is not None:
+        return own
+    return _stored_path(list(values.values()))
 
 
 def _defaults(config: PipelineConfig, cluster: Kubeflow) -> dict[str, str | int]:

@@ -24,9 +24,9 @@ from tfx_pipeline.data.content.table import ItemContentTable, write_content
 from tfx_pipeline.errors import ConfigError, ModelError
 from tfx_pipeline.evaluation.item_facts import read_item_facts
 from tfx_pipeline.files.json_values import now
-from tfx_pipeline.files.mirror import publish_new
 from tfx_pipeline.files.output_folder import hold_output
 from tfx_pipeline.files.reading import read_text
+from tfx_pipeline.files.stored_versions import publish_versions
 from tfx_pipeline.files.versions import next_version
 from tfx_pipeline.files.writing import remove_unfinished, write_text, writing_folder
 from tfx_pipeline.runners.peak_memory import PeakMemory
@@ -88,7 +88,9 @@ def refresh(
         say(record)
         if record.anything and not dry_run:
             record = job.push(record, started)
-            for address in publish_new(version.path.parent):
+        if not dry_run:
+            # Also what an earlier refresh could not publish.
+            for address in publish_versions(version.path.parent):
                 console().print(f"published: {address}", highlight=False, soft_wrap=True)
         return dataclasses.replace(
             record, seconds=round(time.monotonic() - started, 1), peak_memory_mb=round(memory.mebibytes)
