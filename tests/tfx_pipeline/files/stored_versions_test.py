@@ -23,7 +23,7 @@ from tfx_pipeline.files.stored_versions import (
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
-    with s3_server("models"):
+    with s3_server("pushed"):
         yield
 
 
@@ -31,7 +31,7 @@ def server() -> Iterator[None]:
 def address(server, tmp_path, monkeypatch, request) -> str:
     """Of a folder of versions that no other test has."""
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "stores"))
-    return f"s3://models/{request.node.name}"
+    return f"s3://pushed/{request.node.name}"
 
 
 @pytest.fixture

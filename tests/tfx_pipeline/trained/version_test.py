@@ -51,18 +51,18 @@ def test_the_newest_whole_version_is_taken(model):
 
 def test_a_version_on_a_store_is_fetched(sketch, tmp_path, monkeypatch):
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "stores"))
-    with s3_server("models"):
-        publish(sketch, "s3://models/shop/3", last="saved_model.pb")
-        publish(sketch / "assets", "s3://models/shop/4", last="")
+    with s3_server("found"):
+        publish(sketch, "s3://found/shop/3", last="saved_model.pb")
+        publish(sketch / "assets", "s3://found/shop/4", last="")
         # As a command line has it.
-        for address in (Path("s3://models/shop"), Path("s3://models/shop/3")):
+        for address in (Path("s3://found/shop"), Path("s3://found/shop/3")):
             found = Version.find(address)
-            assert found.path == tmp_path / "stores/s3/models/shop/3"
+            assert found.path == tmp_path / "stores/s3/found/shop/3"
             assert found.number == 3
             assert (found.path / "saved_model.pb").is_file()
             shutil.rmtree(tmp_path / "stores")
         with pytest.raises(ModelError, match="holds no exported model"):
-            Version.find(Path("s3://models/other"))
+            Version.find(Path("s3://found/other"))
 
 
 def test_no_version_is_a_sentence_with_what_is_there(tmp_path):
