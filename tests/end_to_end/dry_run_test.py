@@ -52,7 +52,9 @@ def test_steps_behind_one_that_would_run_would_run_too(forecast):
     found = forecast("training.epochs=7")
     would = {node for node, (state, _) in found.items() if state == "would run"}
     assert would == {"RankingTrainer", "LatestBlessedModel", "ServingGate", "Evaluator", "Pusher"}
-    assert found["RankingTrainer"][1] == "changed: custom_config.training"
+    # Another file may have trained another model in this output since.
+    changed = found["RankingTrainer"][1]
+    assert changed.startswith("changed: ") and changed.endswith("custom_config.training")
     assert found["ServingGate"][1] == "reads what RankingTrainer would make anew"
 
 
