@@ -162,10 +162,9 @@ def check_encoders(encoders: Mapping[str, Section], content: Content) -> None:
                 "content.modalities.NAME.path names"
             )
         path = content.modalities[name].path
-        if address_of(path) is not None:
+        if (address := address_of(path)) is not None:
             raise ValueError(
-                f"encoders.{name}: writes content.modalities.{name}.path, which must be a local file; got "
-                f"{address_of(path)}"
+                f"encoders.{name}: writes content.modalities.{name}.path, which must be a local file; got {address}"
             )
         if path.suffix.lower() != PARQUET or set("*?[]") & set(str(path)):
             raise ValueError(

@@ -60,7 +60,7 @@ def bring_version(path: Address) -> None:
 
 
 def publish_versions(base: Address) -> list[str]:
-    """Copies versions that were made here to the store of a mirrored folder; nothing of a local folder.
+    """Copies versions that were made here to the store of a mirrored folder, and says so; nothing of a local folder.
 
     Returns:
         Their addresses.
@@ -78,6 +78,7 @@ def publish_versions(base: Address) -> list[str]:
                 publish(Path(base, version), join(address, version), last=_SAVED_MODEL)
             write_text(_mark(base, version), "")
             published.append(join(address, version))
+            console().print(f"published: {published[-1]}", highlight=False, soft_wrap=True)
     return published
 
 

@@ -104,6 +104,5 @@ def _run(config: PipelineConfig, uncached: Collection[str], verify: bool, rebuil
         for path in set_aside(config):
             console().print(f"set aside: {path}", highlight=False, soft_wrap=True)
     summary = build_summary(config, run_pipeline(config, uncached=uncached, verify=verify))
-    for address in publish_versions(config.push_dir):
-        console().print(f"published: {address}", highlight=False, soft_wrap=True)
+    publish_versions(config.push_dir)
     return summary

@@ -15,24 +15,6 @@ from tfx_pipeline.cli import main
 from tfx_pipeline.cli.options import with_ids_taken_whole
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = """\
-name: shop
-output: out
-data:
-  interactions: {path: log.csv}
-  items: {path: items.csv}
-split: {fractions: {}}
-content:
-  modalities:
-    text: {path: text.npz}
-"""
-
-
-@pytest.fixture
-def config_file(tmp_path) -> Path:
-    file = tmp_path / "config.yaml"
-    file.write_text(CONFIG)
-    return file
 
 
 @pytest.fixture

@@ -7,16 +7,8 @@ import socket
 
 import pytest
 
-from tests.tfx_pipeline.cli.cli_test import CONFIG
 from tfx_pipeline.cli import main
 from tfx_pipeline.training.workers.cluster import Cluster
-
-
-@pytest.fixture
-def config_file(tmp_path):
-    file = tmp_path / "config.yaml"
-    file.write_text(CONFIG)
-    return file
 
 
 @pytest.fixture

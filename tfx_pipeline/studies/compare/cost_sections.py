@@ -8,11 +8,12 @@ import yaml
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
-from tfx_pipeline.pages.kit.figures import PANEL_SIZE, WIDE_SIZE, draw, label_points
+from tfx_pipeline.pages.kit.figures import PANEL_SIZE, draw, label_points
 from tfx_pipeline.pages.kit.page import Block, Details, Panel, Picture, Prose, Section, Table
-from tfx_pipeline.pages.kit.palette import line, points
+from tfx_pipeline.pages.kit.palette import points
 from tfx_pipeline.pages.kit.wording import count, decimal
 from tfx_pipeline.studies.compare.report import ModelEntry, Report
+from tfx_pipeline.studies.compare.seed_curves import seed_curves
 from tfx_pipeline.studies.compare.sessions import mixed_sessions
 from tfx_pipeline.training.chance import LEFT_CHANCE
 
@@ -91,27 +92,10 @@ def _cost_panel(name: str, label: str, report: Report, cost_of: Cost) -> Panel:
 def training_section(report: Report) -> Section:
     """Eval AUC by epoch, and how each model was trained."""
     settings = report.training
-    lines = []
-    for number, model in enumerate(report.models):
-        for history in model.history:
-            lines.append((number, model.label, [epoch.get("val_auc") for epoch in history]))
-
-    def paint(axes: Axes) -> None:
-        named: set[str] = set()
-        for number, label, values in lines:
-            known = [(epoch, value) for epoch, value in enumerate(values, start=1) if value is not None]
-            first = label not in named
-            named.add(label)
-            axes.plot(
-                *zip(*known, strict=True),
-                label=label if first else None,
-                markersize=3,
-                linewidth=1,
-                **line(number) | points(number),
-            )
-        axes.set(xlabel="epoch", ylabel="eval AUC (0.5 is chance)")
-        axes.locator_params(axis="x", integer=True)
-
+    curves = {
+        model.label: [[epoch.get("val_auc") for epoch in history] for history in model.history]
+        for model in report.models
+    }
     rows = [
         (
             model.label,
@@ -133,7 +117,7 @@ def training_section(report: Report) -> Section:
         "training",
         "Training",
         [
-            Picture([draw("curves", "Eval AUC by epoch of every training", paint, WIDE_SIZE)], caption),
+            Picture([seed_curves("Eval AUC by epoch of every training", "eval AUC (0.5 is chance)", curves)], caption),
             Table("Trainings; epochs by seed", columns, rows, 4),
             Details("Settings that all trainings share", yaml.safe_dump(shared, sort_keys=False)),
         ],

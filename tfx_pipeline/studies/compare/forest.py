@@ -1,4 +1,4 @@
-"""Forest plots: differences to a reference, with their intervals and seeds."""
+"""Differences to a reference on a page: forest plots, with intervals and seeds, cells of a table, a sentence."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from tfx_pipeline.pages.kit.figures import INK, PANEL_SIZE, draw
 from tfx_pipeline.pages.kit.page import Panel
 from tfx_pipeline.pages.kit.palette import points
-from tfx_pipeline.studies.compare.report import Difference
+from tfx_pipeline.pages.kit.wording import decimal, listed, percent, signed
+from tfx_pipeline.studies.compare.report import Bootstrap, Difference
 
 _TONES = {"ahead": 2, "behind": 1, "undecided": 0, "one seed": 0}
-VERDICTS = tuple(_TONES)
+_SIDES = {"ahead": "ahead of it", "behind": "behind it", "undecided": "not told apart from it"}
 # For the caption of such plots.
 MARKS = (
     "Triangles are ahead, squares behind: the interval leaves out 0 and all seeds agree. Circles are undecided, and so "
@@ -37,6 +38,27 @@ class Forest:
     metric: str
     found: Mapping[str, Difference]
     title: str = ""
+
+
+def headers(bootstrap: Bootstrap) -> tuple[str, ...]:
+    """Of the columns of `cells`."""
+    interval = f"{percent(bootstrap.confidence, 0)} interval"
+    return "verdict", "difference", f"{interval}, from", "to", "std over seeds"
+
+
+def cells(one: Difference | None) -> tuple[str, ...]:
+    """A difference in a table; dashes where there is none."""
+    if one is None:
+        return ("–",) * 5
+    return one.verdict, signed(one.mean), signed(one.low), signed(one.high), decimal(one.std)
+
+
+def sides(found: Mapping[str, Difference]) -> str:
+    """Who is ahead of the reference, who behind, by label, as a part of a sentence."""
+    by_side = {
+        said: [label for label, one in found.items() if one.verdict == verdict] for verdict, said in _SIDES.items()
+    }
+    return "; ".join(f"{said}: {listed(labels)}" for said, labels in by_side.items() if labels)
 
 
 def forests(plots: Sequence[Forest], reference: str, *, one_scale: bool = False) -> list[Panel]:

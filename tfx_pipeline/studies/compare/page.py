@@ -19,11 +19,11 @@ from tfx_pipeline.config.metrics import (
 )
 from tfx_pipeline.evaluation.baselines import title as baseline_title
 from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Picture, Prose, Section, Table, write
-from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent, signed
+from tfx_pipeline.pages.kit.wording import count, decimal, moment, percent
 from tfx_pipeline.studies.compare.catalogue import catalogue_entries, catalogue_heading, catalogue_notes
 from tfx_pipeline.studies.compare.chance import trainings_at_chance
 from tfx_pipeline.studies.compare.cost_sections import cost_section, training_section
-from tfx_pipeline.studies.compare.forest import MARKS, VERDICTS, Forest, forests
+from tfx_pipeline.studies.compare.forest import MARKS, Forest, cells, forests, headers, sides
 from tfx_pipeline.studies.compare.report import CatalogueFacts, Difference, Report, Slice, Statistic
 
 _COLUMNS = {
@@ -92,15 +92,10 @@ def _verdict(report: Report) -> str:
             f"In test GAUC nothing is decided against {report.reference}: each model was trained once, and another "
             "seed may turn a difference round."
         )
-    by_verdict: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
-    for model, differences in report.others:
-        by_verdict[differences["gauc"].verdict].append(model.label)
-    words = {"ahead": "ahead of it", "behind": "behind it", "undecided": "not told apart from it"}
-    parts = [f"{said}: {listed(labels)}" for verdict, said in words.items() if (labels := by_verdict[verdict])]
     confidence = report.bootstrap.confidence
     return (
         f"In test GAUC, against {report.reference}, by {percent(confidence, 0)} intervals and if all seeds agree, "
-        f"{'; '.join(parts)}."
+        f"{sides({model.label: differences['gauc'] for model, differences in report.others})}."
     )
 
 
@@ -208,13 +203,8 @@ def _differences_section(report: Report) -> Section:
         further = (f"{objective}/{name}" for objective in report.objectives for name in COMPARED)
         for name in (*compared(report.at_k), *further):
             heading = f"{metric(name).title} ({'nats' if name.endswith('log_loss') else 'of 1'})"
-            if (one := differences.get(name)) is None:
-                rows.append((model.label, heading, *("–" * 5)))
-                continue
-            ends = (signed(one.low), signed(one.high), decimal(one.std))
-            rows.append((model.label, heading, one.verdict, signed(one.mean), *ends))
-    interval = f"{percent(bootstrap.confidence, 0)} interval"
-    columns = ("model", "metric", "verdict", "difference", f"{interval}, from", "to", "std over seeds")
+            rows.append((model.label, heading, *cells(differences.get(name))))
+    columns = ("model", "metric", *headers(bootstrap))
     return Section(
         "differences",
         f"Differences to {report.reference}",

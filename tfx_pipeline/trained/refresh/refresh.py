@@ -90,8 +90,7 @@ def refresh(
             record = job.push(record, started)
         if not dry_run:
             # Also what an earlier refresh could not publish.
-            for address in publish_versions(version.path.parent):
-                console().print(f"published: {address}", highlight=False, soft_wrap=True)
+            publish_versions(version.path.parent)
         return dataclasses.replace(
             record, seconds=round(time.monotonic() - started, 1), peak_memory_mb=round(memory.mebibytes)
         )

@@ -12,6 +12,7 @@ import tensorflow as tf
 from dmf_keras.layers import InfoNCE, UnitProjection
 from tfx_pipeline.config.fine_tuning import FineTuning
 from tfx_pipeline.data.content.reduction import principal_directions
+from tfx_pipeline.training.resumable import Resumable
 
 FUSED = "fused"
 """The level of all modalities together."""
@@ -56,7 +57,7 @@ class Source:
         return np.concatenate(parts)
 
 
-class Heads:
+class Heads(Resumable):
     """A projection per modality, its slow copy, a queue of what the copies made of earlier batches, and the losses.
 
     The levels of the loss are the modalities and, where there are several, all of them fused. At each level an anchor
@@ -104,16 +105,6 @@ class Heads:
     def kernels(self) -> list[np.ndarray]:
         """float32 [width, dim] of each modality, as they are now."""
         return [head.kernel.numpy() for head in self._online]
-
-    @property
-    def state(self) -> list[np.ndarray]:
-        """All that a step changes."""
-        return [variable.numpy() for variable in self._variables()]
-
-    def restore(self, state: Sequence[np.ndarray]) -> None:
-        """Takes a `state` of heads of the same sources and settings."""
-        for variable, value in zip(self._variables(), state, strict=True):
-            variable.assign(value)
 
     def _variables(self) -> list[Any]:
         slow = [head.kernel for head in self._slow]

@@ -19,6 +19,7 @@ from tfx_pipeline.data.encoding.ngrams import padded
 from tfx_pipeline.errors import DataError
 from tfx_pipeline.training.fused_adam import FusedAdam
 from tfx_pipeline.training.reproducible import make_reproducible
+from tfx_pipeline.training.resumable import Resumable
 from tfx_pipeline.training.text_tower.progress import Progress
 
 # One text in so many is held out, up to a number of them.
@@ -161,7 +162,7 @@ def _drawn(words: Bag, rng: np.random.Generator) -> Bag:
     return [words[place] for place in rng.permutation(len(words))[:_SEEN]]
 
 
-class _Learner:
+class _Learner(Resumable):
     """The tower, what it is trained against, and one step.
 
     Args:
@@ -188,16 +189,6 @@ class _Learner:
     def temperature(self) -> float:
         """As it is now."""
         return 1 / float(self._loss.scale())
-
-    @property
-    def state(self) -> list[np.ndarray]:
-        """All that a step changes."""
-        return [variable.numpy() for variable in self._variables()]
-
-    def restore(self, state: Sequence[np.ndarray]) -> None:
-        """Takes a `state` of the same sizes."""
-        for variable, value in zip(self._variables(), state, strict=True):
-            variable.assign(value)
 
     def _variables(self) -> list[Any]:
         return [*self._weights, *self._optimizer.variables]

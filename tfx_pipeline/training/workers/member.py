@@ -15,8 +15,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
+from serving.messages import first_line
 from tfx_pipeline.files.output_folder import set_up_libraries
 
 set_up_libraries()
@@ -44,6 +44,9 @@ _LOST = (
     tf.errors.DeadlineExceededError,
     tf.errors.FailedPreconditionError,
 )
+_AGAIN = "Start all workers again: the training goes on after its last whole epoch"
+# Of the sentence for an error that nobody foresaw.
+_LONGEST = 300
 
 
 def main(folder: Path, tells: int, join_seconds: float) -> None:
@@ -60,11 +63,8 @@ def main(folder: Path, tells: int, join_seconds: float) -> None:
             _end(folder, f"a worker was lost ({type(error).__name__}); its own log tells why. {_AGAIN}")
         except Exception as error:
             traceback.print_exc()
-            _end(folder, f"{type(error).__name__}: {_first_line(error)}")
+            _end(folder, f"{type(error).__name__}: {first_line(error)[:_LONGEST]}")
         write_text(folder / RESULT, "null" if rate is None else repr(rate))
-
-
-_AGAIN = "Start all workers again: the training goes on after its last whole epoch"
 
 
 def _train(folder: Path, join_seconds: float) -> float | None:
@@ -125,10 +125,6 @@ def _end(folder: Path, sentence: str) -> None:
     write_text(folder / ERROR, sentence)
     sys.stderr.flush()
     os._exit(1)
-
-
-def _first_line(error: Any) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")[:300]
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from tfx_pipeline.evaluation.slices import ITEM_FREQUENCY
 from tfx_pipeline.pages.kit.figures import WIDE_SIZE, draw
 from tfx_pipeline.pages.kit.page import Block, Details, Figure, Page, Panel, Picture, Prose, Section, Table, write
 from tfx_pipeline.pages.kit.palette import line, points
-from tfx_pipeline.pages.kit.wording import count, decimal, listed, moment, percent, signed
-from tfx_pipeline.studies.compare.forest import MARKS, VERDICTS, Forest, forests
+from tfx_pipeline.pages.kit.wording import count, decimal, moment, percent
+from tfx_pipeline.studies.compare.forest import MARKS, Forest, cells, forests, headers, sides
 from tfx_pipeline.studies.compare.page import spread
 from tfx_pipeline.studies.compare.report import Difference, Statistic
+from tfx_pipeline.studies.compare.seed_curves import seed_curves
 from tfx_pipeline.studies.retrieval.compare.report import ComparedList, RetrievalComparison, TrainedEntry
 from tfx_pipeline.studies.retrieval.tables import PAGE_RULE, TITLES, cascade_name, left_out_notes, sliced_at
 
@@ -72,14 +73,9 @@ def _verdict(report: RetrievalComparison, k: int) -> str:
             f"In recall@{k} nothing is decided against {report.reference}: towers were trained once, and another seed "
             "may turn a difference round."
         )
-    by_verdict: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
-    for name, difference in compared.items():
-        by_verdict[difference[f"recall@{k}"].verdict].append(name)
-    words = {"ahead": "ahead of it", "behind": "behind it", "undecided": "not told apart from it"}
-    parts = [f"{said}: {listed(names)}" for verdict, said in words.items() if (names := by_verdict[verdict])]
     return (
         f"In recall@{k} of {report.split}, against {report.reference}, by {percent(report.bootstrap.confidence, 0)} "
-        f"intervals and if all seeds agree, {'; '.join(parts)}."
+        f"intervals and if all seeds agree, {sides({name: one[f'recall@{k}'] for name, one in compared.items()})}."
     )
 
 
@@ -144,10 +140,8 @@ def _differences_section(report: RetrievalComparison, k: int) -> Section:
     for label, found in compared.items():
         for name in (f"{family}@{k}" for family in _families(report) for k in report.at_k):
             if (one := found.get(name)) is not None:
-                ends = (signed(one.low), signed(one.high), decimal(one.std))
-                rows.append((label, _title(name), one.verdict, signed(one.mean), *ends))
-    interval = f"{percent(bootstrap.confidence, 0)} interval"
-    columns = ("retriever", "metric (of 1)", "verdict", "difference", f"{interval}, from", "to", "std over seeds")
+                rows.append((label, _title(name), *cells(one)))
+    columns = ("retriever", "metric (of 1)", *headers(bootstrap))
     return Section(
         "differences",
         f"Differences to {report.reference}",
@@ -209,25 +203,10 @@ def _catalogue_section(report: RetrievalComparison) -> Section:
 
 
 def _training_section(report: RetrievalComparison) -> Section:
-    curves = [
-        (number, towers.label, [epoch.get(RECALL) for epoch in history])
-        for number, towers in enumerate(report.towers)
-        for history in towers.history
-    ]
-
-    def paint(axes: Axes) -> None:
-        named: set[str] = set()
-        for number, label, values in curves:
-            known = [(epoch, value) for epoch, value in enumerate(values, start=1) if value is not None]
-            if known:
-                own = None if label in named else label
-                axes.plot(
-                    *zip(*known, strict=True), label=own, markersize=3, linewidth=1, **line(number) | points(number)
-                )
-                named.add(label)
-        axes.set(xlabel="epoch", ylabel=f"{RECALL.removeprefix('val_')} of eval")
-        axes.locator_params(axis="x", integer=True)
-
+    curves = {
+        towers.label: [[epoch.get(RECALL) for epoch in history] for history in towers.history]
+        for towers in report.towers
+    }
     trained: Sequence[TrainedEntry] = [*report.towers, *report.rankers]
     rows = [
         (
@@ -256,7 +235,11 @@ def _training_section(report: RetrievalComparison) -> Section:
         "Training",
         [
             Picture(
-                [draw("curves", "Recall of eval by epoch of every training", paint, WIDE_SIZE)],
+                [
+                    seed_curves(
+                        "Recall of eval by epoch of every training", f"{RECALL.removeprefix('val_')} of eval", curves
+                    )
+                ],
                 "Recall of eval by epoch, a line per seed; the best epoch is kept. Test plays no part.",
             ),
             Table("Trainings", columns, rows, 6),

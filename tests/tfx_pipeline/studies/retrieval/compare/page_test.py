@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.tfx_pipeline.pages.svg_boxes import legend, plot_area
+from tests.tfx_pipeline.studies.compare.page_test import tables
 from tfx_pipeline.pages.kit.page import Page, Picture, Prose, Table, render
 from tfx_pipeline.studies.retrieval.compare.page import retrieval_page, write_retrieval_page
 from tfx_pipeline.studies.retrieval.compare.report import RetrievalComparison
@@ -28,10 +29,6 @@ def report() -> dict:
 @pytest.fixture(scope="module")
 def page() -> Page:
     return retrieval_page(RetrievalComparison.from_json(json.loads(EXAMPLE.read_text(encoding="utf-8"))))
-
-
-def tables(page) -> dict[str, Table]:
-    return {block.caption: block for section in page.sections for block in section.blocks if isinstance(block, Table)}
 
 
 def one_table(page, start: str) -> Table:
