@@ -254,14 +254,20 @@ class TestCommands:
             expected = direct(rows["item_id"].tolist(), user_id=f"u{user}", interests=users[user], placement=placement)
             np.testing.assert_allclose(rows["score"], expected, atol=1e-6)
 
-    def test_explain_counts_them_among_the_columns(self, version):
+    def test_explain_counts_them_among_the_columns(self, version, direct):
         users = dict(enumerate(_interests(np.random.default_rng(0))))
-        user, own = next((number, own) for number, own in users.items() if len(own) == 1)
-        liked = explain(Version(version), f"u{user}", f"i{own[0].split()[1]}", history=[])
-        part = {entry.part: entry.contribution for entry in liked.parts}
-        assert sum(part.values()) + liked.base_logit == pytest.approx(liked.logit, abs=1e-4)
-        liked_by_others = explain(Version(version), f"u{user}", f"i{(int(own[0].split()[1]) + 1) % TOPICS}", history=[])
-        assert liked.score > 0.5 > 0.3 > liked_by_others.score
+        # Of one interest, and with the placement home alone.
+        user, own = next((number, own) for number, own in users.items() if len(own) == 1 and number % 5 == 1)
+        topic = int(own[0].split()[1])
+        items = [f"i{topic}", f"i{(topic + 1) % TOPICS}"]
+        liked, other = (explain(Version(version), f"u{user}", item, history=[]) for item in items)
+        for told in (liked, other):
+            assert sum(entry.contribution for entry in told.parts) + told.base_logit == pytest.approx(
+                told.logit, abs=1e-4
+            )
+        expected = direct(items, user_id=f"u{user}", interests=own, placement=["home"])
+        np.testing.assert_allclose([liked.score, other.score], expected, atol=1e-5)
+        assert liked.score > other.score
 
     def test_replay_takes_them_from_json_lines(self, version, tmp_path, direct):
         file = tmp_path / "captured.jsonl"
