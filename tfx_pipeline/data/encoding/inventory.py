@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.config.encoders import Encoder, ImageEncoder
+from tfx_pipeline.config.encoders import Encoder, ImageEncoder, TextEncoder
 from tfx_pipeline.config.schema import PipelineConfig
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.data.content.build import build_modality, check_encoded
@@ -18,9 +18,11 @@ from tfx_pipeline.data.content.catalogue import Catalogue, read_catalogue
 from tfx_pipeline.data.content.embeddings import open_embeddings, reading_embeddings
 from tfx_pipeline.data.content.table import ContentMatrix
 from tfx_pipeline.data.encoding.ngrams import Ngrams
+from tfx_pipeline.data.encoding.onnx_image import OnnxImageEncoder
+from tfx_pipeline.data.encoding.onnx_text import OnnxTextEncoder
 from tfx_pipeline.data.encoding.texts import text_contents, text_items
 from tfx_pipeline.data.encoding.vector_file import SOURCE
-from tfx_pipeline.errors import DataError
+from tfx_pipeline.errors import ConfigError, DataError
 from tfx_pipeline.files.json_record import JsonRecord
 
 
@@ -33,6 +35,8 @@ class StoredModality(JsonRecord):
         path: of its files.
         made_by: kind of the encoder of `encoders`; "" of vectors that came ready-made.
         encoder: digest of what made the vectors; None where the files do not say, or are not there.
+        configured: digest of the encoder that the configuration has; None of ready-made vectors, of an encoder that is
+            trained first, and where it cannot be loaded here.
         there: whether there is a file.
         width: of the vectors as the encoder gave them; None without a file.
         dim: that the pipeline reduces them to; None: it does not.
@@ -40,8 +44,9 @@ class StoredModality(JsonRecord):
         covered: items of the catalogue with a vector that has a direction.
         items: of the catalogue.
         unknown: vectors of ids that the catalogue lacks.
-        to_encode: items with a text of which the encoder of the file has made no vector: new ones, and those whose text
-            has changed; None where only encoding says it. Another encoder would make all of them.
+        to_encode: items with a text of which the configured encoder has made no vector: new ones, those whose text has
+            changed, and after an exchange of the encoder all of them; None where only encoding says it. Where
+            `configured` is not known, the encoder of the file is taken for it.
         bytes: of the files.
         written: ISO 8601 in UTC, when the newest file was; None without a file.
     """
@@ -50,6 +55,7 @@ class StoredModality(JsonRecord):
     path: str
     made_by: str
     encoder: str | None
+    configured: str | None
     there: bool
     width: int | None
     dim: int | None
@@ -60,6 +66,11 @@ class StoredModality(JsonRecord):
     to_encode: int | None
     bytes: int
     written: str | None
+
+    @property
+    def exchanged(self) -> bool:
+        """Whether another encoder is configured than the one that made the vectors."""
+        return None not in (self.encoder, self.configured) and self.encoder != self.configured
 
 
 @dataclass(frozen=True)
@@ -137,11 +148,13 @@ def _stored(config: PipelineConfig, name: str, catalogue: Catalogue) -> StoredMo
     states = [file.file.stat() for file in files]
     written = max((state.st_mtime for state in states), default=None)
     digests = sorted({file.encoder for file in files if file.encoder is not None})
+    configured = None if encoder is None else _digest(name, encoder)
     return StoredModality(
         name=name,
         path=str(modality.path),
         made_by="" if encoder is None else encoder.kind,
         encoder=" ".join(digests) or None,
+        configured=configured,
         there=there,
         width=None if matrix is None else matrix.source_width,
         dim=modality.dim,
@@ -149,14 +162,27 @@ def _stored(config: PipelineConfig, name: str, catalogue: Catalogue) -> StoredMo
         covered=0 if matrix is None else matrix.coverage.present,
         items=len(catalogue.item_ids),
         unknown=0 if matrix is None else matrix.coverage.unknown_ids,
-        to_encode=None if encoder is None else _to_encode(config, name, encoder, digests),
+        to_encode=None if encoder is None else _to_encode(config, name, encoder, digests, configured),
         bytes=sum(state.st_size for state in states),
         written=None if written is None else dt.datetime.fromtimestamp(written, dt.UTC).isoformat(timespec="seconds"),
     )
 
 
-def _to_encode(config: PipelineConfig, name: str, encoder: Encoder, digests: Sequence[str]) -> int | None:
-    """Items with a text that the encoder of the file has made no vector of."""
+def _digest(name: str, encoder: Encoder) -> str | None:
+    """Of the encoder as it is configured; None where only a training gives it, or it cannot be loaded here."""
+    try:
+        if isinstance(encoder, ImageEncoder):
+            return OnnxImageEncoder(name, encoder).digest
+        return OnnxTextEncoder(name, encoder).digest if isinstance(encoder, TextEncoder) else None
+    except ConfigError:
+        # The vectors are there all the same; `dmf encode` says what is wrong.
+        return None
+
+
+def _to_encode(
+    config: PipelineConfig, name: str, encoder: Encoder, digests: Sequence[str], configured: str | None
+) -> int | None:
+    """Items with a text that the configured encoder, or else that of the file, has made no vector of."""
     if isinstance(encoder, ImageEncoder) or len(digests) > 1:
         return None
     usable = (lambda text: bool(Ngrams.words(text))) if encoder.kind == "keras" else bool
@@ -170,7 +196,7 @@ def _to_encode(config: PipelineConfig, name: str, encoder: Encoder, digests: Seq
     ):
         table = opened.read([modality.id_column, SOURCE])
         made = set(zip(*(table[column].to_pylist() for column in (modality.id_column, SOURCE)), strict=True))
-    contents = text_contents(items, digests[0])
+    contents = text_contents(items, configured or digests[0])
     return sum(pair not in made for pair in zip(contents.ids, contents.sources, strict=True))
 
 

@@ -36,9 +36,16 @@ def print_stored(found: Sequence[StoredModality], out: Console) -> None:
     out.print(table)
     for one in found:
         out.print(f"{one.name}: {one.path}", highlight=False, soft_wrap=True)
+        if one.exchanged:
+            out.print(
+                f"{one.name}: another encoder ({one.configured}) is configured than made these vectors; `dmf encode` "
+                "makes all of them anew, and a model that has learned from these wants `dmf run`",
+                highlight=False,
+                soft_wrap=True,
+            )
     if any(one.to_encode for one in found):
         out.print(
-            "to encode: items whose text is new or changed since the file was made; `dmf encode` makes their vectors",
+            "to encode: items of whose text the configured encoder has made no vector; `dmf encode` makes them",
             highlight=False,
         )
 

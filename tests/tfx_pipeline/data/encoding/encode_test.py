@@ -164,6 +164,25 @@ def test_only_what_is_new_or_changed_is_encoded(folder):
     assert not np.array_equal(after["g"], before["b"])
 
 
+def test_a_list_tells_that_another_encoder_is_configured(folder, capfd):
+    def listed(*settings: str) -> dict[str, object]:
+        assert main(["content", "list", "--config", str(folder / "shop.yaml"), "--json", *settings]) == 0
+        return json.loads(capfd.readouterr().out)["modalities"][0]
+
+    _encoded(_config(folder), "text")
+    same = listed("--set", "encoders.text.batch_size=1")
+    assert same["encoder"] == same["configured"] and same["to_encode"] == 0
+    other = ("--set", "encoders.text.pooling=first")
+    found = listed(*other)
+    assert found["encoder"] == same["encoder"] != found["configured"]
+    assert found["to_encode"] == len(WITH_TEXT)
+    assert main(["content", "list", "--config", str(folder / "shop.yaml"), *other]) == 0
+    assert f"text: another encoder ({found['configured']}) is configured" in capfd.readouterr().out
+    # What cannot be loaded is no reason not to list what there is.
+    gone = listed("--set", "encoders.text.model=gone.onnx")
+    assert (gone["configured"], gone["encoder"], gone["to_encode"]) == (None, same["encoder"], 0)
+
+
 @pytest.mark.parametrize("setting", ["encoders.text.max_tokens=5", "encoders.text.pooling=first"])
 def test_another_encoder_encodes_everything_anew(folder, setting):
     _encoded(_config(folder), "text")
