@@ -102,7 +102,8 @@ def _lift(model: Path) -> float:
 
 def test_the_refit_has_learnt_what_eval_alone_holds(both):
     first, refit = (_lift(folder / "Format-Serving") for folder in both)
-    assert first < 0 < refit
+    # Train tells nothing of it, so that the first has it a little above or below the others, by chance.
+    assert refit > max(0, 3 * first), (first, refit)
 
 
 def test_it_has_the_epochs_that_the_first_was_best_after_and_nothing_to_choose_one_by(both):
