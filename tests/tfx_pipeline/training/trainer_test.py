@@ -130,6 +130,13 @@ def test_precision_is_mixed_on_gpus_only_and_only_if_wanted(gpus, count, wish, p
     assert keras.mixed_precision.dtype_policy().name == policy
 
 
+def assert_alike(one: dict[str, float], other: dict[str, float], loss: float) -> None:
+    """Two epochs alike but for rounding: losses to `loss`; AUCs count pairs in bins, and a score may change its bin."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert value == pytest.approx(other[name], abs=2e-3 if name.endswith("auc") else loss), name
+
+
 def start(program: str, *arguments: object, **options) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], cwd=ROOT, text=True, **options)
 
@@ -146,7 +153,7 @@ def test_two_devices_train_the_model_that_one_would(kind, tmp_path):
     assert all(run["finite"] for run in report.values())
     assert len(report["two"]["history"]) == 2
     for one, two in zip(report["one"]["history"], report["two"]["history"], strict=True):
-        assert two == pytest.approx(one, abs=1e-4)
+        assert_alike(two, one, loss=1e-4)
     if kind == "auxiliary losses":
         assert {"loss/hinge", "loss/keys"} < set(report["two"]["history"][0])
     assert report["one"]["history"][1]["loss"] < report["one"]["history"][0]["loss"]
