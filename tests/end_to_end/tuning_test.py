@@ -141,7 +141,7 @@ def test_pipeline_with_a_tuner_trains_with_the_best_values(finished_run):
     assert json.loads(shown.settings["training"])["learning_rate"] == 1e-9
     # Trained anew with the same seed on the same examples, the model is that of the trial.
     overall = summary["metrics"]["eval"]["overall"]
-    for metric, digits in (("log_loss", 1e-5), ("auc", 1e-5), ("gauc", 1e-3)):
+    for metric, digits in (("log_loss", 1e-5), ("auc", 1e-4), ("gauc", 1e-3)):
         # Items without an ID row tie but for rounding, which weighs most within a user.
         assert overall[metric] == pytest.approx(best["metrics"][metric], abs=digits)
 

@@ -86,7 +86,7 @@ def test_it_serves_until_it_is_told_to_stop(models, tmp_path, number):
         with Asker(target, "demo") as asker:
             assert asker.predict(label="stable")[0] == 1
         with RestRankingClient(rest_target, "demo") as client:
-            assert client.model_status().available == (1,)
+            assert client.model_status(deadline=60.0).available == (1,)
         (base / "3").mkdir()
         shutil.copytree(models / "2", base / "2.partial")
         command.wait_for("version 3 cannot be loaded")

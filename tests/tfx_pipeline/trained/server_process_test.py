@@ -81,7 +81,7 @@ def test_it_serves_and_does_not_outlive_its_parent(small_models, tmp_path):
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
         pid, target = parent.stdout.readline().split()
         with RankingClient(target, "shop") as client:
-            assert client.model_status().available == (1,)
+            assert client.model_status(deadline=60.0).available == (1,)
         # Nothing of the parent's runs after this.
         parent.kill()
     give_up = time.monotonic() + 300

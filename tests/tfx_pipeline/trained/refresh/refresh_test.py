@@ -126,7 +126,8 @@ def test_unchanged_items_score_as_before_whatever_became_of_the_history(scores):
 def test_new_and_changed_items_score_by_their_content(refreshed, served, scores):
     history = ["i1", "i2", "i4"]
     before, after = scores(history, ["n1", "i3", "n2", "never seen"])
-    assert before[0] == before[2] == before[3] == after[2] == after[3]
+    # Alike but for rounding, which may be another at another place of the page.
+    np.testing.assert_allclose([*before[2:], *after[2:]], np.repeat(before[0], 4), rtol=0, atol=1e-6)
     assert abs(after[0] - before[0]) > 1e-4 and abs(after[1] - before[1]) > 1e-4
     # As when the request had brought the content.
     arrays = request_arrays(
