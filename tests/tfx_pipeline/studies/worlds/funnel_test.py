@@ -169,9 +169,10 @@ def test_the_entire_space_is_closer_to_the_truth_than_clicks_alone(tmp_path):
     entire, clicks = found["entire space"], found["clicks alone"]
     # Of impressions that were not clicked, clicks alone promise more purchases than the truth.
     far = [np.array([abs(one.conversion - 1) for one in each]) for each in (entire, clicks)]
-    assert far[0].max() < far[1].min(), found
-    # The product with the same p(click), on all impressions, is no further from it. How much nearer, by 0.8 of 18, three
-    # seeds do not tell: they differ by as much, so that their mean may be 0.5 off, and three times that is allowed for.
+    # 0.21 and 0.47 off, give or take 0.09 with the seed, so that the means of three are 0.26 apart, give or take 0.07.
+    assert far[0].mean() + 0.05 < far[1].mean(), found
+    # The product with the same p(click), on all impressions, is no further from it. How much nearer, by 0.8 of 18,
+    # three seeds do not tell: they differ by as much, and their mean may be 0.5 off; three times that is allowed for.
     assert np.mean([other.loss - one.loss for one, other in zip(entire, clicks, strict=True)]) > 0.8 - 3 * 0.5, found
 
 

@@ -46,8 +46,8 @@ def test_halves_of_a_text_come_to_be_close_without_a_word_in_common():
     assert (cosines.argmax(axis=1) == np.arange(len(TOPICS))).all()
     np.testing.assert_allclose(np.linalg.norm(halves, axis=1), 1, atol=1e-5)
     assert (record.held_out, record.texts) == (len(set(texts)) // 10, len(texts) - len(set(texts)) // 10)
-    # Of some 30 texts 8 topics: chance is 1/30, and knowing the topic 1/4. One training finds two to six of the 30, so that
-    # it takes several to tell: three gain 0.12 in the mean, give or take 0.03.
+    # Of some 30 texts 8 topics: chance is 1/30, and knowing the topic 1/4. One training finds two to six of the 30, so
+    # that it takes several to tell: three gain 0.12 in the mean, give or take 0.03.
     more = [learn(made(texts, settings()), settings(seed=seed))[1] for seed in (1, 2)]
     gains = [each.accuracy_after - each.accuracy_before for each in (record, *more)]
     assert np.mean(gains) > 0.03, gains
