@@ -100,7 +100,7 @@ def test_a_worker_that_dies_costs_one_test_and_the_run_ends(tmp_path):
         env={**os.environ, "PYTHONPATH": str(Path(costs.__file__).parents[1])},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert "2 failed, 22 passed" in ended.stdout, ended.stdout
 

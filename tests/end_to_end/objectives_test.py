@@ -13,10 +13,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from serving import contract
 from serving.approximate_index import GRAPH_FILE, IDS_FILE, RECORD_FILE, ApproximateIndex
-from serving.client import BadRequest, RankingClient, RestRankingClient, User
+from serving.client import BadRequest, ClientOptions, RankingClient, RestRankingClient, User
 from serving.export.metadata import read_json
 from serving.local_server.server import LocalServer
 from tfx_pipeline.cli import main
+
+PATIENT = ClientOptions(deadline=60.0)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -86,10 +88,11 @@ def test_the_evaluator_judges_the_joint_probability_on_all_impressions(run, tmp_
     metrics = summary["metrics"]["test"]["overall"]
     assert len(test) == metrics["example_count"]
     joint = test["score/click"] * test["score/buy"]
-    assert roc_auc_score(test["bought"], joint) == pytest.approx(metrics["buy/auc"], abs=1e-5)
+    # Rows that tie but for rounding may change places, each pair for a few millionths.
+    assert roc_auc_score(test["bought"], joint) == pytest.approx(metrics["buy/auc"], abs=1e-4)
     assert log_loss(test["bought"], joint) == pytest.approx(metrics["buy/log_loss"], abs=1e-5)
     assert joint.sum() / test["bought"].sum() == pytest.approx(metrics["buy/calibration"], abs=1e-4)
-    assert roc_auc_score(test["label"], test["score/click"]) == pytest.approx(metrics["auc"], abs=1e-5)
+    assert roc_auc_score(test["label"], test["score/click"]) == pytest.approx(metrics["auc"], abs=1e-4)
     assert set(summary["metrics"]["test"]["item_frequency"]["head"]) >= {"buy/auc", "buy/gauc", "buy/ndcg@5"}
 
 
@@ -101,7 +104,7 @@ def test_a_server_answers_the_formula_and_its_parts(run, kind):
     items = [f"i{number:06}" for number in range(30)]
     with LocalServer(version.parent, rest_port=0) as server:
         target = server.rest_target if kind is RestRankingClient else server.target
-        with kind(target, version.parent.name) as client:
+        with kind(target, version.parent.name, PATIENT) as client:
             assert client.metadata().objectives == ("buy", "click")
             ranking = client.rank(user, items, objectives=True)
             plain = client.rank(user, items)
@@ -114,7 +117,7 @@ def test_a_page_out_of_the_catalogue_is_what_rank_makes_of_what_was_retrieved(ru
     _, summary = run
     version = Path(summary["model_path"])
     user = User("u000001", ["i000001", "i000002"], {"gender": "f", "age": 30.0, "device": "phone"})
-    with LocalServer(version.parent) as server, RankingClient(server.target, version.parent.name) as client:
+    with LocalServer(version.parent) as server, RankingClient(server.target, version.parent.name, PATIENT) as client:
         found = client.retrieve(user, 20)
         page = client.recommend(user, 5, objectives=True)
         ranked = client.rank(user, list(found.items), objectives=True, version=found.model_version)

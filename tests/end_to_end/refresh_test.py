@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving import contract
-from serving.client import RankingClient, User
+from serving.client import ClientOptions, RankingClient, User
 from serving.export.metadata import read_json
 from serving.local_server.policy import VersionPolicy
 from serving.local_server.server import LocalServer
@@ -76,7 +76,7 @@ def test_both_versions_are_served_and_unchanged_items_score_alike(refreshed):
     user = User("u000001", [refreshed.removed, *items[:3]], {"gender": "f", "age": 30.0, "device": "phone"})
     with (
         LocalServer(refreshed.before.parent, policy=VersionPolicy.parse("all")) as server,
-        RankingClient(server.target, server.name) as client,
+        RankingClient(server.target, server.name, ClientOptions(deadline=60.0)) as client,
     ):
         rankings = [client.rank(user, asked, version=int(version.name)) for version in refreshed[:2]]
     by_item = [dict(zip(ranking.items, ranking.scores, strict=True)) for ranking in rankings]

@@ -43,7 +43,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]
         yield port, folder
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=120)
 
 
 def _pipeline(pool: tuple[int, Path]) -> beam.Pipeline:
@@ -68,7 +68,7 @@ def _dying(deaths: Path, times: int) -> beam.PTransform:
 
 
 def _soon(holds: Callable[[], bool]) -> bool:
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 60
     while not (held := holds()) and time.monotonic() < ends:
         time.sleep(0.1)
     return held

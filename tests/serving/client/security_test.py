@@ -155,7 +155,7 @@ def test_metadata_goes_with_every_call_and_may_be_renewed(kind):
         with CLIENTS[kind](target, MODEL, fixed) as client:
             assert len(client.rank(USER, items(3))) == 3
         with CLIENTS[kind](target, MODEL) as client, pytest.raises(Unauthenticated):
-            client.rank(USER, items(3))
+            client.rank(USER, items(3), deadline=30.0)
 
 
 def test_keepalive_and_channel_options_are_taken():

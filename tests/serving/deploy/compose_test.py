@@ -117,7 +117,7 @@ def check_health(service, port):
     kind, *command = service["healthcheck"]["test"]
     assert kind == "CMD"
     command = [word.replace("/8501", f"/{port}") for word in command]
-    return subprocess.run(command, capture_output=True, timeout=20).returncode
+    return subprocess.run(command, capture_output=True, timeout=120).returncode
 
 
 def version(state, error="OK"):

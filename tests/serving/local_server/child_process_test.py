@@ -36,7 +36,7 @@ def test_what_cannot_be_served_is_the_servers_own_sentence(tmp_path):
 def test_it_answers_until_the_block_ends(folder):
     folder.add(1)
     with ServerProcess(folder.path, "small") as server, RankingClient(server.target, "small") as client:
-        assert client.model_status().available == (1,)
+        assert client.model_status(deadline=60.0).available == (1,)
         assert server.pid != os.getpid()
     assert (server.pid, server.target) == (0, "")
 

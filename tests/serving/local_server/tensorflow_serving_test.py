@@ -112,7 +112,7 @@ def test_the_process_starts_answers_and_ends(tmp_path, stand_in):
         with Asker(server.target, "shop") as asker:
             assert asker.predict()[0] == 1
         with RestRankingClient(server.rest_target, "shop") as client:
-            assert client.model_status().available == (1,)
+            assert client.model_status(deadline=60.0).available == (1,)
         process = server._process
         assert server.poll() is None
     assert process.returncode == 0
