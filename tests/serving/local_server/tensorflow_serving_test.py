@@ -108,7 +108,7 @@ def test_the_process_starts_answers_and_ends(tmp_path, stand_in):
     options = ModelServerOptions("shop", batching=BatchingOptions())
     assert TensorFlowServing(tmp_path, options).rest_target is None
     with TensorFlowServing(tmp_path, options, rest_port=0) as server:
-        assert server.wait_until_available(60)
+        assert server.wait_until_available(300)
         with Asker(server.target, "shop") as asker:
             assert asker.predict()[0] == 1
         with RestRankingClient(server.rest_target, "shop") as client:
@@ -124,7 +124,7 @@ def test_a_process_that_ends_by_itself_is_noticed(tmp_path, stand_in):
         TensorFlowServing(tmp_path, ModelServerOptions("broken")) as server,
         pytest.raises(LocalServerError, match="has ended with status 3"),
     ):
-        server.wait_until_available(60)
+        server.wait_until_available(300)
 
 
 def test_the_base_path_is_checked_first(tmp_path, stand_in):
