@@ -19,6 +19,9 @@ from serving.export.atomic import written_whole
 
 # Users whose exact products are computed at a time: of a million items 256 MB.
 _BLOCK = 64
+# Items that one thread adds. Several at a time now and then lose some to every search; up to here it is a matter of
+# seconds, and the same vectors give the same graph.
+_BY_ONE_THREAD = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +130,8 @@ def _graph(vectors: NDArray[np.float32], options: IndexOptions) -> Any:
     graph = approximate_index.usearch_index().Index(
         ndim=vectors.shape[1], metric=approximate_index.METRIC, dtype="f32", **dataclasses.asdict(options)
     )
-    graph.add(np.arange(len(vectors), dtype=np.uint64), np.ascontiguousarray(vectors, np.float32))
+    threads = 1 if len(vectors) <= _BY_ONE_THREAD else 0
+    graph.add(np.arange(len(vectors), dtype=np.uint64), np.ascontiguousarray(vectors, np.float32), threads=threads)
     return graph
 
 

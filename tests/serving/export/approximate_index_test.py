@@ -53,10 +53,10 @@ def test_finds_what_an_exact_search_finds(index):
     ids, scores = index.search(USERS, AT)
     products, items = _exact(USERS, AT)
     found = np.mean([len(set(ours) & set(theirs)) / AT for ours, theirs in zip(ids.tolist(), items, strict=True)])
-    # Threads make the graph, so that it is another each time. Of 220 two found less than 0.99; what one misses is a few
-    # dozen items that no other leads to, and somebody's best may be among them.
-    assert found > 0.95
-    assert np.isclose(scores[:, 0], products[:, 0], rtol=1e-5).mean() > 0.9
+    # One thread makes a graph of so few items. Of 220 that several made two found less than 0.99; what one misses is a
+    # few dozen items that no other leads to.
+    assert found > 0.99
+    assert np.isclose(scores[:, 0], products[:, 0], rtol=1e-5).mean() > 0.95
     # Every score is the product of its item.
     of_items = np.array(
         [[user @ VECTORS[IDS.index(item)] for item in row] for user, row in zip(USERS, ids, strict=True)]
@@ -64,6 +64,11 @@ def test_finds_what_an_exact_search_finds(index):
     np.testing.assert_allclose(scores, of_items, rtol=1e-4, atol=1e-4)
     assert (np.diff(scores) <= 0).all()
     assert (ids.dtype, scores.dtype) == (object, np.float32)
+
+
+def test_the_same_vectors_give_the_same_graph(folder, index, tmp_path):
+    again = write_index(tmp_path, IDS, VECTORS, USERS, at=AT, ranked_candidates=100)
+    assert dataclasses.replace(again, build_seconds=index.record.build_seconds) == index.record
 
 
 def test_a_user_alone_finds_what_it_finds_among_others(index):
@@ -81,7 +86,7 @@ def test_what_is_excluded_is_not_found_and_others_take_its_place(index):
     _, items = _exact(USERS[:3], 10, exclude)
     for found, values, unwanted, expected in zip(ids.tolist(), scores, exclude, items, strict=True):
         assert len(set(found)) == 10 and not {*found} & {*unwanted, ""}
-        # Threads make the graph, so that it is another each time; none of them misses much.
+        # Another library, another graph: none misses much.
         assert len(set(found) & set(expected)) >= 8
         assert (np.diff(values) <= 0).all()
 
