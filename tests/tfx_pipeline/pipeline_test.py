@@ -188,7 +188,7 @@ CHANGES = [
     ("tuning.seed", 7, {TUNER}),
     ("tuning.objective", "auc", {TUNER}),
     ("tuning.space", "{params.id_dim: {choice: [8]}}", {TUNER}),
-    ("beam.args", "[--runner=FlinkRunner]", set()),
+    ("beam.args", "[--runner=FlinkRunner, --environment_type=EXTERNAL]", set()),
     # How a cluster runs the steps is no matter of this machine's cache.
     ("kubeflow.image", "other", set()),
     ("kubeflow.pipeline_root", "other", set()),
