@@ -95,8 +95,8 @@ def _check_workers(runner: str, options: dict[str, object], args: Sequence[str])
     if runner in _IN_CONTAINERS and not told:
         raise ConfigError(
             f"beam.args: {runner} starts its workers in containers of Beam's own image, which have neither this "
-            "package nor the disk of this machine; say where they are: --environment_type=EXTERNAL, PROCESS or LOOPBACK, "
-            "or --sdk_container_image of an image that has both (docs/SCALE.md)"
+            "package nor the disk of this machine; say where they are: --environment_type=EXTERNAL, PROCESS or "
+            "LOOPBACK, or --sdk_container_image of an image that has both (docs/SCALE.md)"
         )
 
 
