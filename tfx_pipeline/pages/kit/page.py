@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tfx_pipeline.files.writing import write_text
 
 # How much of a page's width a block needs beside others. No page of the style sheet is wider than the first.
-_PAGE_REM, _REM_PER_PANEL, _REM_PER_LETTER, _REM_BETWEEN_COLUMNS = 90, 22, 0.53, 0.8
+_PAGE_REM, _REM_PER_PANEL, _REM_PER_LETTER, _REM_BETWEEN_COLUMNS = 90, 22, 0.58, 0.8
 # In a cell more letters are broken into lines, in a paragraph into two columns of text where there is room for them.
 _LINE_OF_A_CELL, _LONG_TEXT = 48, 400
 Tone = Literal["plain", "good", "warning", "bad"]

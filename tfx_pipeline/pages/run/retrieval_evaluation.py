@@ -108,8 +108,9 @@ def _table(family: str, title: str, found: RetrievalEvaluation) -> Table:
     if found.ranker is not None and any(name.startswith(f"{family}@") for name in found.ranker.metrics):
         named.append((f"{found.ranker.model}, all items", found.ranker.metrics))
     rows = [(name, *(_cell(metrics.get(f"{family}@{k}")) for k in found.at_k)) for name, metrics in named]
-    columns = ("retriever", *(f"{title}@{k} (0 to 1)" for k in found.at_k))
-    return Table(f"{title} of {found.split} against the whole catalogue", columns, rows, numbers=len(found.at_k))
+    columns = ("retriever", *(f"{title}@{k}" for k in found.at_k))
+    caption = f"{title}, 0 to 1, of {found.split} against the whole catalogue"
+    return Table(caption, columns, rows, numbers=len(found.at_k))
 
 
 def _name(one: EvaluatedList, found: RetrievalEvaluation) -> str:

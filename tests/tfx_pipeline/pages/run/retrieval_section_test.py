@@ -99,7 +99,8 @@ def test_an_evaluation_is_tables_by_recall_and_ndcg(tmp_path):
     words, recall, ndcg = section.blocks
     assert words.text.startswith("By dmf retrieval evaluate, 2026-01-02 03:04 UTC:")
     assert "Each of 1,000 requests of test ranks the 12,000 items of the catalogue" in words.text
-    assert recall.columns == ("retriever", "Recall@10 (0 to 1)", "Recall@100 (0 to 1)")
+    assert recall.columns == ("retriever", "Recall@10", "Recall@100")
+    assert recall.caption.startswith("Recall, 0 to 1, of test")
     assert recall.rows == [
         ("two towers", "0.120 (0.100 to 0.140)", "0.500"),
         ("two towers, 100 ranked by dmf", "0.120 (0.100 to 0.140)", "–"),

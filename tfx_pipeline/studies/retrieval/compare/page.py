@@ -120,8 +120,8 @@ def _recall_by_k(shown: Sequence[ComparedList], report: RetrievalComparison) -> 
 def _metric_table(report: RetrievalComparison, family: str) -> Table:
     title = TITLES[family].removesuffix("@k")
     rows = [(_name(each), *(_spread(each.metrics.get(f"{family}@{k}")) for k in report.at_k)) for each in report.lists]
-    caption = f"{TITLES[family]} of {report.split} against the whole catalogue; {report.over_seeds}"
-    return Table(caption, ("retriever", *(f"{title}@{k} (0 to 1)" for k in report.at_k)), rows, len(report.at_k))
+    caption = f"{TITLES[family]}, 0 to 1, of {report.split} against the whole catalogue; {report.over_seeds}"
+    return Table(caption, ("retriever", *(f"{title}@{k}" for k in report.at_k)), rows, len(report.at_k))
 
 
 def _differences_section(report: RetrievalComparison, k: int) -> Section:

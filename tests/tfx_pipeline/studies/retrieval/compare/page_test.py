@@ -37,13 +37,13 @@ def one_table(page, start: str) -> Table:
 
 
 def test_lists_stand_in_order_each_with_the_ranker_behind_it(page, report):
-    names = [row[0] for row in one_table(page, "NDCG@k of test").rows]
+    names = [row[0] for row in one_table(page, "NDCG@k, 0 to 1, of test").rows]
     behind = (f": {RANKED}", f": {RANKED} + 2 x retrieval")
     assert names == [f"{towers}{end}" for towers in ("two_towers", "two_towers~content") for end in ("", *behind)] + [
         "content"
     ]
     first = report["lists"][0]["metrics"]["ndcg@5"]
-    assert one_table(page, "NDCG@k of test").rows[0][1] == f"{first['mean']:.4f} ± {first['std']:.4f}"
+    assert one_table(page, "NDCG@k, 0 to 1, of test").rows[0][1] == f"{first['mean']:.4f} ± {first['std']:.4f}"
 
 
 def test_every_table_has_a_cell_per_column(page):
