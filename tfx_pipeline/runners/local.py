@@ -24,7 +24,7 @@ from tfx_pipeline.errors import ConfigError, DataError, PipelineError, own_error
 from tfx_pipeline.files.stored_versions import version_exists
 from tfx_pipeline.files.writing import write_bytes
 from tfx_pipeline.pipeline import create_pipeline, metadata_path
-from tfx_pipeline.runners import beam_graphs
+from tfx_pipeline.runners import beam_files, beam_graphs
 from tfx_pipeline.runners.beam_args import runner_args
 from tfx_pipeline.runners.cache_keys import fingerprints
 from tfx_pipeline.runners.history import Execution, RunHistory
@@ -197,6 +197,7 @@ def run_node(
         previous = history.last_complete(node_id)
     order_by_id()
     beam_graphs.remember()
+    beam_files.compress_fast()
     component_launcher = launch_with(
         pipeline_node=node,
         mlmd_connection=metadata.Metadata(connection),

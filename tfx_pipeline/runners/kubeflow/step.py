@@ -75,9 +75,10 @@ def _run(parsed: argparse.Namespace, beam_args: list[str]) -> None:
 
     from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 
-    from tfx_pipeline.runners import beam_graphs
+    from tfx_pipeline.runners import beam_files, beam_graphs
 
     beam_graphs.remember()
+    beam_files.compress_fast()
     kubeflow_v2_run_executor.main((parsed, beam_args))
     if parsed.executor_class_path.startswith(_PUSHER) and push_dir is not None and fetched(push_dir) != push_dir:
         for version in version_names(list_names(fetched(push_dir))):
