@@ -103,8 +103,9 @@ def _check_workers(runner: str, options: dict[str, object], args: Sequence[str])
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """What Beam warns of is refused here, or for a job server to know."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
