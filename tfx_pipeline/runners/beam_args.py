@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import create_runner
@@ -13,8 +12,7 @@ from apache_beam.runners.runner import create_runner
 from tfx_pipeline.config.spelling import did_you_mean
 from tfx_pipeline.errors import ConfigError
 
-_TELLS_WHAT_WORKERS_RUN = ("--sdk_container_image", "--setup_file", "--extra_package", "--requirements_file")
-_UNSAFE_TRIGGERS = "--allow_unsafe_triggers"
+_TELL_WHAT_WORKERS_RUN = ("sdk_container_image", "setup_file", "extra_packages", "requirements_file")
 # By the classes that Beam makes of what is said: `direct` is DirectRunner too, and that one chooses among some.
 _DIRECT, _DATAFLOW = "SwitchingDirectRunner", "DataflowRunner"
 # Their workers are in containers unless the arguments say otherwise; their job servers have options of their own.
@@ -34,18 +32,16 @@ def runner_args(args: Sequence[str]) -> list[str]:
         ConfigError: Beam would refuse an argument or pass over it, or the steps cannot run where they say.
     """
     args = [_without_spaces(arg) for arg in args]
-    options, unknown = _parsed(args)
+    options = _parsed(args)
     runner = _runner(str(options["runner"] or "DirectRunner"))
+    _check_known(runner, options)
+    _check_workers(runner, options)
     direct = runner == _DIRECT
-    if unknown and runner not in _IN_CONTAINERS:
-        meant = did_you_mean(f"--{unknown[0]}", [f"--{name}" for name in options])
-        raise ConfigError(f"beam.args: Beam has no option '--{unknown[0]}'{f'; {meant}' if meant else ''}")
-    _check_workers(runner, options, args)
     if not direct and options["environment_type"] not in _HAVE_PACKAGES:
         return args
-    told = any(arg.startswith(_TELLS_WHAT_WORKERS_RUN) for arg in args)
+    told = any(options[name] for name in _TELL_WHAT_WORKERS_RUN)
     added = [] if told else ["--sdk_container_image=none"]
-    return [*args, *added, *([_UNSAFE_TRIGGERS] if direct and _UNSAFE_TRIGGERS not in args else [])]
+    return [*args, *added, *(["--allow_unsafe_triggers"] if direct and not options["allow_unsafe_triggers"] else [])]
 
 
 def _without_spaces(arg: str) -> str:
@@ -54,8 +50,8 @@ def _without_spaces(arg: str) -> str:
     return f"{name.strip()}{equals}{value.strip()}" if name.startswith("--") else arg
 
 
-def _parsed(args: Sequence[str]) -> tuple[dict[str, object], list[str]]:
-    """The options by name, Beam's defaults included, and the names of those that Beam does not know."""
+def _parsed(args: Sequence[str]) -> dict[str, object]:
+    """The options by name, Beam's defaults and those that Beam does not know included."""
     before = ""
     for arg in args:
         # Beam passes over both without a word.
@@ -67,13 +63,12 @@ def _parsed(args: Sequence[str]) -> tuple[dict[str, object], list[str]]:
         before = arg
     told = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told), _quiet():
-            options: dict[str, object] = PipelineOptions(list(args)).get_all_options()
-            given = PipelineOptions(list(args)).get_all_options(retain_unknown_options=True)
+        with contextlib.redirect_stderr(told):
+            options: dict[str, object] = PipelineOptions(list(args)).get_all_options(retain_unknown_options=True)
     except SystemExit:
         # argparse prints all that there is, and last what is wrong.
         raise ConfigError(f"beam.args: {told.getvalue().strip().rpartition('error: ')[2]}") from None
-    return options, [name for name in given if name not in options]
+    return options
 
 
 def _runner(name: str) -> str:
@@ -84,28 +79,25 @@ def _runner(name: str) -> str:
         raise ConfigError(f"beam.args: --runner={name}: {error}") from None
 
 
-def _check_workers(runner: str, options: dict[str, object], args: Sequence[str]) -> None:
+def _check_known(runner: str, options: Mapping[str, object]) -> None:
+    """Raises ConfigError about an option that nobody knows; a job server may know what Beam's Python does not."""
+    known = PipelineOptions([]).get_all_options()
+    unknown = [name for name in options if name not in known]
+    if unknown and runner not in _IN_CONTAINERS:
+        meant = did_you_mean(f"--{unknown[0]}", [f"--{name}" for name in known])
+        raise ConfigError(f"beam.args: Beam has no option '--{unknown[0]}'{f'; {meant}' if meant else ''}")
+
+
+def _check_workers(runner: str, options: Mapping[str, object]) -> None:
     """Raises ConfigError where workers could not do the work of the steps."""
     if runner == _DATAFLOW:
         raise ConfigError(
             f"beam.args: workers of {_DATAFLOW} are machines of Google's, which cannot read the files that steps hand "
             "to each other on the disk of this one; take a runner whose workers share a disk with it (docs/SCALE.md)"
         )
-    told = options["environment_type"] or any(arg.startswith("--sdk_container_image") for arg in args)
-    if runner in _IN_CONTAINERS and not told:
+    if runner in _IN_CONTAINERS and not (options["environment_type"] or options["sdk_container_image"]):
         raise ConfigError(
             f"beam.args: {runner} starts its workers in containers of Beam's own image, which have neither this "
             "package nor the disk of this machine; say where they are: --environment_type=EXTERNAL, PROCESS or "
             "LOOPBACK, or --sdk_container_image of an image that has both (docs/SCALE.md)"
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What Beam warns of is refused here, or for a job server to know."""
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.WARNING))
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -110,10 +110,17 @@ def encode(config: EncodingConfig, name: str, watch: Watch = lambda done, texts,
         DataError: the catalogue, or the file that is there, cannot be used, or no image can.
     """
     settings = config.encoders[name]
-    if isinstance(settings, ImageEncoder):
-        return encode_by(OnnxImageEncoder(name, settings), config, name, watch)
-    assert isinstance(settings, TextEncoder), "what is trained is not run by an ONNX model"
-    return encode_by(OnnxTextEncoder(name, settings), config, name, watch)
+    assert isinstance(settings, ImageEncoder | TextEncoder), "what is trained is not run by an ONNX model"
+    return encode_by(onnx_encoder(name, settings), config, name, watch)
+
+
+def onnx_encoder(name: str, settings: ImageEncoder | TextEncoder) -> OnnxImageEncoder | OnnxTextEncoder:
+    """The encoder of a modality, whose model is loaded.
+
+    Raises:
+        ConfigError: its files or libraries are not there or do not fit.
+    """
+    return OnnxImageEncoder(name, settings) if isinstance(settings, ImageEncoder) else OnnxTextEncoder(name, settings)
 
 
 def encode_by(encoder: Encoder, config: EncodingConfig, name: str, watch: Watch) -> EncodingSummary:

@@ -17,9 +17,8 @@ from tfx_pipeline.data.content.build import build_modality, check_encoded
 from tfx_pipeline.data.content.catalogue import Catalogue, read_catalogue
 from tfx_pipeline.data.content.embeddings import open_embeddings, reading_embeddings
 from tfx_pipeline.data.content.table import ContentMatrix
+from tfx_pipeline.data.encoding.encode import onnx_encoder
 from tfx_pipeline.data.encoding.ngrams import Ngrams
-from tfx_pipeline.data.encoding.onnx_image import OnnxImageEncoder
-from tfx_pipeline.data.encoding.onnx_text import OnnxTextEncoder
 from tfx_pipeline.data.encoding.texts import text_contents, text_items
 from tfx_pipeline.data.encoding.vector_file import SOURCE
 from tfx_pipeline.errors import ConfigError, DataError
@@ -171,9 +170,7 @@ def _stored(config: PipelineConfig, name: str, catalogue: Catalogue) -> StoredMo
 def _digest(name: str, encoder: Encoder) -> str | None:
     """Of the encoder as it is configured; None where only a training gives it, or it cannot be loaded here."""
     try:
-        if isinstance(encoder, ImageEncoder):
-            return OnnxImageEncoder(name, encoder).digest
-        return OnnxTextEncoder(name, encoder).digest if isinstance(encoder, TextEncoder) else None
+        return onnx_encoder(name, encoder).digest if isinstance(encoder, ImageEncoder | TextEncoder) else None
     except ConfigError:
         # The vectors are there all the same; `dmf encode` says what is wrong.
         return None
